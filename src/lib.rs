@@ -1,1 +1,7 @@
-//! Prism.
+//! Prism: the real-time tier for smart-glasses sessions. Layers in order; imports point upward in this list only
+//! (`tests/tidy.rs` holds that).
+
+pub mod base;
+pub mod session;
+pub mod shard;
+pub mod wire;

@@ -1,0 +1,287 @@
+//! Layer 0: every metric, declared once. Each shard owns one [`Metrics`]: plain integers, no atomics; the outside thread
+//! merges what the shards hand over every `metrics_interval_ms`. Quantiles are never averaged: histograms are merged.
+
+use hdrhistogram::Histogram;
+
+macro_rules! counters {
+    ($($variant:ident = $name:literal { $labels:literal } $help:literal;)*) => {
+        /// A counter with its fixed labels. Rows of one metric name stand together.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Counter { $(#[doc = $help] $variant,)* }
+
+        impl Counter {
+            /// All rows, in declaration order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// How many.
+            pub const COUNT: usize = Self::ALL.len();
+            /// Metric name.
+            #[must_use]
+            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name,)* } }
+            /// Label set without braces; may be empty.
+            #[must_use]
+            pub const fn labels(self) -> &'static str { match self { $(Self::$variant => $labels,)* } }
+            /// Help text.
+            #[must_use]
+            pub const fn help(self) -> &'static str { match self { $(Self::$variant => $help,)* } }
+        }
+    };
+}
+
+counters! {
+    PhoneMessagesIn = "mentra_ws_client_messages_in_total" {""} "Frames received from phones.";
+    PhoneMessagesOut = "mentra_ws_client_messages_out_total" {""} "Frames sent to phones.";
+    AppMessagesIn = "mentra_ws_miniapp_messages_in_total" {""} "Frames received from app servers.";
+    AppMessagesOut = "mentra_ws_miniapp_messages_out_total" {""} "Frames sent to app servers.";
+    Http2xx = "mentra_http_requests_total" {"status=\"2xx\""} "HTTP requests answered.";
+    Http3xx = "mentra_http_requests_total" {"status=\"3xx\""} "HTTP requests answered.";
+    Http4xx = "mentra_http_requests_total" {"status=\"4xx\""} "HTTP requests answered.";
+    Http5xx = "mentra_http_requests_total" {"status=\"5xx\""} "HTTP requests answered.";
+    HttpRefused = "prism_http_refused_total" {"reason=\"malformed\""} "Connections closed for a malformed request head.";
+    HttpTls = "prism_http_refused_total" {"reason=\"tls\""} "Connections closed for a malformed request head.";
+    HttpTimeout = "prism_http_refused_total" {"reason=\"timeout\""} "Connections closed for a malformed request head.";
+    HttpOverLimit = "prism_http_refused_total" {"reason=\"limit\""} "Connections closed for a malformed request head.";
+    PhoneOpened = "mentra_connections_opened_total" {"kind=\"glasses\",result=\"ok\""} "Sockets opened.";
+    AppOpened = "mentra_connections_opened_total" {"kind=\"app\",result=\"ok\""} "Sockets opened.";
+    PhoneClosed1000 = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"1000\""} "Sockets closed.";
+    PhoneClosed1001 = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"1001\""} "Sockets closed.";
+    PhoneClosed1006 = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"1006\""} "Sockets closed.";
+    PhoneClosedOther = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"other\""} "Sockets closed.";
+    AppClosed1000 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1000\""} "Sockets closed.";
+    AppClosed1001 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1001\""} "Sockets closed.";
+    AppClosed1006 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1006\""} "Sockets closed.";
+    AppClosed1008 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1008\""} "Sockets closed.";
+    AppClosedOther = "mentra_connections_closed_total" {"kind=\"app\",code=\"other\""} "Sockets closed.";
+    UpgradePhoneOk = "mentra_upgrade_total" {"kind=\"glasses\",result=\"ok\""} "Upgrade requests.";
+    UpgradePhoneNoToken = "mentra_upgrade_total" {"kind=\"glasses\",result=\"no_token\""} "Upgrade requests.";
+    UpgradePhoneBadToken = "mentra_upgrade_total" {"kind=\"glasses\",result=\"bad_token\""} "Upgrade requests.";
+    UpgradePhoneRefused = "mentra_upgrade_total" {"kind=\"glasses\",result=\"refused\""} "Upgrade requests.";
+    UpgradeAppOk = "mentra_upgrade_total" {"kind=\"app\",result=\"ok\""} "Upgrade requests.";
+    UpgradeAppBadToken = "mentra_upgrade_total" {"kind=\"app\",result=\"bad_token\""} "Upgrade requests.";
+    UpgradeShutdown = "mentra_upgrade_total" {"kind=\"any\",result=\"shutdown\""} "Upgrade requests.";
+    UpgradeUnknownPath = "mentra_upgrade_total" {"kind=\"any\",result=\"unknown_path\""} "Upgrade requests.";
+    UpgradeBadHandshake = "mentra_upgrade_total" {"kind=\"any\",result=\"bad_handshake\""} "Upgrade requests.";
+    PhoneBadJson = "mentra_message_errors_total" {"side=\"glasses\",type=\"unparsable\",code=\"json\""} "Messages that could not be handled.";
+    PhoneHandlerFailed = "mentra_message_errors_total" {"side=\"glasses\",type=\"any\",code=\"handler\""} "Messages that could not be handled.";
+    AppBadJson = "mentra_message_errors_total" {"side=\"app\",type=\"unparsable\",code=\"json\""} "Messages that could not be handled.";
+    AppHandlerFailed = "mentra_message_errors_total" {"side=\"app\",type=\"any\",code=\"handler\""} "Messages that could not be handled.";
+    AppUnknownType = "mentra_message_errors_total" {"side=\"app\",type=\"unknown\",code=\"type\""} "Messages that could not be handled.";
+    ProtocolErrors = "mentra_message_errors_total" {"side=\"any\",type=\"frame\",code=\"protocol\""} "Messages that could not be handled.";
+    SessionsCreated = "prism_sessions_created_total" {""} "User sessions created.";
+    SessionsDisposed = "prism_sessions_disposed_total" {""} "User sessions disposed.";
+    SessionPanics = "prism_session_panics_total" {""} "User sessions ended by a defect of ours.";
+    PhoneReconnects = "prism_phone_reconnects_total" {""} "Phones that returned within the grace.";
+    PhoneTakeovers = "prism_phone_takeovers_total" {""} "Second phone sockets that took over.";
+    AppStartsOk = "prism_app_starts_total" {"outcome=\"ok\""} "Ended app starts.";
+    AppStartsWebhook = "prism_app_starts_total" {"outcome=\"WEBHOOK\""} "Ended app starts.";
+    AppStartsTimeout = "prism_app_starts_total" {"outcome=\"TIMEOUT\""} "Ended app starts.";
+    AppStartsOther = "prism_app_starts_total" {"outcome=\"other\""} "Ended app starts.";
+    ResurrectionsOk = "mentra_resurrections_total" {"result=\"ok\""} "Automatic restarts of apps.";
+    ResurrectionsFailed = "mentra_resurrections_total" {"result=\"failed\""} "Automatic restarts of apps.";
+    RecoveriesOk = "mentra_recoveries_total" {"result=\"ok\""} "App-server recoveries.";
+    RecoveriesFailed = "mentra_recoveries_total" {"result=\"failed\""} "App-server recoveries.";
+    HealthTimeoutPhone = "mentra_health_timeouts_total" {"kind=\"glasses\""} "Sockets found dead.";
+    HealthTimeoutApp = "mentra_health_timeouts_total" {"kind=\"app\""} "Sockets found dead.";
+    DroppedAudio = "mentra_send_queue_dropped_total" {"kind=\"app\",class=\"audio\""} "Messages dropped from full queues.";
+    DroppedInterim = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"interim\""} "Messages dropped from full queues.";
+    DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped from full queues.";
+    DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped from full queues.";
+    Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
+    AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";
+    AudioBytesUdp = "mentra_audio_bytes_total" {"transport=\"udp\""} "Microphone audio received.";
+    DisplaySent = "mentra_display_total" {"outcome=\"sent\""} "Display requests.";
+    DisplayThrottled = "mentra_display_total" {"outcome=\"throttled\""} "Display requests.";
+    DisplayQueued = "mentra_display_total" {"outcome=\"queued\""} "Display requests.";
+    DisplayRejected = "mentra_display_total" {"outcome=\"rejected\""} "Display requests.";
+    DisplayNotConnected = "mentra_display_total" {"outcome=\"not_connected\""} "Display requests.";
+    MicStateChanges = "mentra_mic_state_changes_total" {""} "Microphone state messages.";
+    UnauthorizedAudio = "mentra_unauthorized_audio_total" {""} "Times an unwanted microphone was switched off.";
+    DeviceStateTotal = "mentra_device_state_total" {"result=\"total\""} "Device state updates.";
+    DeviceStateDeduped = "mentra_device_state_total" {"result=\"deduped\""} "Device state updates.";
+    DeviceStateApplied = "mentra_device_state_total" {"result=\"applied\""} "Device state updates.";
+    DeviceStateRateLimited = "mentra_device_state_total" {"result=\"rate_limited\""} "Device state updates.";
+    CorrelationOrphans = "mentra_correlation_orphans_total" {""} "Results that found their session gone.";
+    HandoffsOut = "prism_handoffs_total" {""} "Connections handed to their home shard.";
+    MailboxFull = "prism_mailbox_full_total" {""} "Cross-shard messages refused by a full inbox.";
+    UdpReceived = "mentra_udp_packets_received_total" {""} "UDP packets received.";
+    UdpDropped = "mentra_udp_packets_dropped_total" {""} "UDP packets dropped.";
+    UdpPings = "mentra_udp_pings_received_total" {""} "UDP probes received.";
+    UdpDecrypted = "mentra_udp_packets_decrypted_total" {""} "UDP packets decrypted.";
+    UdpDecryptionFailures = "mentra_udp_decryption_failures_total" {""} "UDP packets that failed to decrypt.";
+}
+
+/// Which peers and direction a message-type table is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// From phones.
+    PhoneIn,
+    /// From app servers.
+    AppIn,
+}
+
+/// Histograms that are not per message type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Timing {
+    /// `mentra_app_start_seconds`.
+    AppStart,
+    /// `mentra_reconnect_downtime_seconds`, phones.
+    PhoneDowntime,
+    /// `mentra_ping_rtt_seconds`, phones.
+    PingPhone,
+    /// `mentra_ping_rtt_seconds`, apps.
+    PingApp,
+    /// `mentra_audio_fanout_seconds`: receipt of a frame to its last write.
+    AudioFanout,
+    /// Scheduling delay of the shard.
+    TurnLag,
+    /// Length of one turn of work.
+    TurnLength,
+}
+
+impl Timing {
+    /// All, in declaration order.
+    pub const ALL: &[Self] = &[
+        Self::AppStart,
+        Self::PhoneDowntime,
+        Self::PingPhone,
+        Self::PingApp,
+        Self::AudioFanout,
+        Self::TurnLag,
+        Self::TurnLength,
+    ];
+}
+
+/// A lazily created histogram in nanoseconds, 1 µs … 10 min, two significant digits (memory: about 15 KiB once used).
+#[derive(Clone, Debug, Default)]
+pub struct Latency(Option<Box<Histogram<u32>>>);
+
+impl Latency {
+    /// Records `count` equal values.
+    pub fn record_n(&mut self, ns: u64, count: u32) {
+        let histogram = self.0.get_or_insert_with(|| {
+            Box::new(
+                Histogram::new_with_bounds(1_000, 600_000_000_000, 2)
+                    .expect("constant bounds are valid"),
+            )
+        });
+        histogram.saturating_record_n(ns.max(1_000), count);
+    }
+
+    /// Records one value.
+    pub fn record(&mut self, ns: u64) {
+        self.record_n(ns, 1);
+    }
+
+    /// The histogram, if anything was recorded.
+    #[must_use]
+    pub fn histogram(&self) -> Option<&Histogram<u32>> {
+        self.0.as_deref()
+    }
+
+    /// Adds another one.
+    pub fn merge(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (Some(mine), Some(theirs)) => mine.add(&**theirs).expect("equal bounds add"),
+            (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
+            (_, None) => {}
+        }
+    }
+}
+
+/// All metrics of one shard since its start (counters) or since the last hand-over (histograms).
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    counters: [u64; Counter::COUNT],
+    timings: Vec<Latency>,
+    messages: [Vec<u64>; 2],
+    latencies: [Vec<Latency>; 2],
+}
+
+impl Metrics {
+    /// Empty tables for this many message kinds per side (the last slot of each counts unknown types).
+    #[must_use]
+    pub fn new(phone_kinds: usize, app_kinds: usize) -> Self {
+        let kinds = [phone_kinds + 1, app_kinds + 1];
+        Self {
+            counters: [0; Counter::COUNT],
+            timings: vec![Latency::default(); Timing::ALL.len()],
+            messages: kinds.map(|count| vec![0; count]),
+            latencies: kinds.map(|count| vec![Latency::default(); count]),
+        }
+    }
+
+    /// Adds one.
+    pub fn inc(&mut self, counter: Counter) {
+        self.counters[counter as usize] += 1;
+    }
+
+    /// Adds `count`.
+    pub fn add(&mut self, counter: Counter, count: u64) {
+        self.counters[counter as usize] += count;
+    }
+
+    /// Current value.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// Records a duration in nanoseconds.
+    pub fn time(&mut self, timing: Timing, ns: u64) {
+        self.timings[timing as usize].record(ns);
+    }
+
+    /// A histogram.
+    #[must_use]
+    pub fn timing(&self, timing: Timing) -> &Latency {
+        &self.timings[timing as usize]
+    }
+
+    /// Counts one message of a kind (an index of the side's kind table; its length = unknown).
+    pub fn message(&mut self, side: Side, kind: usize) {
+        self.messages[side as usize][kind] += 1;
+    }
+
+    /// Records receipt-to-last-write latency of `count` messages of one kind.
+    pub fn message_latency(&mut self, side: Side, kind: usize, ns: u64, count: u32) {
+        self.latencies[side as usize][kind].record_n(ns, count);
+    }
+
+    /// Messages by kind.
+    #[must_use]
+    pub fn messages(&self, side: Side) -> &[u64] {
+        &self.messages[side as usize]
+    }
+
+    /// Latency by kind.
+    #[must_use]
+    pub fn latencies(&self, side: Side) -> &[Latency] {
+        &self.latencies[side as usize]
+    }
+
+    /// A copy for the aggregator; the histograms here start anew, the counters go on.
+    #[must_use]
+    pub fn hand_over(&mut self) -> Self {
+        let copy = self.clone();
+        self.timings
+            .iter_mut()
+            .chain(self.latencies.iter_mut().flatten())
+            .for_each(|latency| *latency = Latency::default());
+        copy
+    }
+
+    /// Adds another shard's figures: counters of a later hand-over must replace, not be added, so the aggregator keeps the
+    /// last copy per shard and merges histograms only.
+    pub fn merge_histograms(&mut self, other: &Self) {
+        for (mine, theirs) in self.timings.iter_mut().zip(&other.timings) {
+            mine.merge(theirs);
+        }
+        for (mine, theirs) in self
+            .latencies
+            .iter_mut()
+            .flatten()
+            .zip(other.latencies.iter().flatten())
+        {
+            mine.merge(theirs);
+        }
+    }
+}

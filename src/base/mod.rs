@@ -1,0 +1,7 @@
+//! Layer 0, plain data: settings, identities, close reasons, the clock, metric declarations. Never does I/O.
+
+pub mod clock;
+pub mod close;
+pub mod ids;
+pub mod metrics;
+pub mod settings;

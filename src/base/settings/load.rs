@@ -1,0 +1,211 @@
+//! Layer 0: file + environment → validated [`Settings`], with every problem reported, not just the first.
+
+use super::table::Settings;
+use std::fmt;
+
+/// One thing wrong with the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// Where: `section.key`, an environment variable, or the file.
+    pub place: String,
+    /// What was found and what was expected.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoadError(pub Vec<Problem>);
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Established names that keep working (behaviour.md §11.3) and the keys they set; `PRISM_` names win.
+pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
+    ("PORT", "port"),
+    ("HOST_NAME", "host"),
+    ("CLOUD_PUBLIC_URL", "public_url"),
+    ("CLOUD_PUBLIC_HOST_NAME", "public_host"),
+    ("CLOUD_LOCAL_HOST_NAME", "internal_host"),
+    ("AUGMENTOS_AUTH_JWT_SECRET", "auth_jwt_secret"),
+    ("NODE_ENV", "env"),
+    ("UDP_HOST", "udp_host"),
+    ("UDP_PORT", "udp_advertised_port"),
+    ("ADMIN_EMAILS", "admin_emails"),
+    ("ADDITIONAL_PRE_INSTALLED_APPS", "preinstalled_apps"),
+    ("UPTIME_SERVICE_RUNNING", "uptime_checker_enabled"),
+    ("MINIAPP_SDK_PHOTO_UPLOAD_SECRET", "photo_upload_secret"),
+    ("APP_AUTH_JWT_PRIVATE_KEY", "webview_private_key"),
+    ("CLOUDFLARE_ACCOUNT_ID", "managed_account_id"),
+    ("CLOUDFLARE_API_TOKEN", "managed_api_token"),
+    (
+        "CLOUDFLARE_CUSTOMER_SUBDOMAIN",
+        "managed_customer_subdomain",
+    ),
+    ("OPEN_WEATHER_API_KEY", "weather_api_key"),
+];
+
+/// Reads `yaml` (empty text = all defaults), lays the environment over it and checks everything.
+/// `env` looks a variable up, so that tests need not touch the process's own environment.
+///
+/// # Errors
+/// All problems found.
+pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings, LoadError> {
+    let mut settings: Settings = if yaml.trim().is_empty() {
+        Settings::default()
+    } else {
+        serde_saphyr::from_str(yaml).map_err(|error| {
+            LoadError(vec![Problem {
+                place: "config file".into(),
+                text: error.to_string(),
+            }])
+        })?
+    };
+    let mut problems = Vec::new();
+    let mut overlay = |variable: &str, key: &str| {
+        // An empty variable counts as unset, as in the deployments that exist.
+        if let Some(text) = env(variable).filter(|text| !text.is_empty())
+            && let Err(expected) = settings.set(key, &text)
+        {
+            problems.push(Problem {
+                place: variable.into(),
+                text: format!("expected {expected}, found {text:?}"),
+            });
+        }
+    };
+    for (variable, key) in ESTABLISHED_NAMES {
+        overlay(variable, key);
+    }
+    for key in Settings::KEYS {
+        overlay(&key.env_name(), key.name);
+    }
+    settings.check_ranges(&mut problems);
+    check_across(&settings, &mut problems);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(LoadError(problems))
+    }
+}
+
+/// Cross-field rules of behaviour.md §11.1 and §11.5.
+fn check_across(s: &Settings, problems: &mut Vec<Problem>) {
+    let mut rule = |holds: bool, place: &str, text: &str| {
+        if !holds {
+            problems.push(Problem {
+                place: place.into(),
+                text: text.into(),
+            });
+        }
+    };
+    let beat = s.health.heartbeat_interval_ms;
+    rule(
+        s.health.app_timeout_ms > 2 * beat,
+        "health.app_timeout_ms",
+        "must exceed twice heartbeat_interval_ms",
+    );
+    rule(
+        s.health.glasses_timeout_ms > 2 * beat,
+        "health.glasses_timeout_ms",
+        "must exceed twice heartbeat_interval_ms",
+    );
+    rule(
+        s.microphone.mic_off_holddown_ms > s.microphone.mic_subscription_debounce_ms,
+        "microphone.mic_off_holddown_ms",
+        "must exceed mic_subscription_debounce_ms",
+    );
+    rule(
+        s.apps.app_grace_ms < s.connections.reconnect_grace_ms,
+        "apps.app_grace_ms",
+        "must be below reconnect_grace_ms",
+    );
+    rule(
+        s.apps.deferred_timeout_ms >= s.apps.app_start_timeout_ms,
+        "apps.deferred_timeout_ms",
+        "must not be below app_start_timeout_ms",
+    );
+    let wildcard = s.http.cors_origins.iter().any(|origin| origin == "*");
+    rule(
+        !(wildcard && s.http.cors_allow_credentials),
+        "http.cors_origins",
+        "\"*\" needs cors_allow_credentials: false (browsers refuse the combination)",
+    );
+    rule(
+        !s.server.auth_jwt_secret.is_empty(),
+        "server.auth_jwt_secret",
+        "must not be empty (or set AUGMENTOS_AUTH_JWT_SECRET)",
+    );
+    let production = s.server.profile == super::Profile::Production;
+    rule(
+        !(production && s.server.auth_jwt_secret == super::DEVELOPMENT_SECRET),
+        "server.auth_jwt_secret",
+        "profile production refuses the development secret",
+    );
+    rule(
+        !production || s.server.auth_jwt_secret.len() >= 16,
+        "server.auth_jwt_secret",
+        "profile production needs at least 16 characters",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it_and_its_line() {
+        let error =
+            load("server:\n  port: 8002\n  prot: 1\n", none).expect_err("typo must not pass");
+        assert!(error.to_string().contains("prot"), "{error}");
+        assert!(error.to_string().contains('3'), "{error}");
+    }
+
+    #[test]
+    fn prism_names_beat_established_names_beat_the_file() {
+        let env = |name: &str| match name {
+            "PORT" => Some("81".to_owned()),
+            "PRISM_PORT" => Some("82".to_owned()),
+            "UDP_HOST" => Some("udp.example.net".to_owned()),
+            _ => None,
+        };
+        let settings = load("server:\n  port: 80\n", env).expect("valid");
+        assert_eq!(settings.server.port, 82);
+        assert_eq!(settings.udp.udp_host, "udp.example.net");
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let env = |name: &str| (name == "PRISM_MIC_DEBOUNCE_MS").then(|| "soon".to_owned());
+        let error = load("apps:\n  app_grace_ms: 99999999\n", env).expect_err("two problems");
+        let text = error.to_string();
+        assert!(
+            text.contains("PRISM_MIC_DEBOUNCE_MS") && text.contains("app_grace_ms"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn production_refuses_the_development_secret() {
+        assert!(load("server:\n  profile: production\n", none).is_err());
+    }
+}

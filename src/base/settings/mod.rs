@@ -1,0 +1,165 @@
+//! Layer 0: everything tunable, declared once: name, default, range, environment override and documentation.
+//!
+//! `config.yaml` shows every key; `tests/config_sync.rs` holds the two together. Precedence (behaviour.md §11.1):
+//! built-in default < file < established environment name < `PRISM_<NAME>` < command line.
+
+mod declare;
+mod load;
+mod table;
+
+pub use load::{LoadError, Problem, load};
+pub use table::*;
+
+use serde::Deserialize;
+
+/// One key of the configuration file, for documentation, `check-config` and the test that compares `config.yaml`.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyInfo {
+    /// Section in the file.
+    pub section: &'static str,
+    /// Key within the section; unique over all sections, because the environment name derives from it alone.
+    pub name: &'static str,
+    /// What it does, with the unit.
+    pub doc: &'static str,
+    /// Inclusive range of a number.
+    pub range: Option<(u64, u64)>,
+}
+
+impl KeyInfo {
+    /// The environment variable that overrides this key.
+    #[must_use]
+    pub fn env_name(&self) -> String {
+        format!("PRISM_{}", self.name.to_uppercase())
+    }
+}
+
+/// A value that a key can hold.
+pub trait Value: Clone {
+    /// From the text of an environment variable.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    fn from_text(text: &str) -> Result<Self, String>;
+    /// For the range check; `None` where ranges make no sense.
+    fn number(&self) -> Option<u64> {
+        None
+    }
+    /// As it would stand in the YAML file.
+    fn show(&self) -> String;
+}
+
+impl Value for u64 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim()
+            .replace('_', "")
+            .parse()
+            .map_err(|_| "a whole number".into())
+    }
+    fn number(&self) -> Option<u64> {
+        Some(*self)
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for bool {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "true" | "1" | "yes" => Ok(true),
+            "false" | "0" | "no" => Ok(false),
+            _ => Err("true or false".into()),
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Value for Vec<String> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// The word used in the file and in the environment.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl Value for $name {
+            fn from_text(text: &str) -> Result<Self, String> {
+                match text.trim() {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(concat!("one of:" $(, " ", $text)*).into()),
+                }
+            }
+            fn show(&self) -> String {
+                self.as_str().to_owned()
+            }
+        }
+    )* };
+}
+
+choices! {
+    /// Which I/O driver a shard runs on.
+    IoDriver {
+        /// io_uring where the kernel allows it, else epoll.
+        Auto = "auto",
+        /// io_uring or refuse to start.
+        Uring = "uring",
+        /// epoll.
+        Epoll = "epoll",
+    }
+    /// How strict start-up is.
+    Profile {
+        /// A development secret is tolerated, with a warning.
+        Development = "development",
+        /// Refuses the development secret and plain-text API keys.
+        Production = "production",
+    }
+    /// Staged roll-out of the liveness rule (behaviour.md §9.4).
+    HealthMonitorMode {
+        /// No checks.
+        Off = "off",
+        /// Log and count, close nothing.
+        Observe = "observe",
+        /// Close what is dead.
+        Enforce = "enforce",
+    }
+    /// Who composes the dashboard (behaviour.md §2.15).
+    DashboardMode {
+        /// The server itself.
+        Internal = "internal",
+        /// A system app.
+        App = "app",
+    }
+}

@@ -1,0 +1,259 @@
+//! Layer 2: everything that can happen to a session, as one closed list. Time is not in here: it is an argument.
+
+use crate::base::close::CloseReason;
+use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
+use crate::wire::records::UserRecord;
+use bytes::Bytes;
+
+/// SDK generation of an app connection: v3 when the declared version's integer before the first dot is ≥ 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sdk {
+    /// 2.x, or no version declared.
+    #[default]
+    V2,
+    /// 3.x.
+    V3,
+}
+
+impl Sdk {
+    /// The v3 test of protocol.md §0.1.
+    #[must_use]
+    pub fn from_version(version: Option<&str>) -> Self {
+        let major = version
+            .and_then(|text| text.split('.').next())
+            .and_then(|major| major.trim().parse::<u32>().ok());
+        if major.is_some_and(|major| major >= 3) {
+            Self::V3
+        } else {
+            Self::V2
+        }
+    }
+}
+
+/// What a phone asked for in its upgrade.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PhoneFlags {
+    /// `udpEncryption=true`.
+    pub udp_encryption: bool,
+    /// `livekit=true`; recorded, without effect.
+    pub livekit: bool,
+}
+
+/// The first identifying message of an app socket, or the upgrade JWT that stands for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppHello {
+    /// Init or reconnect.
+    pub kind: HelloKind,
+    /// Package; the shard closes sockets that name none.
+    pub package: Package,
+    /// Plain API key; `None` only in a reconnect without one.
+    pub api_key: Option<String>,
+    /// The session id that the peer named.
+    pub session_id: Option<String>,
+    /// SDK generation.
+    pub sdk: Sdk,
+    /// Effective client address (behind trusted proxies the forwarded one), for `allowedIps`.
+    pub address: Option<std::net::IpAddr>,
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HelloKind {
+    /// `tpa_connection_init`, `connection_init` or an upgrade JWT.
+    Init,
+    /// `reconnect`.
+    Reconnect,
+}
+
+/// How a socket ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CloseInfo {
+    /// Close code; 1006 when the connection broke without one.
+    pub code: u16,
+    /// Peer's reason text.
+    pub reason: String,
+}
+
+/// The outcome of an HTTP call that the session asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HttpOutcome {
+    /// An answer arrived, whatever its status.
+    Answer {
+        /// HTTP status.
+        status: u16,
+        /// Body, cut at 256 KiB.
+        body: Bytes,
+    },
+    /// No answer: refused, timed out, unresolvable, blocked.
+    Failed {
+        /// Human-readable cause.
+        error: String,
+    },
+}
+
+impl HttpOutcome {
+    /// 2xx.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(
+            self,
+            Self::Answer {
+                status: 200..=299,
+                ..
+            }
+        )
+    }
+}
+
+/// The outcome of a store call that the session asked an acknowledgement for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreOutcome {
+    /// Durable.
+    Done,
+    /// Not durable in time; it is retried behind the session's back.
+    Failed,
+}
+
+/// Why a session is told to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DisposeCause {
+    /// Phone grace ran out.
+    GraceTimeout,
+    /// The phone's goodbye, or an administrator.
+    Explicit,
+}
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A phone socket finished its upgrade on this shard.
+    PhoneConnected {
+        /// Socket.
+        conn: ConnId,
+        /// Its wishes.
+        flags: PhoneFlags,
+    },
+    /// A text frame of a phone socket (current or superseded); UTF-8, JSON not yet checked.
+    PhoneText {
+        /// Socket.
+        conn: ConnId,
+        /// Payload.
+        text: Bytes,
+    },
+    /// A phone socket is gone.
+    PhoneClosed {
+        /// Socket.
+        conn: ConnId,
+        /// How.
+        info: CloseInfo,
+    },
+    /// An app socket named itself for this user; the shard already found user and package, nothing else is checked.
+    AppHello {
+        /// Socket.
+        conn: ConnId,
+        /// What it said.
+        hello: AppHello,
+    },
+    /// A socket that waited (parked) before this session existed now belongs to it.
+    AppParked {
+        /// Socket.
+        conn: ConnId,
+        /// Its `reconnect`, key already checked.
+        hello: AppHello,
+        /// `mono_ms` at which it must be rejected with `BOOT_TIMEOUT`.
+        expires_ms: u64,
+    },
+    /// A text frame (or a binary frame beginning with `{`) of an app socket that said hello to this session.
+    AppText {
+        /// Socket.
+        conn: ConnId,
+        /// Payload.
+        text: Bytes,
+    },
+    /// Any other binary frame of such a socket.
+    AppBinary {
+        /// Socket.
+        conn: ConnId,
+        /// Payload.
+        data: Bytes,
+    },
+    /// Such a socket is gone.
+    AppClosed {
+        /// Socket.
+        conn: ConnId,
+        /// How.
+        info: CloseInfo,
+    },
+    /// A protocol pong arrived (any socket of this session).
+    Pong {
+        /// Socket.
+        conn: ConnId,
+        /// Echoed payload.
+        payload: Bytes,
+    },
+    /// A protocol ping arrived; the transport answered it.
+    Activity {
+        /// Socket.
+        conn: ConnId,
+    },
+    /// The stored user record, asked for by [`super::effects::Effect::LoadUser`]. `None`: the store failed; go on with defaults.
+    UserLoaded {
+        /// The record.
+        record: Option<Box<UserRecord>>,
+    },
+    /// Result of an [`super::effects::HttpCall`].
+    Http {
+        /// Which call.
+        call: CallId,
+        /// Result.
+        outcome: HttpOutcome,
+    },
+    /// Result of a store write that asked for one.
+    Stored {
+        /// Which call.
+        call: CallId,
+        /// Result.
+        outcome: StoreOutcome,
+    },
+    /// A REST call addressed to this session; answered exactly once through [`super::effects::Effect::Reply`].
+    Rest {
+        /// Where the answer goes.
+        reply: ReplyTo,
+        /// What is asked.
+        call: super::rest::Call,
+    },
+    /// The HTTP client of an open streaming reply went away.
+    ReplyGone {
+        /// Which reply.
+        reply: ReplyTo,
+    },
+    /// A message of the same app in another user's session (behaviour.md §7.10).
+    AppMessage {
+        /// What.
+        message: Box<super::managers::app_messages::Incoming>,
+    },
+    /// The app registry was replaced; the new one is in the context.
+    RegistryChanged,
+    /// Timers are due; the session pops them itself.
+    Tick,
+    /// The outbound queue of a socket overflowed with control messages; the transport is closing it.
+    Overloaded {
+        /// Socket.
+        conn: ConnId,
+    },
+    /// End the session.
+    Dispose {
+        /// Why.
+        cause: DisposeCause,
+    },
+}
+
+/// Close codes as the peer sees them, for tests and logs.
+impl From<CloseReason> for CloseInfo {
+    fn from(reason: CloseReason) -> Self {
+        Self {
+            code: reason.code(),
+            reason: reason.text().to_owned(),
+        }
+    }
+}

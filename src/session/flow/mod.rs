@@ -1,0 +1,18 @@
+//! Layer 2, flows: the places where managers meet. Each file is one procedure of the specification.
+
+pub(crate) mod attach;
+pub(crate) mod audio;
+pub(crate) mod device;
+pub(crate) mod device_timers;
+pub(crate) mod dispatch;
+pub(crate) mod lifecycle;
+pub(crate) mod lost;
+pub(crate) mod media_timers;
+pub(crate) mod relay;
+pub(crate) mod requests;
+pub(crate) mod returned;
+pub(crate) mod screen;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod sync;
+pub(crate) mod timers;

@@ -1,0 +1,35 @@
+//! Layer 2, flow: data_stream delivery of an event to subscribed apps (behaviour.md §1.10, protocol.md §5.4, 5.9).
+
+use crate::session::{Cx, Session};
+use crate::wire::json::JsonError;
+
+/// Relays a phone message verbatim as stream `name` to every subscribed app with an open socket; the text is validated once,
+/// only when somebody gets it.
+///
+/// # Errors
+/// The text is not JSON.
+pub(crate) fn phone_message(
+    s: &mut Session,
+    name: &str,
+    text: &[u8],
+    cx: &mut Cx<'_>,
+) -> Result<(), JsonError> {
+    let _ = (s, name, text, cx);
+    Ok(())
+}
+
+/// Delivers server-made data as stream `name` to every subscribed app (and to `__phone__` where protocol.md §5.9 says so).
+pub(crate) fn server_event(s: &mut Session, name: &str, data: &[u8], cx: &mut Cx<'_>) {
+    let _ = (s, name, data, cx);
+}
+
+/// One envelope to one app, whatever it subscribed to (replays, poll answers).
+pub(crate) fn to_app(
+    s: &mut Session,
+    package: &str,
+    stream_type: &str,
+    data: &[u8],
+    cx: &mut Cx<'_>,
+) {
+    let _ = (s, package, stream_type, data, cx);
+}

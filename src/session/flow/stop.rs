@@ -1,0 +1,1 @@
+//! Layer 2, flow: stopping an app (behaviour.md §2.8).

@@ -1,0 +1,106 @@
+//! Layer 2, the handler tables. A new message is one file, one table row and one line in `wire::kinds`.
+
+pub mod app;
+pub mod phone;
+
+use super::{Cx, Session};
+use crate::base::ids::{ConnId, Package};
+use crate::wire::json::JsonError;
+use crate::wire::kinds::{AppKind, PhoneKind};
+
+/// A text message of the phone.
+pub struct PhoneMessage<'a> {
+    /// Socket it came on.
+    pub conn: ConnId,
+    /// Its `type` member.
+    pub name: &'a str,
+    /// The whole JSON text; valid UTF-8, not yet validated as JSON.
+    pub text: &'a [u8],
+}
+
+/// A text message of an attached app socket.
+pub struct AppMessage<'a> {
+    /// Socket it came on.
+    pub conn: ConnId,
+    /// The package the socket authenticated as; the body's `packageName` is never believed.
+    pub package: &'a Package,
+    /// The whole JSON text; valid UTF-8, not yet validated as JSON.
+    pub text: &'a [u8],
+}
+
+/// One row of the phone table.
+pub struct PhoneHandler {
+    /// Which type.
+    pub kind: PhoneKind,
+    /// What happens.
+    pub run: fn(&mut Session, &PhoneMessage<'_>, &mut Cx<'_>) -> Result<(), Reject>,
+}
+
+/// One row of the app table.
+pub struct AppHandler {
+    /// Which type.
+    pub kind: AppKind,
+    /// What happens.
+    pub run: fn(&mut Session, &AppMessage<'_>, &mut Cx<'_>) -> Result<(), Reject>,
+}
+
+/// `tpa_connection_error.code` of a refused request (protocol.md §15.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorCode {
+    /// Invalid JSON, wrong or missing field.
+    MalformedMessage,
+    /// The app lacks a permission.
+    PermissionDenied,
+    /// Streams need Wi-Fi.
+    WifiNotConnected,
+    /// Audio output stream.
+    StreamCreateFailed,
+    /// No user session, or not initialised.
+    SessionNotFound,
+    /// Everything else.
+    InternalError,
+}
+
+impl ErrorCode {
+    /// On the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MalformedMessage => "MALFORMED_MESSAGE",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::WifiNotConnected => "WIFI_NOT_CONNECTED",
+            Self::StreamCreateFailed => "STREAM_CREATE_FAILED",
+            Self::SessionNotFound => "SESSION_NOT_FOUND",
+            Self::InternalError => "INTERNAL_ERROR",
+        }
+    }
+}
+
+/// A message that was refused. Apps are answered `tpa_connection_error` and keep their socket; phones are never answered.
+/// The session is as it was before.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{code:?}: {message}")]
+pub struct Reject {
+    /// Code.
+    pub code: ErrorCode,
+    /// Text for the developer.
+    pub message: String,
+}
+
+impl Reject {
+    /// Any refusal.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// A text that is no JSON or lacks what its type needs.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
+    pub fn json(error: JsonError) -> Self {
+        Self::new(ErrorCode::MalformedMessage, error.to_string())
+    }
+}

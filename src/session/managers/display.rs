@@ -1,0 +1,5 @@
+//! Layer 2, manager: display.
+
+/// State of this manager. OWNER H4.
+#[derive(Default)]
+pub struct Display;

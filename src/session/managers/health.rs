@@ -1,0 +1,5 @@
+//! Layer 2, manager: health.
+
+/// State of this manager. OWNER H3.
+#[derive(Default)]
+pub struct Health;

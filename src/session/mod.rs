@@ -1,0 +1,136 @@
+//! Layer 2: one user's world as a synchronous, pure state machine: events and time in, effects out. Never does I/O, never
+//! reads a clock, never spawns. `managers/` hold state (one file each, none imports another), `flow/` is where managers
+//! meet, `handlers/` holds one file per message type plus one row in a table, `rest/` one file per family of REST calls.
+
+pub mod effects;
+pub mod event;
+pub mod flow;
+pub mod handlers;
+pub mod managers;
+pub mod rest;
+mod send;
+pub mod timers;
+
+use crate::base::clock::Now;
+use crate::base::ids::{CallId, ConnId, UserId};
+use crate::base::metrics::Metrics;
+use crate::base::settings::Settings;
+use crate::wire::json::Scratch;
+use crate::wire::records::Registry;
+use effects::Effects;
+use event::Event;
+use managers::Managers;
+use timers::Timers;
+
+pub use send::SendOutcome;
+
+/// Everything a session may look at or write to while it handles one event.
+pub struct Cx<'a> {
+    /// The instant of this batch.
+    pub now: Now,
+    /// Settings in force.
+    pub cfg: &'a Settings,
+    /// App records in force.
+    pub apps: &'a Registry,
+    /// Where effects go.
+    pub fx: &'a mut Effects,
+    /// Parse buffers of this shard.
+    pub scratch: &'a mut Scratch,
+    /// Counters of this shard.
+    pub metrics: &'a mut Metrics,
+}
+
+/// Session states of behaviour.md §1.3; DISCONNECTED is the recoverable grace state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Stored record being read; phone frames other than `ping` wait.
+    Initializing,
+    /// Record read, `connection_ack` not yet sent.
+    Connecting,
+    /// Normal operation.
+    Connected,
+    /// No phone; grace runs.
+    Disconnected,
+    /// Disposal runs or is done; nothing has an effect any more.
+    Disposed,
+}
+
+/// One user's session.
+pub struct Session {
+    /// Owner; also the session id on the wire.
+    pub user: UserId,
+    /// Random; tells this session from earlier ones of the same user in logs and stale results.
+    pub epoch: u64,
+    /// Life cycle.
+    pub state: State,
+    /// When it was created (`mono_ms`).
+    pub created_ms: u64,
+    /// Deadlines.
+    pub timers: Timers,
+    /// All managers. They are reached by field, so that handlers can borrow several at once.
+    pub m: Managers,
+    next_call: u64,
+    rng: fastrand::Rng,
+}
+
+impl Session {
+    /// A session about to load its user; the caller delivers `PhoneConnected` next. `seed` makes all its random choices.
+    #[must_use]
+    pub fn new(user: UserId, seed: u64, cx: &mut Cx<'_>) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let epoch = rng.u64(..);
+        let mut session = Self {
+            user,
+            epoch,
+            state: State::Initializing,
+            created_ms: cx.now.mono_ms,
+            timers: Timers::new(),
+            m: Managers::default(),
+            next_call: 0,
+            rng,
+        };
+        flow::lifecycle::created(&mut session, cx);
+        session
+    }
+
+    /// Handles one event. Effects are appended to `cx.fx`; the shard applies them right after.
+    pub fn on_event(&mut self, event: Event, cx: &mut Cx<'_>) {
+        if self.state == State::Disposed {
+            flow::lifecycle::after_disposal(self, event, cx);
+            return;
+        }
+        flow::dispatch::event(self, event, cx);
+    }
+
+    /// The hot path: one chunk of microphone audio (decoded PCM) from the current phone socket. Fans out to
+    /// [`managers::audio::Audio::targets`] as [`effects::Effect::Binary`] and feeds the microphone's evidence rule.
+    /// Allocates nothing in steady state.
+    pub fn on_audio(&mut self, conn: ConnId, data: bytes::Bytes, cx: &mut Cx<'_>) {
+        if self.state != State::Disposed {
+            flow::audio::chunk(self, conn, data, cx);
+        }
+    }
+
+    /// The earliest deadline (`mono_ms`), `u64::MAX` for none. The shard sends `Tick` at or after it.
+    #[must_use]
+    pub fn next_deadline_ms(&self) -> u64 {
+        self.timers.next_ms()
+    }
+
+    /// A fresh id for a call that leaves the session.
+    pub fn call_id(&mut self) -> CallId {
+        self.next_call += 1;
+        CallId(self.next_call)
+    }
+
+    /// Random choices of this session; seeded, so that a simulation repeats.
+    pub fn rng(&mut self) -> &mut fastrand::Rng {
+        &mut self.rng
+    }
+
+    /// `<user>-<package>`.
+    #[must_use]
+    pub fn app_session_id(&self, package: &str) -> String {
+        crate::wire::ids::app_session_id(&self.user, package)
+    }
+}

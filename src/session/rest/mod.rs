@@ -1,0 +1,185 @@
+//! Layer 2, REST calls that need the live session: bodies and texts of protocol.md §18. Authentication, routing and store
+//! reads happen outside; here a call arrives typed, and is answered exactly once.
+
+use crate::wire::records::InstalledApp;
+use bytes::Bytes;
+
+/// A REST call addressed to a user's live session.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Call {
+    /// `POST /apps/:pkg/start` and its system-app twin.
+    StartApp {
+        /// Which.
+        package: String,
+        /// Shape of the answer.
+        shape: Shape,
+    },
+    /// `POST /apps/:pkg/stop` and its system-app twin.
+    StopApp {
+        /// Which.
+        package: String,
+        /// Shape of the answer.
+        shape: Shape,
+    },
+    /// `GET /api/client/apps`.
+    ListApps,
+    /// The store installed (`Some`) or removed (`None`) an app; an uninstall also stops it. Answer 200 `{}`.
+    InstallChanged {
+        /// Which.
+        package: String,
+        /// The new entry.
+        installed: Option<InstalledApp>,
+    },
+    /// `POST /api/client/goodbye`.
+    Goodbye,
+    /// `POST /api/client/device/state`.
+    DeviceState {
+        /// Body.
+        body: Bytes,
+    },
+    /// User settings were stored; `changes` holds what was sent (null deletes), `body` is the finished REST answer.
+    UserSettings {
+        /// Changed keys.
+        changes: serde_json::Map<String, serde_json::Value>,
+    },
+    /// App settings were stored; the full merged array. Answer 200 `{}`.
+    AppSettings {
+        /// Whose.
+        package: String,
+        /// `[{key, value}]`.
+        settings: Vec<serde_json::Value>,
+    },
+    /// `POST /api/client/audio/configure`.
+    AudioConfigure {
+        /// Body.
+        body: Bytes,
+    },
+    /// `POST /api/client/location`.
+    Location {
+        /// Body.
+        body: Bytes,
+    },
+    /// `POST /api/client/location/poll-response/:correlationId`.
+    LocationPoll {
+        /// Path parameter.
+        correlation_id: String,
+        /// Body.
+        body: Bytes,
+    },
+    /// `POST /api/client/calendar`.
+    Calendar {
+        /// Body.
+        body: Bytes,
+    },
+    /// `POST /api/client/notifications`.
+    Notification {
+        /// Body.
+        body: Bytes,
+    },
+    /// `POST /api/client/notifications/dismissed`.
+    NotificationDismissed {
+        /// Body.
+        body: Bytes,
+    },
+    /// `POST /api/client/photo/response`.
+    PhotoResponse {
+        /// Body.
+        body: Bytes,
+    },
+    /// `POST /api/client/miniapp-sdk-photo/request`; the token was minted outside.
+    MiniappPhoto {
+        /// Body.
+        body: Bytes,
+        /// Request id (given or fresh).
+        request_id: String,
+        /// Upload URL.
+        upload_url: String,
+        /// Upload token.
+        token: String,
+    },
+    /// An uploaded mini-app photo (`Ok`: URL, mime type, bytes) or the uploader's error code. Answer 200 `{}`.
+    MiniappPhotoUploaded {
+        /// Which.
+        request_id: String,
+        /// Outcome.
+        result: Result<(String, String, u64), String>,
+    },
+    /// `POST /api/photos/upload`: broadcast as `photo_taken`. Answer 200 `{}`.
+    PhotoUploaded {
+        /// Base64 of the file.
+        data: String,
+        /// MIME type.
+        mime_type: String,
+        /// File name.
+        filename: String,
+    },
+    /// `POST /api/hardware/button-press`.
+    ButtonPress {
+        /// Body.
+        body: Bytes,
+    },
+    /// `GET /api/audio/stream/:userId/:streamId`: a streaming answer.
+    AudioStream {
+        /// Which.
+        stream_id: String,
+    },
+    /// An incident was opened: `request_telemetry` to every open app socket. Answer 200 `{}`.
+    RequestTelemetry {
+        /// Incident.
+        incident_id: String,
+        /// Mints one token per package; the map was made outside.
+        tokens: Vec<(String, String)>,
+    },
+    /// Restream outputs (protocol.md §18.15).
+    Outputs {
+        /// Stream.
+        stream_id: String,
+        /// Authenticated package.
+        package: String,
+        /// What.
+        action: OutputAction,
+    },
+    /// App-server restart recovery (behaviour.md §2.14). Answer 200 when the webhook was accepted, 409 when skipped, 502 else.
+    Recover {
+        /// Which app.
+        package: String,
+        /// The registration's webhook.
+        webhook_url: String,
+        /// WebSocket base (`ws://host`) for the webhook body; empty = the usual.
+        ws_base: String,
+    },
+    /// Running packages and capabilities, for app lists made outside: `{"running":[…],"capabilities":…}`.
+    Snapshot,
+    /// `GET /api/admin/connections`: a JSON array of this session's connections (behaviour.md §9.5).
+    Connections,
+    /// Administrator: end the session. Answer 200 `{}`.
+    Dispose,
+}
+
+/// How a start or stop answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// protocol.md §18.3.
+    Phone,
+    /// protocol.md §18.16.
+    SystemApp,
+}
+
+/// What to do with restream outputs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OutputAction {
+    /// Add one.
+    Add {
+        /// `rtmp(s)://…`.
+        url: String,
+        /// Label.
+        name: Option<String>,
+    },
+    /// Remove one.
+    Remove {
+        /// Which.
+        output_id: String,
+    },
+    /// List all.
+    List,
+}

@@ -1,0 +1,66 @@
+//! Layer 2: sending. Never changes any state (behaviour.md §2.16): what cannot be delivered is dropped and counted.
+
+use super::effects::Class;
+use super::{Cx, Session};
+use crate::base::ids::ConnId;
+use crate::base::metrics::Counter;
+
+/// What became of a message.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendOutcome {
+    /// Handed to an open socket.
+    Sent,
+    /// No open socket; dropped and counted.
+    NotOpen,
+}
+
+impl SendOutcome {
+    /// Whether it was handed over.
+    #[must_use]
+    pub fn is_sent(self) -> bool {
+        self == Self::Sent
+    }
+}
+
+impl Session {
+    /// Sends to the current phone socket.
+    pub fn send_phone(
+        &self,
+        cx: &mut Cx<'_>,
+        class: Class,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> SendOutcome {
+        self.send_conn(self.m.phone.open(), cx, class, write)
+    }
+
+    /// Sends to an app's attached socket (state running).
+    pub fn send_app(
+        &self,
+        package: &str,
+        cx: &mut Cx<'_>,
+        class: Class,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> SendOutcome {
+        self.send_conn(self.m.apps.open_conn(package), cx, class, write)
+    }
+
+    fn send_conn(
+        &self,
+        conn: Option<ConnId>,
+        cx: &mut Cx<'_>,
+        class: Class,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> SendOutcome {
+        match conn {
+            Some(conn) => {
+                cx.fx.text(conn, class, write);
+                SendOutcome::Sent
+            }
+            None => {
+                cx.metrics.inc(Counter::DroppedClosed);
+                SendOutcome::NotOpen
+            }
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Layer 3: every message that crosses a thread, as two closed lists. All channels are bounded and sending never blocks;
+//! each variant says who recovers when it is refused.
+
+use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
+use crate::base::metrics::Metrics;
+use crate::base::settings::Settings;
+use crate::session::effects::{HttpCall, RestAnswer, StoreOp};
+use crate::session::event::Event;
+use crate::session::managers::app_messages::Incoming;
+use crate::session::rest::Call;
+use crate::wire::records::Registry;
+use bytes::Bytes;
+use std::any::Any;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// To a shard.
+pub enum ToShard {
+    /// A connection for its home shard: file descriptor, leftover bytes, identity. `net/` defines the content; boxed as
+    /// `Any` so that this layer names no socket.
+    ///
+    /// If dropped: the descriptor closes and the peer reconnects.
+    Handoff(Box<dyn Any + Send>),
+    /// A REST call for a user of this shard; without a session it is answered 503 `NO_ACTIVE_SESSION`.
+    ///
+    /// If dropped: the caller's own time limit answers 503.
+    Call {
+        /// Whose session.
+        user: UserId,
+        /// Where the answer goes.
+        reply: ReplyTo,
+        /// What is asked.
+        call: Call,
+    },
+    /// The answer for an HTTP connection of this shard.
+    ///
+    /// If dropped: the connection's time limit answers 503.
+    Reply {
+        /// `ReplyTo::id`.
+        id: u64,
+        /// What.
+        answer: Answer,
+    },
+    /// The HTTP client of a streaming answer went away.
+    ///
+    /// If dropped: the stream ends by its own time limits.
+    ReplyGone {
+        /// Whose session.
+        user: UserId,
+        /// Which answer.
+        reply: ReplyTo,
+    },
+    /// A result for one session; ignored (and counted) when user and epoch no longer match.
+    ///
+    /// If dropped: the session's own timer for that call fires.
+    Result {
+        /// Whose.
+        user: UserId,
+        /// Which session of the user.
+        epoch: u64,
+        /// `Http`, `Stored` or `UserLoaded`.
+        event: Event,
+    },
+    /// An app-to-app message for every session of this shard that runs the app, or for one user.
+    ///
+    /// If dropped: counted; app-to-app messages are best effort.
+    AppMessage {
+        /// Only this user; `None`: all.
+        to: Option<UserId>,
+        /// What.
+        message: Box<Incoming>,
+    },
+    /// New app records.
+    ///
+    /// If dropped: the next refresh brings them.
+    Registry(Arc<Registry>),
+    /// New settings (those that need no restart).
+    ///
+    /// If dropped: logged; the operator reloads again.
+    Settings(Arc<Settings>),
+    /// Shutdown: close every socket 1001, accept nothing, report `Drained`.
+    ///
+    /// If dropped: the shutdown budget ends the process.
+    Drain,
+}
+
+/// An answer to an HTTP request, whole or streamed.
+#[derive(Debug)]
+pub enum Answer {
+    /// The whole answer.
+    Whole(RestAnswer),
+    /// A whole answer with headers of its own (services, proxy).
+    WithHeaders(RestAnswer, Vec<(String, String)>),
+    /// Chunked: head.
+    StreamHead {
+        /// Status.
+        status: u16,
+        /// Headers.
+        headers: Vec<(String, String)>,
+    },
+    /// Chunked: more.
+    StreamChunk(Bytes),
+    /// Chunked: end.
+    StreamEnd,
+}
+
+/// To the outside thread.
+pub enum ToOutside {
+    /// Read a user record (creating the user); answered by `Result(UserLoaded)` within `db_timeout_ms`.
+    ///
+    /// If dropped: the shard answers `UserLoaded { record: None }` itself.
+    LoadUser {
+        /// Asking shard.
+        shard: ShardId,
+        /// Whose.
+        user: UserId,
+        /// Session.
+        epoch: u64,
+    },
+    /// One store write, in order per user.
+    ///
+    /// If dropped: counted; with `ack` the shard answers `Failed` itself.
+    Store {
+        /// Asking shard.
+        shard: ShardId,
+        /// Whose.
+        user: UserId,
+        /// Session.
+        epoch: u64,
+        /// What.
+        op: StoreOp,
+        /// Wanted acknowledgement.
+        ack: Option<CallId>,
+    },
+    /// One outbound HTTP attempt; answered by `Result(Http)`.
+    ///
+    /// If dropped: the shard answers `Failed` itself.
+    Http {
+        /// Asking shard.
+        shard: ShardId,
+        /// Whose.
+        user: UserId,
+        /// Session.
+        epoch: u64,
+        /// What.
+        call: HttpCall,
+    },
+    /// Forget that call.
+    ///
+    /// If dropped: its result is ignored by the session.
+    CancelHttp {
+        /// Whose.
+        user: UserId,
+        /// Session.
+        epoch: u64,
+        /// Which.
+        call: CallId,
+    },
+    /// A REST request that a service answers.
+    ///
+    /// If dropped: the shard answers 503.
+    Request(Box<OutsideRequest>),
+    /// The answer to a call that a service made to a session.
+    ///
+    /// If dropped: the service's time limit.
+    Reply {
+        /// `ReplyTo::id`.
+        id: u64,
+        /// What.
+        answer: Answer,
+    },
+    /// Figures of one shard, every `metrics_interval_ms`.
+    ///
+    /// If dropped: the next one brings the counters; one interval of histograms is lost.
+    Report(Box<ShardReport>),
+    /// An app server's socket attached or was lost, for registrations and mass-disconnect detection (behaviour.md §2.14).
+    ///
+    /// If dropped: recovery may miss one session.
+    AppLink(Box<AppLink>),
+    /// This shard closed all its sockets.
+    ///
+    /// If dropped: the shutdown budget ends the process.
+    Drained(ShardId),
+}
+
+/// Gauges and counters of one shard.
+#[derive(Clone, Debug)]
+pub struct ShardReport {
+    /// Which.
+    pub shard: ShardId,
+    /// `mono_ms` of the report.
+    pub at_ms: u64,
+    /// `uring` or `epoll`.
+    pub driver: &'static str,
+    /// Live user sessions.
+    pub sessions: u64,
+    /// Open phone sockets.
+    pub phones: u64,
+    /// Attached app sockets.
+    pub apps: u64,
+    /// App sockets without init, and parked ones.
+    pub pending_apps: u64,
+    /// Plain HTTP connections.
+    pub http: u64,
+    /// App sessions by state, in the order of `AppState`.
+    pub app_states: [u64; 8],
+    /// Sessions whose microphone is on.
+    pub mic_active: u64,
+    /// Bytes in outboxes.
+    pub outbound_bytes: u64,
+    /// Bytes of read buffers.
+    pub inbound_bytes: u64,
+    /// Counters since start; histograms since the last report.
+    pub metrics: Metrics,
+}
+
+/// What the outside thread learns of app sockets.
+#[derive(Clone, Debug)]
+pub struct AppLink {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub package: Package,
+    /// `SHA-256` of the API key it used (empty when lost).
+    pub key_sha256: String,
+    /// Change.
+    pub change: LinkChange,
+}
+
+/// See [`AppLink`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkChange {
+    /// Attached.
+    Attached,
+    /// Lost unexpectedly (kept for recovery).
+    Lost,
+    /// Stopped, released or disposed.
+    Ended,
+}
+
+/// A REST request for a service, authenticated as its row in the route table says.
+#[derive(Clone, Debug)]
+pub struct OutsideRequest {
+    /// Which route.
+    pub route: OutsideRoute,
+    /// HTTP method.
+    pub method: String,
+    /// Path and query as received.
+    pub target: String,
+    /// Path parameters, percent-decoded, in pattern order.
+    pub params: Vec<String>,
+    /// Query pairs, decoded.
+    pub query: Vec<(String, String)>,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Bytes,
+    /// User of a verified core token.
+    pub user: Option<UserId>,
+    /// Package of verified app credentials.
+    pub package: Option<Package>,
+    /// Effective client address.
+    pub peer: IpAddr,
+    /// Request id (`x-request-id`, `x-correlation-id` or fresh).
+    pub correlation_id: String,
+    /// Where the answer goes.
+    pub reply: ReplyTo,
+}
+
+/// Routes that services answer (protocol.md §1.7, §18). The table with methods, patterns and authentication is
+/// `shard::routes`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OutsideRoute {
+    /// `GET /health`.
+    Health,
+    /// `GET /metrics`.
+    Metrics,
+    /// `POST /apps/install/:pkg`.
+    Install,
+    /// `POST /apps/uninstall/:pkg`.
+    Uninstall,
+    /// `GET /apps`.
+    Apps,
+    /// `GET /apps/installed`.
+    AppsInstalled,
+    /// `GET /apps/available`.
+    AppsAvailable,
+    /// `GET /apps/public`.
+    AppsPublic,
+    /// `GET /apps/search`.
+    AppsSearch,
+    /// `GET /apps/:pkg`.
+    App,
+    /// `GET /apps/version`.
+    AppsVersion,
+    /// `GET /api/client/min-version`.
+    MinVersion,
+    /// `GET /api/sdk`, `/api/sdk/version`.
+    SdkVersion,
+    /// `GET|PUT|POST /api/client/user/settings`.
+    UserSettings,
+    /// `GET|PUT|DELETE /api/client/user/settings/key/:key`.
+    UserSettingsKey,
+    /// `POST /api/client/miniapp-sdk-photo/request`.
+    MiniappPhotoRequest,
+    /// `POST /api/client/miniapp-sdk-photo/upload/:requestId`.
+    MiniappPhotoUpload,
+    /// `GET` of a stored mini-app photo by signed link.
+    MiniappPhotoFile,
+    /// `POST /api/photos/upload`.
+    PhotoUpload,
+    /// `GET /api/hardware/system-photo-request/:requestId`.
+    SystemPhotoRequest,
+    /// `POST /auth/exchange-token`.
+    ExchangeToken,
+    /// `POST /api/auth/generate-webview-token`.
+    WebviewToken,
+    /// `POST /api/auth/generate-webview-signed-user-token`.
+    WebviewSignedToken,
+    /// `POST /api/auth/hash-with-api-key`.
+    HashWithApiKey,
+    /// `POST /api/auth/exchange-user-token`.
+    ExchangeUserToken,
+    /// `POST /api/auth/exchange-store-token`.
+    ExchangeStoreToken,
+    /// `POST /api/client/feedback`.
+    Feedback,
+    /// `POST /api/incidents`.
+    Incident,
+    /// `POST /api/incidents/:id/logs`.
+    IncidentLogs,
+    /// `POST /api/incidents/:id/attachments`.
+    IncidentAttachments,
+    /// `POST /app/error-report`, `/api/error-report`.
+    ErrorReport,
+    /// `GET /api/tts`.
+    Tts,
+    /// `GET /api/audio/:userId`.
+    RecentAudio,
+    /// `/api/sdk/simple-storage/:email`.
+    Storage,
+    /// `/api/sdk/simple-storage/:email/:key`.
+    StorageKey,
+    /// `GET|POST /appsettings/:pkg`.
+    AppSettings,
+    /// `GET /appsettings/user/:pkg`.
+    AppSettingsUser,
+    /// `GET /api/public/permissions/:pkg`.
+    Permissions,
+    /// `/api/streams/:streamId/outputs`.
+    StreamOutputs,
+    /// `DELETE /api/streams/:streamId/outputs/:outputId`.
+    StreamOutput,
+    /// `GET /api/sdk/system-app/apps`.
+    SystemApps,
+    /// `POST /api/sdk/system-app/:pkg/start`.
+    SystemAppStart,
+    /// `POST /api/sdk/system-app/:pkg/stop`.
+    SystemAppStop,
+    /// `GET /api/sdk/system-app/tools` and `…/apps/:target/tools`.
+    SystemTools,
+    /// `POST …/apps/:target/tool`, `POST …/invoke-tool`.
+    SystemInvokeTool,
+    /// `POST /api/tools/apps/:pkg/tool`.
+    Tool,
+    /// `GET /api/tools/apps/:pkg/tools`.
+    AppTools,
+    /// `GET /api/tools/users/:userId/tools`.
+    UserTools,
+    /// `POST /api/app-uptime/app-pkg-health-check`.
+    AppHealthCheck,
+    /// `POST /api/tpa-server/register`.
+    ServerRegister,
+    /// `POST /api/tpa-server/heartbeat`.
+    ServerHeartbeat,
+    /// `POST /api/tpa-server/restart`.
+    ServerRestart,
+    /// `GET /api/admin/connections`.
+    AdminConnections,
+    /// `GET /api/admin/connections/summary`.
+    AdminSummary,
+    /// `GET /api/admin/config`.
+    AdminConfig,
+    /// `POST /api/admin/reload`.
+    AdminReload,
+    /// `POST /api/admin/sessions/:user/dispose`.
+    AdminDispose,
+    /// Anything unknown while `fallback_upstream` is set.
+    Proxy,
+}
+
+/// Senders to all shards.
+#[derive(Clone)]
+pub struct Mailboxes {
+    inboxes: Arc<[flume::Sender<ToShard>]>,
+}
+
+/// The receiver's inbox is full (or it is gone); the message comes back.
+pub struct Refused(pub ToShard);
+
+impl Mailboxes {
+    /// One sender per shard, in shard order.
+    #[must_use]
+    pub fn new(inboxes: Vec<flume::Sender<ToShard>>) -> Self {
+        Self {
+            inboxes: inboxes.into(),
+        }
+    }
+
+    /// How many shards.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.inboxes.len() as u16
+    }
+
+    /// Sends without blocking.
+    ///
+    /// # Errors
+    /// The message, when the inbox is full; the variant's doc says who recovers.
+    #[expect(clippy::result_large_err, reason = "the message must come back whole")]
+    pub fn send(&self, shard: ShardId, message: ToShard) -> Result<(), Refused> {
+        self.inboxes[usize::from(shard.0)]
+            .try_send(message)
+            .map_err(|error| Refused(error.into_inner()))
+    }
+
+    /// Sends to the shard that owns `user`.
+    ///
+    /// # Errors
+    /// As [`Mailboxes::send`].
+    #[expect(clippy::result_large_err, reason = "the message must come back whole")]
+    pub fn send_home(&self, user: &UserId, message: ToShard) -> Result<(), Refused> {
+        self.send(crate::base::ids::home_shard(user, self.shards()), message)
+    }
+}

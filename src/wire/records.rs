@@ -1,0 +1,242 @@
+//! Layer 1: app and user documents as the apps file, the store and the import know them (behaviour.md §12).
+
+use super::streams::Permission;
+use crate::base::ids::Package;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Type of an app. An absent value means background (behaviour.md §12.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum AppType {
+    /// Foreground: one at a time.
+    #[serde(rename = "standard")]
+    Standard,
+    /// Any number at a time.
+    #[default]
+    #[serde(rename = "background")]
+    Background,
+    /// The dashboard of `dashboard_mode: app`.
+    #[serde(rename = "system_dashboard")]
+    SystemDashboard,
+}
+
+impl AppType {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Background => "background",
+            Self::SystemDashboard => "system_dashboard",
+        }
+    }
+}
+
+/// One granted permission.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PermissionEntry {
+    /// `MICROPHONE`, `LOCATION`, …; unknown names are kept and grant nothing.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Shown to the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// One hardware requirement (protocol.md §17.4).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HardwareRequirement {
+    /// `CAMERA`, `DISPLAY`, `MICROPHONE`, `SPEAKER`, `IMU`, `BUTTON`, `LIGHT`, `WIFI`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `REQUIRED` or `OPTIONAL`.
+    pub level: String,
+    /// Shown to the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Everything the server knows of one app.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRecord {
+    /// Unique name.
+    pub package_name: String,
+    /// Display name; empty = the package name.
+    #[serde(default)]
+    pub name: String,
+    /// Free text.
+    #[serde(default)]
+    pub description: String,
+    /// Type.
+    #[serde(default)]
+    pub app_type: AppType,
+    /// Base of `/webhook`, `/settings`, `/tool`, `/health`, `/photo-upload`, without trailing slash. May be empty.
+    #[serde(default)]
+    pub public_url: String,
+    /// Lower-case hex SHA-256 of the API key; empty = no key is valid.
+    #[serde(default, rename = "hashedApiKey")]
+    pub key_sha256: String,
+    /// Permissions.
+    #[serde(default)]
+    pub permissions: Vec<PermissionEntry>,
+    /// Hardware needs.
+    #[serde(default)]
+    pub hardware_requirements: Vec<HardwareRequirement>,
+    /// Declared settings, as the console wrote them (objects; see behaviour.md §12.1).
+    #[serde(default)]
+    pub settings: Vec<serde_json::Value>,
+    /// Declared tools.
+    #[serde(default)]
+    pub tools: Vec<serde_json::Value>,
+    /// Web view.
+    #[serde(default, rename = "webviewURL")]
+    pub webview_url: String,
+    /// Logo.
+    #[serde(default, rename = "logoURL")]
+    pub logo_url: String,
+    /// Addresses or CIDRs an app server may come from; empty = any.
+    #[serde(default)]
+    pub allowed_ips: Vec<String>,
+    /// Served as it is by `GET /appsettings/:pkg`.
+    #[serde(default)]
+    pub version: String,
+    /// Shown once at the first start, when onboarding is on.
+    #[serde(default)]
+    pub onboarding_instructions: String,
+}
+
+impl AppRecord {
+    /// What people call it.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        if self.name.is_empty() {
+            &self.package_name
+        } else {
+            &self.name
+        }
+    }
+
+    /// Whether the record grants `wanted`; `ALL` grants everything, the legacy `NOTIFICATIONS` grants reading them.
+    #[must_use]
+    pub fn grants(&self, wanted: Permission) -> bool {
+        self.permissions
+            .iter()
+            .any(|entry| match Permission::from_str(&entry.kind) {
+                Some(Permission::All) => true,
+                Some(Permission::Notifications) => {
+                    matches!(
+                        wanted,
+                        Permission::Notifications | Permission::ReadNotifications
+                    )
+                }
+                Some(granted) => granted == wanted,
+                None => false,
+            })
+    }
+}
+
+/// Immutable snapshot of all app records, shared by every shard and replaced whole.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    apps: HashMap<Package, Arc<AppRecord>>,
+    /// Counts replacements, for logs and admin answers.
+    pub version: u64,
+    /// False while no store could be read yet: an unknown app is then an internal error, never a wrong key.
+    pub loaded: bool,
+}
+
+impl Registry {
+    /// A loaded snapshot of these records; of two with one name the later wins.
+    #[must_use]
+    pub fn new(records: impl IntoIterator<Item = AppRecord>, version: u64) -> Self {
+        let apps = records
+            .into_iter()
+            .map(|record| (Package::new(&record.package_name), Arc::new(record)))
+            .collect();
+        Self {
+            apps,
+            version,
+            loaded: true,
+        }
+    }
+
+    /// One record.
+    #[must_use]
+    pub fn get(&self, package: &str) -> Option<&Arc<AppRecord>> {
+        self.apps.get(package)
+    }
+
+    /// All records, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Package, &Arc<AppRecord>)> {
+        self.apps.iter()
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.apps.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.apps.is_empty()
+    }
+}
+
+/// One installed app of a user.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstalledApp {
+    /// Which.
+    pub package_name: String,
+    /// Milliseconds since the Unix epoch.
+    pub installed_ms: u64,
+    /// Milliseconds since the Unix epoch; 0 = never.
+    #[serde(default)]
+    pub last_active_ms: u64,
+}
+
+/// A stored fix.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StoredLocation {
+    /// Degrees.
+    pub lat: f64,
+    /// Degrees.
+    pub lng: f64,
+    /// Metres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub unix_ms: u64,
+}
+
+/// What a session loads at its start: one bounded read (behaviour.md §12.2).
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRecord {
+    /// User intent: which apps should run.
+    #[serde(default)]
+    pub running_apps: Vec<String>,
+    /// Installed apps.
+    #[serde(default)]
+    pub installed_apps: Vec<InstalledApp>,
+    /// Package → `[{key, value}]`.
+    #[serde(default)]
+    pub app_settings: HashMap<String, Vec<serde_json::Value>>,
+    /// User (OS) settings.
+    #[serde(default)]
+    pub user_settings: serde_json::Map<String, serde_json::Value>,
+    /// Last known location.
+    #[serde(default)]
+    pub location: Option<StoredLocation>,
+    /// Models ever connected.
+    #[serde(default)]
+    pub glasses_models: Vec<String>,
+    /// Packages whose instructions were shown.
+    #[serde(default)]
+    pub onboarded: Vec<String>,
+}
