@@ -2,9 +2,9 @@
 
 //pub mod auth;
 pub mod frame;
-//pub mod http;
+pub mod http;
 pub mod ids;
-//pub mod json;
+pub mod json;
 pub mod kinds;
 //pub mod streams;
 //pub mod upgrade;

@@ -1,0 +1,19 @@
+//! Layer `wire`: JSON in and out; it knows no message's members but `type`.
+//!
+//! A received text is looked at in up to three ways, each at most once: [`kind`] finds its type
+//! and proves nothing else, [`Scratch::parse`] reads what a handler needs, [`Scratch::validate`]
+//! proves the whole text before its bytes are spliced into another message.
+
+mod kind;
+mod scratch;
+#[cfg(test)]
+mod tests;
+mod unicode;
+mod write;
+
+pub use kind::{KindError, kind};
+pub use scratch::{JsonError, Scratch};
+pub use write::{ArrayWriter, JsonNumber, ObjectWriter, write_number, write_str};
+
+/// Deepest nesting of objects and arrays accepted, the outermost counted.
+pub const DEPTH_MAX: usize = 128;
