@@ -1,10 +1,10 @@
 //! Layer `wire`: bytes to values and back; it opens no socket, knows no session and reads no clock.
 
-//pub mod auth;
+pub mod auth;
 pub mod frame;
 pub mod http;
 pub mod ids;
 pub mod json;
 pub mod kinds;
 //pub mod streams;
-//pub mod upgrade;
+pub mod upgrade;
