@@ -6,5 +6,5 @@ pub mod http;
 pub mod ids;
 pub mod json;
 pub mod kinds;
-//pub mod streams;
+pub mod streams;
 pub mod upgrade;
