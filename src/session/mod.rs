@@ -11,6 +11,8 @@ pub mod rest;
 mod send;
 #[cfg(test)]
 pub mod testkit;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 
 use crate::base::clock::Now;
