@@ -12,7 +12,6 @@ use crate::session::{Cx, Session};
 use crate::wire::json::{self, KindError};
 use crate::wire::kinds::AppKind;
 use bytes::Bytes;
-use std::borrow::Cow;
 
 /// One text frame (or binary frame with JSON in it).
 pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
@@ -49,7 +48,7 @@ fn run(
     conn: ConnId,
     package: &Package,
     kind: AppKind,
-    name: &Cow<'_, str>,
+    name: &str,
     text: &[u8],
     cx: &mut Cx<'_>,
 ) {

@@ -216,7 +216,7 @@ pub(crate) fn drop_restart_stop(s: &mut Session, package: &Package, cx: &mut Cx<
     let Some(app) = s.m.apps.get_mut(package) else {
         return;
     };
-    if !app.stop.as_ref().is_some_and(|stop| stop.why.is_none()) {
+    if app.stop.as_ref().is_none_or(|stop| stop.why.is_some()) {
         return;
     }
     if let Some(call) = app.stop.take().and_then(|stop| stop.call) {
