@@ -1,288 +1,218 @@
-//! Layer 1: stream names: what a subscription says, what an event is called, and whether one gets the other (protocol.md §5).
+//! Layer `wire`: stream names, what they need and which events they match (`protocol.md §5.2` to
+//! `§5.4`, `behaviour.md §3.2.2` and `§3.3`); it stores no set and delivers nothing.
 
-/// A language stream as a subscription spells it (protocol.md §5.4.1).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Language {
-    /// `transcription:<lang>`; `auto` is a language of its own.
-    Transcription(Box<str>),
-    /// `translation:<src>-to-<tgt>` and short forms; source `all` stands for any.
-    Translation(Box<str>, Box<str>),
-}
+mod language;
+mod matching;
+mod permission;
+#[cfg(test)]
+mod tests;
 
-/// One stored subscription.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Subscription {
-    /// As the app wrote it (bare `transcription` already rewritten).
-    pub text: Box<str>,
-    /// Set for valid language streams.
-    pub language: Option<Language>,
-    /// Language hints of its query.
-    pub hints: Vec<Box<str>>,
-    /// `no-language-identification=true`.
-    pub no_identification: bool,
-}
+pub use language::{Lang, LangOrAuto, LanguageOptions};
+pub use matching::{AutoSubscribers, StreamEvent, delivered_as};
+pub use permission::{Permission, PermissionSet, UnknownPermission, permission_for};
 
-/// What happened, for matching.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StreamEvent<'a> {
-    /// Any stream by its name.
-    Named(&'a str),
-    /// A touch with its gesture.
-    Touch {
-        /// `touch_event:<gesture>`.
-        full: &'a str,
-    },
-    /// A transcription event; `to_auto` says whether `transcription:auto` gets it (protocol.md §5.5).
-    Transcription {
-        /// `auto` for the auto recogniser.
-        language: &'a str,
-        /// The rule of §5.5.
-        to_auto: bool,
-        /// `transcription:<language>`, for wildcards.
-        full: &'a str,
-    },
-    /// A translation event.
+use super::http::query_value;
+
+/// Microphone audio, delivered as binary frames.
+pub const AUDIO_CHUNK: &str = "audio_chunk";
+/// A location, from REST or the phone's socket.
+pub const LOCATION_UPDATE: &str = "location_update";
+/// Subscription to locations with a rate; its events are named [`LOCATION_UPDATE`].
+pub const LOCATION_STREAM: &str = "location_stream";
+/// A touch on the glasses; `touch_event:<gesture>` narrows it to one gesture.
+pub const TOUCH_EVENT: &str = "touch_event";
+
+const TRANSCRIPTION: &str = "transcription";
+const TRANSLATION: &str = "translation";
+/// What the bare name `transcription` stands for.
+const TRANSCRIPTION_DEFAULT: &str = "transcription:en-US";
+const SETTINGS: &str = "augmentos";
+
+/// What a subscription string asks for. Strings stay with their [`Subscription`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sub {
+    /// `*` or `all`: every stream, but without the needs of any.
+    Wildcard,
+    /// `transcription:<lang>`, short forms and `auto` included.
+    Transcription(LangOrAuto),
+    /// `translation:<src>-to-<tgt>` or the short form `translation:<src>-<tgt>`.
     Translation {
-        /// Source.
-        source: &'a str,
-        /// Target.
-        target: &'a str,
-        /// `translation:<src>-to-<tgt>`, for wildcards.
-        full: &'a str,
+        /// Spoken language; `auto` and `all` are any.
+        source: LangOrAuto,
+        /// Language of the text.
+        target: Lang,
     },
+    /// `touch_event` or `touch_event:<gesture>`.
+    Touch(Gestures),
+    /// `location_stream`.
+    LocationStream,
+    /// `augmentos:<key>`, `augmentos:*`, `augmentos:all`.
+    Settings,
+    /// Any other string, which matches events of exactly its name.
+    Named,
 }
 
-impl<'a> StreamEvent<'a> {
-    /// The canonical name.
-    #[must_use]
-    pub fn name(&self) -> &'a str {
-        match *self {
-            Self::Named(name) => name,
-            Self::Touch { full }
-            | Self::Transcription { full, .. }
-            | Self::Translation { full, .. } => full,
-        }
-    }
+/// Which gestures a touch subscription wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gestures {
+    /// All.
+    Any,
+    /// The one in its name.
+    Named,
 }
 
-fn is_language(text: &str) -> bool {
-    let (base, region) = match text.split_once('-') {
-        Some((base, region)) => (base, Some(region)),
-        None => (text, None),
-    };
-    (2..=3).contains(&base.len())
-        && base.bytes().all(|b| b.is_ascii_lowercase())
-        && region.is_none_or(|r| r.len() == 2 && r.bytes().all(|b| b.is_ascii_uppercase()))
+/// One subscription of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The app's own string; language streams are delivered under it.
+    pub text: Box<str>,
+    /// What it asks for.
+    pub parsed: Sub,
 }
 
-fn language_of(text: &str) -> Option<(Language, &str)> {
-    let mut pieces = text.split(':');
-    let base = pieces.next()?;
-    let mut halves = pieces.next()?.split('?');
-    let spec = halves.next()?;
-    let query = halves.next().unwrap_or("");
-    let language = match base {
-        "transcription" if spec == "auto" || is_language(spec) => {
-            Language::Transcription(spec.into())
-        }
-        "translation" => {
-            let (source, target) = match spec.split_once("-to-") {
-                Some(pair) => pair,
-                None => spec
-                    .match_indices('-')
-                    .map(|(at, _)| (&spec[..at], &spec[at + 1..]))
-                    .find(|(s, t)| (matches!(*s, "auto" | "all") || is_language(s)) && is_language(t))?,
-            };
-            let any = matches!(source, "auto" | "all");
-            if !(any || is_language(source)) || !is_language(target) {
-                return None;
-            }
-            Language::Translation(if any { "all" } else { source }.into(), target.into())
-        }
-        _ => return None,
-    };
-    Some((language, query))
-}
-
-/// Reads one subscription string; never fails.
+/// Reads a subscription string. Every string is a subscription: what has no meaning here matches
+/// messages of that name. The bare `transcription` becomes `transcription:en-US`.
 #[must_use]
 pub fn parse(text: &str) -> Subscription {
-    let text = if text == "transcription" { "transcription:en-US" } else { text };
-    let mut parsed = Subscription {
-        text: text.into(),
-        language: None,
-        hints: Vec::new(),
-        no_identification: false,
+    let text = if text == TRANSCRIPTION {
+        TRANSCRIPTION_DEFAULT
+    } else {
+        text
     };
-    if let Some((language, query)) = language_of(text) {
-        parsed.language = Some(language);
-        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            match key {
-                "hints" => {
-                    let value = value.replace("%2C", ",").replace("%2c", ",");
-                    parsed.hints = value.split(',').filter(|h| !h.is_empty()).map(Into::into).collect();
-                }
-                "no-language-identification" => parsed.no_identification = value == "true",
-                _ => {}
-            }
-        }
+    Subscription {
+        text: text.into(),
+        parsed: parse_name(text),
     }
-    parsed
 }
 
-/// Two languages match when equal or one is the other's bare base.
-#[must_use]
-pub fn languages_match(a: &str, b: &str) -> bool {
-    let bare = |short: &str, long: &str| {
-        !short.contains('-') && long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'))
+fn parse_name(name: &str) -> Sub {
+    match name {
+        "*" | "all" => return Sub::Wildcard,
+        TOUCH_EVENT => return Sub::Touch(Gestures::Any),
+        LOCATION_STREAM => return Sub::LocationStream,
+        _ => {}
+    }
+    let Some((base, language)) = split_language(name) else {
+        return Sub::Named;
     };
-    a == b || bare(a, b) || bare(b, a)
+    let parsed = match base {
+        TRANSCRIPTION => LangOrAuto::parse_transcription(language).map(Sub::Transcription),
+        TRANSLATION => language::parse_pair(language)
+            .map(|(source, target)| Sub::Translation { source, target }),
+        TOUCH_EVENT => Some(Sub::Touch(Gestures::Named)),
+        SETTINGS => Some(Sub::Settings),
+        _ => None,
+    };
+    parsed.unwrap_or(Sub::Named)
+}
+
+/// The part before the first colon, and the next one up to a second colon or a question mark.
+fn split_language(name: &str) -> Option<(&str, &str)> {
+    let (base, _) = name.split_once(':')?;
+    let piece = second_piece(name)?;
+    Some((base, piece.split('?').next().unwrap_or_default()))
+}
+
+fn second_piece(name: &str) -> Option<&str> {
+    name.split(':').nth(1)
 }
 
 impl Subscription {
-    /// `*` or `all`.
+    /// Whether it matches every stream.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
-        matches!(&*self.text, "*" | "all")
+        self.parsed == Sub::Wildcard
     }
 
-    /// Switches the phone's raw audio on.
+    /// Whether it needs raw microphone audio (`behaviour.md §3.5`).
     #[must_use]
     pub fn wants_pcm(&self) -> bool {
-        &*self.text == "audio_chunk"
+        &*self.text == AUDIO_CHUNK
     }
 
-    /// Needs speech: a language stream or a bare name.
+    /// Whether it needs the microphone for speech: a transcription or translation, the bare name
+    /// included (`behaviour.md §3.5`).
     #[must_use]
     pub fn wants_speech(&self) -> bool {
-        self.language.is_some() || matches!(&*self.text, "transcription" | "translation")
+        matches!(self.parsed, Sub::Transcription(_) | Sub::Translation { .. })
+            || &*self.text == TRANSLATION
     }
 
-    /// Whether the event goes to this subscription.
+    /// Whether it is delivered locations: by either name.
+    #[must_use]
+    pub fn wants_location(&self) -> bool {
+        self.parsed == Sub::LocationStream || &*self.text == LOCATION_UPDATE
+    }
+
+    /// Whether `event` is for it.
     #[must_use]
     pub fn matches(&self, event: &StreamEvent<'_>) -> bool {
-        if self.is_wildcard() {
-            return true;
+        event.fit(self).is_some()
+    }
+
+    /// The permission it needs (`protocol.md §5.3`).
+    #[must_use]
+    pub fn permission(&self) -> Option<Permission> {
+        permission_for(&self.text)
+    }
+
+    /// The spoken language of a language stream.
+    #[must_use]
+    pub fn language(&self) -> Option<LangOrAuto> {
+        match self.parsed {
+            Sub::Transcription(language)
+            | Sub::Translation {
+                source: language, ..
+            } => Some(language),
+            _ => None,
         }
-        match *event {
-            StreamEvent::Named(name) => {
-                *self.text == *name || (name == "location_update" && &*self.text == "location_stream")
+    }
+
+    /// Options behind the question mark of a language stream (`protocol.md §5.4.1`).
+    #[must_use]
+    pub fn language_options(&self) -> LanguageOptions {
+        let query = match self.parsed {
+            Sub::Transcription(_) | Sub::Translation { .. } => {
+                second_piece(&self.text).and_then(|piece| piece.split('?').nth(1))
             }
-            StreamEvent::Touch { full } => *self.text == *full || &*self.text == "touch_event",
-            StreamEvent::Transcription { language, to_auto, .. } => match &self.language {
-                Some(Language::Transcription(own)) => match (&**own, language) {
-                    ("auto", "auto") => true,
-                    ("auto", _) => to_auto,
-                    (_, "auto") => false,
-                    (own, language) => languages_match(own, language),
-                },
-                _ => false,
-            },
-            StreamEvent::Translation { source, target, .. } => match &self.language {
-                Some(Language::Translation(own_source, own_target)) => {
-                    (&**own_source == "all" || languages_match(own_source, source))
-                        && languages_match(own_target, target)
-                }
-                _ => false,
-            },
-        }
-    }
-}
-
-/// The `streamType` under which an app with these subscriptions gets the event.
-#[must_use]
-pub fn delivered_as<'a>(subs: &'a [Subscription], event: &StreamEvent<'a>) -> Option<&'a str> {
-    let canonical = event.name();
-    if let StreamEvent::Transcription { language, .. } = *event {
-        let own = |wanted: &dyn Fn(&str) -> bool| {
-            subs.iter()
-                .find(|sub| {
-                    sub.matches(event)
-                        && matches!(&sub.language, Some(Language::Transcription(l)) if wanted(l))
-                })
-                .map(|sub| &*sub.text)
+            _ => None,
         };
-        if let Some(text) = own(&|l| l == language)
-            .or_else(|| own(&|l| l != "auto"))
-            .or_else(|| own(&|_| true))
-        {
-            return Some(text);
+        let option = |name| query.and_then(|query| query_value(query, name));
+        let hints = option("hints").unwrap_or_default();
+        LanguageOptions {
+            hints: hints
+                .split(',')
+                .map(str::trim)
+                .filter(|hint| !hint.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            no_language_identification: option("no-language-identification").as_deref()
+                == Some("true"),
         }
     }
-    let mut wildcard = false;
-    let mut best: Option<&str> = None;
-    for sub in subs.iter().filter(|sub| sub.matches(event)) {
-        if *sub.text == *canonical {
-            return Some(&sub.text);
-        }
-        if sub.is_wildcard() {
-            wildcard = true;
-        } else if best.is_none() {
-            best = Some(if &*sub.text == "location_stream" { canonical } else { &sub.text });
-        }
-    }
-    if wildcard && !matches!(event, StreamEvent::Translation { .. }) {
-        return Some(canonical);
-    }
-    best.or(wildcard.then_some(canonical))
-}
 
-/// The permission that a subscription to `text` needs, or an event called so (protocol.md §5.3).
-#[must_use]
-pub fn permission_for(text: &str) -> Option<Permission> {
-    Some(match text.split(':').next().unwrap_or(text) {
-        "audio_chunk" | "transcription" | "translation" | "VAD" => Permission::Microphone,
-        "location_update" | "location_stream" => Permission::Location,
-        "calendar_event" => Permission::Calendar,
-        "photo_response" | "photo_taken" | "stream_status" | "managed_stream_status" => {
-            Permission::Camera
-        }
-        "phone_notification" | "phone_notification_dismissed" => Permission::ReadNotifications,
-        _ => return None,
-    })
-}
-
-/// Permission types on app records.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Permission {
-    Microphone,
-    Location,
-    BackgroundLocation,
-    Calendar,
-    Camera,
-    Notifications,
-    ReadNotifications,
-    PostNotifications,
-    All,
-}
-impl Permission {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Microphone => "MICROPHONE",
-            Self::Location => "LOCATION",
-            Self::BackgroundLocation => "BACKGROUND_LOCATION",
-            Self::Calendar => "CALENDAR",
-            Self::Camera => "CAMERA",
-            Self::Notifications => "NOTIFICATIONS",
-            Self::ReadNotifications => "READ_NOTIFICATIONS",
-            Self::PostNotifications => "POST_NOTIFICATIONS",
-            Self::All => "ALL",
+    /// The canonical name of a language stream, without options: what one upstream serves.
+    #[must_use]
+    pub fn canonical(&self) -> Option<String> {
+        match self.parsed {
+            Sub::Transcription(language) => Some(format!("{TRANSCRIPTION}:{language}")),
+            Sub::Translation {
+                source: LangOrAuto::Auto,
+                target,
+            } => Some(format!("{TRANSLATION}:all-to-{target}")),
+            Sub::Translation { source, target } => {
+                Some(format!("{TRANSLATION}:{source}-to-{target}"))
+            }
+            _ => None,
         }
     }
-    #[expect(clippy::should_implement_trait, reason = "an Option, not a Result")]
-    pub fn from_str(text: &str) -> Option<Self> {
-        [
-            Self::Microphone,
-            Self::Location,
-            Self::BackgroundLocation,
-            Self::Calendar,
-            Self::Camera,
-            Self::Notifications,
-            Self::ReadNotifications,
-            Self::PostNotifications,
-            Self::All,
-        ]
-        .into_iter()
-        .find(|p| p.as_str() == text)
+
+    /// The setting that an `augmentos:` subscription names; `*` and `all` are themselves.
+    #[must_use]
+    pub fn settings_key(&self) -> Option<&str> {
+        match self.parsed {
+            Sub::Settings => self.text.split_once(':').map(|(_, key)| key),
+            _ => None,
+        }
     }
 }

@@ -118,7 +118,7 @@ pub struct Subscriber {
     head: Box<[u8]>,
     list: Arc<[Subscription]>,
     rate: Option<String>,
-    hints: Vec<Box<str>>,
+    hints: Vec<String>,
     newly: Newly,
     history: VecDeque<Change>,
     reported: Vec<String>,
@@ -143,7 +143,7 @@ impl Subscriber {
 
     /// Language hints of its `transcription_config`.
     #[must_use]
-    pub fn hints(&self) -> &[Box<str>] {
+    pub fn hints(&self) -> &[String] {
         &self.hints
     }
 
@@ -254,10 +254,10 @@ impl Subscriptions {
     /// Stores a filtered list. `keep`: length of the diagnostic ring.
     pub fn apply(&mut self, user: &str, package: &Package, wish: Wish, unix_ms: u64, keep: usize) {
         let one = self.ensure(user, package);
-        let had_location = one.holds("location_stream") || one.holds("location_update");
+        let had_location = one.list.iter().any(Subscription::wants_location);
         let had_calendar = one.holds("calendar_event");
         one.replace(wish.list.into(), Operation::Update, unix_ms, keep);
-        let has_location = one.holds("location_stream") || one.holds("location_update");
+        let has_location = one.list.iter().any(Subscription::wants_location);
         one.newly.location = has_location && (one.newly.location || !had_location);
         one.newly.calendar =
             one.holds("calendar_event") && (one.newly.calendar || !had_calendar);
@@ -306,7 +306,7 @@ impl Subscriptions {
     }
 
     /// Replaces the hints of an app's `transcription_config`.
-    pub fn set_hints(&mut self, user: &str, package: &Package, hints: Vec<Box<str>>) {
+    pub fn set_hints(&mut self, user: &str, package: &Package, hints: Vec<String>) {
         self.ensure(user, package).hints = hints;
     }
 
