@@ -2,12 +2,15 @@
 
 pub(crate) mod attach;
 pub(crate) mod audio;
+pub(crate) mod dashboard;
 pub(crate) mod device;
+pub(crate) mod device_sync;
 pub(crate) mod device_timers;
 pub(crate) mod dispatch;
 pub(crate) mod lifecycle;
 pub(crate) mod lost;
 pub(crate) mod media_timers;
+pub(crate) mod microphone;
 pub(crate) mod relay;
 pub(crate) mod requests;
 pub(crate) mod returned;
