@@ -35,8 +35,33 @@ pub(crate) fn phone_event(
     class: Class,
     cx: &mut Cx<'_>,
 ) -> Result<(), JsonError> {
+    relay(s, event, |_| true, text, class, cx)
+}
+
+/// Like [`phone_message`], but wildcards do not count: their apps have the event under another name already.
+///
+/// # Errors
+/// The text is not JSON.
+pub(crate) fn phone_message_explicit(
+    s: &mut Session,
+    name: &str,
+    text: &[u8],
+    class: Class,
+    cx: &mut Cx<'_>,
+) -> Result<(), JsonError> {
+    relay(s, &StreamEvent::new(name), |one| one.holds(name), text, class, cx)
+}
+
+fn relay(
+    s: &Session,
+    event: &StreamEvent<'_>,
+    among: impl Fn(&Subscriber) -> bool,
+    text: &[u8],
+    class: Class,
+    cx: &mut Cx<'_>,
+) -> Result<(), JsonError> {
     let mut valid = false;
-    for subscriber in s.m.subscriptions.iter() {
+    for subscriber in s.m.subscriptions.iter().filter(|one| among(one)) {
         let Some((conn, stream)) = app_delivery(s, subscriber, event, cx) else {
             continue;
         };

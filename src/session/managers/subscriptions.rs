@@ -173,7 +173,9 @@ impl Subscriber {
         }
     }
 
-    fn holds(&self, stream: &str) -> bool {
+    /// Whether it has exactly this stream.
+    #[must_use]
+    pub fn holds(&self, stream: &str) -> bool {
         self.list.iter().any(|own| *own.text == *stream)
     }
 
