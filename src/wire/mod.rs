@@ -1,7 +1,10 @@
 //! Layer 1, bytes ↔ values: frames, HTTP heads, JSON, stream names, tokens, records. No sockets, no sessions.
 
+pub mod capabilities;
+pub mod dates;
 pub mod ids;
 pub mod json;
 pub mod kinds;
+pub mod members;
 pub mod records;
 pub mod streams;
