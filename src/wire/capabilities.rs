@@ -86,15 +86,30 @@ mod tests {
 
     #[test]
     fn the_tables_facts_hold() {
-        assert_eq!(value("Mentra Live")["camera"]["video"]["supportedStreamTypes"][0], "rtmp");
+        assert_eq!(
+            value("Mentra Live")["camera"]["video"]["supportedStreamTypes"][0],
+            "rtmp"
+        );
         assert_eq!(value("Mentra Live")["imu"]["axisCount"], 6);
-        assert_eq!(value("Mentra Live")["light"]["lights"][1]["position"], "user_facing");
+        assert_eq!(
+            value("Mentra Live")["light"]["lights"][1]["position"],
+            "user_facing"
+        );
         assert_eq!(value("Mentra Live")["microphone"]["hasVAD"], true);
         assert_eq!(value("Even Realities G1")["display"]["count"], 2);
         assert_eq!(value("Even Realities G1")["imu"], serde_json::Value::Null);
-        assert_eq!(value("Even Realities G2")["button"]["buttons"][0]["events"][5], "SWIPE_DOWN");
-        assert_eq!(value("Simulated Glasses")["button"]["buttons"][0]["isCapacitive"], false);
-        assert_eq!(value("Mentra Mach1")["display"], value("Vuzix Z100")["display"]);
+        assert_eq!(
+            value("Even Realities G2")["button"]["buttons"][0]["events"][5],
+            "SWIPE_DOWN"
+        );
+        assert_eq!(
+            value("Simulated Glasses")["button"]["buttons"][0]["isCapacitive"],
+            false
+        );
+        assert_eq!(
+            value("Mentra Mach1")["display"],
+            value("Vuzix Z100")["display"]
+        );
     }
 
     #[test]

@@ -119,12 +119,24 @@ mod tests {
             let ms = iso_unix_ms(text).expect(text);
             assert_eq!(IsoTime::from_unix_ms(ms).as_str(), iso, "{text}");
         }
-        assert_eq!(unix_ms(&Value::from(1_773_480_413_589_u64)), Some(1_773_480_413_589));
+        assert_eq!(
+            unix_ms(&Value::from(1_773_480_413_589_u64)),
+            Some(1_773_480_413_589)
+        );
     }
 
     #[test]
     fn nonsense_is_not_a_date() {
-        for text in ["", "soon", "2026-13-01", "2026-02-30", "2026-03-14T99:00", "2026-03-14T10:00+1", "1969-01-01", "é-1-1"] {
+        for text in [
+            "",
+            "soon",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-03-14T99:00",
+            "2026-03-14T10:00+1",
+            "1969-01-01",
+            "é-1-1",
+        ] {
             assert_eq!(iso_unix_ms(text), None, "{text}");
         }
     }

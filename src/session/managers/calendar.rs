@@ -149,7 +149,10 @@ mod tests {
         let event = CalendarEvent::from_value(&value, NOW_MS).expect("complete");
         assert_eq!(event.end_ms, event.start_ms);
         let text = String::from_utf8(event.data()).expect("text");
-        assert!(text.contains(r#""eventId":"7""#) && text.ends_with(r#""allDay":true}"#), "{text}");
+        assert!(
+            text.contains(r#""eventId":"7""#) && text.ends_with(r#""allDay":true}"#),
+            "{text}"
+        );
     }
 
     #[test]
@@ -168,16 +171,33 @@ mod tests {
     #[test]
     fn the_next_come_first_then_the_latest_past() {
         let mut calendar = Calendar::default();
-        let events = [("old", NOW_MS - 9000), ("later", NOW_MS + 9000), ("recent", NOW_MS - 10), ("next", NOW_MS)];
+        let events = [
+            ("old", NOW_MS - 9000),
+            ("later", NOW_MS + 9000),
+            ("recent", NOW_MS - 10),
+            ("next", NOW_MS),
+        ];
         calendar.add(events.map(|(id, at)| event(id, at)), NOW_MS, 3);
-        let ids: Vec<_> = calendar.events().iter().map(|event| event.id.as_str()).collect();
+        let ids: Vec<_> = calendar
+            .events()
+            .iter()
+            .map(|event| event.id.as_str())
+            .collect();
         assert_eq!(ids, ["next", "later", "recent"]);
     }
 
     #[test]
     fn the_same_id_at_another_time_is_another_event() {
         let mut calendar = Calendar::default();
-        calendar.add([event("a", NOW_MS), event("a", NOW_MS), event("a", NOW_MS + 5)], NOW_MS, 100);
+        calendar.add(
+            [
+                event("a", NOW_MS),
+                event("a", NOW_MS),
+                event("a", NOW_MS + 5),
+            ],
+            NOW_MS,
+            100,
+        );
         assert_eq!(calendar.events().len(), 2);
     }
 }

@@ -189,10 +189,19 @@ mod tests {
     #[test]
     fn only_differences_count_and_the_timestamp_never_does() {
         let mut device = Device::default();
-        report(&mut device, json!({"connected": true, "modelName": "Mentra Live", "batteryLevel": 71}));
-        assert_eq!(report(&mut device, json!({"batteryLevel": 71, "timestamp": 5})), None);
+        report(
+            &mut device,
+            json!({"connected": true, "modelName": "Mentra Live", "batteryLevel": 71}),
+        );
         assert_eq!(
-            report(&mut device, json!({"batteryLevel": 70, "timestamp": 6, "connected": true})),
+            report(&mut device, json!({"batteryLevel": 71, "timestamp": 5})),
+            None
+        );
+        assert_eq!(
+            report(
+                &mut device,
+                json!({"batteryLevel": 70, "timestamp": 6, "connected": true})
+            ),
             Some(json!({"batteryLevel": 70}))
         );
         assert_eq!(device.state()["timestamp"], 6);
@@ -201,7 +210,10 @@ mod tests {
     #[test]
     fn an_absent_member_erases_nothing() {
         let mut device = Device::default();
-        report(&mut device, json!({"wifiConnected": true, "wifiSsid": "Attic"}));
+        report(
+            &mut device,
+            json!({"wifiConnected": true, "wifiSsid": "Attic"}),
+        );
         report(&mut device, json!({"batteryLevel": 3}));
         assert_eq!(device.state()["wifiSsid"], "Attic");
     }
@@ -224,7 +236,10 @@ mod tests {
         let mut device = Device::default();
         report(&mut device, json!({"connected": false}));
         assert_eq!(
-            report(&mut device, json!({"connected": false, "modelName": "Mentra Live"})),
+            report(
+                &mut device,
+                json!({"connected": false, "modelName": "Mentra Live"})
+            ),
             Some(json!({"modelName": "Mentra Live"}))
         );
         assert!(!device.is_connected());
@@ -243,7 +258,10 @@ mod tests {
     fn simulated_glasses_need_no_connection() {
         let mut device = Device::default();
         assert!(!device.has_glasses());
-        report(&mut device, json!({"connected": false, "modelName": SIMULATED}));
+        report(
+            &mut device,
+            json!({"connected": false, "modelName": SIMULATED}),
+        );
         assert!(device.has_glasses());
     }
 

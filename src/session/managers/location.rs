@@ -39,7 +39,8 @@ impl Fix {
     pub fn from_members(object: &Map<String, Value>) -> Option<Self> {
         let coords = object.get("coords").and_then(Value::as_object);
         let members = Members(coords.unwrap_or(object).clone());
-        let either = |short: &str, long: &str| members.number(short).or_else(|| members.number(long));
+        let either =
+            |short: &str, long: &str| members.number(short).or_else(|| members.number(long));
         Some(Self {
             lat: either("lat", "latitude")?,
             lng: either("lng", "longitude")?,
@@ -239,7 +240,11 @@ mod tests {
 
     #[test]
     fn every_form_of_coordinates_is_read() {
-        let wanted = Fix { lat: 1.5, lng: 0.0, accuracy: None };
+        let wanted = Fix {
+            lat: 1.5,
+            lng: 0.0,
+            accuracy: None,
+        };
         for form in [
             json!({"lat": 1.5, "lng": 0}),
             json!({"latitude": 1.5, "longitude": 0}),
@@ -256,7 +261,10 @@ mod tests {
         assert_eq!(effective_tier([], WEAKEST), "reduced");
         assert_eq!(effective_tier([None], WEAKEST), "standard");
         assert_eq!(effective_tier([Some("warp")], WEAKEST), "standard");
-        assert_eq!(effective_tier([Some("kilometer"), Some("high")], WEAKEST), "high");
+        assert_eq!(
+            effective_tier([Some("kilometer"), Some("high")], WEAKEST),
+            "high"
+        );
         assert_eq!(effective_tier([Some("kilometer")], WEAKEST), "kilometer");
     }
 
@@ -265,15 +273,26 @@ mod tests {
         for (tier, max_s) in TIERS.into_iter().chain([("warp", 900)]) {
             let mut location = Location::default();
             location.set(FIX, NOW);
-            assert!(location.fresh(tier, NOW.plus(max_s * 1000 - 1)).is_some(), "{tier}");
-            assert!(location.fresh(tier, NOW.plus(max_s * 1000)).is_none(), "{tier}");
+            assert!(
+                location.fresh(tier, NOW.plus(max_s * 1000 - 1)).is_some(),
+                "{tier}"
+            );
+            assert!(
+                location.fresh(tier, NOW.plus(max_s * 1000)).is_none(),
+                "{tier}"
+            );
         }
     }
 
     #[test]
     fn a_stored_fix_keeps_its_age_and_is_not_stored_again() {
         let mut location = Location::default();
-        let stored = StoredLocation { lat: 0.0, lng: 0.0, accuracy: None, unix_ms: NOW.unix_ms - 20_000 };
+        let stored = StoredLocation {
+            lat: 0.0,
+            lng: 0.0,
+            accuracy: None,
+            unix_ms: NOW.unix_ms - 20_000,
+        };
         location.seed(stored, NOW);
         assert!(location.fresh("standard", NOW).is_some());
         assert!(location.fresh("high", NOW).is_none());

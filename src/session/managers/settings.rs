@@ -187,7 +187,10 @@ mod tests {
 
     fn with_user(user: Value) -> Settings {
         let mut settings = Settings::default();
-        settings.load(user.as_object().cloned().expect("an object"), HashMap::new());
+        settings.load(
+            user.as_object().cloned().expect("an object"),
+            HashMap::new(),
+        );
         settings
     }
 
@@ -212,7 +215,10 @@ mod tests {
             "timezone": "Europe/Lisbon", "brightness": 70,
         }));
         let text = mentraos(&settings);
-        assert!(text.contains(r#""preferredMic":"glasses","useOnboardMic":true"#), "{text}");
+        assert!(
+            text.contains(r#""preferredMic":"glasses","useOnboardMic":true"#),
+            "{text}"
+        );
         assert!(text.contains(r#""userTimezone":"Europe/Lisbon","timezone":"Europe/Lisbon""#));
         assert!(text.contains(r#""brightness":70"#));
         let plain = with_user(json!({"default_wearable": "G9", "preferred_mic": "phone"}));
@@ -230,7 +236,13 @@ mod tests {
     fn app_values_are_stored_ones_then_defaults_and_no_groups() {
         let mut settings = Settings::default();
         assert_eq!(settings.app_values("a", &[]), b"[]");
-        settings.set_app("a", vec![json!({"key": "lang", "value": "pt"}), json!({"key": "old", "value": 1})]);
+        settings.set_app(
+            "a",
+            vec![
+                json!({"key": "lang", "value": "pt"}),
+                json!({"key": "old", "value": 1}),
+            ],
+        );
         let declared = [
             json!({"type": "group", "title": "Look"}),
             json!({"type": "select", "key": "lang", "defaultValue": "en"}),

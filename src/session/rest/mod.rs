@@ -1,6 +1,8 @@
 //! Layer 2, REST calls that need the live session: bodies and texts of protocol.md §18. Authentication, routing and store
 //! reads happen outside; here a call arrives typed, and is answered exactly once.
 
+pub(crate) mod device;
+
 use crate::wire::records::InstalledApp;
 use bytes::Bytes;
 
