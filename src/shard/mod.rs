@@ -2,3 +2,4 @@
 //! thread through mailboxes. Names neither monoio nor tokio, opens no socket, reads no clock.
 
 pub mod mailbox;
+pub mod rooms;

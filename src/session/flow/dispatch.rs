@@ -3,8 +3,8 @@
 use crate::base::close::CloseReason;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, dispose, heartbeat, hello, lifecycle, lost, phone_in, requests, stop, timers,
-    webhook,
+    answers, app_in, app_messages, dispose, heartbeat, hello, lifecycle, lost, phone_in, requests,
+    stop, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
@@ -31,7 +31,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::Stored { call, outcome } => answers::stored(s, call, outcome, cx),
         Event::Rest { reply, call } => rest::call(s, reply, call, cx),
         gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
-        Event::AppMessage { message } => requests::app_message(s, message, cx),
+        Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
         // Nothing that runs depends on records: keys and addresses are checked at the next hello.
         Event::RegistryChanged => {}
         Event::MassDisconnect { package, jitter_ms } => {
