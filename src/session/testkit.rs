@@ -11,12 +11,12 @@ use crate::base::clock::Now;
 use crate::base::ids::{CallId, ConnId, Origin, Package, ReplyTo, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
+use crate::wire::auth::sha256_hex;
 use crate::wire::json::Scratch;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::{AppRecord, AppType, Registry, UserRecord};
 use bytes::Bytes;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// The user of every kit.
 pub const USER: &str = "nadia@lumen.io";
@@ -60,18 +60,9 @@ pub fn record(package: &str, app_type: AppType) -> AppRecord {
         package_name: package.to_owned(),
         app_type,
         public_url: format!("http://{package}/"),
-        key_sha256: sha256(KEY),
+        key_sha256: sha256_hex(KEY),
         ..AppRecord::default()
     }
-}
-
-/// Lower-case hex SHA-256.
-#[must_use]
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// A right hello.

@@ -123,7 +123,7 @@ impl AppRecord {
     pub fn grants(&self, wanted: Permission) -> bool {
         self.permissions
             .iter()
-            .any(|entry| match Permission::from_str(&entry.kind) {
+            .any(|entry| match entry.kind.parse::<Permission>().ok() {
                 Some(Permission::All) => true,
                 Some(Permission::Notifications) => {
                     matches!(
