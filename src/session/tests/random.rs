@@ -1,0 +1,177 @@
+//! Invariants 5, 9, 10, 13, 14, 19 and 48 of behaviour.md §13.1 under random histories of one session.
+
+use crate::base::ids::{ConnId, ReplyTo};
+use crate::session::effects::{Effect, HttpCall, HttpKind};
+use crate::session::event::{DisposeCause, Event, Sdk};
+use crate::session::managers::apps::AppState;
+use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
+use crate::session::{Session, State};
+use std::collections::HashMap;
+
+const PACKAGES: [&str; 3] = [SCRIBE, MAPS, CHESS];
+
+/// One random history: the sockets that the outside believes open, and the calls it waits for.
+struct History {
+    kit: Kit,
+    rng: fastrand::Rng,
+    phones: Vec<ConnId>,
+    apps: Vec<ConnId>,
+    calls: Vec<HttpCall>,
+    replies: HashMap<ReplyTo, u32>,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut kit = Kit::new();
+        let phone = kit.phone();
+        if rng.bool() {
+            kit.load(user_running(&PACKAGES[..rng.usize(0..3)]));
+        }
+        Self {
+            kit,
+            rng,
+            phones: vec![phone],
+            apps: Vec::new(),
+            calls: Vec::new(),
+            replies: HashMap::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        let package = PACKAGES[self.rng.usize(0..PACKAGES.len())];
+        let sdk = if self.rng.bool() { Sdk::V2 } else { Sdk::V3 };
+        match self.rng.u8(0..14) {
+            0 => {
+                let reply = self.kit.start(package);
+                self.replies.insert(reply, 0);
+            }
+            1 => {
+                let reply = self.kit.stop(package);
+                self.replies.insert(reply, 0);
+            }
+            2..=4 => {
+                let conn = self.kit.init(package, sdk);
+                self.apps.push(conn);
+            }
+            5 => {
+                let conn = self.kit.reconnect(package);
+                self.apps.push(conn);
+            }
+            6 | 7 => {
+                if let Some(conn) = pick(&mut self.rng, &mut self.apps) {
+                    self.kit.app_closes(conn);
+                }
+            }
+            8 => {
+                if let Some(conn) = pick(&mut self.rng, &mut self.phones) {
+                    self.kit.phone_closes(conn);
+                }
+            }
+            9 => {
+                let phone = self.kit.phone();
+                self.phones.push(phone);
+            }
+            10 => {
+                if let Some(call) = pick(&mut self.rng, &mut self.calls) {
+                    let status = if self.rng.bool() { 200 } else { 500 };
+                    self.kit.answer_webhook(call.call, status);
+                }
+            }
+            11 => {
+                self.kit.stored_all();
+            }
+            12 => self.kit.load(user_running(&[package])),
+            _ => {
+                let ms = self.rng.u64(0..4_000);
+                self.kit.advance(ms);
+            }
+        }
+        self.observe();
+    }
+
+    fn observe(&mut self) {
+        self.calls.extend(self.kit.webhooks(HttpKind::StopRequest));
+        for call in self.kit.webhooks(HttpKind::SessionRequest) {
+            self.calls.push(call);
+        }
+        for effect in self.kit.effects(|e| matches!(e, Effect::Reply { .. })) {
+            if let Effect::Reply { reply, .. } = effect {
+                *self
+                    .replies
+                    .get_mut(&reply)
+                    .expect("only asked calls are answered") += 1;
+            }
+        }
+        check(&self.kit.s);
+    }
+
+    fn finish(mut self) {
+        self.kit.event(Event::Dispose {
+            cause: DisposeCause::Explicit,
+        });
+        self.observe();
+        assert!(self.replies.values().all(|count| *count == 1));
+        assert_eq!(self.kit.s.state, State::Disposed);
+        assert!(self.kit.s.timers.is_empty());
+        assert!(self.kit.s.m.health.rows().is_empty());
+        let apps = &self.kit.s.m.apps;
+        assert!(
+            apps.iter()
+                .all(|app| app.start.is_none() && app.stop.is_none())
+        );
+        assert_eq!(apps.open().count(), 0);
+        assert!(apps.intent.acks.is_empty());
+    }
+}
+
+fn pick<T>(rng: &mut fastrand::Rng, list: &mut Vec<T>) -> Option<T> {
+    if list.is_empty() {
+        return None;
+    }
+    let index = rng.usize(0..list.len());
+    Some(list.swap_remove(index))
+}
+
+fn check(s: &Session) {
+    let mut foreground = 0;
+    for app in s.m.apps.iter() {
+        let running = app.state == AppState::Running;
+        assert_eq!(app.conn.is_some(), running, "{app:?}");
+        if app.state == AppState::Connecting {
+            assert!(app.start.is_some(), "someone waits for {}", app.package);
+        }
+        if app.state == AppState::Stopping {
+            assert!(app.stop.is_some(), "{} is being stopped", app.package);
+        }
+        let active = matches!(
+            app.state,
+            AppState::Connecting
+                | AppState::Running
+                | AppState::GracePeriod
+                | AppState::TransportDown
+                | AppState::Resurrecting
+        );
+        if active && [MAPS, CHESS].contains(&app.package.as_str()) {
+            foreground += 1;
+        }
+    }
+    assert!(foreground <= 1, "one standard app at a time");
+    let tracked = s.m.health.rows().len();
+    let phones = s.m.phone.current.iter().count() + s.m.phone.superseded.len();
+    assert_eq!(tracked, phones + s.m.apps.open().count());
+}
+
+#[test]
+fn invariants_hold_under_random_histories() {
+    for seed in 0..400 {
+        let mut history = History::new(seed);
+        for _ in 0..200 {
+            history.step();
+            if history.kit.s.state == State::Disposed {
+                break;
+            }
+        }
+        history.finish();
+    }
+}
