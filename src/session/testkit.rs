@@ -346,6 +346,20 @@ impl Kit {
         Some((code, text))
     }
 
+    /// Takes the receivers of everything sent, and the sockets that were closed, cut or given back.
+    pub fn traffic(&mut self) -> (Vec<ConnId>, Vec<ConnId>) {
+        let sent = self.sent.drain(..).map(|row| row.0).collect();
+        let mut gone: Vec<ConnId> = self.closed.drain(..).map(|row| row.0).collect();
+        self.other.retain(|effect| match effect {
+            Effect::Terminate { conn } | Effect::Unpark { conn, .. } => {
+                gone.push(*conn);
+                false
+            }
+            _ => true,
+        });
+        (sent, gone)
+    }
+
     /// Takes the answer to a REST call: status and body.
     pub fn answer(&mut self, to: ReplyTo) -> Option<(u16, Value)> {
         let found = self

@@ -1,12 +1,14 @@
 //! Invariants 5, 9, 10, 13, 14, 19 and 48 of behaviour.md §13.1 under random histories of one session.
 
-use crate::base::ids::{ConnId, ReplyTo};
+use crate::base::ids::{ConnId, Package, ReplyTo};
 use crate::session::effects::{Effect, HttpCall, HttpKind};
-use crate::session::event::{DisposeCause, Event, Sdk};
-use crate::session::managers::apps::AppState;
-use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
+use crate::session::event::{DisposeCause, Event, HelloKind, Sdk};
+use crate::session::flow::stop;
+use crate::session::managers::apps::{AppState, StopWhy};
+use crate::session::rest::Call;
+use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, hello, user_running};
 use crate::session::{Session, State};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const PACKAGES: [&str; 3] = [SCRIBE, MAPS, CHESS];
 
@@ -18,6 +20,8 @@ struct History {
     apps: Vec<ConnId>,
     calls: Vec<HttpCall>,
     replies: HashMap<ReplyTo, u32>,
+    opened: HashSet<ConnId>,
+    gone: HashSet<ConnId>,
 }
 
 impl History {
@@ -28,20 +32,24 @@ impl History {
         if rng.bool() {
             kit.load(user_running(&PACKAGES[..rng.usize(0..3)]));
         }
-        Self {
+        let mut history = Self {
             kit,
             rng,
             phones: vec![phone],
             apps: Vec::new(),
             calls: Vec::new(),
             replies: HashMap::new(),
-        }
+            opened: HashSet::from([phone]),
+            gone: HashSet::new(),
+        };
+        history.observe();
+        history
     }
 
     fn step(&mut self) {
         let package = PACKAGES[self.rng.usize(0..PACKAGES.len())];
         let sdk = if self.rng.bool() { Sdk::V2 } else { Sdk::V3 };
-        match self.rng.u8(0..14) {
+        match self.rng.u8(0..19) {
             0 => {
                 let reply = self.kit.start(package);
                 self.replies.insert(reply, 0);
@@ -53,24 +61,29 @@ impl History {
             2..=4 => {
                 let conn = self.kit.init(package, sdk);
                 self.apps.push(conn);
+                self.opened.insert(conn);
             }
             5 => {
                 let conn = self.kit.reconnect(package);
                 self.apps.push(conn);
+                self.opened.insert(conn);
             }
             6 | 7 => {
                 if let Some(conn) = pick(&mut self.rng, &mut self.apps) {
+                    self.peer_left(conn);
                     self.kit.app_closes(conn);
                 }
             }
             8 => {
                 if let Some(conn) = pick(&mut self.rng, &mut self.phones) {
+                    self.peer_left(conn);
                     self.kit.phone_closes(conn);
                 }
             }
             9 => {
                 let phone = self.kit.phone();
                 self.phones.push(phone);
+                self.opened.insert(phone);
             }
             10 => {
                 if let Some(call) = pick(&mut self.rng, &mut self.calls) {
@@ -82,12 +95,83 @@ impl History {
                 self.kit.stored_all();
             }
             12 => self.kit.load(user_running(&[package])),
+            13 => {
+                let reply = self.kit.rest(Call::Recover {
+                    package: package.into(),
+                    webhook_url: format!("http://{package}/webhook"),
+                    ws_base: String::new(),
+                });
+                self.replies.insert(reply, 0);
+            }
+            14 => {
+                let reply = self.kit.rest(Call::InstallChanged {
+                    package: package.into(),
+                    installed: None,
+                });
+                self.replies.insert(reply, 0);
+            }
+            15 => {
+                let why = StopWhy::Incompatible;
+                self.kit.run(|s, cx| stop::stop(s, package, why, None, cx));
+            }
+            16 => self.park(package),
+            17 => self.speak(package),
             _ => {
                 let ms = self.rng.u64(0..4_000);
                 self.kit.advance(ms);
             }
         }
         self.observe();
+    }
+
+    /// A socket closed by its peer may have been closed by us before.
+    fn peer_left(&mut self, conn: ConnId) {
+        self.opened.remove(&conn);
+        self.gone.insert(conn);
+    }
+
+    fn park(&mut self, package: &str) {
+        let conn = self.kit.conn();
+        let hello = hello(HelloKind::Reconnect, package, Sdk::V3);
+        let expires_ms = self.kit.now.mono_ms + self.rng.u64(0..30_000);
+        self.kit.event(Event::AppParked {
+            conn,
+            hello,
+            expires_ms,
+        });
+        self.apps.push(conn);
+        self.opened.insert(conn);
+    }
+
+    /// Something comes in on a socket, whatever has become of it.
+    fn speak(&mut self, package: &str) {
+        let mut wrong = hello(HelloKind::Init, package, Sdk::V2);
+        wrong.api_key = None;
+        match self.rng.u8(0..4) {
+            0 => {
+                let conn = self.kit.hello(wrong);
+                self.apps.push(conn);
+                self.opened.insert(conn);
+            }
+            1 => {
+                let package = Package::new(package);
+                let jitter_ms = 500;
+                self.kit.event(Event::MassDisconnect { package, jitter_ms });
+            }
+            _ => {
+                let texts = [
+                    r#"{"type":"ownership_release"}"#,
+                    r#"{"type":"tpa_connection_init"}"#,
+                    r#"{"type":"reconnect"}"#,
+                    "{",
+                ];
+                let text = texts[self.rng.usize(0..texts.len())];
+                if !self.apps.is_empty() {
+                    let conn = self.apps[self.rng.usize(0..self.apps.len())];
+                    self.kit.app_text(conn, text);
+                }
+            }
+        }
     }
 
     fn observe(&mut self) {
@@ -103,6 +187,16 @@ impl History {
                     .expect("only asked calls are answered") += 1;
             }
         }
+        let (sent, gone) = self.kit.traffic();
+        for conn in sent {
+            assert!(
+                !self.gone.contains(&conn),
+                "{conn:?} is gone and still written to"
+            );
+        }
+        for conn in gone {
+            assert!(self.gone.insert(conn), "{conn:?} is closed once");
+        }
         check(&self.kit.s);
     }
 
@@ -115,6 +209,8 @@ impl History {
         assert_eq!(self.kit.s.state, State::Disposed);
         assert!(self.kit.s.timers.is_empty());
         assert!(self.kit.s.m.health.rows().is_empty());
+        let left_open: Vec<_> = self.opened.difference(&self.gone).collect();
+        assert!(left_open.is_empty(), "{left_open:?} outlive the session");
         let apps = &self.kit.s.m.apps;
         assert!(
             apps.iter()
@@ -164,7 +260,7 @@ fn check(s: &Session) {
 
 #[test]
 fn invariants_hold_under_random_histories() {
-    for seed in 0..400 {
+    for seed in 0..300 {
         let mut history = History::new(seed);
         for _ in 0..200 {
             history.step();
