@@ -39,7 +39,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
 pub(crate) fn binary(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>) {
     s.m.health.seen(conn, cx.now.mono_ms);
     if let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) {
-        requests::app_binary(s, conn, &package, data, cx);
+        requests::app_binary(s, &package, data, cx);
     }
 }
 

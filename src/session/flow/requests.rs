@@ -1,6 +1,6 @@
 //! Layer 2, flow: requests and streams that an app owns: photos, polls, video, audio output, play requests.
 
-use crate::base::ids::{CallId, ConnId, Package};
+use crate::base::ids::CallId;
 use crate::session::event::{Event, HttpOutcome};
 use crate::session::managers::app_messages::Incoming;
 use crate::session::{Cx, Session};
@@ -37,15 +37,14 @@ pub(crate) fn reply_gone(s: &mut Session, event: &Event, cx: &mut Cx<'_>) {
     let _ = (s, event, cx);
 }
 
-/// A binary frame of a running app: its audio output (protocol.md §10.3).
-pub(crate) fn app_binary(
-    s: &mut Session,
-    conn: ConnId,
-    package: &Package,
-    data: Bytes,
-    cx: &mut Cx<'_>,
-) {
-    let _ = (s, conn, package, data, cx);
+/// An app's socket was lost: it is no active user of its package and no member of its rooms any more (behaviour.md §7.10).
+pub(crate) fn app_lost(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    let _ = (s, package, cx);
+}
+
+/// A binary frame of an app that is no JSON text: audio output (protocol.md §10.3).
+pub(crate) fn app_binary(s: &mut Session, package: &str, data: Bytes, cx: &mut Cx<'_>) {
+    let _ = (s, package, data, cx);
 }
 
 /// A message of the same app in another user's session (behaviour.md §7.10).

@@ -95,7 +95,19 @@ impl History {
                 self.kit.stored_all();
             }
             12 => self.kit.load(user_running(&[package])),
-            13 => {
+            13..=17 => self.rare_step(package),
+            _ => {
+                let ms = self.rng.u64(0..4_000);
+                self.kit.advance(ms);
+            }
+        }
+        self.observe();
+    }
+
+    /// What administrators, the store and other servers do.
+    fn rare_step(&mut self, package: &'static str) {
+        match self.rng.u8(0..5) {
+            0 => {
                 let reply = self.kit.rest(Call::Recover {
                     package: package.into(),
                     webhook_url: format!("http://{package}/webhook"),
@@ -103,25 +115,20 @@ impl History {
                 });
                 self.replies.insert(reply, 0);
             }
-            14 => {
+            1 => {
                 let reply = self.kit.rest(Call::InstallChanged {
                     package: package.into(),
                     installed: None,
                 });
                 self.replies.insert(reply, 0);
             }
-            15 => {
+            2 => {
                 let why = StopWhy::Incompatible;
                 self.kit.run(|s, cx| stop::stop(s, package, why, None, cx));
             }
-            16 => self.park(package),
-            17 => self.speak(package),
-            _ => {
-                let ms = self.rng.u64(0..4_000);
-                self.kit.advance(ms);
-            }
+            3 => self.park(package),
+            _ => self.speak(package),
         }
-        self.observe();
     }
 
     /// A socket closed by its peer may have been closed by us before.

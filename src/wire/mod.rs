@@ -1,4 +1,4 @@
-//! Layer `wire`: bytes to values and back; it opens no socket, knows no session and reads no clock.
+//! Layer 1, bytes ↔ values: frames, HTTP heads, JSON, stream names, tokens, records. No sockets, no sessions, no clock.
 
 pub mod auth;
 pub mod frame;
