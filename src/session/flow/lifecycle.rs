@@ -6,7 +6,7 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, device, hello, lost, notices, phone_in, restart, returned, start,
+    answers, device, hello, lost, notices, phone_in, restart, returned, screen, start,
 };
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
@@ -125,6 +125,7 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
         .intent
         .load(&record.running_apps, installed.clone());
     record.installed_apps = installed;
+    screen::user_loaded(s, &record.onboarded);
     device::user_loaded(s, &record, cx);
     s.state = State::Connecting;
     for conn in std::mem::take(&mut s.m.phone.unacked) {

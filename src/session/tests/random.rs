@@ -4,7 +4,7 @@ use crate::base::ids::{ConnId, Package, ReplyTo};
 use crate::session::effects::{Effect, HttpCall, HttpKind};
 use crate::session::event::{DisposeCause, Event, HelloKind, Sdk};
 use crate::session::flow::stop;
-use crate::session::managers::apps::{AppState, StopWhy};
+use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, hello, user_running};
 use crate::session::{Session, State};
@@ -123,8 +123,7 @@ impl History {
                 self.replies.insert(reply, 0);
             }
             2 => {
-                let why = StopWhy::Incompatible;
-                self.kit.run(|s, cx| stop::stop(s, package, why, None, cx));
+                self.kit.run(|s, cx| stop::incompatible(s, package, cx));
             }
             3 => self.park(package),
             _ => self.speak(package),
