@@ -171,3 +171,50 @@ fn unattached(s: &mut Session, conn: ConnId, kind: Option<AppKind>, text: &[u8],
         notices::app_error(conn, code, &error.to_string(), cx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::event::Sdk;
+    use crate::session::managers::apps::AppState;
+    use crate::session::testkit::{Kit, SCRIBE};
+
+    fn fail(kit: &mut Kit, conn: ConnId) {
+        let package = Package::new(SCRIBE);
+        let reject = Reject::new(ErrorCode::InternalError, "Internal server error");
+        kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+    }
+
+    #[test]
+    fn five_failures_of_ours_within_a_minute_close_the_socket() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        for _ in 0..4 {
+            fail(&mut kit, conn);
+        }
+        kit.event(crate::session::event::Event::Activity { conn });
+        kit.now = kit.now.plus(60_000); // the first four no longer count
+        fail(&mut kit, conn);
+        assert_eq!(kit.close_of(conn), None);
+        for _ in 0..4 {
+            fail(&mut kit, conn);
+        }
+        assert_eq!(kit.close_of(conn), Some((1011, "Internal server error")));
+        assert_eq!(kit.state(SCRIBE), AppState::TransportDown);
+        assert_eq!(kit.types(conn).len(), 9);
+    }
+
+    #[test]
+    fn a_refused_request_keeps_the_socket() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        let package = Package::new(SCRIBE);
+        let text = "Camera permission required to take photos";
+        for _ in 0..100 {
+            let reject = Reject::new(ErrorCode::PermissionDenied, text);
+            kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+        }
+        assert_eq!(kit.texts(conn)[0]["message"], text);
+        assert_eq!(kit.close_of(conn), None);
+    }
+}

@@ -1,9 +1,10 @@
 //! Layer 2, flow: one event to its flow or handler.
 
 use crate::base::close::CloseReason;
+use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, app_messages, dispose, heartbeat, hello, lifecycle, lost, phone_in, requests,
+    answers, app_in, dashboard, dispose, heartbeat, hello, lifecycle, lost, phone_in, requests,
     stop, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
@@ -52,8 +53,10 @@ fn http(
         webhook::session_request_result(s, &package, outcome, cx);
     } else if let Some(package) = s.m.apps.by_stop_call(call).cloned() {
         stop::webhook_done(s, &package, cx);
-    } else {
-        requests::http_result(s, call, outcome, cx);
+    } else if !dashboard::weather_result(s, call, outcome, cx)
+        && !requests::http_result(s, call, outcome, cx)
+    {
+        cx.metrics.inc(Counter::CorrelationOrphans);
     }
 }
 
