@@ -9,6 +9,8 @@ pub(crate) mod device_timers;
 pub(crate) mod dispatch;
 pub(crate) mod lifecycle;
 pub(crate) mod lost;
+#[cfg(test)]
+pub(crate) mod media_kit;
 pub(crate) mod media_timers;
 pub(crate) mod microphone;
 pub(crate) mod relay;
