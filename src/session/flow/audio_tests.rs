@@ -14,8 +14,15 @@ fn two_odd_frames_arrive_whole_at_every_subscriber() {
     kit.audio(&sound[321..]);
     let frames = kit.binary();
     for conn in [one, two] {
-        let own: Vec<&Bytes> = frames.iter().filter(|f| f.0 == conn).map(|f| &f.1).collect();
-        assert!(own.iter().all(|frame| frame.len() % 2 == 0 && !frame.is_empty()));
+        let own: Vec<&Bytes> = frames
+            .iter()
+            .filter(|f| f.0 == conn)
+            .map(|f| &f.1)
+            .collect();
+        assert!(
+            own.iter()
+                .all(|frame| frame.len() % 2 == 0 && !frame.is_empty())
+        );
         let all: Vec<u8> = own.iter().flat_map(|frame| frame.to_vec()).collect();
         assert_eq!(all, sound);
     }

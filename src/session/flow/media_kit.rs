@@ -97,8 +97,10 @@ impl Kit {
             other: Vec::new(),
         };
         kit.s.m.phone.current = Some(PHONE_CONN);
-        kit.phone(&json!({"type": "glasses_connection_state", "modelName": "Even Realities G1",
-            "status": "CONNECTED"}));
+        kit.phone(
+            &json!({"type": "glasses_connection_state", "modelName": "Even Realities G1",
+            "status": "CONNECTED"}),
+        );
         kit.s.timers.clear();
         kit.forget();
         kit
@@ -170,7 +172,9 @@ impl Kit {
             };
             match PhoneKind::from_wire(&name) {
                 Some(kind) => (PHONE[kind as usize].run)(s, &m, cx),
-                None => super::relay::phone_message(s, &name, text.as_bytes(), cx).map_err(Reject::json),
+                None => {
+                    super::relay::phone_message(s, &name, text.as_bytes(), cx).map_err(Reject::json)
+                }
             }
         })
         .expect("accepted");

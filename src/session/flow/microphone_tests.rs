@@ -36,7 +36,10 @@ fn the_first_subscriber_switches_on_and_the_last_off_three_seconds_later() {
 #[test]
 fn wildcards_vad_and_events_switch_nothing_on() {
     let mut kit = kit();
-    kit.subscribe("main", &["*", "all", "VAD", "button_press", "transcription:nonsense"]);
+    kit.subscribe(
+        "main",
+        &["*", "all", "VAD", "button_press", "transcription:nonsense"],
+    );
     kit.advance(20_000);
     assert_eq!(told(&mut kit), []);
 }

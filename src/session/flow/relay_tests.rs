@@ -39,7 +39,10 @@ fn an_unknown_message_reaches_its_subscriber_unmodified() {
 #[test]
 fn each_app_hears_an_event_once() {
     let press = json!({"type": "button_press", "buttonId": "main"});
-    assert_eq!(heard("back", &["*", "button_press", "all"], &press), ["button_press"]);
+    assert_eq!(
+        heard("back", &["*", "button_press", "all"], &press),
+        ["button_press"]
+    );
     assert_eq!(heard("back", &["all"], &press), ["button_press"]);
     assert!(heard("back", &["button"], &press).is_empty());
 }
@@ -48,8 +51,14 @@ fn each_app_hears_an_event_once() {
 fn a_touch_is_named_as_each_app_knows_it() {
     let tap = json!({"type": "touch_event", "gesture_name": "single_tap"});
     assert_eq!(heard("back", &["touch_event"], &tap), ["touch_event"]);
-    assert_eq!(heard("back", &["touch_event:single_tap"], &tap), ["touch_event:single_tap"]);
-    assert_eq!(heard("back", &["touch_event", "*"], &tap), ["touch_event:single_tap"]);
+    assert_eq!(
+        heard("back", &["touch_event:single_tap"], &tap),
+        ["touch_event:single_tap"]
+    );
+    assert_eq!(
+        heard("back", &["touch_event", "*"], &tap),
+        ["touch_event:single_tap"]
+    );
     assert!(heard("back", &["touch_event:double_tap"], &tap).is_empty());
 }
 
@@ -75,12 +84,18 @@ fn speech_made_on_the_phone_is_routed_by_language() {
     let said = json!({"type": "local_transcription", "text": "turn left", "isFinal": true,
         "transcribeLanguage": "en-US"});
     let cases: [(&[&str], &[&str]); 6] = [
-        (&["transcription:en-US?hints=es"], &["transcription:en-US?hints=es"]),
+        (
+            &["transcription:en-US?hints=es"],
+            &["transcription:en-US?hints=es"],
+        ),
         (&["transcription:en"], &["transcription:en"]),
         (&["transcription:auto"], &["transcription:auto"]),
         (&["transcription:de-DE"], &[]),
         (&["local_transcription"], &["local_transcription"]),
-        (&["transcription", "local_transcription"], &["transcription:en-US", "local_transcription"]),
+        (
+            &["transcription", "local_transcription"],
+            &["transcription:en-US", "local_transcription"],
+        ),
     ];
     for (own, expected) in cases {
         assert_eq!(heard("back", own, &said), expected, "{own:?}");
@@ -139,7 +154,10 @@ fn text_that_is_no_json_is_refused_and_delivered_to_nobody() {
     kit.subscribe("back", &["x"]);
     kit.forget();
     let broken = br#"{"type":"x","a":}"#;
-    assert!(kit.run(|s, cx| super::phone_message(s, "x", broken, cx)).is_err());
+    assert!(
+        kit.run(|s, cx| super::phone_message(s, "x", broken, cx))
+            .is_err()
+    );
     assert!(streams(&mut kit, conn).is_empty());
 }
 

@@ -19,7 +19,13 @@ fn the_last_list_is_the_set() {
     assert_eq!(stored(&kit, "back"), json!(["transcription:en-US", "c"]));
     kit.subscribe("back", &[]);
     assert_eq!(stored(&kit, "back"), json!([]));
-    let lengths: Vec<usize> = kit.s.m.subscriptions.history("back").map(|c| c.list.len()).collect();
+    let lengths: Vec<usize> = kit
+        .s
+        .m
+        .subscriptions
+        .history("back")
+        .map(|c| c.list.len())
+        .collect();
     assert_eq!(lengths, [2, 2, 0]);
 }
 
@@ -28,9 +34,13 @@ fn rates_come_with_objects_and_nonsense_is_skipped() {
     let mut kit = Kit::new();
     kit.app("back", Sdk::V3);
     kit.app("other", Sdk::V3);
-    let list = json!([{"stream": "location_stream", "rate": "high"}, 7, null, {"stream": "x"}, "y"]);
-    kit.from_app("back", &json!({"type": "subscription_update", "subscriptions": list}))
-        .expect("accepted");
+    let list =
+        json!([{"stream": "location_stream", "rate": "high"}, 7, null, {"stream": "x"}, "y"]);
+    kit.from_app(
+        "back",
+        &json!({"type": "subscription_update", "subscriptions": list}),
+    )
+    .expect("accepted");
     kit.subscribe("other", &["location_stream"]);
     assert_eq!(stored(&kit, "back"), json!(["location_stream", "y"]));
     let rates: Vec<_> = kit.s.m.subscriptions.location_rates().collect();
@@ -90,16 +100,35 @@ fn every_protected_stream_needs_its_permission() {
     let mut kit = Kit::new();
     kit.app("poor", Sdk::V3);
     let all = [
-        "audio_chunk", "transcription", "transcription:de-DE", "translation:en-ja", "VAD",
-        "location_update", "location_stream", "calendar_event", "photo_response", "photo_taken",
-        "stream_status", "managed_stream_status", "phone_notification",
-        "phone_notification_dismissed", "*", "button_press", "rtmp_stream_status",
+        "audio_chunk",
+        "transcription",
+        "transcription:de-DE",
+        "translation:en-ja",
+        "VAD",
+        "location_update",
+        "location_stream",
+        "calendar_event",
+        "photo_response",
+        "photo_taken",
+        "stream_status",
+        "managed_stream_status",
+        "phone_notification",
+        "phone_notification_dismissed",
+        "*",
+        "button_press",
+        "rtmp_stream_status",
     ];
     kit.subscribe("poor", &all);
-    assert_eq!(stored(&kit, "poor"), json!(["*", "button_press", "rtmp_stream_status"]));
+    assert_eq!(
+        stored(&kit, "poor"),
+        json!(["*", "button_press", "rtmp_stream_status"])
+    );
     kit.app("back", Sdk::V3);
     kit.subscribe("back", &all);
-    assert_eq!(stored(&kit, "back").as_array().expect("an array").len(), all.len());
+    assert_eq!(
+        stored(&kit, "back").as_array().expect("an array").len(),
+        all.len()
+    );
 }
 
 #[test]
@@ -156,9 +185,19 @@ fn at_most_so_many_are_kept() {
 fn hints_of_the_configuration_join_those_of_the_subscription() {
     let mut kit = Kit::new();
     kit.app("back", Sdk::V3);
-    kit.subscribe("back", &["transcription:en-US?hints=fr", "translation:en-ja"]);
+    kit.subscribe(
+        "back",
+        &["transcription:en-US?hints=fr", "translation:en-ja"],
+    );
     let config = json!({"type": "transcription_config", "languageHints": ["es", "fr"]});
     kit.from_app("back", &config).expect("accepted");
-    let hints: Vec<_> = kit.s.m.speech.desired().iter().map(|d| d.options.hints.clone()).collect();
+    let hints: Vec<_> = kit
+        .s
+        .m
+        .speech
+        .desired()
+        .iter()
+        .map(|d| d.options.hints.clone())
+        .collect();
     assert_eq!(hints, [vec!["fr".to_owned(), "es".to_owned()], vec![]]);
 }
