@@ -85,6 +85,7 @@ counters! {
     DroppedInterim = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"interim\""} "Messages dropped from full queues.";
     DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped from full queues.";
     DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped from full queues.";
+    DroppedPending = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"pending\""} "Messages dropped from full queues.";
     Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
     AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";
     AudioBytesUdp = "mentra_audio_bytes_total" {"transport=\"udp\""} "Microphone audio received.";
