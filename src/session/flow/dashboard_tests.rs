@@ -4,7 +4,7 @@ use crate::session::flow::media_kit::Kit;
 use serde_json::{Value, json};
 
 fn dashboards(kit: &mut Kit) -> Vec<(u64, Value)> {
-    let mut all = kit.to_phone("display_event");
+    let mut all = kit.phone_got("display_event");
     all.retain(|(_, text)| text["view"] == "dashboard");
     all.into_iter()
         .map(|(at, text)| (at, text["layout"].clone()))
@@ -13,7 +13,7 @@ fn dashboards(kit: &mut Kit) -> Vec<(u64, Value)> {
 
 fn widget(kit: &mut Kit, package: &str, text: &str, modes: &[&str]) {
     let message = json!({"type": "dashboard_content_update", "content": text, "modes": modes});
-    kit.from_app(package, &message).expect("accepted");
+    kit.app_says(package, &message).expect("accepted");
 }
 
 #[test]
@@ -83,15 +83,15 @@ fn only_the_system_dashboard_changes_modes() {
     let mut kit = Kit::new();
     let conn = kit.app("back", Sdk::V2);
     let change = json!({"type": "dashboard_mode_change", "mode": "expanded"});
-    kit.from_app("back", &change).expect("ignored");
+    kit.app_says("back", &change).expect("ignored");
     assert!(kit.texts(conn).is_empty());
     kit.cfg.dashboard.dashboard_mode = crate::base::settings::DashboardMode::App;
     kit.cfg.dashboard.dashboard_package_name = "other".into();
     kit.app("other", Sdk::V2);
-    kit.from_app("back", &change).expect("ignored");
+    kit.app_says("back", &change).expect("ignored");
     assert!(kit.texts(conn).is_empty());
-    kit.from_app("other", &change).expect("accepted");
-    kit.from_app(
+    kit.app_says("other", &change).expect("accepted");
+    kit.app_says(
         "other",
         &json!({"type": "dashboard_mode_change", "mode": "always_on"}),
     )

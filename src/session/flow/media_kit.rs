@@ -180,7 +180,7 @@ impl Kit {
         .expect("accepted");
     }
 
-    pub(crate) fn from_app(&mut self, package: &str, message: &Value) -> Result<(), Reject> {
+    pub(crate) fn app_says(&mut self, package: &str, message: &Value) -> Result<(), Reject> {
         let name = message["type"].as_str().expect("typed");
         let kind = AppKind::from_wire(name).expect("a known type");
         let conn = self.s.m.apps.open_conn(package).expect("open");
@@ -197,7 +197,7 @@ impl Kit {
 
     pub(crate) fn subscribe(&mut self, package: &str, list: &[&str]) {
         let message = json!({"type": "subscription_update", "subscriptions": list});
-        self.from_app(package, &message).expect("accepted");
+        self.app_says(package, &message).expect("accepted");
     }
 
     pub(crate) fn audio(&mut self, data: &[u8]) {
@@ -229,7 +229,7 @@ impl Kit {
     }
 
     /// Messages of one type to the phone so far, with their time.
-    pub(crate) fn to_phone(&mut self, kind: &str) -> Vec<(u64, Value)> {
+    pub(crate) fn phone_got(&mut self, kind: &str) -> Vec<(u64, Value)> {
         let mut all = self.texts(PHONE_CONN);
         all.retain(|(_, text)| text["type"] == kind);
         all

@@ -4,7 +4,7 @@ use serde_json::json;
 
 /// `(ms since the start, enabled, bypassVad)` of all microphone messages so far.
 fn told(kit: &mut Kit) -> Vec<(u64, bool, bool)> {
-    kit.to_phone("microphone_state_change")
+    kit.phone_got("microphone_state_change")
         .into_iter()
         .map(|(at, text)| {
             let on = text["isMicrophoneEnabled"].as_bool().expect("a boolean");

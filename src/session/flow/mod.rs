@@ -17,9 +17,9 @@ pub(crate) mod lost;
 #[cfg(test)]
 pub(crate) mod media_kit;
 pub(crate) mod media_timers;
+pub(crate) mod microphone;
 pub(crate) mod notices;
 pub(crate) mod phone_in;
-pub(crate) mod microphone;
 pub(crate) mod relay;
 pub(crate) mod requests;
 pub(crate) mod restart;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// `(ms since the start, text or title)` of all main-view displays so far.
 fn shown(kit: &mut Kit) -> Vec<(u64, String)> {
-    kit.to_phone("display_event")
+    kit.phone_got("display_event")
         .into_iter()
         .filter(|(_, text)| text["view"] == "main")
         .map(|(at, text)| {
@@ -30,7 +30,7 @@ fn display(text: &str, more: &Value) -> Value {
 }
 
 fn show_with(kit: &mut Kit, package: &str, text: &str, more: &Value) {
-    kit.from_app(package, &display(text, more))
+    kit.app_says(package, &display(text, more))
         .expect("accepted");
 }
 
@@ -70,7 +70,7 @@ fn a_request_goes_through_with_server_set_view_and_package() {
         (row.run)(s, &m, cx)
     })
     .expect("accepted");
-    let (_, sent) = kit.to_phone("display_event").remove(0);
+    let (_, sent) = kit.phone_got("display_event").remove(0);
     assert_eq!(
         sent.to_string(),
         json!({"type": "display_event", "x": 1.5, "view": "main", "packageName": "main",
@@ -175,7 +175,7 @@ fn the_screen_is_cleared_once_when_a_duration_ends() {
     let mut kit = kit();
     show_with(&mut kit, "main", "m", &json!({"durationMs": 1000}));
     kit.advance(5000);
-    let all = kit.to_phone("display_event");
+    let all = kit.phone_got("display_event");
     assert_eq!(all.len(), 2);
     let (at, clear) = &all[1];
     assert_eq!(*at, 1000);
@@ -197,7 +197,7 @@ fn the_screen_is_cleared_once_when_a_duration_ends() {
 fn a_boot_screen_lasts_a_second_and_a_half_and_keeps_the_latest_requests() {
     let mut kit = kit();
     starting(&mut kit, "main");
-    let (_, boot) = kit.to_phone("display_event").remove(0);
+    let (_, boot) = kit.phone_got("display_event").remove(0);
     assert_eq!(
         boot["layout"],
         json!({"layoutType": "reference_card", "title": "// MentraOS - Starting App", "text": "MAIN"})

@@ -36,7 +36,7 @@ fn rates_come_with_objects_and_nonsense_is_skipped() {
     kit.app("other", Sdk::V3);
     let list =
         json!([{"stream": "location_stream", "rate": "high"}, 7, null, {"stream": "x"}, "y"]);
-    kit.from_app(
+    kit.app_says(
         "back",
         &json!({"type": "subscription_update", "subscriptions": list}),
     )
@@ -57,7 +57,7 @@ fn a_list_that_is_no_array_is_refused_and_changes_nothing() {
     kit.subscribe("back", &["a"]);
     for wrong in [json!("a"), json!({"0": "a"}), Value::Null] {
         let message = json!({"type": "subscription_update", "subscriptions": wrong});
-        let refused = kit.from_app("back", &message).expect_err("refused");
+        let refused = kit.app_says("back", &message).expect_err("refused");
         assert_eq!(refused.code.as_str(), "MALFORMED_MESSAGE");
         assert!(refused.message.starts_with("Invalid subscription type: "));
     }
@@ -190,7 +190,7 @@ fn hints_of_the_configuration_join_those_of_the_subscription() {
         &["transcription:en-US?hints=fr", "translation:en-ja"],
     );
     let config = json!({"type": "transcription_config", "languageHints": ["es", "fr"]});
-    kit.from_app("back", &config).expect("accepted");
+    kit.app_says("back", &config).expect("accepted");
     let hints: Vec<_> = kit
         .s
         .m
