@@ -13,8 +13,6 @@ use crate::wire::json::ObjectWriter;
 use bytes::Bytes;
 use serde_json::Value;
 
-pub(crate) use crate::session::managers::dashboard::AgendaEvent;
-
 /// Whether a text that is on the screen already is sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeat {

@@ -44,3 +44,6 @@ pub(crate) mod sync;
 pub(crate) mod timers;
 pub(crate) mod user_settings;
 pub(crate) mod webhook;
+
+#[cfg(test)]
+pub(crate) mod media_kit;

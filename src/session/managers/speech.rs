@@ -59,9 +59,7 @@ impl Speech {
     /// Whether the auto recogniser runs: then `transcription:auto` gets no language recogniser's events (protocol.md §5.5).
     #[must_use]
     pub fn auto_is_live(&self) -> bool {
-        self.live
-            .iter()
-            .any(|live| *live == Sub::Transcription(LangOrAuto::Auto))
+        self.live.contains(&Sub::Transcription(LangOrAuto::Auto))
     }
 
     /// Computes the desired set anew; says whether it changed.

@@ -307,7 +307,8 @@ impl Subscriptions {
         let mut streams: Vec<String> = rejected.iter().map(|(text, _)| text.clone()).collect();
         streams.sort();
         let same_socket = one.reported_on == Some(conn);
-        let news = !streams.is_empty() && !(same_socket && one.reported == streams);
+        let known = same_socket && one.reported == streams;
+        let news = !known && !streams.is_empty();
         one.reported = streams;
         one.reported_on = Some(conn);
         news

@@ -120,7 +120,8 @@ impl Display {
     pub(super) fn show_core(&mut self, stage: &mut Stage<'_>) -> bool {
         let Some(core) = &self.core else { return false };
         let undated = core.request.duration_ms.is_none();
-        if !core.remains(stage) && !(undated && stage.cfg.restore_undated_core_display) {
+        let kept = undated && stage.cfg.restore_undated_core_display;
+        if !kept && !core.remains(stage) {
             return false;
         }
         if self.current.as_ref().is_some_and(|now| now.id == core.id) {
