@@ -33,3 +33,6 @@ pub(crate) mod streams;
 pub(crate) mod sync;
 pub(crate) mod timers;
 pub(crate) mod user_settings;
+
+#[cfg(test)]
+mod device_tests;

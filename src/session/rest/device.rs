@@ -131,8 +131,7 @@ fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
     RestAnswer::json(200, body)
 }
 
-const NO_LOCATION: &str =
-    "location object required. Expected { location: {...} } or Expo LocationObject with coords";
+const NO_LOCATION: &str = r#"{"success":false,"message":"location object required. Expected { location: {...} } or Expo LocationObject with coords"}"#;
 
 fn location_posted(
     s: &mut Session,
@@ -145,8 +144,7 @@ fn location_posted(
         .object("location")
         .or_else(|| members.object("coords").map(|_| &members.0));
     let Some(given) = given else {
-        let body = json!({"success": false, "message": NO_LOCATION});
-        return RestAnswer::json(400, body.to_string());
+        return RestAnswer::json(400, NO_LOCATION);
     };
     let inside = given.get("correlationId").and_then(Value::as_str);
     if let Some(fix) = Fix::from_members(given) {
