@@ -15,6 +15,7 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
+use crate::wire::members::Plain;
 use serde_json::{Map, Value};
 
 /// An app (or the phone) wants the managed stream: joins it, or starts it. Permissions were checked.
@@ -478,7 +479,7 @@ fn tell(s: &mut Session, viewer: &Package, status: &str, message: Option<&str>, 
     }
     if !stream.outputs.is_empty() {
         let listed: Vec<Value> = stream.outputs.iter().map(outputs::in_status).collect();
-        object.value("outputs", &listed);
+        object.plain("outputs", &listed);
     }
     object.end();
     let content = String::from_utf8_lossy(&body).into_owned();
