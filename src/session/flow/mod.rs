@@ -17,6 +17,7 @@ pub(crate) mod keep_alive;
 pub(crate) mod lifecycle;
 pub(crate) mod location;
 pub(crate) mod lost;
+pub(crate) mod managed_status;
 pub(crate) mod managed_streams;
 pub(crate) mod media_timers;
 pub(crate) mod outputs;

@@ -3,7 +3,7 @@
 //! `{"type":"stream_status_check","requestId":"stream_check_1"}`
 
 use crate::session::effects::Class;
-use crate::session::flow::managed_streams;
+use crate::session::flow::managed_status;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::managers::streams::Stream;
 use crate::session::{Cx, Session};
@@ -40,7 +40,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         s.m.managed_streams
             .current
             .as_ref()
-            .map(managed_streams::info);
+            .map(managed_status::info);
     let streaming = managed.or_else(|| s.m.streams.current.as_ref().map(unmanaged));
     let _ = s.send_app(m.package, cx, Class::Control, |out| {
         let mut object = ObjectWriter::begin(out);
