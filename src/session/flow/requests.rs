@@ -74,7 +74,6 @@ pub(crate) fn app_binary(
 }
 
 /// A message of the same app in another user's session (behaviour.md §7.10).
-#[expect(clippy::boxed_local, reason = "the event carries it boxed")]
 pub(crate) fn app_message(s: &mut Session, message: Box<Incoming>, cx: &mut Cx<'_>) {
     app_messages::arrived(s, &message, cx);
 }
