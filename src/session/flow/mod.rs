@@ -23,6 +23,7 @@ pub(crate) mod keep_alive;
 pub(crate) mod lifecycle;
 pub(crate) mod location;
 pub(crate) mod lost;
+pub(crate) mod managed_status;
 pub(crate) mod managed_streams;
 pub(crate) mod media_timers;
 pub(crate) mod microphone;
@@ -45,5 +46,7 @@ pub(crate) mod timers;
 pub(crate) mod user_settings;
 pub(crate) mod webhook;
 
+#[cfg(test)]
+mod device_tests;
 #[cfg(test)]
 pub(crate) mod media_kit;

@@ -8,6 +8,7 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
+use crate::wire::members::Plain;
 use serde_json::Value;
 
 /// The result of a photo as the asker learns it.
@@ -103,7 +104,7 @@ pub(crate) fn ask_phone(
         if let Some(exposure) = m.get("exposureTimeNs")
             && m.number("exposureTimeNs").is_some_and(|ns| ns > 0.0)
         {
-            object.value("exposureTimeNs", exposure);
+            object.plain("exposureTimeNs", exposure);
         }
         object.str("timestamp", now.as_str());
         object.end();
@@ -253,7 +254,7 @@ pub(crate) fn tell_app(
             }
             Outcome::Failed { code, message } => {
                 let error: Value = serde_json::json!({"code": code, "message": message});
-                object.bool("success", false).value("error", &error);
+                object.bool("success", false).plain("error", &error);
             }
         }
         object.end();

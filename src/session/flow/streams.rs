@@ -12,6 +12,7 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
+use crate::wire::members::Plain;
 use serde_json::Value;
 
 /// Starts a stream for `owner`; it replaces whatever streams now. Permissions were checked.
@@ -71,7 +72,7 @@ pub(crate) fn send_start(
             .str("streamId", id);
         for key in ["video", "audio", "stream"] {
             match m.object(key) {
-                Some(value) => object.value(key, value),
+                Some(value) => object.plain(key, value),
                 None => object.raw(key, b"{}"),
             };
         }
@@ -308,7 +309,7 @@ fn write_status(
         .str("status", stream.status.as_str());
     for key in ["errorDetails", "stats"] {
         if let Some(value) = details.and_then(|m| m.get(key)) {
-            object.value(key, value);
+            object.plain(key, value);
         }
     }
     object.str("appId", &stream.owner).str("timestamp", now);

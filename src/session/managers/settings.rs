@@ -3,6 +3,7 @@
 
 use crate::base::ids::CallId;
 use crate::wire::json::ObjectWriter;
+use crate::wire::members::Plain;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
 
@@ -92,13 +93,13 @@ impl Settings {
     pub fn write_mentraos(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::begin(out);
         for (name, key, default) in FLAGS {
-            object.value(name, self.get(key).unwrap_or(&Value::Bool(default)));
+            object.plain(name, self.get(key).unwrap_or(&Value::Bool(default)));
         }
         for (name, key, default) in NUMBERS {
-            object.value(name, self.get(key).unwrap_or(&Value::from(default)));
+            object.plain(name, self.get(key).unwrap_or(&Value::from(default)));
         }
         for (name, key, default) in MORE_FLAGS {
-            object.value(name, self.get(key).unwrap_or(&Value::Bool(default)));
+            object.plain(name, self.get(key).unwrap_or(&Value::Bool(default)));
         }
         let auto = Value::from("auto");
         let microphone = self
@@ -106,11 +107,11 @@ impl Settings {
             .and_then(|model| self.get(&format!("preferred_mic:{model}")))
             .or_else(|| self.get("preferred_mic"))
             .unwrap_or(&auto);
-        object.value("preferredMic", microphone);
+        object.plain("preferredMic", microphone);
         object.bool("useOnboardMic", microphone == "glasses");
         let timezone = self.get("timezone").unwrap_or(&Value::Null);
-        object.value("userTimezone", timezone);
-        object.value("timezone", timezone);
+        object.plain("userTimezone", timezone);
+        object.plain("timezone", timezone);
         object.end();
     }
 
@@ -171,10 +172,10 @@ fn write_item(out: &mut Vec<u8>, key: &str, value: &Value, source: &Value) {
         out.push(b',');
     }
     let mut item = ObjectWriter::begin(out);
-    item.str("key", key).value("value", value);
+    item.str("key", key).plain("value", value);
     for (name, member) in source.as_object().into_iter().flatten() {
         if name != "key" && name != "value" {
-            item.value(name, member);
+            item.plain(name, member);
         }
     }
     item.end();

@@ -16,6 +16,7 @@ use crate::session::managers::photos::Asker;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
+use crate::wire::members::Plain;
 use serde_json::{Map, Value, json};
 
 /// Answers one call of this family; calls of other families are not for this function and get 500.
@@ -118,7 +119,7 @@ fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
     object
         .bool("isGlassesConnected", s.m.device.is_connected())
         .bool("isPhoneConnected", s.m.phone.open().is_some())
-        .value("modelName", &s.m.device.model())
+        .plain("modelName", &s.m.device.model())
         .raw("capabilities", &device::capabilities_json(s));
     object.end();
     let mut body = Vec::with_capacity(applied.len() + 96);
@@ -131,8 +132,7 @@ fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
     RestAnswer::json(200, body)
 }
 
-const NO_LOCATION: &str =
-    "location object required. Expected { location: {...} } or Expo LocationObject with coords";
+const NO_LOCATION: &str = r#"{"success":false,"message":"location object required. Expected { location: {...} } or Expo LocationObject with coords"}"#;
 
 fn location_posted(
     s: &mut Session,
@@ -145,8 +145,7 @@ fn location_posted(
         .object("location")
         .or_else(|| members.object("coords").map(|_| &members.0));
     let Some(given) = given else {
-        let body = json!({"success": false, "message": NO_LOCATION});
-        return RestAnswer::json(400, body.to_string());
+        return RestAnswer::json(400, NO_LOCATION);
     };
     let inside = given.get("correlationId").and_then(Value::as_str);
     if let Some(fix) = Fix::from_members(given) {

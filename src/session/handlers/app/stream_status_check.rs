@@ -3,13 +3,14 @@
 //! `{"type":"stream_status_check","requestId":"stream_check_1"}`
 
 use crate::session::effects::Class;
-use crate::session::flow::managed_streams;
+use crate::session::flow::managed_status;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::managers::streams::Stream;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::kinds::AppKind;
 use crate::wire::members::Members;
+use crate::wire::members::Plain;
 use serde_json::{Map, Value};
 
 pub(super) const HANDLER: AppHandler = AppHandler {
@@ -39,7 +40,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         s.m.managed_streams
             .current
             .as_ref()
-            .map(managed_streams::info);
+            .map(managed_status::info);
     let streaming = managed.or_else(|| s.m.streams.current.as_ref().map(unmanaged));
     let _ = s.send_app(m.package, cx, Class::Control, |out| {
         let mut object = ObjectWriter::begin(out);
@@ -47,10 +48,10 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
             .str("type", "stream_status_check_response")
             .bool("hasActiveStream", streaming.is_some());
         if let Some(request_id) = members.get("requestId") {
-            object.value("requestId", request_id);
+            object.plain("requestId", request_id);
         }
         if let Some(info) = &streaming {
-            object.value("streamInfo", info);
+            object.plain("streamInfo", info);
         }
         object.end();
     });
