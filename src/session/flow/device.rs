@@ -5,7 +5,7 @@ use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect, StoreOp};
 use crate::session::managers::device::{self, Source};
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Session, State};
 use crate::wire::capabilities;
 use crate::wire::json::ObjectWriter;
 use crate::wire::records::{AppRecord, UserRecord};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub(crate) fn user_loaded(s: &mut Session, record: &UserRecord, cx: &mut Cx<'_>) {
     s.m.settings
         .load(record.user_settings.clone(), record.app_settings.clone());
-    s.m.device.set_known_models(record.glasses_models.clone());
+    s.m.device.add_known_models(&record.glasses_models);
     if let Some(stored) = record.location
         && s.m.location.last().is_none()
     {
@@ -47,13 +47,26 @@ pub(crate) fn update(s: &mut Session, update: Map<String, Value>, source: Source
     if change.hardware {
         new_hardware(s, cx);
     }
-    if change.connection || (change.hardware && s.m.device.is_connected()) {
-        device_hooks::microphone_resync(s, cx);
-    }
-    if change.hardware || change.connection {
-        device_hooks::glasses_changed(s, cx);
+    // Before its ack a phone hears nothing (invariant 6); `acked` makes up for it.
+    if s.state != State::Initializing {
+        if change.connection || (change.hardware && s.m.device.is_connected()) {
+            device_hooks::microphone_resync(s, cx);
+        }
+        if change.hardware || change.connection {
+            device_hooks::glasses_changed(s, cx);
+        }
     }
     broadcast(s, &change.diff, cx);
+}
+
+/// A session that was loading has acked its phone: what the glasses that became known meanwhile mean for it.
+pub(crate) fn acked(s: &mut Session, cx: &mut Cx<'_>) {
+    if s.m.device.is_connected() {
+        device_hooks::microphone_resync(s, cx);
+    }
+    if s.m.device.model().is_some() || s.m.device.is_connected() {
+        device_hooks::glasses_changed(s, cx);
+    }
 }
 
 /// Tells apps what the glasses can do, stops those that need more, remembers a connected model.

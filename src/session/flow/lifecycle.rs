@@ -138,6 +138,7 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
         Some(_) => State::Connected,
         None => State::Disconnected,
     };
+    device::acked(s, cx);
     start_apps(s, cx);
     release_held(s, cx);
 }

@@ -193,11 +193,16 @@ pub enum Call {
 }
 
 impl Call {
-    /// Whether the stored user record must have been read before (or else what was stored would overwrite it).
+    /// Whether the stored user record must have been read before (or else what was stored would overwrite it). Device state
+    /// is never stored, so a report of the glasses stands whatever the record says.
     fn waits_for_user(&self) -> bool {
         !matches!(
             self,
-            Self::Goodbye | Self::Connections | Self::Dispose | Self::Snapshot
+            Self::DeviceState { .. }
+                | Self::Goodbye
+                | Self::Connections
+                | Self::Dispose
+                | Self::Snapshot
         )
     }
 }

@@ -57,7 +57,7 @@ fn a_poll_is_answered_by_the_phone_once_and_to_the_asker_only() {
     let sent = kit.sent();
     assert!(sent.scribe().is_empty());
     assert_eq!(value(sent.other()[0])["data"]["correlationId"], "poll_1");
-    assert!(kit.s.timers.is_empty() && kit.s.m.location.polls().is_empty());
+    assert!(!kit.waits() && kit.s.m.location.polls().is_empty());
     // It became the last known location.
     kit.app(OTHER, POLL).expect("taken");
     let sent = kit.sent();
@@ -116,7 +116,7 @@ fn a_stopped_app_leaves_no_poll() {
     let mut kit = Kit::new();
     kit.app(OTHER, POLL).expect("taken");
     kit.with(|s, cx| requests::app_stopped(s, OTHER, cx));
-    assert!(kit.s.timers.is_empty() && kit.s.m.location.polls().is_empty());
+    assert!(!kit.waits() && kit.s.m.location.polls().is_empty());
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::session::handlers::phone::PHONE;
 use crate::session::handlers::{AppMessage, PhoneMessage, Reject};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{self, Call};
+use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State};
 use crate::wire::json::Scratch;
 use crate::wire::kinds::{AppKind, PhoneKind};
@@ -227,6 +228,25 @@ impl Kit {
     fn device_state(&mut self, body: &str) -> (u16, String) {
         self.rest(Call::DeviceState {
             body: body.to_owned().into(),
+        })
+    }
+
+    /// Whether a deadline of the device side is left; the rest of the session keeps its own.
+    fn waits(&self) -> bool {
+        self.s.timers.has(|timer| {
+            matches!(
+                timer,
+                Timer::LocationPoll(_)
+                    | Timer::Photo(_)
+                    | Timer::AudioPlay(_)
+                    | Timer::AudioOut(..)
+                    | Timer::StreamKeepAlive(_)
+                    | Timer::StreamAck(_)
+                    | Timer::StreamStart(_)
+                    | Timer::ManagedPoll
+                    | Timer::ManagedIdle
+                    | Timer::DirectMessage(_)
+            )
         })
     }
 
