@@ -1,7 +1,8 @@
 //! Layer 2, flow: calendar events meet apps and dashboard (behaviour.md §7.2).
 
-use super::{device_hooks, relay};
+use super::{relay, screen};
 use crate::session::managers::calendar::CalendarEvent;
+use crate::session::managers::dashboard::AgendaEvent;
 use crate::session::{Cx, Session};
 
 /// One batch from the phone: cached, relayed event by event; the dashboard hears of it once.
@@ -17,7 +18,14 @@ pub(crate) fn events_arrived(s: &mut Session, events: Vec<CalendarEvent>, cx: &m
     for event in &events {
         relay::server_event(s, "calendar_event", &event.data(), cx);
     }
-    device_hooks::agenda_changed(s, cx);
+    let agenda = s.m.calendar.events().iter().map(|event| AgendaEvent {
+        title: event.title.clone(),
+        start_ms: event.start_ms,
+        end_ms: event.end_ms,
+        all_day: event.all_day,
+    });
+    let agenda = agenda.collect();
+    screen::agenda_changed(s, agenda, cx);
 }
 
 /// An app that newly listens gets every cached event, each in its own envelope.

@@ -6,7 +6,7 @@ use crate::base::ids::{CallId, Package};
 use crate::base::settings::DashboardMode;
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
-use crate::session::managers::dashboard::{Mode, Section, Weather, content_text};
+use crate::session::managers::dashboard::{Mode, Section, Units, content_text};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -54,9 +54,9 @@ pub(crate) fn model_changed(s: &mut Session, model: Option<&str>, cx: &mut Cx<'_
     input_changed(s, cx);
 }
 
-/// The user's weather, units and place; what they mean is the weather's business.
-pub(crate) fn weather_changed(s: &mut Session, change: impl FnOnce(&mut Weather), cx: &mut Cx<'_>) {
-    change(&mut s.m.dashboard.weather);
+/// The user prefers other units.
+pub(crate) fn units_changed(s: &mut Session, units: Units, cx: &mut Cx<'_>) {
+    s.m.dashboard.weather.set_units(units);
     input_changed(s, cx);
 }
 

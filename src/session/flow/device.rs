@@ -1,6 +1,6 @@
 //! Layer 2, flow: device state: updates, capabilities, snapshots (behaviour.md §7.3, protocol.md §17).
 
-use super::device_hooks;
+use super::{dashboard, microphone, screen, stop};
 use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect, StoreOp};
@@ -50,10 +50,10 @@ pub(crate) fn update(s: &mut Session, update: Map<String, Value>, source: Source
     // Before its ack a phone hears nothing (invariant 6); `acked` makes up for it.
     if s.state != State::Initializing {
         if change.connection || (change.hardware && s.m.device.is_connected()) {
-            device_hooks::microphone_resync(s, cx);
+            microphone::resync(s, cx);
         }
         if change.hardware || change.connection {
-            device_hooks::glasses_changed(s, cx);
+            glasses_changed(s, cx);
         }
     }
     broadcast(s, &change.diff, cx);
@@ -62,10 +62,19 @@ pub(crate) fn update(s: &mut Session, update: Map<String, Value>, source: Source
 /// A session that was loading has acked its phone: what the glasses that became known meanwhile mean for it.
 pub(crate) fn acked(s: &mut Session, cx: &mut Cx<'_>) {
     if s.m.device.is_connected() {
-        device_hooks::microphone_resync(s, cx);
+        microphone::resync(s, cx);
     }
     if s.m.device.model().is_some() || s.m.device.is_connected() {
-        device_hooks::glasses_changed(s, cx);
+        glasses_changed(s, cx);
+    }
+}
+
+/// The model or its connection changed: the dashboard's composition, and what was waiting to be painted.
+fn glasses_changed(s: &mut Session, cx: &mut Cx<'_>) {
+    let model = s.m.device.model().map(str::to_owned);
+    dashboard::model_changed(s, model.as_deref(), cx);
+    if glasses_connected(s) {
+        screen::repaint(s, cx);
     }
 }
 
@@ -98,7 +107,7 @@ fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
             .get(&package)
             .is_some_and(|record| !missing_hardware(s, record).is_empty());
         if lacks {
-            device_hooks::stop_incompatible(s, &package, cx);
+            stop::incompatible(s, &package, cx);
         }
     }
     if s.m.device.is_connected() && s.m.device.learn_model(&model) {

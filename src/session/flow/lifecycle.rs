@@ -6,7 +6,8 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, device, device_hooks, hello, lost, notices, phone_in, restart, returned, screen, start,
+    answers, device, hello, lost, notices, phone_in, restart, returned, screen, start,
+    user_settings,
 };
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
@@ -127,7 +128,7 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
     record.installed_apps = installed;
     device::user_loaded(s, &record, cx);
     screen::user_loaded(s, &record.onboarded);
-    device_hooks::dashboard_settings_changed(s, cx);
+    user_settings::dashboard_changed(s, cx);
     s.state = State::Connecting;
     for conn in std::mem::take(&mut s.m.phone.unacked) {
         let superseded = s.m.phone.superseded.iter().find(|row| row.0 == conn);

@@ -1,6 +1,6 @@
 //! Layer 2, flow: fixes, polls and the accuracy tier meet phone and apps (behaviour.md §7.1).
 
-use super::{device_hooks, relay};
+use super::{dashboard, relay};
 use crate::base::ids::Package;
 use crate::session::effects::Class;
 use crate::session::managers::location::{Fix, Poll, effective_tier};
@@ -30,7 +30,9 @@ pub(crate) fn fix_arrived(
             relay::server_event(s, "location_update", &data, cx);
         }
     }
-    device_hooks::position_changed(s, cx);
+    if let Some((lat, lng)) = s.m.location.last().map(|fix| (fix.lat, fix.lng)) {
+        dashboard::position_changed(s, lat, lng, cx);
+    }
 }
 
 /// An app wants one fix: from the cache, or from the phone.
@@ -78,9 +80,9 @@ fn ask_phone(s: &Session, poll: &Poll, cx: &mut Cx<'_>) {
 
 /// Tells the phone the effective tier unless its current socket already knows it (invariant 41).
 pub(crate) fn sync_tier(s: &mut Session, cx: &mut Cx<'_>) {
-    let rates = device_hooks::location_rates(s);
+    // Stored sets count whether or not their app has a socket now.
     let tier = effective_tier(
-        rates.iter().map(Option::as_deref),
+        s.m.subscriptions.location_rates().map(|(_, rate)| rate),
         &cx.cfg.device.location_default_tier,
     );
     if tier == s.m.location.told() {

@@ -1,6 +1,6 @@
 //! Layer 2, flow: photo requests between apps, mini-apps and the phone (behaviour.md §7.5, protocol.md §8.15, 9.10, 18.8).
 
-use super::device_hooks;
+use super::relay;
 use crate::base::ids::ConnId;
 use crate::session::effects::Class;
 use crate::session::managers::photos::Asker;
@@ -205,7 +205,7 @@ pub(crate) fn uploaded(
 
 /// `photo_taken` to subscribers, in the reduced envelope of protocol.md §5.8.
 pub(crate) fn taken(s: &Session, data: &str, mime_type: &str, filename: &str, cx: &mut Cx<'_>) {
-    let listeners: Vec<ConnId> = device_hooks::subscribers(s, "photo_taken", cx)
+    let listeners: Vec<ConnId> = relay::subscribers(s, "photo_taken", cx)
         .iter()
         .filter_map(|(package, _)| s.m.apps.open_conn(package))
         .collect();

@@ -35,11 +35,6 @@ pub(crate) fn repaint(s: &mut Session, cx: &mut Cx<'_>) {
     super::dashboard::repaint(s, cx);
 }
 
-/// Calendar, notifications, weather or a widget changed: schedule a dashboard render.
-pub(crate) fn dashboard_input_changed(s: &mut Session, cx: &mut Cx<'_>) {
-    super::dashboard::input_changed(s, cx);
-}
-
 /// The user's calendar changed.
 pub(crate) fn agenda_changed(s: &mut Session, events: Vec<AgendaEvent>, cx: &mut Cx<'_>) {
     s.m.dashboard.set_agenda(events);

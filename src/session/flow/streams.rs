@@ -2,7 +2,7 @@
 //! 8.10, 9.13).
 
 use super::gate::{self, internal};
-use super::{device_hooks, keep_alive, managed_streams, relay};
+use super::{keep_alive, managed_streams, relay};
 use crate::base::ids::Package;
 use crate::session::effects::Class;
 use crate::session::event::Sdk;
@@ -259,7 +259,7 @@ fn report(s: &mut Session, details: Option<&Members>, cx: &mut Cx<'_>) {
     }
     let mut heard = vec![stream.owner.clone()];
     for name in [StatusName::Stream, StatusName::Rtmp] {
-        for (package, stream_type) in device_hooks::subscribers(s, name.as_str(), cx) {
+        for (package, stream_type) in relay::subscribers(s, name.as_str(), cx) {
             if heard.contains(&package) || !s.m.apps.is_running(&package) {
                 continue;
             }

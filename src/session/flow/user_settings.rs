@@ -1,7 +1,8 @@
 //! Layer 2, flow: changed settings meet apps, device and dashboard (behaviour.md §7.4, §2.19).
 
-use super::{device, device_hooks};
+use super::{dashboard, device, relay};
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
+use crate::session::managers::dashboard::Units;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use serde_json::{Map, Value};
@@ -17,11 +18,11 @@ pub(crate) fn user_changed(s: &mut Session, changes: &Map<String, Value>, cx: &m
         device::prefer_model(s, model, cx);
     }
     if changes.contains_key("timezone") || changes.contains_key("metric_system") {
-        device_hooks::dashboard_settings_changed(s, cx);
+        dashboard_changed(s, cx);
     }
     let settings = device::mentraos_settings_json(s);
     let now = cx.now.iso();
-    for package in device_hooks::settings_subscribers(s) {
+    for package in relay::settings_subscribers(s) {
         if !s.m.apps.is_running(&package) {
             continue;
         }
@@ -36,6 +37,18 @@ pub(crate) fn user_changed(s: &mut Session, changes: &Map<String, Value>, cx: &m
             object.end();
         });
     }
+}
+
+/// Time zone or units, which the dashboard shows, may have changed.
+pub(crate) fn dashboard_changed(s: &mut Session, cx: &mut Cx<'_>) {
+    let zone = s.m.settings.timezone().unwrap_or("UTC").to_owned();
+    let units = if s.m.settings.is_metric() {
+        Units::Metric
+    } else {
+        Units::Imperial
+    };
+    dashboard::timezone_changed(s, &zone, cx);
+    dashboard::units_changed(s, units, cx);
 }
 
 /// The settings of one app were stored: to its socket, and to its settings webhook (one attempt, never awaited).

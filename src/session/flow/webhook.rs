@@ -1,15 +1,13 @@
 //! Layer 2, flow: session-request and stop webhooks: bodies, addresses, attempts (behaviour.md §2.4, protocol.md §13.1, 13.2).
 
 use crate::base::ids::{CallId, Package};
-use crate::base::settings::Settings;
 use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
-use crate::session::flow::start;
+use crate::session::flow::{public_url, start};
 use crate::session::managers::apps::start::{Phase, Stage, StartError};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
-use std::net::IpAddr;
 
 /// Sends the next attempt of a start's session request, within what is left of its budget.
 pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
@@ -26,7 +24,12 @@ pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut 
         start::fail(s, package, &error, cx);
         return;
     };
-    let body = session_request_body(s, package, &ws_base(cx.cfg, package, base), cx);
+    let body = session_request_body(
+        s,
+        package,
+        &public_url::websocket(cx.cfg, package, base),
+        cx,
+    );
     let call = s.call_id();
     let Some(start) = pending(s, package) else {
         return;
@@ -142,91 +145,4 @@ fn session_request_body(s: &Session, package: &str, base: &str, cx: &Cx<'_>) -> 
         .str("augmentOSWebsocketUrl", &app_ws);
     object.end();
     body
-}
-
-/// `ws://host[:port]` that an app is told to dial. System apps get the internal host where one is configured; `given` (from a
-/// registration) comes next; then the public URL, the public host, the listener's own address.
-fn ws_base(cfg: &Settings, package: &str, given: &str) -> String {
-    let server = &cfg.server;
-    let is_system = cfg
-        .apps
-        .system_app_packages
-        .iter()
-        .any(|name| name == package);
-    let own = if matches!(&*server.host, "0.0.0.0" | "::" | "[::]" | "") {
-        format!("127.0.0.1:{}", server.port)
-    } else if server.host.contains(':') && !server.host.starts_with('[') {
-        format!("[{}]:{}", server.host, server.port)
-    } else {
-        format!("{}:{}", server.host, server.port)
-    };
-    let internal = if is_system {
-        &*server.internal_host
-    } else {
-        ""
-    };
-    let chosen = [internal, given, &server.public_url, &server.public_host]
-        .into_iter()
-        .find(|text| !text.is_empty())
-        .unwrap_or(&own);
-    websocket_base(chosen)
-}
-
-/// `http` → `ws`, `https` → `wss`; a bare host gets `ws` when it is loopback, else `wss` (protocol.md §13.1).
-fn websocket_base(text: &str) -> String {
-    let text = text.trim_end_matches('/');
-    if let Some(rest) = text.strip_prefix("https://") {
-        format!("wss://{rest}")
-    } else if let Some(rest) = text.strip_prefix("http://") {
-        format!("ws://{rest}")
-    } else if text.starts_with("ws://") || text.starts_with("wss://") {
-        text.to_owned()
-    } else if is_loopback(text) {
-        format!("ws://{text}")
-    } else {
-        format!("wss://{text}")
-    }
-}
-
-fn is_loopback(authority: &str) -> bool {
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => authority.split(':').next().unwrap_or(authority),
-    };
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scheme_follows_the_public_address() {
-        for (given, base) in [
-            ("https://rt.example.net/", "wss://rt.example.net"),
-            ("http://10.0.0.7:8080", "ws://10.0.0.7:8080"),
-            ("localhost:8002", "ws://localhost:8002"),
-            ("127.0.0.1:80", "ws://127.0.0.1:80"),
-            ("[::1]:80", "ws://[::1]:80"),
-            ("rt.example.net", "wss://rt.example.net"),
-        ] {
-            assert_eq!(websocket_base(given), base);
-        }
-    }
-
-    #[test]
-    fn only_system_apps_are_given_the_internal_host() {
-        let mut cfg = Settings::default();
-        cfg.server.public_host = "rt.example.net".into();
-        cfg.server.internal_host = "http://prism.internal".into();
-        cfg.apps.system_app_packages = vec!["com.acme.assistant".into()];
-        assert_eq!(
-            ws_base(&cfg, "com.acme.assistant", ""),
-            "ws://prism.internal"
-        );
-        assert_eq!(ws_base(&cfg, "com.acme.scribe", ""), "wss://rt.example.net");
-    }
 }
