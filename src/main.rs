@@ -1,1 +1,3 @@
+//! The `prism` binary.
+
 fn main() {}

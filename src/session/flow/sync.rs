@@ -67,7 +67,7 @@ pub(crate) fn granted(cx: &Cx<'_>, package: &str, permission: Permission) -> boo
 }
 
 /// What all counting sets need of the microphone.
-pub(super) fn need(s: &Session) -> crate::session::managers::subscriptions::Need {
+pub(crate) fn need(s: &Session) -> crate::session::managers::subscriptions::Need {
     s.m.subscriptions.need(|package| counts(&s.m.apps, package))
 }
 

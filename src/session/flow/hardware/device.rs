@@ -1,9 +1,9 @@
 //! Layer 2, flow: device state: updates, capabilities, snapshots (behaviour.md §7.3, protocol.md §17).
 
-use super::{dashboard, microphone, screen, stop};
 use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect, StoreOp};
+use crate::session::flow::{dashboard, microphone, screen, stop};
 use crate::session::managers::device::{self, Source};
 use crate::session::{Cx, Session, State};
 use crate::wire::capabilities;

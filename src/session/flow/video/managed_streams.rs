@@ -1,13 +1,13 @@
 //! Layer 2, flow: the managed video stream between viewers, phone and provider (behaviour.md §7.6.3, protocol.md §8.11,
 //! 8.12, 9.14).
 
-use super::gate::{self, internal};
-use super::managed_status::{tell, tell_all, tell_alone, write_playback};
-use super::provider::{self, Provider, Request};
-use super::{keep_alive, outputs, streams};
 use crate::base::ids::Package;
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind};
 use crate::session::event::{HttpOutcome, Sdk};
+use crate::session::flow::gate::{self, internal};
+use crate::session::flow::managed_status::{tell, tell_all, tell_alone, write_playback};
+use crate::session::flow::provider::{self, Provider, Request};
+use crate::session::flow::{keep_alive, outputs, streams};
 use crate::session::handlers::Reject;
 use crate::session::managers::managed_streams::{APP_ID, Ingest, Managed, Purpose, Stage};
 use crate::session::timers::Timer;

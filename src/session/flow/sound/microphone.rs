@@ -1,15 +1,15 @@
 //! Layer 2, flow: subscriptions, phone and audio meet the microphone (behaviour.md §4, protocol.md §12.1). Glasses state
 //! never gates it: the phone has a microphone of its own.
 
-use super::sync::need;
 use crate::base::metrics::Counter;
 use crate::session::effects::Class;
+use crate::session::flow::sync::need;
 use crate::session::managers::microphone::{Evidence, MicState};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 
 /// Some counting set changed.
-pub(super) fn subscriptions_changed(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn subscriptions_changed(s: &mut Session, cx: &mut Cx<'_>) {
     let need = need(s);
     let cfg = &cx.cfg.microphone;
     s.m.microphone
@@ -24,27 +24,27 @@ pub(crate) fn resync(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// Subscriptions were quiet for `mic_subscription_debounce_ms`.
-pub(super) fn settled(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn settled(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = &cx.cfg.microphone;
     let state = s.m.microphone.evaluate(&mut s.timers, cx.now, cfg);
     send_some(s, state, cx);
 }
 
 /// The off hold-down is over.
-pub(super) fn hold_ended(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn hold_ended(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = &cx.cfg.microphone;
     let state = s.m.microphone.hold_ended(&mut s.timers, cx.now, cfg);
     send_some(s, state, cx);
 }
 
 /// The send window is over.
-pub(super) fn window_ended(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn window_ended(s: &mut Session, cx: &mut Cx<'_>) {
     let state = s.m.microphone.window_ended();
     send_some(s, state, cx);
 }
 
 /// On and wanted: repeat.
-pub(super) fn keep_alive_due(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn keep_alive_due(s: &mut Session, cx: &mut Cx<'_>) {
     let need = need(s);
     match s.m.microphone.keep_alive_due(need) {
         Ok(state) => send_some(s, state, cx),
@@ -53,7 +53,7 @@ pub(super) fn keep_alive_due(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// Audio as evidence (behaviour.md §4.5).
-pub(super) fn audio_arrived(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn audio_arrived(s: &mut Session, cx: &mut Cx<'_>) {
     match s.m.microphone.audio_arrived(cx.now) {
         Evidence::Fine => {}
         Evidence::Resync => resync(s, cx),

@@ -1,3 +1,5 @@
+//! Tests of the microphone rules on simulated time (behaviour.md §4).
+
 use crate::session::event::Sdk;
 use crate::session::flow::media_kit::Kit;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! Layer 2, flow: calendar events meet apps and dashboard (behaviour.md §7.2).
 
-use super::{relay, screen};
+use crate::session::flow::{relay, screen};
 use crate::session::managers::calendar::CalendarEvent;
 use crate::session::managers::dashboard::AgendaEvent;
 use crate::session::{Cx, Session};

@@ -1,15 +1,15 @@
 //! Layer 2, flow: what viewers of the managed stream are told (behaviour.md §7.6.4, protocol.md §9.14, 9.15).
 
-use super::outputs;
 use crate::base::ids::Package;
 use crate::session::effects::Class;
+use crate::session::flow::outputs;
 use crate::session::managers::managed_streams::{Managed, Playback};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use serde_json::{Map, Value};
 
 /// The same status to every viewer.
-pub(super) fn tell_all(s: &mut Session, status: &str, message: Option<&str>, cx: &mut Cx<'_>) {
+pub(crate) fn tell_all(s: &mut Session, status: &str, message: Option<&str>, cx: &mut Cx<'_>) {
     let viewers =
         s.m.managed_streams
             .current
@@ -22,7 +22,7 @@ pub(super) fn tell_all(s: &mut Session, status: &str, message: Option<&str>, cx:
 }
 
 /// `managed_stream_status` to one viewer, unless it is what this viewer heard last.
-pub(super) fn tell(
+pub(crate) fn tell(
     s: &mut Session,
     viewer: &Package,
     status: &str,
@@ -58,7 +58,7 @@ pub(super) fn tell(
 }
 
 /// A status without a stream.
-pub(super) fn tell_alone(s: &Session, viewer: &str, status: &str, message: &str, cx: &mut Cx<'_>) {
+pub(crate) fn tell_alone(s: &Session, viewer: &str, status: &str, message: &str, cx: &mut Cx<'_>) {
     let mut body = Vec::with_capacity(128);
     let mut object = ObjectWriter::begin(&mut body);
     object
@@ -87,7 +87,7 @@ fn deliver(s: &Session, viewer: &str, body: &[u8], cx: &mut Cx<'_>) -> bool {
     sent.is_sent()
 }
 
-pub(super) fn write_playback(object: &mut ObjectWriter<'_>, playback: Option<&Playback>) {
+pub(crate) fn write_playback(object: &mut ObjectWriter<'_>, playback: Option<&Playback>) {
     for (name, url) in playback.into_iter().flat_map(members) {
         object.str(name, url);
     }

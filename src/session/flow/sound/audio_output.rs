@@ -1,9 +1,9 @@
 //! Layer 2, flow: an app's audio output streams (behaviour.md §7.9, protocol.md §10.3): buffering, claiming, our own play
 //! requests, and every way in which a stream ends.
 
-use super::public_url;
 use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::{Class, Effect, RestAnswer};
+use crate::session::flow::public_url;
 use crate::session::managers::audio_output::is_stream_id;
 use crate::session::timers::{AudioOutTimer, Timer};
 use crate::session::{Cx, Session};

@@ -26,19 +26,19 @@ pub(crate) fn app_starting(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
 /// An app stopped, failed to start, went dormant or released: display and dashboard content goes.
 pub(crate) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     with_stage(s, cx, |display, stage| display.app_gone(package, stage));
-    super::dashboard::app_gone(s, package, cx);
+    crate::session::flow::dashboard::app_gone(s, package, cx);
 }
 
 /// The phone or the glasses (re)appeared: repaint.
 pub(crate) fn repaint(s: &mut Session, cx: &mut Cx<'_>) {
     with_stage(s, cx, |display, stage| display.repaint(stage));
-    super::dashboard::repaint(s, cx);
+    crate::session::flow::dashboard::repaint(s, cx);
 }
 
 /// The user's calendar changed.
 pub(crate) fn agenda_changed(s: &mut Session, events: Vec<AgendaEvent>, cx: &mut Cx<'_>) {
     s.m.dashboard.set_agenda(events);
-    super::dashboard::input_changed(s, cx);
+    crate::session::flow::dashboard::input_changed(s, cx);
 }
 
 /// What the stored user record says about onboarding; the record is read once, at the session's start.
@@ -66,11 +66,11 @@ pub(crate) fn request(s: &mut Session, request: Request, cx: &mut Cx<'_>) -> Out
 
 /// Whether anything can be shown: phone socket open and glasses connected (protocol.md §14.3).
 pub(crate) fn reachable(s: &Session) -> bool {
-    s.m.phone.open().is_some() && super::device::glasses_connected(s)
+    s.m.phone.open().is_some() && crate::session::flow::device::glasses_connected(s)
 }
 
 /// The boot screen of an app is over.
-pub(super) fn boot_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+pub(crate) fn boot_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     let apps = cx.apps;
     let instructions = apps
         .get(package)
@@ -86,7 +86,7 @@ pub(super) fn boot_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 }
 
 /// Runs one decision of the display manager and sends what it painted.
-pub(super) fn with_stage<R>(
+pub(crate) fn with_stage<R>(
     s: &mut Session,
     cx: &mut Cx<'_>,
     decide: impl FnOnce(&mut crate::session::managers::display::Display, &mut Stage<'_>) -> R,
@@ -169,14 +169,14 @@ fn send(s: &mut Session, paint: Paint, cx: &mut Cx<'_>) {
 }
 
 /// A `text_wall` layout.
-pub(super) fn text_wall(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn text_wall(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(br#"{"layoutType":"text_wall","text":"#);
     write_str(out, text);
     out.push(b'}');
 }
 
 /// A display of the server itself.
-pub(super) fn send_own(
+pub(crate) fn send_own(
     s: &Session,
     view: &str,
     duration_ms: Option<u64>,

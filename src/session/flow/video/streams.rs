@@ -1,11 +1,11 @@
 //! Layer 2, flow: the unmanaged video stream between app, phone and subscribers (behaviour.md §7.6.2, protocol.md §8.9,
 //! 8.10, 9.13).
 
-use super::gate::{self, internal};
-use super::{keep_alive, managed_streams, relay};
 use crate::base::ids::Package;
 use crate::session::effects::Class;
 use crate::session::event::Sdk;
+use crate::session::flow::gate::{self, internal};
+use crate::session::flow::{keep_alive, managed_streams, relay};
 use crate::session::handlers::{ErrorCode, Reject};
 use crate::session::managers::streams::{Status, StatusName, Stream};
 use crate::session::timers::Timer;

@@ -1,6 +1,6 @@
 //! Layer 2, flow: what a phone that (re)connected is told again.
 
-use super::{audio_output, location, screen, streams};
+use crate::session::flow::{audio_output, location, screen, streams};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 

@@ -1,3 +1,5 @@
+//! Tests of the main view on simulated time (behaviour.md §6.1).
+
 use crate::session::event::Sdk;
 use crate::session::flow::media_kit::{Kit, PHONE_CONN, record};
 use crate::wire::records::{AppType, Registry};

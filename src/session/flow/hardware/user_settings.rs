@@ -1,7 +1,7 @@
 //! Layer 2, flow: changed settings meet apps, device and dashboard (behaviour.md §7.4, §2.19).
 
-use super::{dashboard, device, relay};
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
+use crate::session::flow::{dashboard, device, relay};
 use crate::session::managers::dashboard::Units;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;

@@ -1,8 +1,8 @@
 //! Layer 2, flow: playback requests between apps and the phone (behaviour.md §7.8, protocol.md §7.8, 8.16, 9.11).
 
-use super::public_url;
 use crate::base::ids::Package;
 use crate::session::effects::Class;
+use crate::session::flow::public_url;
 use crate::session::managers::audio_play::Play;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};

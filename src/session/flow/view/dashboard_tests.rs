@@ -1,3 +1,5 @@
+//! Tests of the dashboard: rendering, repetition, weather (behaviour.md §6.2).
+
 use crate::session::effects::Effect;
 use crate::session::event::{HttpOutcome, Sdk};
 use crate::session::flow::media_kit::Kit;

@@ -1,8 +1,8 @@
 //! Layer 2, flow: fixes, polls and the accuracy tier meet phone and apps (behaviour.md §7.1).
 
-use super::{dashboard, relay};
 use crate::base::ids::Package;
 use crate::session::effects::Class;
+use crate::session::flow::{dashboard, relay};
 use crate::session::managers::location::{Fix, Poll, effective_tier};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};

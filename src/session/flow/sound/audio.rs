@@ -27,11 +27,11 @@ pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>)
             data: pcm,
         });
     }
-    super::microphone::audio_arrived(s, cx);
+    crate::session::flow::microphone::audio_arrived(s, cx);
 }
 
 /// No audio though wanted: one re-sync per cooldown (behaviour.md §5.3). Runs only when switched on in the settings.
-pub(super) fn gap_due(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn gap_due(s: &mut Session, cx: &mut Cx<'_>) {
     let settings = &cx.cfg.audio;
     if !settings.audio_gap_resync_enabled || !s.m.microphone.is_on() {
         return;
@@ -43,7 +43,7 @@ pub(super) fn gap_due(s: &mut Session, cx: &mut Cx<'_>) {
         return;
     }
     let next = cx.now.mono_ms + settings.audio_gap_cooldown_ms;
-    super::microphone::resync(s, cx);
+    crate::session::flow::microphone::resync(s, cx);
     s.timers.set(Timer::AudioGap, next);
 }
 

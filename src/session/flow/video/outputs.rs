@@ -1,10 +1,10 @@
 //! Layer 2, flow: restream outputs of the managed stream, asked for by REST or with the stream (protocol.md §18.15).
 
-use super::managed_streams::call;
-use super::provider::{self, Provider};
 use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::session::event::HttpOutcome;
+use crate::session::flow::managed_streams::call;
+use crate::session::flow::provider::{self, Provider};
 use crate::session::managers::managed_streams::{Managed, Output, Purpose};
 use crate::session::rest::OutputAction;
 use crate::session::{Cx, Session};

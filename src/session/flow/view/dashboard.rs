@@ -1,11 +1,11 @@
 //! Layer 2, flow: the dashboard view: when it is rendered and who hears of its modes (behaviour.md §6.2). Never blocks or
 //! throttles the main view.
 
-use super::screen::{reachable, send_own, text_wall};
 use crate::base::ids::{CallId, Package};
 use crate::base::settings::DashboardMode;
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
+use crate::session::flow::screen::{reachable, send_own, text_wall};
 use crate::session::managers::dashboard::{Mode, Section, Units, content_text};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -37,7 +37,7 @@ pub(crate) fn input_changed(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// Phone or glasses returned: whatever was sent is gone.
-pub(super) fn repaint(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn repaint(s: &mut Session, cx: &mut Cx<'_>) {
     s.m.dashboard.forget_sent();
     input_changed(s, cx);
 }
@@ -205,19 +205,19 @@ pub(crate) fn head_up(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// An app is gone with all its content.
-pub(super) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+pub(crate) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     if s.m.dashboard.remove_app(package) {
         input_changed(s, cx);
     }
 }
 
 /// The debounce ended.
-pub(super) fn render_due(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn render_due(s: &mut Session, cx: &mut Cx<'_>) {
     render(s, Repeat::Skip, cx);
 }
 
 /// Once a minute: old events leave, weather is renewed. While nothing can be shown nothing is rendered.
-pub(super) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = &cx.cfg.dashboard;
     let (now_ms, every_ms) = (cx.now.mono_ms, cfg.dashboard_heartbeat_ms);
     s.timers.set(Timer::DashboardHeartbeat, now_ms + every_ms);

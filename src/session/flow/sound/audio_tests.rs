@@ -1,3 +1,5 @@
+//! Tests of the way of one audio chunk (behaviour.md §5.2).
+
 use crate::base::ids::ConnId;
 use crate::session::event::Sdk;
 use crate::session::flow::media_kit::{Kit, PHONE_CONN};

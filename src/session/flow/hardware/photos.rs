@@ -1,8 +1,8 @@
 //! Layer 2, flow: photo requests between apps, mini-apps and the phone (behaviour.md §7.5, protocol.md §8.15, 9.10, 18.8).
 
-use super::relay;
 use crate::base::ids::ConnId;
 use crate::session::effects::Class;
+use crate::session::flow::relay;
 use crate::session::managers::photos::Asker;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
