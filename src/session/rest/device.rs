@@ -106,7 +106,7 @@ fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
     if admission != Admission::Accepted {
         cx.metrics.inc(Counter::DeviceStateRateLimited);
         if admission == Admission::RefusedWarn {
-            tracing::warn!(user = %s.user.log_tag(), "device state updates are rate limited");
+            tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "device state updates are rate limited");
         }
         let mut answer = RestAnswer::json(429, r#"{"error":"Too Many Requests"}"#);
         answer.retry_after_s = Some(1);

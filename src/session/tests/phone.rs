@@ -197,6 +197,19 @@ fn glasses_are_reported_in_every_live_state() {
 }
 
 #[test]
+fn each_message_has_a_name_of_its_own_in_the_log() {
+    let (mut kit, phone) = Kit::connected();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..100 {
+        kit.phone_text(phone, r#"{"type":"ping"}"#);
+        assert!(seen.insert(kit.s.correlation(kit.now).to_string()));
+    }
+    let one = kit.s.correlation(kit.now).to_string();
+    assert_eq!(kit.s.correlation(kit.now).to_string(), one);
+    assert!(!one.contains("nadia"), "no part of the address");
+}
+
+#[test]
 fn a_store_that_never_answers_does_not_lock_the_phone_out() {
     let mut kit = Kit::new();
     let phone = kit.phone();

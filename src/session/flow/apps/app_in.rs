@@ -29,7 +29,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
         (Ok(name), None) => {
             settle(s, &package);
             cx.metrics.inc(Counter::AppUnknownType);
-            tracing::debug!(user = %s.user, package = %package, kind = %name, "unknown app message");
+            tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = %name, "unknown app message");
         }
         (Ok(name), Some(kind)) => run(s, conn, &package, kind, &name, text, cx),
     }
@@ -62,7 +62,7 @@ fn run(
         return;
     };
     cx.metrics.inc(Counter::AppHandlerFailed);
-    tracing::debug!(user = %s.user, package = %package, kind = %name, %reject, "app message refused");
+    tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = %name, %reject, "app message refused");
     refuse(s, conn, package, &reject, text, cx);
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     app.hello = Some(Box::new(hello));
     s.m.health
         .register(conn, Peer::App(package.clone()), now_ms);
-    tracing::info!(user = %s.user, package = %package, conn = %conn.tag(), v3 = (sdk == Sdk::V3), kind = ?kind, "app attached");
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), v3 = (sdk == Sdk::V3), kind = ?kind, "app attached");
     send_ack(s, &package, conn, kind, cx);
     device::send_snapshot(s, &package, conn, cx);
     if sdk == Sdk::V3 {
@@ -116,7 +116,8 @@ fn detach(s: &mut Session, package: &Package, old: ConnId, cx: &Cx<'_>) {
     if let Some(app) = s.m.apps.get_mut(package) {
         app.conn = None;
     }
-    s.m.health.unregister(old, EndReason::Superseded);
+    s.m.health
+        .unregister(old, EndReason::Superseded, cx.now.mono_ms);
     s.m.apps.sockets.replaced.push((old, package.clone()));
     let at_ms = cx.now.mono_ms + cx.cfg.connections.replaced_linger_ms;
     s.timers.set(Timer::Replaced(old), at_ms);

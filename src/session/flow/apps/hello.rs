@@ -77,7 +77,7 @@ fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
     match check_init(s, &hello, cx) {
         Ok(()) => attach::attach(s, conn, hello, cx),
         Err(refusal) => {
-            tracing::info!(user = %s.user, package = %hello.package, conn = %conn.tag(), code = refusal.code, "app init refused");
+            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, conn = %conn.tag(), code = refusal.code, "app init refused");
             if s.m.apps.sockets.forget(conn) {
                 s.timers.cancel(&Timer::RejectLinger(conn));
             }
@@ -101,7 +101,7 @@ fn check_init(s: &Session, hello: &AppHello, cx: &Cx<'_>) -> Result<(), Refusal>
         ));
     }
     let record = check_key(hello, cx)?;
-    check_address(&record, hello, cx)?;
+    check_address(s, &record, hello, cx)?;
     let app = s.m.apps.get(package);
     let expected = app.is_some_and(|app| app.state.accepts_socket() && !app.user_stopped);
     if expected {
@@ -138,7 +138,12 @@ fn check_key(hello: &AppHello, cx: &Cx<'_>) -> Result<Arc<AppRecord>, Refusal> {
         })
 }
 
-fn check_address(record: &AppRecord, hello: &AppHello, cx: &Cx<'_>) -> Result<(), Refusal> {
+fn check_address(
+    s: &Session,
+    record: &AppRecord,
+    hello: &AppHello,
+    cx: &Cx<'_>,
+) -> Result<(), Refusal> {
     let list = &record.allowed_ips;
     if !cx.cfg.apps.app_ip_validation_enabled || list.is_empty() {
         return Ok(());
@@ -149,7 +154,7 @@ fn check_address(record: &AppRecord, hello: &AppHello, cx: &Cx<'_>) -> Result<()
     {
         return Ok(());
     }
-    tracing::warn!(package = %hello.package, address = ?hello.address, "app address not allowed");
+    tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, address = ?hello.address, "app address not allowed");
     Err(Refusal::new(
         "PERMISSION_DENIED",
         "Address not allowed",
@@ -197,7 +202,7 @@ fn reconnect(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
         reject_later(s, conn, hello, "SESSION_NOT_FOUND", TEXT, reason, cx);
         return;
     }
-    let checked = check_key(&hello, cx).and_then(|record| check_address(&record, &hello, cx));
+    let checked = check_key(&hello, cx).and_then(|record| check_address(s, &record, &hello, cx));
     if let Err(refusal) = checked {
         if s.m.apps.sockets.forget(conn) {
             s.timers.cancel(&Timer::RejectLinger(conn));
@@ -323,7 +328,7 @@ fn repeated(s: &mut Session, conn: ConnId, hello: &AppHello, cx: &mut Cx<'_>) {
 }
 
 fn mismatch(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
-    tracing::warn!(user = %s.user, conn = %conn.tag(), "app socket changed its identity");
+    tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "app socket changed its identity");
     cx.fx.close(conn, CloseReason::IdentityMismatch);
     let info = CloseReason::IdentityMismatch.into();
     crate::session::flow::lost::closed(s, conn, &info, cx);

@@ -13,7 +13,7 @@ use crate::session::{Cx, Session};
 pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut Cx<'_>) {
     let attached = s.m.apps.by_conn(conn).map(|app| app.package.clone());
     if let Some(package) = attached {
-        tracing::info!(user = %s.user, package = %package, conn = %conn.tag(), code = info.code, "app socket lost");
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, "app socket lost");
         lost(s, &package, EndReason::from_code(info.code), cx);
         return;
     }
@@ -45,7 +45,7 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
         (false, Sdk::V3) => AppState::TransportDown,
         (false, Sdk::V2) => AppState::GracePeriod,
     };
-    s.m.health.unregister(conn, reason);
+    s.m.health.unregister(conn, reason, cx.now.mono_ms);
     if released {
         make_dormant(s, package, cx);
         return;

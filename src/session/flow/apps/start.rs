@@ -63,7 +63,7 @@ pub(crate) fn request(
         Ok(record) => record,
         Err(error) => {
             cx.metrics.inc(Counter::AppStartsOther);
-            tracing::info!(user = %s.user, package = %package, %error, "app start refused");
+            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, %error, "app start refused");
             answers::start_failed(s, &package, &error, &waiters, cx);
             refused(s, &package, origin, cx);
             return;
@@ -264,7 +264,7 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
     let Some(origin) = abandon(s, package, error, cx) else {
         return;
     };
-    tracing::info!(user = %s.user, package = %package, %error, "app start failed");
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, %error, "app start failed");
     fall(s, package, cx);
     if error.stage == Stage::Timeout && origin == Origin::User {
         answers::store_intent(s, package, Wanted::No, Vec::new(), cx);

@@ -117,7 +117,8 @@ fn begin(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>,
     let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
     if let Some(conn) = conn {
-        s.m.health.unregister(conn, EndReason::ExplicitStop);
+        s.m.health
+            .unregister(conn, EndReason::ExplicitStop, cx.now.mono_ms);
     }
     remove_traces(s, package, cx);
     notices::app_state_changed(s, cx);
@@ -170,7 +171,7 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
     if s.m.apps.get(package).is_some_and(|app| app.start.is_none()) {
         s.timers.cancel(&Timer::AppStuck(package.clone()));
     }
-    tracing::info!(user = %s.user, package = %package, why = ?why, ran_ms, "app stopped");
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, why = ?why, ran_ms, "app stopped");
     attach::link_ended(package, cx);
     if why == StopWhy::Incompatible {
         answers::succeed(s, Verb::Stop, package, &waiters, cx);
@@ -200,7 +201,7 @@ pub(crate) fn socket_closed(s: &mut Session, package: &str) {
 
 /// A transitional state lasted too long: forced to stopped (behaviour.md §2.10).
 pub(crate) fn stuck(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    tracing::warn!(user = %s.user, package = %package, state = s.m.apps.state(package).as_str(), "app stuck");
+    tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, state = s.m.apps.state(package).as_str(), "app stuck");
     if in_progress(s, package) {
         webhook_done(s, package, cx);
     }

@@ -94,7 +94,7 @@ fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
         });
     }
     if profile.is_none() {
-        tracing::warn!(user = %s.user.log_tag(), model, "capabilities of this model are unknown");
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), model, "capabilities of this model are unknown");
     }
     let running: Vec<Package> =
         s.m.apps

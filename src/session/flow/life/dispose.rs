@@ -19,7 +19,7 @@ pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
     s.state = State::Disposed;
     cx.metrics.inc(Counter::SessionsDisposed);
     tracing::info!(
-        user = %s.user, epoch = s.epoch, reason = reason(cause),
+        user = %s.user, correlation_id = %s.correlation(cx.now), epoch = s.epoch, reason = reason(cause),
         session_ms = cx.now.mono_ms.saturating_sub(s.created_ms),
         reconnects = s.m.phone.reconnects,
         apps = s.m.apps.open().count(),

@@ -48,7 +48,7 @@ fn check(s: &mut Session, cx: &mut Cx<'_>) {
             }
         };
         tracing::warn!(
-            user = %s.user, kind = kind(&peer), package, conn = %conn.tag(), silence_ms,
+            user = %s.user, correlation_id = %s.correlation(cx.now), kind = kind(&peer), package, conn = %conn.tag(), silence_ms,
             "connection is silent"
         );
         if cfg.health.health_monitor_mode == HealthMonitorMode::Enforce {
@@ -85,7 +85,8 @@ fn cut(s: &mut Session, conn: ConnId, peer: &Peer, cx: &mut Cx<'_>) {
     cx.fx.close(conn, CloseReason::ConnectionTimeout);
     match peer {
         Peer::Phone => {
-            s.m.health.unregister(conn, EndReason::HealthMonitor);
+            s.m.health
+                .unregister(conn, EndReason::HealthMonitor, cx.now.mono_ms);
             lifecycle::phone_closed(s, conn, &CloseReason::ConnectionTimeout.into(), cx);
         }
         Peer::App(package) => lost::lost(s, package, EndReason::HealthMonitor, cx),
@@ -99,7 +100,7 @@ fn ping_all(s: &mut Session, cx: &mut Cx<'_>) {
         s.m.health.pinged(conn, id, cx.now.mono_ms);
         cx.fx.push(Effect::Ping { conn, id });
         if cx.cfg.health.log_ping_pong {
-            tracing::debug!(user = %s.user, conn = %conn.tag(), "ping");
+            tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "ping");
         }
     }
 }
@@ -135,7 +136,7 @@ pub(crate) fn log_stats(s: &mut Session, cx: &mut Cx<'_>) {
     let mean_ms = latencies.iter().sum::<u64>() / (latencies.len() as u64).max(1);
     let max_ms = rows.iter().filter_map(Row::latency_max_ms).max();
     tracing::debug!(
-        user = %s.user, connections = rows.len(), timeouts = s.m.health.timeouts, mean_ms,
+        user = %s.user, correlation_id = %s.correlation(cx.now), connections = rows.len(), timeouts = s.m.health.timeouts, mean_ms,
         max_ms = max_ms.unwrap_or(0), "connection health"
     );
 }

@@ -40,7 +40,7 @@ pub(crate) fn created(s: &mut Session, cx: &mut Cx<'_>) {
         Timer::HealthStats,
         now_ms + cx.cfg.health.health_stats_log_ms,
     );
-    tracing::info!(user = %s.user, epoch = s.epoch, "session created");
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), epoch = s.epoch, "session created");
 }
 
 /// A phone socket arrived: the first, a returning one, or one that takes over (behaviour.md §1.6).
@@ -66,7 +66,7 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
         adopt(s, conn, flags, cx);
         s.m.phone.spoken = Spoken::More;
     }
-    tracing::debug!(user = %s.user, conn = %conn.tag(), "superseded phone socket took over");
+    tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "superseded phone socket took over");
     phone_is_back(s, cx);
 }
 
@@ -76,18 +76,20 @@ fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
     if let Some(since_ms) = phone.disconnected_ms.take() {
         let downtime_ms = cx.now.mono_ms.saturating_sub(since_ms);
         phone.reconnects += 1;
+        let reconnects = phone.reconnects;
         phone.last_downtime_ms = downtime_ms;
         cx.metrics.inc(Counter::PhoneReconnects);
         cx.metrics
             .time(Timing::PhoneDowntime, downtime_ms * 1_000_000);
-        tracing::info!(user = %s.user, conn = %conn.tag(), downtime_ms, reconnects = phone.reconnects, "ws-reconnect");
-    } else if phone.current.is_some() {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), downtime_ms, reconnects, "ws-reconnect");
+    } else if s.m.phone.current.is_some() {
         cx.metrics.inc(Counter::PhoneTakeovers);
     }
     let keep = cx.cfg.connections.superseded_sockets_max as usize;
-    for old in phone.install(conn, flags, keep) {
-        phone.drop_superseded(old);
-        s.m.health.unregister(old, EndReason::Superseded);
+    for old in s.m.phone.install(conn, flags, keep) {
+        s.m.phone.drop_superseded(old);
+        s.m.health
+            .unregister(old, EndReason::Superseded, cx.now.mono_ms);
         cx.fx.push(Effect::Terminate { conn: old });
     }
     if flags.udp_encryption && flags.secret.is_usable() && s.m.phone.udp_key.is_none() {
@@ -117,7 +119,7 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
     }
     s.timers.cancel(&Timer::UserLoad);
     if record.is_none() {
-        tracing::warn!(user = %s.user, "user record not readable; going on with defaults");
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "user record not readable; going on with defaults");
     }
     let mut record = record.unwrap_or_default();
     drop_deprecated(s, &mut record, cx);
@@ -233,7 +235,8 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
 
 /// A phone socket is gone. Only the current one matters (behaviour.md §1.8).
 pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut Cx<'_>) {
-    s.m.health.unregister(conn, EndReason::from_code(info.code));
+    s.m.health
+        .unregister(conn, EndReason::from_code(info.code), cx.now.mono_ms);
     if s.m.phone.current != Some(conn) {
         s.m.phone.drop_superseded(conn);
         return;
@@ -244,9 +247,9 @@ pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: 
     phone.last_close_reason.clone_from(&info.reason);
     phone.lose_current(now_ms);
     tracing::info!(
-        user = %s.user, conn = %conn.tag(), code = info.code, reason = %info.reason,
+        user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), code = info.code, reason = %info.reason,
         session_ms = now_ms.saturating_sub(s.created_ms),
-        idle_ms = now_ms.saturating_sub(phone.last_message_ms.max(s.created_ms)),
+        idle_ms = now_ms.saturating_sub(s.m.phone.last_message_ms.max(s.created_ms)),
         "ws-close"
     );
     if s.state != State::Initializing {

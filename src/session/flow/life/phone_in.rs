@@ -22,7 +22,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &Bytes, cx: &mut Cx<'_>)
         Ok(name) => name,
         Err(error) => {
             cx.metrics.inc(Counter::PhoneBadJson);
-            tracing::debug!(user = %s.user, %error, "phone message dropped");
+            tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), %error, "phone message dropped");
             return;
         }
     };
@@ -51,6 +51,7 @@ pub(crate) fn audio(s: &mut Session, conn: ConnId, data: &Bytes, cx: &mut Cx<'_>
 
 /// A frame that waited for the user record.
 pub(crate) fn release(s: &mut Session, frame: Held, cx: &mut Cx<'_>) {
+    s.next_message();
     match frame {
         Held::Text(conn, data) => text(s, conn, &data, cx),
         Held::Audio(conn, data) => s.on_audio(conn, data, cx),
@@ -96,6 +97,6 @@ fn run(
     };
     if let Err(reject) = outcome {
         cx.metrics.inc(Counter::PhoneHandlerFailed);
-        tracing::debug!(user = %s.user, kind = name, %reject, "phone message not handled");
+        tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), kind = name, %reject, "phone message not handled");
     }
 }

@@ -1,5 +1,6 @@
 //! Layer 2, flow: keep-alives of video streams, managed or not (behaviour.md §7.6.1, protocol.md §7.10).
 
+use crate::base::ids::BASE36;
 use crate::session::effects::Class;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -16,10 +17,9 @@ pub(crate) enum Verdict {
 
 /// Short random text: ids of streams and acks cross a narrow radio link.
 pub(crate) fn short_id(s: &mut Session, prefix: char, length: usize) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut id = String::from(prefix);
     for _ in 0..length {
-        id.push(char::from(DIGITS[s.rng().usize(..DIGITS.len())]));
+        id.push(char::from(BASE36[s.rng().usize(..BASE36.len())]));
     }
     id
 }
@@ -65,12 +65,12 @@ pub(crate) fn tick(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
 }
 
 /// An ack arrived; unknown ones change nothing.
-pub(crate) fn acked(s: &mut Session, stream_id: &str, ack_id: &str) -> bool {
+pub(crate) fn acked(s: &mut Session, stream_id: &str, ack_id: &str, cx: &Cx<'_>) -> bool {
     let known = s.m.streams.acked(stream_id, ack_id);
     if known {
         s.timers.cancel(&Timer::StreamAck(stream_id.to_owned()));
     } else {
-        tracing::debug!(user = %s.user.log_tag(), stream_id, "keep-alive ack nobody waits for");
+        tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), stream_id, "keep-alive ack nobody waits for");
     }
     known
 }
