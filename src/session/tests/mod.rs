@@ -7,3 +7,4 @@ mod phone;
 mod random;
 mod restart;
 mod stop;
+mod together;

@@ -3,11 +3,12 @@
 use crate::base::ids::{ConnId, Package, ReplyTo};
 use crate::session::effects::{Effect, HttpCall, HttpKind};
 use crate::session::event::{DisposeCause, Event, HelloKind, Sdk};
-use crate::session::flow::stop;
+use crate::session::flow::{self, stop};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, hello, user_running};
+use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, hello, trusted, user_running};
 use crate::session::{Session, State};
+use crate::wire::records::{AppType, Registry};
 use std::collections::{HashMap, HashSet};
 
 const PACKAGES: [&str; 3] = [SCRIBE, MAPS, CHESS];
@@ -28,6 +29,14 @@ impl History {
     fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut kit = Kit::new();
+        kit.apps = Registry::new(
+            [
+                trusted(SCRIBE, AppType::Background),
+                trusted(MAPS, AppType::Standard),
+                trusted(CHESS, AppType::Standard),
+            ],
+            1,
+        );
         let phone = kit.phone();
         if rng.bool() {
             kit.load(user_running(&PACKAGES[..rng.usize(0..3)]));
@@ -169,6 +178,10 @@ impl History {
                     r#"{"type":"ownership_release"}"#,
                     r#"{"type":"tpa_connection_init"}"#,
                     r#"{"type":"reconnect"}"#,
+                    r#"{"type":"subscription_update","subscriptions":["audio_chunk","transcription:en-US"]}"#,
+                    r#"{"type":"subscription_update","subscriptions":[]}"#,
+                    r#"{"type":"display_event","view":"main","layout":{"layoutType":"text_wall","text":"x"}}"#,
+                    r#"{"type":"audio_play_request","requestId":"a1","audioUrl":"https://x.example.net/a"}"#,
                     "{",
                 ];
                 let text = texts[self.rng.usize(0..texts.len())];
@@ -259,6 +272,12 @@ fn check(s: &Session) {
         }
     }
     assert!(foreground <= 1, "one standard app at a time");
+    assert_eq!(s.m.microphone.need(), flow::sync::need(s), "invariant 26");
+    let open: Vec<ConnId> = s.m.apps.open().map(|(_, conn)| conn).collect();
+    assert!(
+        s.m.audio.targets.iter().all(|conn| open.contains(conn)),
+        "audio goes to attached sockets only"
+    );
     let tracked = s.m.health.rows().len();
     let phones = s.m.phone.current.iter().count() + s.m.phone.superseded.len();
     assert_eq!(tracked, phones + s.m.apps.open().count());
