@@ -1,0 +1,1 @@
+//! Behaviour of a shard that a peer would notice.
