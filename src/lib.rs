@@ -4,4 +4,5 @@
 pub mod base;
 pub mod session;
 pub mod shard;
+pub mod net;
 pub mod wire;

@@ -22,6 +22,8 @@ pub struct Candidate {
     pub address: Option<IpAddr>,
     /// Unparsable messages in a row.
     pub invalid_json: u32,
+    /// The user whose home another shard found in the first message; it stands, even if live users have changed since.
+    pub resolved: Option<UserId>,
     /// A rejection was sent; unless an init comes, the socket closes with this reason at its deadline.
     pub rejected: Option<CloseReason>,
 }
@@ -180,7 +182,8 @@ fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> 
         .as_deref()
         .and_then(|id| parse_app_session_id(id, is_live));
     let (parsed_user, parsed_package) = parsed.unzip();
-    let user = headers.user.clone().or(parsed_user);
+    let resolved = candidate.resolved.as_ref().map(|user| user.to_string());
+    let user = headers.user.clone().or(resolved).or(parsed_user);
     let package = text(hello.package_name)
         .or_else(|| headers.package.clone())
         .or(parsed_package);
