@@ -1,4 +1,4 @@
-//! Layer 1, bytes ↔ values: frames, HTTP heads, JSON, stream names, tokens, records. No sockets, no sessions.
+//! Layer 1, bytes ↔ values: frames, HTTP heads, JSON, stream names, tokens, records. No sockets, no sessions, no clock.
 
 pub mod auth;
 pub mod frame;

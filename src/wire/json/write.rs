@@ -1,14 +1,13 @@
 //! Layer `wire`: JSON straight into byte vectors; it holds no tree and checks no nesting.
 
+use super::bytes::find_escaped;
+
 /// Appends `s` as a JSON string with its quotes.
 pub fn write_str(out: &mut Vec<u8>, s: &str) {
     out.reserve(s.len() + 2);
     out.push(b'"');
     let mut rest = s.as_bytes();
-    while let Some(at) = rest
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F))
-    {
+    while let Some(at) = find_escaped(rest) {
         out.extend_from_slice(&rest[..at]);
         escape(rest[at], out);
         rest = &rest[at + 1..];

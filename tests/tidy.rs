@@ -1,0 +1,241 @@
+//! Holds the shape of the house: imports point one way, each runtime stays in its room, files stay readable, every module says
+//! what it is. ARCHITECTURE.md states the rules; this file is what makes them true.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms of `src/` and what each may import. `services` is the outside thread; nothing but `boot` may import it.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("wire", &["base"]),
+    ("session", &["base", "wire"]),
+    ("shard", &["base", "wire", "session"]),
+    ("net", &["base", "wire", "session", "shard"]),
+    ("services", &["base", "wire", "session", "shard"]),
+    ("logs", &["base"]),
+    (
+        "boot",
+        &[
+            "base", "wire", "session", "shard", "net", "services", "logs",
+        ],
+    ),
+    ("cli", &["base", "wire", "services", "boot", "logs"]),
+];
+
+/// Words that may stand only in these rooms.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("monoio", &["net", "boot"]),
+    ("tokio", &["services"]),
+    ("std::thread", &["boot", "services", "cli", "logs", "net"]),
+    ("std::net::Tcp", &["net", "boot", "services", "cli"]),
+    ("Instant::now", &["base"]),
+    ("SystemTime::now", &["base"]),
+];
+
+/// Non-test lines of a file. A tripwire: past it, think about the shape.
+const FILE_LINES_MAX: usize = 500;
+
+/// Files that are one long table; their limit is their own.
+const TABLES: &[(&str, usize)] = &[
+    ("src/base/settings/table.rs", 900),
+    ("src/base/metrics.rs", 650),
+    ("src/shard/routes.rs", 700),
+];
+
+struct Source {
+    path: String,
+    room: String,
+    /// Text without test modules and line comments.
+    code: String,
+    full: String,
+    lines: usize,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| {
+            let full = fs::read_to_string(&path).expect("source files are readable UTF-8");
+            let relative = path
+                .strip_prefix(root)
+                .expect("below the root")
+                .to_string_lossy()
+                .into_owned();
+            let room = relative
+                .trim_start_matches("src/")
+                .split(['/', '.'])
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            let body = full
+                .split("\n#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default();
+            let code: String = body
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .fold(String::new(), |mut all, line| {
+                    let _ = writeln!(all, "{line}");
+                    all
+                });
+            Source {
+                lines: body.lines().count(),
+                path: relative,
+                room,
+                code,
+                full,
+            }
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder)
+        .expect("src exists")
+        .map(|entry| entry.expect("readable entry").path())
+    {
+        if entry.is_dir() {
+            collect(&entry, files);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            files.push(entry);
+        }
+    }
+}
+
+fn is_test_file(source: &Source) -> bool {
+    source.path.ends_with("/tests.rs")
+        || source.path.contains("/tests/")
+        || source.path.ends_with("testkit.rs")
+}
+
+fn fail_if(problems: &[String]) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn imports_point_one_way() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        if matches!(source.room.as_str(), "lib" | "main") {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(room, _)| *room == source.room) else {
+            problems.push(format!(
+                "{}: a room that ARCHITECTURE.md does not know",
+                source.path
+            ));
+            continue;
+        };
+        for (index, _) in source.code.match_indices("crate::") {
+            let target: String = source.code[index + 7..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect();
+            let known = MAY_IMPORT.iter().any(|(room, _)| *room == target);
+            if known && target != source.room && !allowed.contains(&target.as_str()) {
+                problems.push(format!(
+                    "{}: {} may not import {target}",
+                    source.path, source.room
+                ));
+            }
+        }
+    }
+    fail_if(&problems);
+}
+
+#[test]
+fn runtimes_and_clocks_stay_in_their_rooms() {
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|source| !is_test_file(source)) {
+        for (word, rooms) in CONFINED {
+            if source.code.contains(word) && !rooms.contains(&source.room.as_str()) {
+                problems.push(format!(
+                    "{}: names {word}, which belongs to {rooms:?}",
+                    source.path
+                ));
+            }
+        }
+    }
+    fail_if(&problems);
+}
+
+#[test]
+fn managers_do_not_import_each_other() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        let Some(name) = source.path.strip_prefix("src/session/managers/") else {
+            continue;
+        };
+        let own = name.split(['/', '.']).next().unwrap_or_default();
+        if own == "mod" || is_test_file(&source) {
+            continue;
+        }
+        for marker in ["managers::", "super::super::"] {
+            for (index, _) in source.code.match_indices(marker) {
+                let other: String = source.code[index + marker.len()..]
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                if !other.is_empty() && other != own && other != "Managers" {
+                    problems.push(format!(
+                        "{}: manager {own} imports manager {other}",
+                        source.path
+                    ));
+                }
+            }
+        }
+    }
+    fail_if(&problems);
+}
+
+#[test]
+fn files_stay_readable() {
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|source| !is_test_file(source)) {
+        let limit = TABLES
+            .iter()
+            .find(|(path, _)| *path == source.path)
+            .map_or(FILE_LINES_MAX, |(_, limit)| *limit);
+        if source.lines > limit {
+            problems.push(format!(
+                "{}: {} lines, limit {limit}: think about the shape",
+                source.path, source.lines
+            ));
+        }
+    }
+    fail_if(&problems);
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let problems: Vec<String> = sources()
+        .iter()
+        .filter(|source| !source.full.starts_with("//!"))
+        .map(|source| format!("{}: begins without a module doc", source.path))
+        .collect();
+    fail_if(&problems);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let words = [
+        concat!("to", "do!("),
+        concat!("unimpl", "emented!("),
+        concat!("FIX", "ME"),
+        concat!("OWN", "ER "),
+    ];
+    let mut problems = Vec::new();
+    for source in sources() {
+        for word in words {
+            if source.full.contains(word) {
+                problems.push(format!("{}: {word}", source.path));
+            }
+        }
+    }
+    fail_if(&problems);
+}
