@@ -1,8 +1,10 @@
 //! Layer 2, flow: requests and streams that an app owns: photos, polls, video, audio output, play requests.
 
-use crate::base::ids::CallId;
+use crate::base::ids::{CallId, ConnId, Package};
 use crate::session::event::{Event, HttpOutcome};
+use crate::session::managers::app_messages::Incoming;
 use crate::session::{Cx, Session};
+use bytes::Bytes;
 
 /// An app stopped: its streams end, its requests are forgotten.
 pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
@@ -33,4 +35,20 @@ pub(crate) fn http_result(
 /// The HTTP client of a streaming reply went away.
 pub(crate) fn reply_gone(s: &mut Session, event: &Event, cx: &mut Cx<'_>) {
     let _ = (s, event, cx);
+}
+
+/// A binary frame of a running app: its audio output (protocol.md §10.3).
+pub(crate) fn app_binary(
+    s: &mut Session,
+    conn: ConnId,
+    package: &Package,
+    data: Bytes,
+    cx: &mut Cx<'_>,
+) {
+    let _ = (s, conn, package, data, cx);
+}
+
+/// A message of the same app in another user's session (behaviour.md §7.10).
+pub(crate) fn app_message(s: &mut Session, message: Box<Incoming>, cx: &mut Cx<'_>) {
+    let _ = (s, message, cx);
 }
