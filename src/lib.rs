@@ -2,7 +2,6 @@
 //! (`tests/tidy.rs` holds that).
 
 pub mod base;
-pub mod logs;
 pub mod net;
 pub mod session;
 pub mod shard;
