@@ -1,12 +1,12 @@
 //! Layer 5: the outside thread as boot sees it, and a stand-in that answers everything with "not available".
 
 use crate::base::clock::Clock;
+use crate::base::ids::Origin;
 use crate::base::settings::Settings;
 use crate::session::effects::RestAnswer;
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
 use crate::shard::mailbox::{Answer, Mailboxes, OutsideRoute, ToOutside, ToShard};
 use crate::shard::shared::Shared;
-use crate::base::ids::Origin;
 use crate::wire::auth::sha256_hex;
 use crate::wire::records::{AppRecord, Registry};
 use std::sync::Arc;
@@ -37,9 +37,7 @@ pub fn stand_in(parts: OutsideParts) -> Result<JoinHandle<()>, String> {
     let registry = Arc::new(read_apps(&parts.cfg.server.apps_file)?);
     for shard in 0..parts.mail.shards() {
         let message = ToShard::Registry(registry.clone());
-        let _ = parts
-            .mail
-            .send(crate::base::ids::ShardId(shard), message);
+        let _ = parts.mail.send(crate::base::ids::ShardId(shard), message);
     }
     std::thread::Builder::new()
         .name("outside".into())

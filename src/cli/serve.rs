@@ -46,7 +46,11 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let echo = if args.enable_echo { Echo::On } else { Echo::Off };
+    let echo = if args.enable_echo {
+        Echo::On
+    } else {
+        Echo::Off
+    };
     let plan = Plan {
         settings,
         reload: Box::new(move || load(&args)),

@@ -1,8 +1,8 @@
 //! Command line: `prism token --email E`.
 
 use super::{ConfigArgs, config};
-use clap::Args;
 use crate::wire::auth::TokenKeys;
+use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
 

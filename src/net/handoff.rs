@@ -56,7 +56,10 @@ pub(crate) fn send(
     leftover: BytesMut,
     arrival: Arrival,
 ) {
-    assert!(!node.shard.borrow().is_home(user), "nobody is sent home from home");
+    assert!(
+        !node.shard.borrow().is_home(user),
+        "nobody is sent home from home"
+    );
     let Some(fd) = socket.into_fd() else {
         return;
     };
@@ -139,8 +142,9 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
                 switch,
             } => {
                 if shard.admission(user) == Admission::Refused {
-                    return Err(Response::text(503, "Server is overloaded")
-                        .with_header("Retry-After", "5"));
+                    return Err(
+                        Response::text(503, "Server is overloaded").with_header("Retry-After", "5")
+                    );
                 }
                 shard.open_phone(user, *flags, Opening { handle, switch })
             }

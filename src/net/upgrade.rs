@@ -60,9 +60,8 @@ fn judge(
         };
         (counter, rejection.response(now.iso().as_str()))
     };
-    let switch = || {
-        upgrade::accept(head).map_err(|error| (Counter::UpgradeBadHandshake, error.response()))
-    };
+    let switch =
+        || upgrade::accept(head).map_err(|error| (Counter::UpgradeBadHandshake, error.response()));
     match upgrade::socket_path(head.path()) {
         Some(SocketPath::Glasses) => {
             let hello = upgrade::phone_upgrade(head, &node.keys, now.unix_s()).map_err(rejected)?;

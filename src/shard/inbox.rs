@@ -96,7 +96,11 @@ impl Shard {
             return;
         }
         let ids: Vec<ConnId> = self.out.conns.iter().map(|conn| conn.id).collect();
-        tracing::info!(shard = self.id.0, sockets = ids.len(), "closing all sockets");
+        tracing::info!(
+            shard = self.id.0,
+            sockets = ids.len(),
+            "closing all sockets"
+        );
         let reason = CloseReason::ServerShutdown;
         for id in ids {
             if let Some(conn) = self.out.conns.get(id) {

@@ -92,12 +92,9 @@ impl Shared {
     #[must_use]
     pub fn is_stalled(&self, now_ms: u64, stall_ms: u64) -> bool {
         stall_ms > 0
-            && self
-                .beats
-                .iter()
-                .any(|beat| match beat.turned_ms() {
-                    0 => false,
-                    turned => now_ms.saturating_sub(turned) > stall_ms,
-                })
+            && self.beats.iter().any(|beat| match beat.turned_ms() {
+                0 => false,
+                turned => now_ms.saturating_sub(turned) > stall_ms,
+            })
     }
 }
