@@ -73,13 +73,7 @@ impl Microphone {
     }
 
     /// Subscriptions changed: evaluate once they are quiet.
-    pub fn subscriptions_changed(
-        &mut self,
-        need: Need,
-        timers: &mut Timers,
-        now: Now,
-        cfg: &Config,
-    ) {
+    pub fn subscriptions_changed(&mut self, need: Need, timers: &mut Timers, now: Now, cfg: &Config) {
         self.need = need;
         if self.grace == Grace::None {
             self.grace = Grace::Settling;
@@ -209,7 +203,10 @@ impl Microphone {
                 now.mono_ms + cfg.microphone.mic_keepalive_ms,
             );
             if cfg.audio.audio_gap_resync_enabled && timers.at(&Timer::AudioGap).is_none() {
-                timers.set(Timer::AudioGap, now.mono_ms + cfg.audio.audio_gap_resync_ms);
+                timers.set(
+                    Timer::AudioGap,
+                    now.mono_ms + cfg.audio.audio_gap_resync_ms,
+                );
             }
         } else {
             timers.cancel(&Timer::MicKeepAlive);

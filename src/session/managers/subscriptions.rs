@@ -75,10 +75,7 @@ impl Wish {
                 Value::Object(object)
                     if object.get("stream").and_then(Value::as_str) == Some("location_stream") =>
                 {
-                    wish.rate = object
-                        .get("rate")
-                        .and_then(Value::as_str)
-                        .map(str::to_owned);
+                    wish.rate = object.get("rate").and_then(Value::as_str).map(str::to_owned);
                     wish.add(streams::parse("location_stream"), max);
                 }
                 _ => {}
@@ -88,11 +85,7 @@ impl Wish {
     }
 
     fn add(&mut self, subscription: Subscription, max: usize) {
-        if self
-            .list
-            .iter()
-            .any(|known| known.text == subscription.text)
-        {
+        if self.list.iter().any(|known| known.text == subscription.text) {
         } else if self.list.len() < max {
             self.list.push(subscription);
         } else {
@@ -268,7 +261,8 @@ impl Subscriptions {
         one.replace(wish.list.into(), Operation::Update, unix_ms, keep);
         let has_location = one.list.iter().any(Subscription::wants_location);
         one.newly.location = has_location && (one.newly.location || !had_location);
-        one.newly.calendar = one.holds("calendar_event") && (one.newly.calendar || !had_calendar);
+        one.newly.calendar =
+            one.holds("calendar_event") && (one.newly.calendar || !had_calendar);
         one.rate = one
             .holds("location_stream")
             .then(|| wish.rate.unwrap_or_else(|| DEFAULT_RATE.to_owned()));

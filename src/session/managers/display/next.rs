@@ -22,18 +22,10 @@ impl Display {
             .cancel_where(|timer| matches!(timer, Timer::DisplayBoot(own) if **own == *package));
         self.throttled.retain(|waiting| !waiting.is_of(package));
         self.boot_queue.retain(|waiting| !waiting.is_of(package));
-        if self
-            .lock
-            .as_ref()
-            .is_some_and(|lock| *lock.holder == *package)
-        {
+        if self.lock.as_ref().is_some_and(|lock| *lock.holder == *package) {
             self.lock = None;
         }
-        if self
-            .onboarding
-            .as_ref()
-            .is_some_and(|card| *card.app == *package)
-        {
+        if self.onboarding.as_ref().is_some_and(|card| *card.app == *package) {
             self.onboarding = None;
             stage.timers.cancel(&Timer::Onboarding);
         }
