@@ -1,8 +1,7 @@
 //! Layer 1: the members of a JSON object, read tolerantly: a member of an unexpected type counts as absent
 //! (protocol.md §0.4). Never fails and never converts between types.
 
-use super::json::ObjectWriter;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// A parsed JSON object.
@@ -59,20 +58,6 @@ impl Members {
     #[must_use]
     pub fn list(&self, key: &str) -> Option<&Vec<Value>> {
         self.get(key).and_then(Value::as_array)
-    }
-}
-
-/// Writes any plain value as a member.
-pub trait Plain {
-    /// Adds `key` with the JSON of `value`.
-    fn plain(&mut self, key: &str, value: &impl Serialize) -> &mut Self;
-}
-
-impl Plain for ObjectWriter<'_> {
-    fn plain(&mut self, key: &str, value: &impl Serialize) -> &mut Self {
-        serde_json::to_writer(&mut *self.value(key), value)
-            .expect("plain data serialises into memory");
-        self
     }
 }
 

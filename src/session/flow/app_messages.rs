@@ -10,7 +10,6 @@ use crate::session::managers::app_messages::{
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
-use crate::wire::members::Plain;
 use serde_json::json;
 
 fn send(s: &Session, package: &Package, to: To, content: Content, cx: &mut Cx<'_>) {
@@ -241,7 +240,7 @@ fn room_updated(s: &Session, package: &str, update: &RoomUpdate, cx: &mut Cx<'_>
             .str("type", "app_room_updated")
             .str("roomId", &update.room_id)
             .str("updateType", update.change)
-            .plain("roomData", &data)
+            .value("roomData", &data)
             .str("timestamp", now.as_str());
         object.end();
     });

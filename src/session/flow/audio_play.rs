@@ -8,7 +8,6 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
-use crate::wire::members::Plain;
 use serde_json::Value;
 
 /// Forwards an app's request and notes who asked; without a phone the app is answered at once.
@@ -37,7 +36,7 @@ pub(crate) fn request(
         }
         for key in ["volume", "stopOtherAudio"] {
             if let Some(value) = m.get(key) {
-                object.plain(key, value);
+                object.value(key, value);
             }
         }
         object.str("timestamp", now.as_str());
@@ -83,7 +82,7 @@ pub(crate) fn answered(s: &mut Session, request_id: &str, m: &Members, cx: &mut 
             .bool("success", m.flag("success") == Some(true));
         for key in ["error", "duration"] {
             if let Some(value) = m.0.get(key) {
-                object.plain(key, value);
+                object.value(key, value);
             }
         }
         object.str("timestamp", now.as_str());
@@ -114,7 +113,7 @@ fn refuse(s: &Session, package: &str, request_id: &str, error: &str, cx: &mut Cx
             .str("type", "audio_play_response")
             .str("sessionId", &id)
             .str("requestId", request_id)
-            .plain("success", &Value::Bool(false))
+            .value("success", &Value::Bool(false))
             .str("error", error)
             .str("timestamp", now.as_str());
         object.end();

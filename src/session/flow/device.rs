@@ -8,7 +8,6 @@ use crate::session::managers::device::{self, Source};
 use crate::session::{Cx, Session};
 use crate::wire::capabilities;
 use crate::wire::json::ObjectWriter;
-use crate::wire::members::Plain;
 use crate::wire::records::{AppRecord, UserRecord};
 use crate::wire::streams::Permission;
 use serde_json::{Map, Value};
@@ -128,7 +127,7 @@ fn write_update(out: &mut Vec<u8>, state: &Map<String, Value>, extent: Extent, n
     let mut object = ObjectWriter::begin(out);
     object
         .str("type", "device_state_update")
-        .plain("state", state)
+        .value("state", state)
         .bool("fullSnapshot", extent == Extent::Everything)
         .str("timestamp", now);
     object.end();

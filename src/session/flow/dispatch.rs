@@ -4,8 +4,8 @@ use crate::base::close::CloseReason;
 use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, dashboard, dispose, heartbeat, hello, lifecycle, lost, phone_in, requests,
-    stop, timers, webhook,
+    answers, app_in, app_messages, dashboard, dispose, heartbeat, hello, lifecycle, lost, phone_in,
+    requests, stop, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 

@@ -6,7 +6,6 @@ use crate::session::effects::Class;
 use crate::session::managers::managed_streams::{Managed, Playback};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
-use crate::wire::members::Plain;
 use serde_json::{Map, Value};
 
 /// The same status to every viewer.
@@ -49,7 +48,7 @@ pub(super) fn tell(
     }
     if !stream.outputs.is_empty() {
         let listed: Vec<Value> = stream.outputs.iter().map(outputs::in_status).collect();
-        object.plain("outputs", &listed);
+        object.value("outputs", &listed);
     }
     object.end();
     let content = String::from_utf8_lossy(&body).into_owned();

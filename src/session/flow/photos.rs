@@ -8,7 +8,6 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
-use crate::wire::members::Plain;
 use serde_json::Value;
 
 /// The result of a photo as the asker learns it.
@@ -104,7 +103,7 @@ pub(crate) fn ask_phone(
         if let Some(exposure) = m.get("exposureTimeNs")
             && m.number("exposureTimeNs").is_some_and(|ns| ns > 0.0)
         {
-            object.plain("exposureTimeNs", exposure);
+            object.value("exposureTimeNs", exposure);
         }
         object.str("timestamp", now.as_str());
         object.end();
@@ -254,7 +253,7 @@ pub(crate) fn tell_app(
             }
             Outcome::Failed { code, message } => {
                 let error: Value = serde_json::json!({"code": code, "message": message});
-                object.bool("success", false).plain("error", &error);
+                object.bool("success", false).value("error", &error);
             }
         }
         object.end();

@@ -1,9 +1,8 @@
 //! Layer 2, flow: requests and streams that an app owns: photos, polls, video, audio output, play requests.
 
 use super::{app_messages, audio_output, audio_play, location, managed_streams, photos, streams};
-use crate::base::ids::{CallId, ConnId, Package};
+use crate::base::ids::{CallId, Package};
 use crate::session::event::{Event, HttpOutcome};
-use crate::session::managers::app_messages::Incoming;
 use crate::session::{Cx, Session};
 use bytes::Bytes;
 
@@ -63,17 +62,6 @@ pub(crate) fn reply_gone(s: &mut Session, event: &Event, cx: &mut Cx<'_>) {
 }
 
 /// A binary frame of an app that is no JSON text: audio output (protocol.md §10.3).
-pub(crate) fn app_binary(
-    s: &mut Session,
-    _conn: ConnId,
-    package: &Package,
-    data: Bytes,
-    cx: &mut Cx<'_>,
-) {
+pub(crate) fn app_binary(s: &mut Session, package: &Package, data: Bytes, cx: &mut Cx<'_>) {
     audio_output::frame(s, package, &data, cx);
-}
-
-/// A message of the same app in another user's session (behaviour.md §7.10).
-pub(crate) fn app_message(s: &mut Session, message: Box<Incoming>, cx: &mut Cx<'_>) {
-    app_messages::arrived(s, &message, cx);
 }

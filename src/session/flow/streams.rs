@@ -12,7 +12,6 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
-use crate::wire::members::Plain;
 use serde_json::Value;
 
 /// Starts a stream for `owner`; it replaces whatever streams now. Permissions were checked.
@@ -72,7 +71,7 @@ pub(crate) fn send_start(
             .str("streamId", id);
         for key in ["video", "audio", "stream"] {
             match m.object(key) {
-                Some(value) => object.plain(key, value),
+                Some(value) => object.value(key, value),
                 None => object.raw(key, b"{}"),
             };
         }
@@ -309,7 +308,7 @@ fn write_status(
         .str("status", stream.status.as_str());
     for key in ["errorDetails", "stats"] {
         if let Some(value) = details.and_then(|m| m.get(key)) {
-            object.plain(key, value);
+            object.value(key, value);
         }
     }
     object.str("appId", &stream.owner).str("timestamp", now);

@@ -4,7 +4,6 @@ use super::{device, device_hooks};
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
-use crate::wire::members::Plain;
 use serde_json::{Map, Value};
 
 /// User settings were stored: side effects first, then the full map to every app that listens to any of them.
@@ -50,7 +49,7 @@ pub(crate) fn app_changed(s: &mut Session, package: &str, values: Vec<Value>, cx
                 .str("type", "settings_update")
                 .str("packageName", package)
                 .str("sessionId", &id)
-                .plain("settings", &values)
+                .value("settings", &values)
                 .str("timestamp", now.as_str());
             object.end();
         });
@@ -71,7 +70,7 @@ fn webhook(s: &mut Session, package: &str, values: &[Value], cx: &mut Cx<'_>) {
     let mut object = ObjectWriter::begin(&mut body);
     object
         .str("userIdForSettings", &s.user)
-        .plain("settings", &values);
+        .value("settings", &values);
     object.end();
     let call = s.call_id();
     s.m.settings.webhook_sent(call);

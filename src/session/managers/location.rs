@@ -3,7 +3,6 @@
 use crate::base::clock::Now;
 use crate::base::ids::{CallId, Package};
 use crate::wire::json::ObjectWriter;
-use crate::wire::members::Plain;
 use crate::wire::members::{Members, js_number};
 use crate::wire::records::StoredLocation;
 use serde_json::{Map, Value};
@@ -56,10 +55,10 @@ impl Fix {
         let mut object = ObjectWriter::begin(&mut out);
         object
             .str("type", "location_update")
-            .plain("lat", &js_number(self.lat))
-            .plain("lng", &js_number(self.lng));
+            .value("lat", &js_number(self.lat))
+            .value("lng", &js_number(self.lng));
         if let Some(accuracy) = self.accuracy {
-            object.plain("accuracy", &js_number(accuracy));
+            object.value("accuracy", &js_number(accuracy));
         }
         object.str("timestamp", now.iso().as_str());
         if let Some(id) = correlation_id {

@@ -3,7 +3,6 @@
 
 use crate::base::ids::CallId;
 use crate::wire::json::ObjectWriter;
-use crate::wire::members::Plain;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
 
@@ -93,13 +92,13 @@ impl Settings {
     pub fn write_mentraos(&self, out: &mut Vec<u8>) {
         let mut object = ObjectWriter::begin(out);
         for (name, key, default) in FLAGS {
-            object.plain(name, self.get(key).unwrap_or(&Value::Bool(default)));
+            object.value(name, self.get(key).unwrap_or(&Value::Bool(default)));
         }
         for (name, key, default) in NUMBERS {
-            object.plain(name, self.get(key).unwrap_or(&Value::from(default)));
+            object.value(name, self.get(key).unwrap_or(&Value::from(default)));
         }
         for (name, key, default) in MORE_FLAGS {
-            object.plain(name, self.get(key).unwrap_or(&Value::Bool(default)));
+            object.value(name, self.get(key).unwrap_or(&Value::Bool(default)));
         }
         let auto = Value::from("auto");
         let microphone = self
@@ -107,11 +106,11 @@ impl Settings {
             .and_then(|model| self.get(&format!("preferred_mic:{model}")))
             .or_else(|| self.get("preferred_mic"))
             .unwrap_or(&auto);
-        object.plain("preferredMic", microphone);
+        object.value("preferredMic", microphone);
         object.bool("useOnboardMic", microphone == "glasses");
         let timezone = self.get("timezone").unwrap_or(&Value::Null);
-        object.plain("userTimezone", timezone);
-        object.plain("timezone", timezone);
+        object.value("userTimezone", timezone);
+        object.value("timezone", timezone);
         object.end();
     }
 
@@ -172,10 +171,10 @@ fn write_item(out: &mut Vec<u8>, key: &str, value: &Value, source: &Value) {
         out.push(b',');
     }
     let mut item = ObjectWriter::begin(out);
-    item.str("key", key).plain("value", value);
+    item.str("key", key).value("value", value);
     for (name, member) in source.as_object().into_iter().flatten() {
         if name != "key" && name != "value" {
-            item.plain(name, member);
+            item.value(name, member);
         }
     }
     item.end();

@@ -16,7 +16,6 @@ use crate::session::managers::photos::Asker;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
-use crate::wire::members::Plain;
 use serde_json::{Map, Value, json};
 
 /// Answers one call of this family; calls of other families are not for this function and get 500.
@@ -119,7 +118,7 @@ fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
     object
         .bool("isGlassesConnected", s.m.device.is_connected())
         .bool("isPhoneConnected", s.m.phone.open().is_some())
-        .plain("modelName", &s.m.device.model())
+        .value("modelName", &s.m.device.model())
         .raw("capabilities", &device::capabilities_json(s));
     object.end();
     let mut body = Vec::with_capacity(applied.len() + 96);

@@ -26,7 +26,7 @@ fn started() -> Kit {
 
 fn write(kit: &mut Kit, audio: &str) {
     let frame = Bytes::from(format!("{ID}{audio}"));
-    kit.with(|s, cx| requests::app_binary(s, ConnId(11), &Package::new(OTHER), frame, cx));
+    kit.with(|s, cx| requests::app_binary(s, &Package::new(OTHER), frame, cx));
 }
 
 fn fetch(kit: &mut Kit) -> ReplyTo {
@@ -116,18 +116,10 @@ fn bad_frames_are_dropped() {
         format!("{}x", ID.replace('0', "1")),
         "short".into(),
     ] {
-        kit.with(|s, cx| {
-            requests::app_binary(s, ConnId(11), &Package::new(OTHER), frame.into(), cx)
-        });
+        kit.with(|s, cx| requests::app_binary(s, &Package::new(OTHER), frame.into(), cx));
     }
     kit.with(|s, cx| {
-        requests::app_binary(
-            s,
-            ConnId(11),
-            &Package::new(SCRIBE),
-            format!("{ID}foreign").into(),
-            cx,
-        )
+        requests::app_binary(s, &Package::new(SCRIBE), format!("{ID}foreign").into(), cx)
     });
     assert_eq!(heard(&mut kit, reader), ["audio/mpeg"]);
 }

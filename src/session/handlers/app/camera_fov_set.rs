@@ -10,7 +10,6 @@ use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::kinds::AppKind;
 use crate::wire::members::Members;
-use crate::wire::members::Plain;
 use crate::wire::streams::Permission;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
@@ -48,7 +47,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
             .str("type", "camera_fov_set")
             .str("sessionId", &s.user);
         if let Some(request_id) = members.get("requestId") {
-            object.plain("requestId", request_id);
+            object.value("requestId", request_id);
         }
         object
             .str("appId", m.package)

@@ -10,7 +10,6 @@ use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::kinds::AppKind;
 use crate::wire::members::Members;
-use crate::wire::members::Plain;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
     kind: AppKind::RgbLedControl,
@@ -27,12 +26,12 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
             .str("type", "rgb_led_control")
             .str("sessionId", &s.user);
         if let Some(request_id) = members.get("requestId") {
-            object.plain("requestId", request_id);
+            object.value("requestId", request_id);
         }
         object.str("packageName", m.package);
         for key in ["action", "color", "ontime", "offtime", "count"] {
             if let Some(value) = members.get(key) {
-                object.plain(key, value);
+                object.value(key, value);
             }
         }
         object.str("timestamp", now.as_str());

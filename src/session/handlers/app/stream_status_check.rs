@@ -10,7 +10,6 @@ use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::kinds::AppKind;
 use crate::wire::members::Members;
-use crate::wire::members::Plain;
 use serde_json::{Map, Value};
 
 pub(super) const HANDLER: AppHandler = AppHandler {
@@ -48,10 +47,10 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
             .str("type", "stream_status_check_response")
             .bool("hasActiveStream", streaming.is_some());
         if let Some(request_id) = members.get("requestId") {
-            object.plain("requestId", request_id);
+            object.value("requestId", request_id);
         }
         if let Some(info) = &streaming {
-            object.plain("streamInfo", info);
+            object.value("streamInfo", info);
         }
         object.end();
     });
