@@ -25,7 +25,7 @@ impl Shard {
                 }
             }
             To::User(user) => self.app_message_to(user, outgoing.message),
-            To::Rooms(_) => self.post(ROOMS_HOST, ToShard::Rooms(Box::new(outgoing))),
+            To::Rooms(_) => self.post(ROOMS_HOST, ToShard::AppRooms(Box::new(outgoing))),
         }
     }
 

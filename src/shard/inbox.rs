@@ -35,7 +35,7 @@ impl Shard {
             ToShard::ReplyGone { user, reply } => self.reply_gone(&user, reply),
             ToShard::Result { user, epoch, event } => self.result(&user, epoch, event),
             ToShard::AppMessage { to, message } => self.app_message_arrived(to, &message),
-            ToShard::Rooms(outgoing) => self.rooms(*outgoing),
+            ToShard::AppRooms(outgoing) => self.rooms(*outgoing),
             ToShard::Registry(apps) => {
                 self.apps = apps;
                 self.ticks.registry_changed = Some(0);

@@ -7,7 +7,7 @@ use crate::base::settings::Settings;
 pub use crate::session::effects::LinkChange;
 use crate::session::effects::{HttpCall, RestAnswer, StoreOp};
 use crate::session::event::Event;
-use crate::session::managers::app_messages::{Incoming, Outgoing};
+use crate::session::managers::app_messages::Incoming;
 use crate::session::rest::Call;
 use crate::wire::records::Registry;
 use bytes::Bytes;
@@ -75,10 +75,6 @@ pub enum ToShard {
     ///
     /// If dropped: counted; rooms are best effort.
     AppRooms(Box<crate::session::managers::app_messages::Outgoing>),
-    /// A request to the rooms, for the shard that hosts them.
-    ///
-    /// If dropped: counted; the app's room state is best effort.
-    Rooms(Box<Outgoing>),
     /// New app records.
     ///
     /// If dropped: the next refresh brings them.
