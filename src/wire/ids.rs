@@ -1,13 +1,150 @@
-//! Layer 1: app session ids and how old SDKs must be parsed (protocol.md §4).
+//! Layer `wire`: identifiers as they stand on the wire; it knows no live session, the caller tells.
 
-/// `<user>-<package>`.
+/// Offset basis of 32-bit FNV-1a, which is also the hash of nothing.
+const FNV_OFFSET: u32 = 0x811C_9DC5;
+const FNV_PRIME: u32 = 0x0100_0193;
+
+/// 32-bit FNV-1a (`protocol.md §11.2`): the `userIdHash` of UDP packets, and what a user's home
+/// shard is computed from.
 #[must_use]
-pub fn app_session_id(user: &str, package: &str) -> String {
-    format!("{user}-{package}")
+pub const fn fnv1a32(bytes: &[u8]) -> u32 {
+    let mut hash = FNV_OFFSET;
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u32).wrapping_mul(FNV_PRIME);
+        at += 1;
+    }
+    hash
 }
 
-/// Splits an app session id; `is_live` tells users with a live session (protocol.md §4.3).
-pub fn parse_app_session_id(id: &str, _is_live: impl Fn(&str) -> bool) -> Option<(String, String)> {
-    id.split_once('-')
-        .map(|(u, p)| (u.to_lowercase(), p.to_owned()))
+/// The app session id of one app for one user: `<userId>-<packageName>` (`protocol.md §4.2`).
+#[must_use]
+pub fn app_session_id(user: &str, package: &str) -> String {
+    let mut id = String::with_capacity(user.len() + 1 + package.len());
+    id.push_str(user);
+    id.push('-');
+    id.push_str(package);
+    id
+}
+
+/// Splits an app session id into the lower-cased user and the package (`protocol.md §4.3`).
+///
+/// Both parts may hold hyphens. Of the possible splits the longest user that `is_live` knows wins
+/// (it is asked with the lower-cased user), else the shortest user that ends like a mail domain,
+/// else the shortest.
+pub fn parse_app_session_id(id: &str, is_live: impl Fn(&str) -> bool) -> Option<(String, String)> {
+    let lowered = id.to_lowercase();
+    // Lower-casing may change byte lengths outside ASCII, so hyphens are paired by their order.
+    let splits = || {
+        let users = lowered.match_indices('-').map(|(at, _)| &lowered[..at]);
+        let packages = id.match_indices('-').map(|(at, _)| &id[at + 1..]);
+        users
+            .zip(packages)
+            .filter(|(user, package)| user.contains('@') && !package.is_empty())
+    };
+    let chosen = splits()
+        .filter(|(user, _)| is_live(user))
+        .last()
+        .or_else(|| splits().find(|(user, _)| ends_like_a_domain(user)))
+        .or_else(|| splits().next())?;
+    Some((chosen.0.to_owned(), chosen.1.to_owned()))
+}
+
+/// Whether the text ends in a dot and two to five ASCII letters.
+fn ends_like_a_domain(user: &str) -> bool {
+    user.rsplit_once('.').is_some_and(|(_, top)| {
+        (2..=5).contains(&top.len()) && top.bytes().all(|byte| byte.is_ascii_alphabetic())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(id: &str, live: &[&str]) -> Option<(String, String)> {
+        parse_app_session_id(id, |user| live.contains(&user))
+    }
+
+    fn pair(user: &str, package: &str) -> Option<(String, String)> {
+        Some((user.to_owned(), package.to_owned()))
+    }
+
+    #[test]
+    fn hashes_of_the_specification() {
+        for (input, hash) in [
+            ("", 2_166_136_261),
+            ("a", 3_826_002_220),
+            ("nadia@lumen.io", 3_718_288_755),
+            ("jean-luc@lumen.io", 1_810_756_671),
+        ] {
+            assert_eq!(fnv1a32(input.as_bytes()), hash, "{input}");
+        }
+    }
+
+    #[test]
+    fn ids_without_a_live_session() {
+        for (id, expected) in [
+            (
+                "nadia@lumen.io-com.acme.scribe",
+                pair("nadia@lumen.io", "com.acme.scribe"),
+            ),
+            (
+                "jean-luc@lumen.io-note-taker-app",
+                pair("jean-luc@lumen.io", "note-taker-app"),
+            ),
+            (
+                "ops@north-star.co-captions",
+                pair("ops@north-star.co", "captions"),
+            ),
+            (
+                "dev@10.1.2.3-com.acme.x",
+                pair("dev@10.1.2.3", "com.acme.x"),
+            ),
+            (
+                "ana@fine.museum-com.acme.x",
+                pair("ana@fine.museum", "com.acme.x"),
+            ),
+            ("ana@fine.io-", None),
+            ("nadia-com.acme.x", None),
+            ("", None),
+            ("-", None),
+            ("@-x", pair("@", "x")),
+        ] {
+            assert_eq!(parse(id, &[]), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_live_user_decides_and_the_longest_wins() {
+        let id = "ana@x.xn--p1ai-com.acme.x";
+        assert_ne!(parse(id, &[]), pair("ana@x.xn--p1ai", "com.acme.x"));
+        assert_eq!(
+            parse(id, &["ana@x.xn--p1ai"]),
+            pair("ana@x.xn--p1ai", "com.acme.x")
+        );
+        let both = ["ana@x.io", "ana@x.io-lab.io"];
+        assert_eq!(
+            parse("ana@x.io-lab.io-app", &both),
+            pair("ana@x.io-lab.io", "app")
+        );
+        assert_eq!(
+            parse("ana@x.io-lab.io-app", &both[..1]),
+            pair("ana@x.io", "lab.io-app")
+        );
+    }
+
+    #[test]
+    fn the_user_is_lower_cased_and_the_package_is_not() {
+        let parsed = parse("Nadia@Lumen.io-com.Acme", &["nadia@lumen.io"]);
+        assert_eq!(parsed, pair("nadia@lumen.io", "com.Acme"));
+        // A letter whose lower-case form is longer in UTF-8.
+        assert_eq!(parse("İa@x.io-app", &[]), pair("i\u{307}a@x.io", "app"));
+    }
+
+    #[test]
+    fn made_ids_are_parsed_back() {
+        let id = app_session_id("nadia@lumen.io", "com.acme.scribe");
+        assert_eq!(id, "nadia@lumen.io-com.acme.scribe");
+        assert_eq!(parse(&id, &[]), pair("nadia@lumen.io", "com.acme.scribe"));
+    }
 }

@@ -1,0 +1,279 @@
+//! Layer `wire`: client frames out of a read buffer; it holds bytes only while a fragmented message
+//! is under way.
+
+use bytes::{Buf, Bytes, BytesMut};
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use super::mask::unmask;
+use super::{CONTROL_BYTES_MAX, Message, ProtocolError};
+
+const FINAL: u8 = 0x80;
+const RESERVED_BITS: u8 = 0x70;
+const OPCODE: u8 = 0x0F;
+const MASKED: u8 = 0x80;
+const LENGTH: u8 = 0x7F;
+
+/// Decoder of one connection's inbound byte stream.
+///
+/// Two words, so that an idle connection costs nothing more. The header of an unfinished frame is
+/// read again when more bytes have come: cheaper than to remember it.
+#[derive(Debug)]
+pub struct Decoder {
+    message_bytes_max: usize,
+    fragments: Option<Box<Fragments>>,
+}
+
+/// A data message of which at least one frame, but not the last, was received.
+#[derive(Debug)]
+struct Fragments {
+    kind: DataKind,
+    bytes: BytesMut,
+    /// Text only: this many bytes are known to be UTF-8; at most three (an unfinished character)
+    /// are not among them.
+    utf8_len: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DataKind {
+    Text,
+    Binary,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum FrameKind {
+    Continue,
+    Data(DataKind),
+    Close,
+    Ping,
+    Pong,
+}
+
+/// A header found acceptable in the decoder's present state.
+struct Header {
+    kind: FrameKind,
+    last: bool,
+    head_len: usize,
+    payload_len: usize,
+}
+
+impl Header {
+    /// The masking key: the last four bytes of the header.
+    fn key(&self, buf: &[u8]) -> [u8; 4] {
+        let at = self.head_len - 4;
+        [buf[at], buf[at + 1], buf[at + 2], buf[at + 3]]
+    }
+}
+
+impl Decoder {
+    /// A decoder that refuses messages of more than `message_bytes_max` bytes.
+    #[must_use]
+    pub fn new(message_bytes_max: usize) -> Self {
+        Self {
+            message_bytes_max,
+            fragments: None,
+        }
+    }
+
+    /// Takes the next whole message or control frame from `buf`; `None` means that more bytes are
+    /// needed.
+    ///
+    /// # Errors
+    /// The stream breaks RFC 6455 or the size limit; the caller closes the connection and does not
+    /// call again. Header errors show as soon as the bytes that prove them are there.
+    pub fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Message>, ProtocolError> {
+        while let Some(header) = self.header(buf)? {
+            if buf.len() < header.head_len + header.payload_len {
+                return Ok(None);
+            }
+            let key = header.key(buf);
+            buf.advance(header.head_len);
+            let mut payload = buf.split_to(header.payload_len);
+            unmask(&mut payload, key);
+            if let Some(message) = self.take(header.kind, header.last, payload)? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bytes that the frame at the head of `buf` still needs beyond what is there; 0 when that is
+    /// not known yet or nothing is missing.
+    #[must_use]
+    pub fn wanted(&self, buf: &BytesMut) -> usize {
+        match self.header(buf) {
+            Ok(Some(header)) => (header.head_len + header.payload_len).saturating_sub(buf.len()),
+            _ => 0,
+        }
+    }
+
+    /// Whether a fragmented message is under way (its bytes are held by the decoder).
+    #[must_use]
+    pub fn is_mid_message(&self) -> bool {
+        self.fragments.is_some()
+    }
+
+    /// Reads and judges the header at the start of `buf`.
+    #[inline]
+    fn header(&self, buf: &[u8]) -> Result<Option<Header>, ProtocolError> {
+        let [first, second, rest @ ..] = buf else {
+            // One byte is enough to see a wrong flag or opcode.
+            return match buf {
+                [first] => self.kind(*first).map(|_| None),
+                _ => Ok(None),
+            };
+        };
+        let kind = self.kind(*first)?;
+        let last = first & FINAL != 0;
+        if second & MASKED == 0 {
+            return Err(ProtocolError::Unmasked);
+        }
+        let short = second & LENGTH;
+        let is_control = matches!(kind, FrameKind::Close | FrameKind::Ping | FrameKind::Pong);
+        if is_control && usize::from(short) > CONTROL_BYTES_MAX {
+            return Err(ProtocolError::ControlTooLong);
+        }
+        let (length_len, length) = match (short, rest) {
+            (126, [a, b, ..]) => (2, u64::from(u16::from_be_bytes([*a, *b]))),
+            (127, [a, b, c, d, e, f, g, h, ..]) => {
+                (8, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+            }
+            (126 | 127, _) => return Ok(None),
+            (short, _) => (0, u64::from(short)),
+        };
+        if length >> 63 != 0 {
+            return Err(ProtocolError::LengthRange);
+        }
+        let held = match (&self.fragments, is_control) {
+            (Some(fragments), false) => fragments.bytes.len(),
+            _ => 0,
+        };
+        let room = (self.message_bytes_max - held) as u64;
+        if !is_control && length > room {
+            return Err(ProtocolError::TooBig);
+        }
+        let head_len = 2 + length_len + 4;
+        if buf.len() < head_len {
+            return Ok(None);
+        }
+        // Control frames are below 126 bytes and data within `message_bytes_max`, a usize.
+        Ok(Some(Header {
+            kind,
+            last,
+            head_len,
+            payload_len: length as usize,
+        }))
+    }
+
+    /// Judges the first byte of a frame.
+    fn kind(&self, first: u8) -> Result<FrameKind, ProtocolError> {
+        if first & RESERVED_BITS != 0 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        let kind = match first & OPCODE {
+            0x0 => FrameKind::Continue,
+            0x1 => FrameKind::Data(DataKind::Text),
+            0x2 => FrameKind::Data(DataKind::Binary),
+            0x8 => FrameKind::Close,
+            0x9 => FrameKind::Ping,
+            0xA => FrameKind::Pong,
+            _ => return Err(ProtocolError::ReservedOpcode),
+        };
+        match kind {
+            FrameKind::Continue if self.fragments.is_none() => {
+                Err(ProtocolError::UnexpectedContinuation)
+            }
+            FrameKind::Data(_) if self.fragments.is_some() => {
+                Err(ProtocolError::ExpectedContinuation)
+            }
+            FrameKind::Close | FrameKind::Ping | FrameKind::Pong if first & FINAL == 0 => {
+                Err(ProtocolError::ControlFragmented)
+            }
+            kind => Ok(kind),
+        }
+    }
+
+    /// Turns one received frame into a message, or keeps it as a fragment of one.
+    fn take(
+        &mut self,
+        kind: FrameKind,
+        last: bool,
+        payload: BytesMut,
+    ) -> Result<Option<Message>, ProtocolError> {
+        match kind {
+            FrameKind::Data(DataKind::Binary) if last => {
+                Ok(Some(Message::Binary(payload.freeze())))
+            }
+            FrameKind::Data(DataKind::Text) if last => match simdutf8::basic::from_utf8(&payload) {
+                Ok(_) => Ok(Some(Message::Text(payload.freeze()))),
+                Err(_) => Err(ProtocolError::Utf8),
+            },
+            FrameKind::Data(kind) => {
+                let mut fragments = Fragments {
+                    kind,
+                    bytes: BytesMut::new(),
+                    utf8_len: 0,
+                };
+                fragments.push(&payload)?;
+                self.fragments = Some(Box::new(fragments));
+                Ok(None)
+            }
+            FrameKind::Continue => {
+                let Some(mut fragments) = self.fragments.take() else {
+                    return Err(ProtocolError::UnexpectedContinuation);
+                };
+                fragments.push(&payload)?;
+                if last {
+                    return fragments.finish().map(Some);
+                }
+                self.fragments = Some(fragments);
+                Ok(None)
+            }
+            FrameKind::Ping => Ok(Some(Message::Ping(payload.freeze()))),
+            FrameKind::Pong => Ok(Some(Message::Pong(payload.freeze()))),
+            FrameKind::Close => close(payload.freeze()).map(|close| Some(Message::Close(close))),
+        }
+    }
+}
+
+impl Fragments {
+    /// Appends a fragment, its length already checked against the limit; text is judged as far as
+    /// whole characters go.
+    fn push(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
+        self.bytes.extend_from_slice(payload);
+        if self.kind == DataKind::Text {
+            self.utf8_len = match simdutf8::compat::from_utf8(&self.bytes[self.utf8_len..]) {
+                Ok(_) => self.bytes.len(),
+                Err(error) if error.error_len().is_none() => self.utf8_len + error.valid_up_to(),
+                Err(_) => return Err(ProtocolError::Utf8),
+            };
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Message, ProtocolError> {
+        match self.kind {
+            DataKind::Binary => Ok(Message::Binary(self.bytes.freeze())),
+            DataKind::Text if self.utf8_len == self.bytes.len() => {
+                Ok(Message::Text(self.bytes.freeze()))
+            }
+            DataKind::Text => Err(ProtocolError::Utf8),
+        }
+    }
+}
+
+/// Splits a close payload into its code and reason (RFC 6455 sections 5.5.1 and 7.4).
+fn close(mut payload: Bytes) -> Result<Option<(u16, Bytes)>, ProtocolError> {
+    let code = match *payload {
+        [] => return Ok(None),
+        [high, low, ..] => u16::from_be_bytes([high, low]),
+        [_] => return Err(ProtocolError::ClosePayload),
+    };
+    if !CloseCode::from(code).is_allowed() {
+        return Err(ProtocolError::ClosePayload);
+    }
+    let reason = payload.split_off(2);
+    match simdutf8::basic::from_utf8(&reason) {
+        Ok(_) => Ok(Some((code, reason))),
+        Err(_) => Err(ProtocolError::Utf8),
+    }
+}

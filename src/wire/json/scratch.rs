@@ -1,0 +1,133 @@
+//! Layer `wire`: full JSON parsing in reused memory; it keeps nothing of a message beyond the call.
+
+use serde::{Deserialize, de::DeserializeOwned};
+use simd_json::{Buffers, Deserializer, ErrorType, INPUT_PADDING, Tape, fill_tape_padded};
+
+use super::{DEPTH_MAX, unicode};
+
+/// Memory of a scratch that served a longer text is given back before the next one.
+const KEEP_BYTES_MAX: usize = 256 * 1024;
+
+/// Room a fresh scratch starts with.
+const START_BYTES: usize = 4 * 1024;
+
+/// Why a text could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It is no JSON, or nests deeper than [`DEPTH_MAX`].
+    #[error("invalid JSON: {0}")]
+    Syntax(String),
+    /// It is JSON, but not of the wanted members and types.
+    #[error("{0}")]
+    Shape(String),
+}
+
+impl JsonError {
+    fn syntax(error: &simd_json::Error) -> Self {
+        Self::Syntax(format!("{:?} at byte {}", error.error(), error.index()))
+    }
+
+    fn shape(error: &simd_json::Error) -> Self {
+        match error.error() {
+            ErrorType::Serde(what) => Self::Shape(what.clone()),
+            other => Self::Shape(format!("{other:?}")),
+        }
+    }
+}
+
+/// Working memory for parsing, one per thread: in steady state a parse allocates nothing but what
+/// the parsed value itself owns.
+pub struct Scratch {
+    /// A copy of the text (the parser writes into it) and its padding.
+    bytes: Vec<u8>,
+    buffers: Buffers,
+    tape: Tape<'static>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch")
+            .field("bytes", &self.bytes.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scratch {
+    /// Fresh working memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            bytes: Vec::with_capacity(START_BYTES),
+            buffers: Buffers::with_max_depth(START_BYTES, DEPTH_MAX),
+            tape: Tape(Vec::with_capacity(START_BYTES / 16)),
+        }
+    }
+
+    /// Parses a whole text into a value that owns what it holds.
+    ///
+    /// # Errors
+    /// See [`JsonError`].
+    pub fn parse<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, JsonError> {
+        self.parse_borrowed(text)
+    }
+
+    /// Parses a whole text into a value whose strings may lie in this scratch.
+    ///
+    /// # Errors
+    /// See [`JsonError`].
+    pub fn parse_borrowed<'a, T: Deserialize<'a>>(
+        &'a mut self,
+        text: &[u8],
+    ) -> Result<T, JsonError> {
+        let (tape, spare) = self.tape_of(text)?;
+        let mut deserializer = Deserializer::from_tape(tape);
+        let value = T::deserialize(&mut deserializer);
+        *spare = deserializer.into_tape().reset();
+        value.map_err(|error| JsonError::shape(&error))
+    }
+
+    /// Proves that a text is exactly one JSON value, nested at most [`DEPTH_MAX`] deep, so that
+    /// its bytes can stand inside another message.
+    ///
+    /// # Errors
+    /// [`JsonError::Syntax`].
+    pub fn validate(&mut self, text: &[u8]) -> Result<(), JsonError> {
+        let (tape, spare) = self.tape_of(text)?;
+        *spare = tape.reset();
+        Ok(())
+    }
+
+    /// Parses `text` into a tape; the second part is where its memory goes back to.
+    fn tape_of<'a>(
+        &'a mut self,
+        text: &[u8],
+    ) -> Result<(Tape<'a>, &'a mut Tape<'static>), JsonError> {
+        if self.bytes.capacity() > KEEP_BYTES_MAX {
+            *self = Self::new();
+        }
+        let Self {
+            bytes,
+            buffers,
+            tape: spare,
+        } = self;
+        bytes.clear();
+        bytes.reserve(text.len() + INPUT_PADDING);
+        bytes.extend_from_slice(text);
+        unicode::repair_surrogates(bytes);
+        bytes.resize(text.len() + INPUT_PADDING, 0);
+        let mut tape = std::mem::replace(spare, Tape(Vec::new())).reset();
+        match fill_tape_padded(bytes, text.len(), buffers, &mut tape) {
+            Ok(()) => Ok((tape, spare)),
+            Err(error) => {
+                *spare = tape.reset();
+                Err(JsonError::syntax(&error))
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Layer `wire`: the peek, the parser and the writer against `serde_json`; no message is handled.
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::*;
+
+fn kind_of(text: &str) -> Result<String, KindError> {
+    kind(text.as_bytes()).map(std::borrow::Cow::into_owned)
+}
+
+#[test]
+fn types_are_found_wherever_they_stand() {
+    for (text, expected) in [
+        (r#"{"type":"ping"}"#, "ping"),
+        (" \t\r\n{ \"type\" : \"ping\" } \n", "ping"),
+        (
+            r#"{"a":1,"b":[{"type":"inner"}],"c":{"type":"inner","x":"}"},"type":"VAD"}"#,
+            "VAD",
+        ),
+        (r#"{"s":"a \" , \"type\":\"no\" \\","type":"yes"}"#, "yes"),
+        (
+            r#"{"a":-1.5e+10,"b":true,"c":null,"d":false,"e":"","f":{},"g":[],"type":"x"}"#,
+            "x",
+        ),
+        (
+            r#"{"\u0074ype":"es\u0063aped \ud83d\ude00\n\/"}"#,
+            "escaped 😀\n/",
+        ),
+        (
+            r#"{"type":"a key","typ":1,"types":2,"Type":3,"":4}"#,
+            "a key",
+        ),
+        (r#"{"type":""}"#, ""),
+        (r#"{"type":"naïve ✓"}"#, "naïve ✓"),
+    ] {
+        assert_eq!(kind_of(text).as_deref(), Ok(expected), "{text}");
+        assert_eq!(Scratch::new().validate(text.as_bytes()), Ok(()), "{text}");
+    }
+}
+
+#[test]
+fn a_plain_type_is_not_copied() {
+    let text = br#"{"data":"x","type":"button_press"}"#;
+    assert!(matches!(
+        kind(text),
+        Ok(std::borrow::Cow::Borrowed("button_press"))
+    ));
+}
+
+#[test]
+fn unusable_texts_are_refused() {
+    for (text, expected) in [
+        ("", KindError::NotAnObject),
+        ("[]", KindError::NotAnObject),
+        ("\"type\"", KindError::NotAnObject),
+        ("null", KindError::NotAnObject),
+        ("\u{feff}{}", KindError::NotAnObject),
+        ("{}", KindError::Missing),
+        (r#"{"x":{"type":"inner"}}"#, KindError::Missing),
+        (r#"{"type":1}"#, KindError::NotAString),
+        (r#"{"type":null}"#, KindError::NotAString),
+        (r#"{"type":{"type":"x"}}"#, KindError::NotAString),
+        (r#"{"type":"a","type":"b"}"#, KindError::Duplicate),
+        (
+            r#"{"type":"a","x":1,"t\u0079pe":"a"}"#,
+            KindError::Duplicate,
+        ),
+        (r#"{"type":"a"}x"#, KindError::Malformed),
+        (r#"{"type":"a"}{}"#, KindError::Malformed),
+        (r#"{"type":"a""#, KindError::Malformed),
+        (r#"{"type":"a",}"#, KindError::Malformed),
+        (r#"{"type":"a"#, KindError::Malformed),
+        (r#"{"type":"a\"#, KindError::Malformed),
+        (r#"{"type":"\x"}"#, KindError::Malformed),
+        (r#"{"type":"\u12"}"#, KindError::Malformed),
+        (r#"{"type" "a"}"#, KindError::Malformed),
+        (r#"{"x":[1,2,"type":"a"}"#, KindError::Malformed),
+        (r#"{"x":,"type":"a"}"#, KindError::Malformed),
+        (r#"{type:"a"}"#, KindError::Malformed),
+        ("{", KindError::Malformed),
+    ] {
+        assert_eq!(kind_of(text), Err(expected), "{text}");
+    }
+    assert_eq!(kind(b"{\"type\":\"\xff\"}"), Err(KindError::Malformed));
+}
+
+#[test]
+fn depth_is_bounded_alike() {
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
+        format!(r#"{{"x":{open}{close},"type":"a"}}"#)
+    };
+    let mut scratch = Scratch::new();
+    assert_eq!(kind_of(&nested(DEPTH_MAX)).as_deref(), Ok("a"));
+    assert_eq!(scratch.validate(nested(DEPTH_MAX).as_bytes()), Ok(()));
+    assert_eq!(kind_of(&nested(DEPTH_MAX + 1)), Err(KindError::TooDeep));
+    assert!(scratch.validate(nested(DEPTH_MAX + 1).as_bytes()).is_err());
+    assert!(scratch.validate("[".repeat(1 << 20).as_bytes()).is_err());
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Display {
+    package_name: String,
+    #[serde(default)]
+    duration_ms: Option<u64>,
+}
+
+#[test]
+fn typed_parsing_ignores_unknown_members_and_names_what_is_wrong() {
+    let mut scratch = Scratch::new();
+    let text = br#"{"type":"display_event","packageName":"com.acme.x","extra":[1,{"a":2}]}"#;
+    let display: Display = scratch.parse(text).unwrap();
+    assert_eq!(
+        display,
+        Display {
+            package_name: "com.acme.x".to_owned(),
+            duration_ms: None
+        }
+    );
+    assert!(matches!(
+        scratch.parse::<Display>(b"{\"packageName\":1}"),
+        Err(JsonError::Shape(_))
+    ));
+    assert!(matches!(
+        scratch.parse::<Display>(b"{\"packageName\""),
+        Err(JsonError::Syntax(_))
+    ));
+    assert!(matches!(
+        scratch.parse::<Display>(b""),
+        Err(JsonError::Syntax(_))
+    ));
+    // An error leaves the scratch usable.
+    assert!(scratch.parse::<Display>(text).is_ok());
+}
+
+#[test]
+fn strings_can_be_borrowed_from_the_scratch() {
+    let mut scratch = Scratch::new();
+    let members: Vec<&str> = scratch.parse_borrowed(br#"["a","b\n\u00e9"]"#).unwrap();
+    assert_eq!(members, ["a", "b\né"]);
+}
+
+#[test]
+fn text_cut_within_a_character_by_javascript_is_read() {
+    let text = r#"["cut \ud83d","\udc00","\ud83d\ud83d\ude00","\\ud83d","\ud83d\u0041"]"#;
+    let mut scratch = Scratch::new();
+    assert_eq!(scratch.validate(text.as_bytes()), Ok(()));
+    let read: Vec<String> = scratch.parse(text.as_bytes()).unwrap();
+    assert_eq!(
+        read,
+        [
+            "cut \u{fffd}",
+            "\u{fffd}",
+            "\u{fffd}😀",
+            "\\ud83d",
+            "\u{fffd}A"
+        ]
+    );
+    assert_eq!(kind_of(r#"{"type":"x\ud83d"}"#).as_deref(), Ok("x\u{fffd}"));
+    for broken in [
+        r#"["\ud8"]"#,
+        r#"["\u"]"#,
+        r#"["\ud83d\"]"#,
+        r#"["\uzzzz"]"#,
+        "\"\\",
+    ] {
+        assert!(scratch.validate(broken.as_bytes()).is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn what_is_no_json_is_not_validated() {
+    let mut scratch = Scratch::new();
+    for bad in [
+        "",
+        " ",
+        "{}{}",
+        "{\"a\":1,}",
+        "[1,]",
+        "[1 2]",
+        "01",
+        "1.",
+        "-",
+        "tru",
+        "{\"a\"}",
+        "{]",
+        "\u{feff}{}",
+        "{\"a\":\"\n\"}",
+        "'a'",
+        "{a:1}",
+        "NaN",
+        "[\"\\x\"]",
+        "{\"a\":1}//",
+    ] {
+        assert!(scratch.validate(bad.as_bytes()).is_err(), "{bad:?}");
+    }
+    assert!(scratch.validate(b"\"\xff\"").is_err());
+}
+
+#[test]
+fn a_long_text_does_not_keep_its_memory() {
+    let mut scratch = Scratch::new();
+    let long = format!("[{}1]", "1,".repeat(1 << 19));
+    assert_eq!(scratch.validate(long.as_bytes()), Ok(()));
+    assert_eq!(scratch.validate(b"{}"), Ok(()));
+    assert!(format!("{scratch:?}").contains("4096"));
+}
+
+#[test]
+fn objects_are_written_in_the_order_given() {
+    let mut out = Vec::new();
+    ObjectWriter::begin(&mut out)
+        .str("type", "a \"b\" \\ \u{1}\n✓")
+        .opt_str("gone", None)
+        .bool("yes", true)
+        .num("n", -7i64)
+        .num("f", 0.5)
+        .null("nothing")
+        .raw("raw", b"[1]")
+        .strs("list", ["x", "y"])
+        .object("o", |inner| {
+            inner.num("x", 1u8).array("empty", |_| {});
+        })
+        .array("objects", |array| {
+            array.object(|inner| {
+                inner.bool("b", false);
+            });
+            array.num(2).str("s").raw(b"null");
+        })
+        .end();
+    let expected = concat!(
+        r#"{"type":"a \"b\" \\ \u0001\n✓","yes":true,"n":-7,"f":0.5,"nothing":null,"raw":[1],"#,
+        r#""list":["x","y"],"o":{"x":1,"empty":[]},"objects":[{"b":false},2,"s",null]}"#
+    );
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn numbers_are_written_as_javascript_writes_them() {
+    for (number, text) in [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (2.0, "2"),
+        (0.94, "0.94"),
+        (1_773_480_413_589.0, "1773480413589"),
+        (1e21, "1e21"),
+        (1.5e-7, "1.5e-7"),
+        (f64::NAN, "null"),
+        (f64::INFINITY, "null"),
+    ] {
+        let mut out = Vec::new();
+        write_number(&mut out, number);
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+    let mut out = Vec::new();
+    ArrayWriter::begin(&mut out)
+        .num(0)
+        .num(u64::MAX)
+        .num(i64::MIN)
+        .num(usize::MIN)
+        .end();
+    assert_eq!(out, b"[0,18446744073709551615,-9223372036854775808,0]");
+}
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e9f64..1e9).prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            proptest::collection::vec((key(), inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![Just("type".to_owned()), "[a-z]{1,6}", ".{0,6}"]
+}
+
+/// Writes a value as some odd client might: space anywhere, keys and strings escaped at random.
+fn odd_text(value: &Value, dice: &mut impl FnMut() -> u8) -> String {
+    let space = [" ", "\t", "\r\n", "", "", ""];
+    let string = |text: &str, dice: &mut dyn FnMut() -> u8| {
+        let mut out = String::from("\"");
+        for character in text.chars() {
+            if dice().is_multiple_of(7) {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            } else {
+                let quoted = serde_json::to_string(&character.to_string()).unwrap();
+                out.push_str(&quoted[1..quoted.len() - 1]);
+            }
+        }
+        out + "\""
+    };
+    let gap = |dice: &mut dyn FnMut() -> u8| space[usize::from(dice()) % space.len()];
+    match value {
+        Value::Object(members) => {
+            let members: Vec<_> = members
+                .iter()
+                .map(|(key, value)| {
+                    let (before, after) = (gap(dice), gap(dice));
+                    let key = string(key, dice);
+                    format!(
+                        "{before}{key}{after}:{before}{}{after}",
+                        odd_text(value, dice)
+                    )
+                })
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(values) => {
+            let values: Vec<_> = values.iter().map(|value| odd_text(value, dice)).collect();
+            format!("[{}{}]", gap(dice), values.join(&format!("{},", gap(dice))))
+        }
+        Value::String(text) => string(text, dice),
+        other => other.to_string(),
+    }
+}
+
+/// Whatever is validated and has a kind has the kind that `serde_json` sees.
+fn assert_agreement(text: &[u8]) -> Result<(), TestCaseError> {
+    let mut scratch = Scratch::new();
+    let valid = scratch.validate(text).is_ok();
+    let seen = kind(text);
+    if let (true, Ok(seen)) = (valid, &seen)
+        && let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(text)
+    {
+        prop_assert_eq!(members.get("type"), Some(&Value::from(seen.as_ref())));
+    }
+    if let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(text) {
+        let expected = match members.get("type") {
+            None => Err(KindError::Missing),
+            Some(Value::String(kind)) => Ok(kind.as_str()),
+            Some(_) => Err(KindError::NotAString),
+        };
+        let seen = seen.as_deref().map_err(|error| *error);
+        prop_assert!(seen == expected || seen == Err(KindError::Duplicate));
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn peek_and_parse_agree(value in json(), seed in any::<u64>()) {
+        let mut state = seed;
+        let mut dice = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let text = odd_text(&value, &mut dice);
+        prop_assert_eq!(Scratch::new().validate(text.as_bytes()), Ok(()), "{}", text);
+        assert_agreement(text.as_bytes())?;
+    }
+
+    #[test]
+    fn peek_and_parse_agree_on_damaged_texts(
+        value in json(),
+        at in any::<prop::sample::Index>(),
+        byte in prop_oneof![Just(b'"'), Just(b'\\'), Just(b'{'), Just(b'}'), Just(b','), any::<u8>()],
+    ) {
+        let mut text = value.to_string().into_bytes();
+        let at = at.index(text.len());
+        text[at] = byte;
+        assert_agreement(&text)?;
+    }
+
+    #[test]
+    fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = kind(&text);
+        let braced = [b"{\"type\":", &text[..]].concat();
+        let _ = kind(&braced);
+        let _ = Scratch::new().validate(&braced);
+    }
+
+    #[test]
+    fn written_strings_are_read_back(text in ".{0,80}|[\\x00-\\x7f]{0,80}") {
+        let mut out = Vec::new();
+        write_str(&mut out, &text);
+        prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+    }
+
+    #[test]
+    fn written_integers_are_read_back(signed: i64, unsigned: u64, float in -1e30f64..1e30) {
+        let mut out = Vec::new();
+        ArrayWriter::begin(&mut out).num(signed).num(unsigned).num(float).end();
+        let read: (i64, u64, f64) = serde_json::from_slice(&out).unwrap();
+        prop_assert_eq!((read.0, read.1), (signed, unsigned));
+        prop_assert!((read.2 - float).abs() <= float.abs() * 1e-15);
+    }
+}
