@@ -2,6 +2,8 @@
 //! (`tests/tidy.rs` holds that).
 
 pub mod base;
+pub mod logs;
+pub mod services;
 pub mod session;
 pub mod shard;
 pub mod wire;

@@ -1,0 +1,2 @@
+//! Layer 3, the outside thread.
+pub mod store;
