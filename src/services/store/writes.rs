@@ -50,7 +50,7 @@ struct Queue {
     per_document: HashMap<DocKey, u32>,
     urgent: usize,
     next: u64,
-    /// Index base: number of the front of `waiting`.
+    /// Number of the last waiting change of a document; numbers in `waiting` are consecutive.
     latest: HashMap<DocKey, u64>,
     closing: bool,
 }
@@ -111,14 +111,17 @@ impl Writes {
     /// # Errors
     /// [`StoreError::Timeout`] after `db_timeout_ms` (it is still written when the store returns), [`StoreError::Full`].
     pub async fn apply(&self, change: Change) -> Result<Outcome, StoreError> {
+        self.begin(change)?.wait().await
+    }
+
+    /// Queues a change at once, so that order holds, and returns what to wait on.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] at the bound.
+    pub fn begin(&self, change: Change) -> Result<Pending, StoreError> {
         let (ack, done) = oneshot::channel();
         self.inner.push(change, Some(ack))?;
-        match timeout(self.limit(), done).await {
-            Ok(Ok(Outcome::Damaged)) => Err(StoreError::Damaged("it was left as it is".into())),
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(_)) => Err(StoreError::Closed),
-            Err(_) => Err(StoreError::Timeout),
-        }
+        Ok(Pending { done, limit: self.limit() })
     }
 
     /// Reads a document after all that was queued for it before.
@@ -175,6 +178,27 @@ impl Writes {
 
     fn limit(&self) -> Duration {
         Duration::from_millis(self.inner.settings.db_timeout_ms)
+    }
+}
+
+/// A queued change that somebody waits for. Dropping it does not take the change back.
+pub struct Pending {
+    done: oneshot::Receiver<Outcome>,
+    limit: Duration,
+}
+
+impl Pending {
+    /// Waits until the change is durable.
+    ///
+    /// # Errors
+    /// As [`Writes::apply`].
+    pub async fn wait(self) -> Result<Outcome, StoreError> {
+        match timeout(self.limit, self.done).await {
+            Ok(Ok(Outcome::Damaged)) => Err(StoreError::Damaged("it was left as it is".into())),
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) => Err(StoreError::Closed),
+            Err(_) => Err(StoreError::Timeout),
+        }
     }
 }
 
