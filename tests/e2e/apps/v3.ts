@@ -31,6 +31,7 @@ const commands = {
   showTextWall: (session, text) => session.display.showTextWall(text),
   settings: (session) => session.settingsData,
   capabilities: (session) => session.capabilities,
+  isParked: (session) => session.isParked,
   disconnect: (session) => session.disconnect(),
   release: (session) => session.releaseOwnership('clean_shutdown'),
   /** Cuts the socket below the SDK, as a lost network does; what follows is the SDK's own doing. */

@@ -40,6 +40,8 @@ export function suite({apps = {}, env = {}} = {}) {
   return function scenario(name, run) {
     test(`[${DRIVER}] ${name}`, {timeout: SCENARIO_LIMIT}, async () => {
       const phones = []
+      // A server that died in one scenario fails that one only.
+      if (!world.cloud.child.running) await world.cloud.start()
       const from = world.cloud.child.log.length
       const tools = {
         cloud: world.cloud,
@@ -70,6 +72,7 @@ export function suite({apps = {}, env = {}} = {}) {
         await run(tools)
         const faults = phones.flatMap((phone) => phone.faults.map((fault) => `phone of ${phone.user}: ${fault}`))
         if (faults.length > 0) throw new Error(faults.join('\n'))
+        if (!world.cloud.child.running) throw new Error(`the server has died: ${JSON.stringify(world.cloud.child.end)}`)
       } catch (error) {
         console.error(`\n✖ [${DRIVER}] ${name}\n${world.cloud.child.tail(60, from)}`)
         for (const app of Object.values(world.apps)) if (app.child) console.error(app.child.tail(25))
