@@ -3,7 +3,7 @@ import {readFileSync} from 'node:fs'
 
 const GOOD = new Set(['OK', 'NON-STRICT', 'INFORMATIONAL'])
 // Every case of 1–7, 9 and 10, as the suite's version 25.10.1 numbers them.
-const EXPECTED = 303 - 54
+const EXPECTED = 301
 
 let failed = 0
 for (const file of process.argv.slice(2)) {

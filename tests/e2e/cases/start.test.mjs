@@ -36,8 +36,9 @@ scenario('cold start: pong, ack and REST do not wait for an app that is starting
   phone.ping()
   await eventually(() => (phone.pongs.items.length > count ? true : undefined), 'a pong while a start is pending', 1_000)
   assert.equal((await phone.rest('POST', '/api/client/device/state', {batteryLevel: 12})).status, 200)
+  apps.scribe.on('session_request', email, ({reply}) => reply(500, {status: 'error', message: 'Failed to connect'}))
   release()
-  await pending
+  assert.equal((await pending).body.data.isRunning, false)
   assert.ok(cloud.child.running)
 })
 

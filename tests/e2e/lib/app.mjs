@@ -101,7 +101,13 @@ export class AppServer {
   constructor({packageName, apiKey, generation = 2}) {
     Object.assign(this, {packageName, apiKey, generation})
     this.webhooks = new Inbox(`webhooks of ${packageName}`)
-    this.server = createServer((request, answer) => this.#serve(request, answer))
+    this.server = createServer((request, answer) => {
+      // A reaction that throws is a failed expectation of the test: shown in the inbox, and no answer is given.
+      this.#serve(request, answer).catch((error) => {
+        this.webhooks.put({failed: error.message})
+        answer.destroy()
+      })
+    })
   }
 
   listen(port) {
@@ -144,7 +150,7 @@ export class AppServer {
     }
     if (request.url === '/health') return reply(200, {status: 'healthy', app: this.packageName, activeSessions: 0})
     const reaction = this.#reactions.get(`${body.type} ${user}`)
-    if (reaction) return reaction({body, reply})
+    if (reaction) return await reaction({body, reply})
     if (body.type === 'session_request') {
       try {
         const socket = await this.connect(body)

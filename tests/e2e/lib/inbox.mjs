@@ -52,6 +52,11 @@ export class Inbox {
     })
   }
 
+  /** What came so far is of no interest to later `take`s. */
+  forget() {
+    for (const item of this.items) item.taken = true
+  }
+
   /** Every value so far that fits, taken or not. */
   all(pattern = () => true) {
     return this.items.filter((item) => fits(item.value, pattern)).map((item) => item.value)

@@ -5,6 +5,8 @@ import {handshake} from './http.mjs'
 
 export class RawSocket {
   #buffer = Buffer.alloc(0)
+  /** What the server sent before its close frame: `{opcode, payload}`. */
+  frames = []
 
   /** Connects and upgrades; fails when the answer is not 101. */
   static async open(url, headers = {}) {
@@ -80,7 +82,12 @@ export class RawSocket {
       const size = head[1] === 127 ? Number(head.readBigUInt64BE(2)) : head[1] === 126 ? head.readUInt16BE(2) : head[1]
       const payload = size ? await this.#until(() => size, 1).catch(() => null) : Buffer.alloc(0)
       if (!payload) return null
-      if ((head[0] & 0x0f) === 8) return {code: payload.length >= 2 ? payload.readUInt16BE(0) : 1005, reason: payload.subarray(2).toString()}
+      const opcode = head[0] & 0x0f
+      if (opcode !== 8) {
+        this.frames.push({opcode, payload})
+        continue
+      }
+       return {code: payload.length >= 2 ? payload.readUInt16BE(0) : 1005, reason: payload.subarray(2).toString()}
     }
   }
 

@@ -38,7 +38,8 @@ async function textWallArrives(phone, app, user, text) {
  * Declares the scenarios for one SDK: 'v2', 'v3' or 'hono8'. `comesBack`: how the SDK returns after its socket was cut.
  */
 export function sdkScenarios(sdk, {comesBack}) {
-  const scenario = suite({apps: {app: {sdk, type: 'standard', streams: STREAMS}}})
+  const setting = {type: 'text', key: 'lang', label: 'Language', defaultValue: 'en'}
+  const scenario = suite({apps: {app: {sdk, type: 'standard', streams: STREAMS, settings: [setting]}}})
 
   async function running({user, phone, apps}, stem) {
     const email = user(stem)
@@ -73,6 +74,17 @@ export function sdkScenarios(sdk, {comesBack}) {
     assert.deepEqual(stopped.body?.data, {status: 'stopped', isRunning: false})
     assert.equal((await app.take(email, 'stop')).reason, 'user_disabled', 'the reason a developer acts on first')
     await app.events.never({event: 'session', user: email}, 4_000, 'a stopped app stays stopped; SDKs retry after 1 s and 2 s')
+  })
+
+  scenario(`${sdk}: settings come with the session, and again when the user changes them`, async (t) => {
+    const email = t.user()
+    const p = await t.phone(email)
+    assert.equal((await p.start(t.apps.app.packageName)).body?.data?.isRunning, true)
+    const value = (event) => event.settings.find((item) => item.key === 'lang')?.value
+    assert.equal(value(await t.apps.app.take(email, 'session')), 'en')
+    const saved = await p.rest('POST', `/appsettings/${t.apps.app.packageName}`, {key: 'lang', value: 'pt'})
+    assert.deepEqual([saved.status, saved.body], [200, {success: true, message: 'Settings updated successfully'}])
+    await t.apps.app.take(email, 'settings', {settings: (list) => value({settings: list}) === 'pt'})
   })
 
   scenario(`${sdk}: audio arrives byte for byte`, async (t) => {
