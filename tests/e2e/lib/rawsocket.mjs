@@ -87,7 +87,7 @@ export class RawSocket {
         this.frames.push({opcode, payload})
         continue
       }
-       return {code: payload.length >= 2 ? payload.readUInt16BE(0) : 1005, reason: payload.subarray(2).toString()}
+      return {code: payload.length >= 2 ? payload.readUInt16BE(0) : 1005, reason: payload.subarray(2).toString()}
     }
   }
 
