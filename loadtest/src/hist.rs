@@ -80,9 +80,11 @@ impl Recorder {
         }
     }
 
-    /// Records `ns`.
-    pub(crate) fn record(&mut self, ns: u64) {
-        self.whole.saturating_record(ns);
+    /// Records `ns` in the current interval, and in the window if it belongs there.
+    pub(crate) fn record(&mut self, ns: u64, in_window: bool) {
+        if in_window {
+            self.whole.saturating_record(ns);
+        }
         self.second.saturating_record(ns);
     }
 
@@ -179,7 +181,7 @@ mod tests {
     fn percentiles_are_within_one_percent_of_the_exact_ones() {
         let mut recorder = Recorder::new();
         for us in 1..=10_000_u64 {
-            recorder.record(us * 1000);
+            recorder.record(us * 1000, true);
         }
         let latency = recorder.summary().unwrap();
         assert_eq!(latency.count, 10_000);
@@ -197,11 +199,11 @@ mod tests {
     #[test]
     fn seconds_are_separate_and_the_whole_keeps_all_of_them() {
         let mut recorder = Recorder::new();
-        recorder.record(1000);
+        recorder.record(1000, true);
         assert_eq!(recorder.take_second().unwrap().count, 1);
         assert_eq!(recorder.take_second(), None);
-        recorder.record(2000);
-        recorder.record(2000);
+        recorder.record(2000, true);
+        recorder.record(2000, true);
         assert_eq!(recorder.take_second().unwrap().count, 2);
         assert_eq!(recorder.summary().unwrap().count, 3);
         recorder.reset();
@@ -212,7 +214,7 @@ mod tests {
     fn curves_rise_and_end_at_the_maximum() {
         let mut recorder = Recorder::new();
         for us in 1..=1000_u64 {
-            recorder.record(us * 1000);
+            recorder.record(us * 1000, true);
         }
         let curve = recorder.curve();
         assert!(

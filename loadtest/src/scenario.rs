@@ -306,8 +306,8 @@ impl Scenario {
 
     /// Reads and checks the text of a scenario.
     pub(crate) fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let own: Self =
-            serde_saphyr::from_str(text).map_err(|error| ScenarioError::Syntax(error.to_string()))?;
+        let own: Self = serde_saphyr::from_str(text)
+            .map_err(|error| ScenarioError::Syntax(error.to_string()))?;
         own.check()?;
         Ok(own)
     }
@@ -349,7 +349,8 @@ impl Scenario {
             if stream.in_flight.is_some() == stream.per_user_per_s.is_some() {
                 return fail("a stream needs exactly one of in_flight, per_user_per_s");
             }
-            if stream.in_flight == Some(0) || stream.per_user_per_s.is_some_and(|rate| rate <= 0.0) {
+            if stream.in_flight == Some(0) || stream.per_user_per_s.is_some_and(|rate| rate <= 0.0)
+            {
                 return fail("in_flight and per_user_per_s must be above 0");
             }
             if !(0.0..=1.0).contains(&stream.share) {
@@ -417,7 +418,11 @@ expect: { lost_max: 0 }
             ("apps_per_user: 2", "apps_per_user: 6", "apps_per_user"),
             ("apps_per_user: 2", "apps_per_user: 0", "apps_per_user"),
             ("in_flight: 1", "in_flight: 0", "in_flight"),
-            ("in_flight: 1", "in_flight: 1, per_user_per_s: 2", "exactly one"),
+            (
+                "in_flight: 1",
+                "in_flight: 1, per_user_per_s: 2",
+                "exactly one",
+            ),
             ("share: 0.3", "share: 1.3", "share"),
             ("bytes: 100", "bytes: 10", "bytes"),
         ] {
