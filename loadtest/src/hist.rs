@@ -123,12 +123,6 @@ impl Recorder {
         curve.push((100.0, micros(self.whole.max())));
         curve
     }
-
-    /// Forgets everything.
-    pub(crate) fn reset(&mut self) {
-        self.whole.reset();
-        self.second.reset();
-    }
 }
 
 fn micros(ns: u64) -> f64 {
@@ -206,8 +200,6 @@ mod tests {
         recorder.record(2000, true);
         assert_eq!(recorder.take_second().unwrap().count, 2);
         assert_eq!(recorder.summary().unwrap().count, 3);
-        recorder.reset();
-        assert_eq!(recorder.summary(), None);
     }
 
     #[test]

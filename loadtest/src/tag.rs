@@ -152,11 +152,6 @@ impl Template {
             && found[digits_at..end] == digits
             && found[end..] == self.bytes[end..]
     }
-
-    /// Length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 #[cfg(test)]

@@ -135,11 +135,6 @@ impl Tracker {
         self.resynchronise = true;
     }
 
-    /// The highest number seen, plus one.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
-    }
-
     /// Ends the accounting: `sent` numbers were sent in all. A tail that is missing counts as missed
     /// offline when the receiver went away and nothing came since.
     pub(crate) fn finish(&mut self, sent: u64) -> Tally {

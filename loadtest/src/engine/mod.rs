@@ -20,7 +20,7 @@ mod webhook;
 
 use std::net::SocketAddrV4;
 
-pub(crate) use phase::{Measured, ServerUse, StreamResult};
+pub(crate) use phase::{Measured, ServerUse};
 pub(crate) use sample::Second;
 
 use crate::clock;

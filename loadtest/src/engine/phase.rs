@@ -1,6 +1,6 @@
 //! One traffic phase: warm-up, measured window, drain, and what came out of it.
 
-use super::stats::{Causes, Stats};
+use super::stats::Stats;
 use super::timers::Timer;
 use super::traffic::open_rate;
 use super::{Engine, EngineError};
@@ -54,8 +54,6 @@ pub(crate) struct Measured {
     pub(crate) machine_busy_s: f64,
     /// Open-loop messages per second that were asked for; 0 in closed loops.
     pub(crate) offered_per_s: f64,
-    /// Bytes of one message per stream.
-    pub(crate) bytes: Vec<usize>,
     /// The timeline.
     pub(crate) timeline: Vec<super::Second>,
     /// Phones connected at the end, of all.
@@ -182,11 +180,6 @@ impl Engine {
             generator_busy: generator_busy.clamp(0.0, 1.0),
             machine_busy_s: after.machine - before.machine,
             offered_per_s,
-            bytes: self
-                .streams
-                .iter()
-                .map(super::traffic::StreamState::bytes)
-                .collect(),
             timeline,
             phones_alive: (phones, self.users.len()),
             apps_alive: (apps.iter().filter(|ready| **ready).count(), apps.len()),
@@ -256,11 +249,6 @@ impl Engine {
             });
         }
         (results, unaccounted)
-    }
-
-    /// Errors and closes of the bring-up, before the first phase forgets them.
-    pub(crate) fn bring_up_causes(&self) -> (Causes, Causes) {
-        (self.stats.errors.clone(), self.stats.closes.clone())
     }
 
     /// Waits without traffic for `seconds`.

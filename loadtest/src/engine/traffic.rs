@@ -60,11 +60,6 @@ impl StreamState {
         }
     }
 
-    /// Bytes of one message.
-    pub(super) fn bytes(&self) -> usize {
-        self.template.len()
-    }
-
     /// Prepares the phase that begins at `start`; `rate` replaces the scenario's rate.
     pub(super) fn begin(&mut self, users: u32, start: u64, rate: Option<f64>, rng: &mut Rng) {
         self.members = (f64::from(users) * self.spec.share).round() as u32;
