@@ -26,6 +26,8 @@ pub(crate) struct Capacity {
     pub(crate) kept_per_s: f64,
     /// Lowest rate that did not hold, where there is one.
     pub(crate) failed_per_s: Option<f64>,
+    /// The generator gave out before the server did: the capacity is at least what held.
+    pub(crate) generator_limited: bool,
     /// Why the search ended where it did.
     pub(crate) reason: String,
     /// Result of the highest rate that held.
@@ -77,6 +79,7 @@ pub(crate) fn find(
     engine.settle(scenario.settle_s)?;
     let users = engine.open_users().max(1.0);
     let mut best = None;
+    let mut generator_limited = false;
     let mut reason = "the highest rate tried held".to_owned();
     let (kept_per_s, failed_per_s) = bisect(args.from, args.precision, |rate| {
         let mut spec = scenario.clone();
@@ -102,6 +105,7 @@ pub(crate) fn find(
             best = Some(run);
         } else {
             reason = line;
+            generator_limited = matches!(step, Step::Generator(_));
             // What piled up must not be charged to the next rate.
             engine.settle(3.0)?;
         }
@@ -110,6 +114,7 @@ pub(crate) fn find(
     Ok(Capacity {
         kept_per_s,
         failed_per_s,
+        generator_limited,
         reason,
         best,
     })
@@ -123,11 +128,13 @@ fn worst_p99_ms(run: &RunResult) -> f64 {
 }
 
 fn judge(run: &RunResult, p99_ms: f64) -> Step {
-    if let Some(reason) = run.verdict.invalid.first() {
-        return Step::Generator(reason.clone());
-    }
     let total = run.total();
     let p99 = worst_p99_ms(run);
+    // A late generator only adds to the latency: what held in spite of it, held.
+    let other = usize::from(run.verdict.late);
+    if run.verdict.invalid.len() > other || (run.verdict.late && p99 > p99_ms) {
+        return Step::Generator(run.verdict.invalid.join("; "));
+    }
     if total.lost > 0 || total.missed_offline > 0 {
         return Step::Failed(format!("lost {}", total.lost + total.missed_offline));
     }

@@ -144,7 +144,12 @@ fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
     let found = capacity::find(args, &scenario, &context(&args.drive))
         .map_err(|error| error.to_string())?;
     println!(
-        "capacity: {:.0} messages/s held (P99 at most {} ms, nothing lost){}; {}",
+        "capacity: {}{:.0} messages/s held (P99 at most {} ms, nothing lost){}; {}",
+        if found.generator_limited {
+            "at least "
+        } else {
+            ""
+        },
         found.kept_per_s,
         args.p99_ms,
         found
@@ -158,7 +163,9 @@ fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
             write_json(path, best)?;
         }
     }
-    Ok(if found.best.is_some() {
+    Ok(if found.generator_limited {
+        ExitCode::from(INVALID)
+    } else if found.best.is_some() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FAILED)

@@ -121,6 +121,10 @@ impl Engine {
         if self.scenario.has(Kind::Event) {
             wanted.push("button_press");
         }
+        // An idle app has subscribed to something as well.
+        if wanted.is_empty() {
+            wanted.push("button_press");
+        }
         serde_json::json!({
             "type": "subscription_update",
             "packageName": package(usize::from(app)),

@@ -30,7 +30,8 @@ pub(crate) fn result(scenario: &Scenario, context: &Context, measured: Measured)
         .streams
         .iter()
         .map(|stream| stream.delivered_per_s)
-        .sum();
+        // An empty sum of floats is -0.
+        .fold(0.0, |sum, rate| sum + rate);
     let server = measured
         .server
         .map(|server| server_result(&server, &measured, delivered_per_s, scenario));

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use super::RunResult;
 use crate::hist::{Class, Latency};
 
+/// Takes one figure out of a summary.
+type Pick = fn(&Latency) -> f64;
+
 struct Row {
     name: String,
     a: Option<f64>,
@@ -82,7 +85,7 @@ fn rows(a: &RunResult, b: &RunResult) -> Vec<Row> {
     add("generator busy", &|run| Some(run.generator.busy));
     add("lost", &|run| Some(run.total().lost as f64));
     for class in Class::ALL {
-        let picks: [(&str, fn(&Latency) -> f64); 4] = [
+        let picks: [(&str, Pick); 4] = [
             ("P50", |latency| latency.p50_us),
             ("P99", |latency| latency.p99_us),
             ("P99.9", |latency| latency.p999_us),
