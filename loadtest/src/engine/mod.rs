@@ -322,7 +322,9 @@ impl Engine {
                     Background::Ping => self.ping(user, now),
                     Background::DeviceState => self.post_device_state(user),
                     Background::Location => self.post_location(user),
-                    Background::Churn => self.drop_phone(user),
+                    // After the window everyone may come back.
+                    Background::Churn if self.generating => self.drop_phone(user),
+                    Background::Churn => {}
                 }
             }
         }

@@ -67,6 +67,7 @@ pub(crate) struct Measured {
 /// What is known at the beginning of the window.
 struct Before {
     time: u64,
+    pid: Option<i32>,
     server: Option<ProcessSample>,
     own_cpu: u64,
     idle: u64,
@@ -115,6 +116,7 @@ impl Engine {
     fn look(&self) -> Before {
         Before {
             time: clock::mono_ns(),
+            pid: self.settings.server_pid,
             server: self.settings.server_pid.and_then(procfs::process),
             own_cpu: clock::thread_cpu_ns(),
             idle: self.spare.idle_ns,
@@ -153,7 +155,8 @@ impl Engine {
             generator_cpu_s / seconds
         };
         let server = match (before.server, after.server) {
-            (Some(first), Some(last)) if last.cpu_ns >= first.cpu_ns => Some(ServerUse {
+            // A restarted server is another process with a clock of its own.
+            (Some(first), Some(last)) if before.pid == after.pid => Some(ServerUse {
                 before: first,
                 after: last,
                 cores: self.settings.server_pid.map_or(0, procfs::allowed_cores),

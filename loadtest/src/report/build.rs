@@ -115,7 +115,7 @@ fn server_result(
     delivered_per_s: f64,
     scenario: &Scenario,
 ) -> ServerResult {
-    let cpu_s = (server.after.cpu_ns - server.before.cpu_ns) as f64 / 1e9;
+    let cpu_s = (server.after.cpu_ns.saturating_sub(server.before.cpu_ns)) as f64 / 1e9;
     let delivered = delivered_per_s * measured.seconds;
     let per = |seconds: f64, count: f64| (count >= 1.0).then(|| seconds * 1e6 / count);
     // Ticks split the exact total: user / (user + system) of it.

@@ -142,6 +142,7 @@ fn percentiles(run: &RunResult) -> String {
             .enumerate()
             .map(|(index, text)| (index as f64, text.to_owned()))
             .collect(),
+        gap_max: f64::INFINITY,
         lines: run.classes.iter().filter_map(line).collect(),
         marks: Vec::new(),
     })
@@ -164,11 +165,16 @@ fn timeline(run: &RunResult, y_title: &str, scale: Scale, lines: Vec<Line>) -> S
         .iter()
         .flat_map(|point| point.notes.iter().map(|note| (point.at_s, note.clone())))
         .collect();
+    let interval = match run.timeline.as_slice() {
+        [first, second, ..] => second.at_s - first.at_s,
+        _ => f64::INFINITY,
+    };
     draw(&Chart {
         y_title,
         x_title: "seconds since the measured window began",
         scale,
         x_ticks: Vec::new(),
+        gap_max: interval * 2.5,
         lines: lines
             .into_iter()
             .filter(|line| !line.points.is_empty())

@@ -48,6 +48,8 @@ pub(super) struct Chart<'a> {
     pub(super) scale: Scale,
     /// Places and labels of the horizontal axis; empty chooses some.
     pub(super) x_ticks: Vec<(f64, String)>,
+    /// Points further apart than this are not joined.
+    pub(super) gap_max: f64,
     /// The lines.
     pub(super) lines: Vec<Line>,
     /// Moments marked by a vertical line.
@@ -167,7 +169,8 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
         let (colour, dash) = STYLES[index % STYLES.len()];
         let mut path = String::new();
         for (index, (x, y)) in line.points.iter().enumerate() {
-            let command = if index == 0 { 'M' } else { 'L' };
+            let joined = index > 0 && *x - line.points[index - 1].0 <= chart.gap_max;
+            let command = if joined { 'L' } else { 'M' };
             let _ = write!(path, "{command}{:.1} {:.1}", axes.px(*x), axes.py(*y));
         }
         let legend = TOP + 14.0 + index as f64 * 17.0;
@@ -247,6 +250,7 @@ mod tests {
             x_title: "b",
             scale: Scale::Log,
             x_ticks: Vec::new(),
+            gap_max: f64::INFINITY,
             lines: Vec::new(),
             marks: Vec::new(),
         };

@@ -69,17 +69,38 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the rule is for the server, whose clock is an argument"
+)]
 fn iso_now() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let (days, rest) = (now.as_secs() / 86_400, now.as_secs() % 86_400);
     let (mut year, mut day) = (1970, days);
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     while day >= 365 + u64::from(leap(year)) {
         day -= 365 + u64::from(leap(year));
         year += 1;
     }
     let mut month = 0;
-    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let lengths = [
+        31,
+        28 + u64::from(leap(year)),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
     while day >= lengths[month] {
         day -= lengths[month];
         month += 1;
@@ -242,7 +263,10 @@ fn parse(uri: &str) -> Option<Query> {
 // One core is what every server gets in this benchmark.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(8100_u16);
+    let port = std::env::var("PORT")
+        .ok()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(8100_u16);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on {port}");
     let users = Users::default();

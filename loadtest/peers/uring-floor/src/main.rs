@@ -274,7 +274,11 @@ impl Relay {
         if conn.closed || (opcode == 2 && conn.pending.len() > PENDING_MAX) {
             return;
         }
-        wire::header(&mut conn.pending, opcode, parts.iter().map(|part| part.len()).sum());
+        wire::header(
+            &mut conn.pending,
+            opcode,
+            parts.iter().map(|part| part.len()).sum(),
+        );
         for part in parts {
             conn.pending.extend_from_slice(part);
         }
@@ -415,7 +419,10 @@ impl Relay {
 }
 
 fn main() -> io::Result<()> {
-    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(8100_u16);
+    let port = std::env::var("PORT")
+        .ok()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(8100_u16);
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     let uring = IoUring::builder()
         .setup_single_issuer()

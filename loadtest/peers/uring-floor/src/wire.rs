@@ -100,7 +100,11 @@ pub(crate) struct Upgrade {
 /// Reads an upgrade request; `None` until its head is complete, `Err` when it is none.
 pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<Upgrade>, ()> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return if bytes.len() > 16 * 1024 { Err(()) } else { Ok(None) };
+        return if bytes.len() > 16 * 1024 {
+            Err(())
+        } else {
+            Ok(None)
+        };
     };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| ())?;
     let target = head.split(' ').nth(1).ok_or(())?;
@@ -111,7 +115,9 @@ pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<Upgrade>, ()> {
         _ => return Err(()),
     };
     let get = |name: &str| {
-        let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let found = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or("").to_owned()
     };
     let key = head
