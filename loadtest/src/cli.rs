@@ -136,6 +136,9 @@ pub(crate) struct ScenarioArgs {
     /// Warm-up seconds, instead of the scenario's.
     #[arg(long)]
     pub(crate) warmup: Option<f64>,
+    /// Users brought up per second, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) ramp: Option<f64>,
     /// Messages per second of each user in every open-loop stream (or visitors per second).
     #[arg(long)]
     pub(crate) rate: Option<f64>,
@@ -271,6 +274,9 @@ impl ScenarioArgs {
         }
         if let Some(warmup) = self.warmup {
             own.warmup_s = warmup;
+        }
+        if let Some(ramp) = self.ramp {
+            own.ramp_users_per_s = ramp;
         }
         for stream in &mut own.streams {
             if stream.per_user_per_s.is_some() {

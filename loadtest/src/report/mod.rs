@@ -178,11 +178,18 @@ impl RunResult {
         }
     }
 
-    /// Total over the classes that have an accounting.
+    /// Total over the classes that have an accounting. A display that a later one replaced before it was
+    /// shown is not lost: that is what the throttle is for.
     pub(crate) fn total(&self) -> Tally {
         let mut total = Tally::default();
-        for tally in self.classes.iter().filter_map(|class| class.tally.as_ref()) {
-            total.add(tally);
+        for class in &self.classes {
+            let Some(mut tally) = class.tally else {
+                continue;
+            };
+            if class.class == Class::Display {
+                tally.lost = 0;
+            }
+            total.add(&tally);
         }
         total
     }
