@@ -17,6 +17,9 @@ use wire::Clock;
 /// Bytes waiting for one socket beyond which audio to it is dropped.
 const PENDING_MAX: usize = 1 << 20;
 
+/// Bytes queued after which sends are submitted before more is read, so that they are still in the cache.
+const QUEUED_MAX: usize = 64 * 1024;
+
 const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
@@ -56,6 +59,8 @@ struct Relay {
     users: Vec<User>,
     names: HashMap<String, usize>,
     dirty: Vec<usize>,
+    /// Bytes queued since sends were last submitted.
+    queued: usize,
     clock: Clock,
 }
 
@@ -106,6 +111,11 @@ impl Relay {
                     ACCEPT => self.accepted(result, flags)?,
                     RECEIVE => self.received((data >> 2) as usize, result, flags)?,
                     _ => self.sent((data >> 2) as usize, result)?,
+                }
+                if self.queued > QUEUED_MAX {
+                    self.buffers.publish();
+                    self.send_dirty()?;
+                    self.uring.submit()?;
                 }
             }
             self.buffers.publish();
@@ -271,6 +281,7 @@ impl Relay {
         let Some(conn) = &mut self.conns[slot] else {
             return;
         };
+        self.queued += parts.iter().map(|part| part.len()).sum::<usize>();
         if conn.closed || (opcode == 2 && conn.pending.len() > PENDING_MAX) {
             return;
         }
@@ -341,6 +352,7 @@ impl Relay {
 
     /// One send per socket that has something new and nothing under way.
     fn send_dirty(&mut self) -> io::Result<()> {
+        self.queued = 0;
         while let Some(slot) = self.dirty.pop() {
             let Some(conn) = &mut self.conns[slot] else {
                 continue;
@@ -440,6 +452,7 @@ fn main() -> io::Result<()> {
         users: Vec::new(),
         names: HashMap::new(),
         dirty: Vec::new(),
+        queued: 0,
         clock: Clock::default(),
     }
     .run()
