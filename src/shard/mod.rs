@@ -314,6 +314,3 @@ impl Shard {
         self.out.handshake_ms = self.cfg.health.close_handshake_timeout_ms;
     }
 }
-pub mod live;
-pub mod mailbox;
-pub mod shared;
