@@ -335,3 +335,6 @@ async fn write_all(inner: Arc<Inner>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
