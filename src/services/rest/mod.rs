@@ -209,6 +209,6 @@ pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
