@@ -34,7 +34,9 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 /// Lines dropped since the start of the process; 0 before [`start`].
 #[must_use]
 pub fn dropped_lines() -> u64 {
-    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    DROPPED
+        .get()
+        .map_or(0, |counter| counter.dropped_lines() as u64)
 }
 
 /// Installs the process-wide subscriber.
@@ -52,14 +54,24 @@ pub fn start(settings: &Settings) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(parse(&observability.log_level)?);
     let subscriber = tracing_subscriber::registry().with(filter);
     if observability.log_json {
-        let layer = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let layer = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false);
         subscriber.with(layer.with_writer(writer)).try_init()
     } else {
-        subscriber.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()
+        subscriber
+            .with(fmt::layer().with_ansi(false).with_writer(writer))
+            .try_init()
     }
     .map_err(|_| LogError::Twice)?;
     let _ = DROPPED.set(dropped.clone());
-    Ok(Logs { filter: handle, dropped, _writer: guard })
+    Ok(Logs {
+        filter: handle,
+        dropped,
+        _writer: guard,
+    })
 }
 
 impl Logs {

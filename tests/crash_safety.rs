@@ -17,7 +17,11 @@ const FOLDER: &str = "PRISM_TEST_CRASH_FOLDER";
 const WRITERS: usize = 8;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test)
 }
 
 fn user(writer: usize) -> UserId {
@@ -27,11 +31,16 @@ fn user(writer: usize) -> UserId {
 /// The child: writes for ever. Without the variable it is no test at all.
 #[test]
 fn child() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let Ok(folder) = std::env::var(FOLDER) else {
+        return;
+    };
     run(async {
         let store: Arc<dyn Store> = Arc::new(Embedded::open(Path::new(&folder)).expect("opens"));
         let writes = Writes::start(store, Settings::default().store);
-        let quota = Quota { value_chars: 100, total_chars: 1_000_000 };
+        let quota = Quota {
+            value_chars: 100,
+            total_chars: 1_000_000,
+        };
         let tasks: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let writes = writes.clone();
@@ -65,9 +74,13 @@ fn acknowledged_writes_survive_kill_9() {
         let mut seen = 0;
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         while let Some(Ok(line)) = lines.next() {
-            let Some((_, ack)) = line.split_once("ack ") else { continue };
+            let Some((_, ack)) = line.split_once("ack ") else {
+                continue;
+            };
             let mut numbers = ack.split(' ').filter_map(|text| text.parse::<u64>().ok());
-            let (Some(writer), Some(count)) = (numbers.next(), numbers.next()) else { continue };
+            let (Some(writer), Some(count)) = (numbers.next(), numbers.next()) else {
+                continue;
+            };
             acknowledged[writer as usize] = Some(count);
             seen += 1;
             // Not at a batch's end: in the middle of whatever is going on then.
@@ -78,8 +91,15 @@ fn acknowledged_writes_survive_kill_9() {
         }
         // What it said before it died counts as well.
         for line in lines.map_while(Result::ok) {
-            let mut numbers = line.rsplit("ack ").next().unwrap_or("").split(' ').filter_map(|text| text.parse::<u64>().ok());
-            if let (true, Some(writer), Some(count)) = (line.contains("ack "), numbers.next(), numbers.next()) {
+            let mut numbers = line
+                .rsplit("ack ")
+                .next()
+                .unwrap_or("")
+                .split(' ')
+                .filter_map(|text| text.parse::<u64>().ok());
+            if let (true, Some(writer), Some(count)) =
+                (line.contains("ack "), numbers.next(), numbers.next())
+            {
                 acknowledged[writer as usize] = Some(count);
             }
         }
@@ -88,10 +108,18 @@ fn acknowledged_writes_survive_kill_9() {
             let store = Embedded::open(folder.path()).expect("opens after the crash");
             for (writer, last) in acknowledged.iter().enumerate() {
                 let Some(last) = last else { continue };
-                let json = store.get(&DocKey::storage(&user(writer), "p")).await.expect("reads").expect("stored");
-                let stored: BTreeMap<String, String> = serde_json::from_slice(&json).expect("a map");
+                let json = store
+                    .get(&DocKey::storage(&user(writer), "p"))
+                    .await
+                    .expect("reads")
+                    .expect("stored");
+                let stored: BTreeMap<String, String> =
+                    serde_json::from_slice(&json).expect("a map");
                 let found: u64 = stored["count"].parse().expect("a number");
-                assert!(found >= *last, "writer {writer}: {last} was acknowledged, {found} is stored");
+                assert!(
+                    found >= *last,
+                    "writer {writer}: {last} was acknowledged, {found} is stored"
+                );
             }
         });
     }

@@ -35,7 +35,11 @@ fn fixture() -> Fixture {
 fn start(folder: tempfile::TempDir) -> Fixture {
     std::fs::write(folder.path().join("apps.yaml"), APPS).expect("writes");
     // A free port: bound once to learn it.
-    let admin_port = TcpListener::bind("127.0.0.1:0").expect("binds").local_addr().expect("bound").port();
+    let admin_port = TcpListener::bind("127.0.0.1:0")
+        .expect("binds")
+        .local_addr()
+        .expect("bound")
+        .port();
     let mut settings = Settings::default();
     settings.server.data_dir = folder.path().join("data").to_string_lossy().into_owned();
     settings.server.admin_port = u64::from(admin_port);
@@ -54,7 +58,13 @@ fn start(folder: tempfile::TempDir) -> Fixture {
         dropped_log_lines: || 0,
     })
     .expect("starts");
-    Fixture { folder, outside, shard, shared, running }
+    Fixture {
+        folder,
+        outside,
+        shard,
+        shared,
+        running,
+    }
 }
 
 impl Fixture {
@@ -63,7 +73,9 @@ impl Fixture {
     }
 
     fn receive(&self) -> ToShard {
-        self.shard.recv_timeout(Duration::from_secs(10)).expect("an answer")
+        self.shard
+            .recv_timeout(Duration::from_secs(10))
+            .expect("an answer")
     }
 
     fn result(&self) -> Event {
@@ -79,33 +91,71 @@ fn nadia() -> UserId {
 }
 
 fn store(op: StoreOp, ack: Option<CallId>) -> ToOutside {
-    ToOutside::Store { shard: SHARD, user: nadia(), epoch: 1, op, ack }
+    ToOutside::Store {
+        shard: SHARD,
+        user: nadia(),
+        epoch: 1,
+        op,
+        ack,
+    }
 }
 
 fn load() -> ToOutside {
-    ToOutside::LoadUser { shard: SHARD, user: nadia(), epoch: 1 }
+    ToOutside::LoadUser {
+        shard: SHARD,
+        user: nadia(),
+        epoch: 1,
+    }
 }
 
 #[test]
 fn intent_survives_a_restart() {
     let first = fixture();
     assert!(first.running.registry.get("com.acme.scribe").is_some());
-    first.send(store(StoreOp::AddRunning(Package::new("com.acme.scribe")), None));
+    first.send(store(
+        StoreOp::AddRunning(Package::new("com.acme.scribe")),
+        None,
+    ));
     first.send(load());
-    let Event::UserLoaded { record: Some(record) } = first.result() else { panic!("the user") };
-    assert_eq!(record.running_apps, ["com.acme.scribe"], "a load sees what was written before it");
-    first.send(store(StoreOp::AddRunning(Package::new("b")), Some(CallId(4))));
-    assert!(matches!(first.result(), Event::Stored { call: CallId(4), outcome: StoreOutcome::Done }));
+    let Event::UserLoaded {
+        record: Some(record),
+    } = first.result()
+    else {
+        panic!("the user")
+    };
+    assert_eq!(
+        record.running_apps,
+        ["com.acme.scribe"],
+        "a load sees what was written before it"
+    );
+    first.send(store(
+        StoreOp::AddRunning(Package::new("b")),
+        Some(CallId(4)),
+    ));
+    assert!(matches!(
+        first.result(),
+        Event::Stored {
+            call: CallId(4),
+            outcome: StoreOutcome::Done
+        }
+    ));
     // Unacknowledged, but written before the thread ends.
     first.send(store(StoreOp::AddGlassesModel("Mentra Live".into()), None));
     first.send(load());
     first.result();
-    let Fixture { folder, running, .. } = first;
+    let Fixture {
+        folder, running, ..
+    } = first;
     assert!(running.stop(Duration::from_secs(5)));
 
     let second = start(folder);
     second.send(load());
-    let Event::UserLoaded { record: Some(record) } = second.result() else { panic!("the user") };
+    let Event::UserLoaded {
+        record: Some(record),
+    } = second.result()
+    else {
+        panic!("the user")
+    };
     assert_eq!(record.running_apps, ["com.acme.scribe", "b"]);
     assert_eq!(record.glasses_models, ["Mentra Live"]);
     assert!(second.running.stop(Duration::from_secs(5)));
@@ -120,7 +170,9 @@ fn an_http_call_comes_back_as_a_result() {
         let (mut socket, _) = server.accept().expect("a call");
         let mut request = vec![0; 4096];
         let count = socket.read(&mut request).expect("reads");
-        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").expect("writes");
+        socket
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .expect("writes");
         String::from_utf8_lossy(&request[..count]).to_ascii_lowercase()
     });
     fixture.send(ToOutside::Http {
@@ -137,12 +189,21 @@ fn an_http_call_comes_back_as_a_result() {
             timeout_ms: 5000,
         },
     });
-    let Event::Http { call: CallId(9), outcome: HttpOutcome::Answer { status: 200, body } } = fixture.result() else {
+    let Event::Http {
+        call: CallId(9),
+        outcome: HttpOutcome::Answer { status: 200, body },
+    } = fixture.result()
+    else {
         panic!("an answer")
     };
     assert_eq!(&body[..], b"ok");
     let request = peer.join().expect("served");
-    for part in ["post /webhook ", "content-type: application/json", "x-app-api-key: hash", "traceparent: 00-"] {
+    for part in [
+        "post /webhook ",
+        "content-type: application/json",
+        "x-app-api-key: hash",
+        "traceparent: 00-",
+    ] {
         assert!(request.contains(part), "{part}: {request}");
     }
     assert!(fixture.running.stop(Duration::from_secs(5)));
@@ -163,10 +224,16 @@ fn a_request_is_answered_to_the_shard_that_asked() {
         package: None,
         peer: IpAddr::from([127, 0, 0, 1]),
         correlation_id: "c".into(),
-        reply: ReplyTo { origin: Origin::Shard(SHARD), id: 77 },
+        reply: ReplyTo {
+            origin: Origin::Shard(SHARD),
+            id: 77,
+        },
     })));
     match fixture.receive() {
-        ToShard::Reply { id: 77, answer: Answer::Whole(answer) } => assert_eq!(answer.status, 200),
+        ToShard::Reply {
+            id: 77,
+            answer: Answer::Whole(answer),
+        } => assert_eq!(answer.status, 200),
         _ => panic!("a reply"),
     }
     assert!(fixture.running.stop(Duration::from_secs(5)));
@@ -174,7 +241,9 @@ fn a_request_is_answered_to_the_shard_that_asked() {
 
 fn get(admin: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(admin).expect("connects");
-    socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("writes");
+    socket
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .expect("writes");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("reads");
     answer
@@ -198,7 +267,9 @@ fn the_admin_listener_answers_without_any_shard() {
 #[test]
 fn a_reload_brings_new_apps_and_settings_to_the_shards() {
     let fixture = fixture();
-    let more = format!("{APPS}  - {{packageName: com.acme.second, publicUrl: 'http://127.0.0.1:7011', apiKey: k}}\n");
+    let more = format!(
+        "{APPS}  - {{packageName: com.acme.second, publicUrl: 'http://127.0.0.1:7011', apiKey: k}}\n"
+    );
     std::fs::write(fixture.folder.path().join("apps.yaml"), more).expect("writes");
     fixture.running.reload();
     assert!(matches!(fixture.receive(), ToShard::Settings(_)));
@@ -227,9 +298,14 @@ fn a_bad_apps_file_stops_the_start_with_its_problems() {
         reload: Arc::new(|| Err(String::new())),
         dropped_log_lines: || 0,
     });
-    let Err(error) = started else { panic!("must not start") };
+    let Err(error) = started else {
+        panic!("must not start")
+    };
     let text = error.to_string();
-    assert!(text.contains("publicUrl is missing") && text.contains("needs apiKey"), "{text}");
+    assert!(
+        text.contains("publicUrl is missing") && text.contains("needs apiKey"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -29,7 +29,9 @@ pub(crate) async fn serve(cx: Arc<Services>, listener: TcpListener) {
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
         let cx = Arc::clone(&cx);
         tokio::spawn(async move {
             let _place = place;
@@ -52,7 +54,9 @@ async fn exchange(cx: &Services, mut socket: TcpStream, peer: IpAddr) -> std::io
         Some(request) => answer(cx, request).await,
         None => RestAnswer::json(400, r#"{"error":"Bad request"}"#),
     };
-    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
+    let reason = http::StatusCode::from_u16(answer.status)
+        .ok()
+        .and_then(|status| status.canonical_reason());
     let head = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
         answer.status,
@@ -84,19 +88,34 @@ fn parse(head: &[u8], peer: IpAddr) -> Option<Parsed> {
         target: target.clone(),
         params: Vec::new(),
         query: rest::query_pairs(query),
-        headers: parsed.headers.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect(),
+        headers: parsed
+            .headers
+            .iter()
+            .map(|header| (header.name.to_ascii_lowercase(), text(header.value)))
+            .collect(),
         body: Bytes::new(),
         user: None,
         package: None,
         peer,
         correlation_id: format!("{:016x}", fastrand::u64(..)),
-        reply: ReplyTo { origin: Origin::Outside, id: 0 },
+        reply: ReplyTo {
+            origin: Origin::Outside,
+            id: 0,
+        },
     };
-    Some(Parsed { method, path: path.to_owned(), request })
+    Some(Parsed {
+        method,
+        path: path.to_owned(),
+        request,
+    })
 }
 
 async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
-    let Parsed { method, path, mut request } = parsed;
+    let Parsed {
+        method,
+        path,
+        mut request,
+    } = parsed;
     request.route = match (method.as_str(), path.as_str()) {
         ("GET", "/livez") => return livez(cx),
         ("GET", "/health") => OutsideRoute::Health,
@@ -114,7 +133,17 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
 }
 
 fn livez(cx: &Services) -> RestAnswer {
-    let stalled = cx.shared.is_stalled(cx.clock.now().mono_ms, cx.settings().observability.livez_stall_ms);
-    let (status, text) = if stalled { (503, "stalled") } else { (200, "ok") };
-    RestAnswer { content_type: "text/plain; charset=utf-8", ..RestAnswer::json(status, text) }
+    let stalled = cx.shared.is_stalled(
+        cx.clock.now().mono_ms,
+        cx.settings().observability.livez_stall_ms,
+    );
+    let (status, text) = if stalled {
+        (503, "stalled")
+    } else {
+        (200, "ok")
+    };
+    RestAnswer {
+        content_type: "text/plain; charset=utf-8",
+        ..RestAnswer::json(status, text)
+    }
 }

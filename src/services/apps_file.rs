@@ -98,7 +98,11 @@ pub fn parse(yaml: &str, profile: Profile) -> Result<Vec<AppRecord>, AppsFileErr
     let mut problems = Vec::new();
     let mut names = HashSet::new();
     for (index, entry) in file.apps.iter().enumerate() {
-        let place = if entry.package_name.is_empty() { format!("apps[{index}]") } else { entry.package_name.clone() };
+        let place = if entry.package_name.is_empty() {
+            format!("apps[{index}]")
+        } else {
+            entry.package_name.clone()
+        };
         let mut problem = |text: &str| problems.push(format!("{place}: {text}"));
         if entry.package_name.trim().is_empty() {
             problem("packageName is empty");
@@ -107,7 +111,11 @@ pub fn parse(yaml: &str, profile: Profile) -> Result<Vec<AppRecord>, AppsFileErr
         }
         check(entry, profile, &mut problem);
     }
-    if problems.is_empty() { Ok(file.apps.into_iter().map(Entry::into_record).collect()) } else { Err(AppsFileError(problems)) }
+    if problems.is_empty() {
+        Ok(file.apps.into_iter().map(Entry::into_record).collect())
+    } else {
+        Err(AppsFileError(problems))
+    }
 }
 
 fn check(entry: &Entry, profile: Profile, problem: &mut impl FnMut(&str)) {
@@ -115,8 +123,12 @@ fn check(entry: &Entry, profile: Profile, problem: &mut impl FnMut(&str)) {
         (Some(_), Some(_)) => problem("give apiKey or apiKeySha256, not both"),
         (None, None) => problem("needs apiKey or apiKeySha256"),
         (Some(key), None) if key.is_empty() => problem("apiKey is empty"),
-        (Some(_), None) if profile == Profile::Production => problem("profile production wants apiKeySha256, not apiKey"),
-        (None, Some(hash)) if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+        (Some(_), None) if profile == Profile::Production => {
+            problem("profile production wants apiKeySha256, not apiKey")
+        }
+        (None, Some(hash))
+            if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
             problem("apiKeySha256 is not 64 hexadecimal digits");
         }
         _ => {}
@@ -126,7 +138,9 @@ fn check(entry: &Entry, profile: Profile, problem: &mut impl FnMut(&str)) {
         if entry.app_type != AppType::SystemDashboard {
             problem("publicUrl is missing");
         }
-    } else if !(url.starts_with("http://") || url.starts_with("https://")) || url.parse::<http::Uri>().is_err() {
+    } else if !(url.starts_with("http://") || url.starts_with("https://"))
+        || url.parse::<http::Uri>().is_err()
+    {
         problem("publicUrl is no http or https URL");
     }
     for address in &entry.allowed_ips {
@@ -137,8 +151,12 @@ fn check(entry: &Entry, profile: Profile, problem: &mut impl FnMut(&str)) {
 }
 
 fn is_network(text: &str) -> bool {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
+    let (address, bits) = text
+        .split_once('/')
+        .map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let Ok(address) = address.parse::<std::net::IpAddr>() else {
+        return false;
+    };
     let widest = if address.is_ipv4() { 32 } else { 128 };
     bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= widest))
 }
@@ -146,8 +164,14 @@ fn is_network(text: &str) -> bool {
 impl Entry {
     fn into_record(self) -> AppRecord {
         let permission = |entry| match entry {
-            Permission::Name(kind) => PermissionEntry { kind, description: None },
-            Permission::Full(entry) => PermissionEntry { kind: entry.kind, description: entry.description },
+            Permission::Name(kind) => PermissionEntry {
+                kind,
+                description: None,
+            },
+            Permission::Full(entry) => PermissionEntry {
+                kind: entry.kind,
+                description: entry.description,
+            },
         };
         let hardware = |entry: Hardware| HardwareRequirement {
             kind: entry.kind,
@@ -156,14 +180,20 @@ impl Entry {
         };
         let hash = self.api_key_sha256.map(|hash| hash.to_ascii_lowercase());
         AppRecord {
-            key_sha256: hash.or_else(|| self.api_key.map(sha256_hex)).unwrap_or_default(),
+            key_sha256: hash
+                .or_else(|| self.api_key.map(sha256_hex))
+                .unwrap_or_default(),
             package_name: self.package_name,
             name: self.name,
             description: self.description,
             app_type: self.app_type,
             public_url: self.public_url.trim_end_matches('/').to_owned(),
             permissions: self.permissions.into_iter().map(permission).collect(),
-            hardware_requirements: self.hardware_requirements.into_iter().map(hardware).collect(),
+            hardware_requirements: self
+                .hardware_requirements
+                .into_iter()
+                .map(hardware)
+                .collect(),
             settings: self.settings,
             tools: self.tools,
             webview_url: self.webview_url,
@@ -196,7 +226,10 @@ apps:
         assert_eq!(apps[0].key_sha256, sha256_hex("plain-for-development"));
         assert_eq!(apps[0].public_url, "http://127.0.0.1:7010");
         assert_eq!(apps[0].app_type, AppType::Standard);
-        assert_eq!(apps[0].permissions[1].description.as_deref(), Some("where you are"));
+        assert_eq!(
+            apps[0].permissions[1].description.as_deref(),
+            Some("where you are")
+        );
     }
 
     #[test]
@@ -207,8 +240,15 @@ apps:
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let error = parse("apps:\n  - packageName: a\n    publicURL: x\n", Profile::Development).expect_err("typo");
-        assert!(error.to_string().contains("publicURL") && error.to_string().contains('3'), "{error}");
+        let error = parse(
+            "apps:\n  - packageName: a\n    publicURL: x\n",
+            Profile::Development,
+        )
+        .expect_err("typo");
+        assert!(
+            error.to_string().contains("publicURL") && error.to_string().contains('3'),
+            "{error}"
+        );
     }
 
     #[test]
@@ -219,15 +259,28 @@ apps:
   - {packageName: a, apiKey: k}
   - {packageName: b, publicUrl: 'ftp://b', allowedIps: [x]}
 ";
-        let error = parse(text, Profile::Development).expect_err("many").to_string();
-        for part in ["not both", "twice", "publicUrl is missing", "no http", "needs apiKey", "allowedIps"] {
+        let error = parse(text, Profile::Development)
+            .expect_err("many")
+            .to_string();
+        for part in [
+            "not both",
+            "twice",
+            "publicUrl is missing",
+            "no http",
+            "needs apiKey",
+            "allowedIps",
+        ] {
             assert!(error.contains(part), "{part}: {error}");
         }
     }
 
     #[test]
     fn an_absent_type_means_background_and_an_empty_file_no_apps() {
-        let apps = parse("apps: [{packageName: a, publicUrl: 'http://a', apiKey: k}]", Profile::Development).expect("valid");
+        let apps = parse(
+            "apps: [{packageName: a, publicUrl: 'http://a', apiKey: k}]",
+            Profile::Development,
+        )
+        .expect("valid");
         assert_eq!(apps[0].app_type, AppType::Background);
         assert!(parse("", Profile::Production).expect("empty").is_empty());
     }

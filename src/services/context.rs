@@ -105,7 +105,14 @@ impl Services {
     pub(crate) async fn answer(&self, reply: ReplyTo, answer: Answer) {
         match reply.origin {
             Origin::Shard(shard) => {
-                self.deliver(shard, ToShard::Reply { id: reply.id, answer }).await;
+                self.deliver(
+                    shard,
+                    ToShard::Reply {
+                        id: reply.id,
+                        answer,
+                    },
+                )
+                .await;
             }
             Origin::Outside => self.resolve(reply.id, answer),
         }
@@ -127,16 +134,43 @@ impl Services {
             return None;
         }
         calls.insert(id, sender);
-        Some((ReplyTo { origin: Origin::Outside, id }, receiver))
+        Some((
+            ReplyTo {
+                origin: Origin::Outside,
+                id,
+            },
+            receiver,
+        ))
     }
 
     /// Asks a user's live session; 503 `NO_ACTIVE_SESSION` when there is none or it does not answer.
     pub(crate) async fn call_session(&self, user: &UserId, call: Call) -> RestAnswer {
-        let slow = matches!(call, Call::StartApp { .. } | Call::StopApp { .. } | Call::Outputs { .. } | Call::Recover { .. });
-        let Some((reply, answer)) = self.expect_answer() else { return no_session() };
-        let sent = self.deliver_home(user, ToShard::Call { user: user.clone(), reply, call }).await;
+        let slow = matches!(
+            call,
+            Call::StartApp { .. }
+                | Call::StopApp { .. }
+                | Call::Outputs { .. }
+                | Call::Recover { .. }
+        );
+        let Some((reply, answer)) = self.expect_answer() else {
+            return no_session();
+        };
+        let sent = self
+            .deliver_home(
+                user,
+                ToShard::Call {
+                    user: user.clone(),
+                    reply,
+                    call,
+                },
+            )
+            .await;
         let limit = if slow { SLOW_CALL_LIMIT } else { CALL_LIMIT };
-        let answered = if sent { timeout(limit, answer).await.ok().and_then(Result::ok) } else { None };
+        let answered = if sent {
+            timeout(limit, answer).await.ok().and_then(Result::ok)
+        } else {
+            None
+        };
         lock(&self.calls).remove(&reply.id);
         match answered {
             Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => answer,

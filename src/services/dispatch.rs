@@ -28,7 +28,11 @@ struct Dispatcher {
 }
 
 /// Runs until all senders are gone.
-pub(crate) async fn run(cx: Arc<Services>, inbox: flume::Receiver<ToOutside>, drained: flume::Sender<ShardId>) {
+pub(crate) async fn run(
+    cx: Arc<Services>,
+    inbox: flume::Receiver<ToOutside>,
+    drained: flume::Sender<ShardId>,
+) {
     let dispatcher = Dispatcher {
         cx,
         drained,
@@ -55,9 +59,19 @@ impl Dispatcher {
     fn take(&self, message: ToOutside) {
         match message {
             ToOutside::LoadUser { user, epoch, .. } => self.load(user, epoch),
-            ToOutside::Store { user, epoch, op, ack, .. } => self.store(user, epoch, op, ack),
-            ToOutside::Http { user, epoch, call, .. } => self.http(user, epoch, call),
-            ToOutside::CancelHttp { user, epoch, call } => self.cx.webhooks.cancel(&(user, epoch, call)),
+            ToOutside::Store {
+                user,
+                epoch,
+                op,
+                ack,
+                ..
+            } => self.store(user, epoch, op, ack),
+            ToOutside::Http {
+                user, epoch, call, ..
+            } => self.http(user, epoch, call),
+            ToOutside::CancelHttp { user, epoch, call } => {
+                self.cx.webhooks.cancel(&(user, epoch, call))
+            }
             ToOutside::Request(request) => self.request(*request),
             ToOutside::Reply { id, answer } => self.cx.resolve(id, answer),
             ToOutside::Report(report) => super::metrics::take_report(&self.cx, *report),
@@ -68,7 +82,10 @@ impl Dispatcher {
 
     fn result(&self, user: UserId, epoch: u64, event: Event) {
         let cx = Arc::clone(&self.cx);
-        tokio::spawn(async move { cx.deliver_home(&user.clone(), ToShard::Result { user, epoch, event }).await });
+        tokio::spawn(async move {
+            cx.deliver_home(&user.clone(), ToShard::Result { user, epoch, event })
+                .await
+        });
     }
 
     fn load(&self, user: UserId, epoch: u64) {
@@ -78,7 +95,9 @@ impl Dispatcher {
         let cx = Arc::clone(&self.cx);
         tokio::spawn(async move {
             let _place = place;
-            let loaded = AssertUnwindSafe(rest::apps::user_record(&cx, &user)).catch_unwind().await;
+            let loaded = AssertUnwindSafe(rest::apps::user_record(&cx, &user))
+                .catch_unwind()
+                .await;
             let record = match loaded {
                 Ok(Ok(record)) => Some(Box::new(record)),
                 Ok(Err(error)) => {
@@ -87,7 +106,11 @@ impl Dispatcher {
                 }
                 Err(_) => None,
             };
-            let message = ToShard::Result { user: user.clone(), epoch, event: Event::UserLoaded { record } };
+            let message = ToShard::Result {
+                user: user.clone(),
+                epoch,
+                event: Event::UserLoaded { record },
+            };
             cx.deliver_home(&user, message).await;
         });
     }
@@ -103,12 +126,28 @@ impl Dispatcher {
         // Queued here, not in the task: order per user is the order of the inbox.
         let pending = match self.cx.writes.begin(change) {
             Ok(pending) => pending,
-            Err(_) => return self.result(user, epoch, Event::Stored { call, outcome: StoreOutcome::Failed }),
+            Err(_) => {
+                return self.result(
+                    user,
+                    epoch,
+                    Event::Stored {
+                        call,
+                        outcome: StoreOutcome::Failed,
+                    },
+                );
+            }
         };
         let cx = Arc::clone(&self.cx);
         tokio::spawn(async move {
-            let outcome = pending.wait().await.map_or(StoreOutcome::Failed, |_| StoreOutcome::Done);
-            let message = ToShard::Result { user: user.clone(), epoch, event: Event::Stored { call, outcome } };
+            let outcome = pending
+                .wait()
+                .await
+                .map_or(StoreOutcome::Failed, |_| StoreOutcome::Done);
+            let message = ToShard::Result {
+                user: user.clone(),
+                epoch,
+                event: Event::Stored { call, outcome },
+            };
             cx.deliver_home(&user, message).await;
         });
     }
@@ -120,9 +159,17 @@ impl Dispatcher {
         let task = tokio::spawn({
             let key = key.clone();
             async move {
-                let outcome = AssertUnwindSafe(cx.webhooks.call(call, Some(key))).catch_unwind().await;
-                let outcome = outcome.unwrap_or_else(|_| HttpOutcome::Failed { error: "internal error".into() });
-                let message = ToShard::Result { user: user.clone(), epoch, event: Event::Http { call: id, outcome } };
+                let outcome = AssertUnwindSafe(cx.webhooks.call(call, Some(key)))
+                    .catch_unwind()
+                    .await;
+                let outcome = outcome.unwrap_or_else(|_| HttpOutcome::Failed {
+                    error: "internal error".into(),
+                });
+                let message = ToShard::Result {
+                    user: user.clone(),
+                    epoch,
+                    event: Event::Http { call: id, outcome },
+                };
                 cx.deliver_home(&user, message).await;
             }
         });
@@ -133,7 +180,10 @@ impl Dispatcher {
         let cx = Arc::clone(&self.cx);
         let reply = request.reply;
         let Some(place) = place(&self.requests) else {
-            let busy = RestAnswer { retry_after_s: Some(5), ..RestAnswer::json(503, r#"{"error":"Server is busy"}"#) };
+            let busy = RestAnswer {
+                retry_after_s: Some(5),
+                ..RestAnswer::json(503, r#"{"error":"Server is busy"}"#)
+            };
             tokio::spawn(async move { cx.answer(reply, Answer::Whole(busy)).await });
             return;
         };

@@ -100,17 +100,29 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let shards = start.shards.shards();
     let (drained_in, drained) = flume::bounded(usize::from(shards).max(1));
     let (done_in, done) = flume::bounded(1);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name("outside".into()).spawn(move || {
-        runtime.block_on(run(start, ready_in, control, drained_in));
-        // Blocking look-ups of dead name servers must not hold the exit up.
-        runtime.shutdown_background();
-        let _ = done_in.send(());
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new()
+        .name("outside".into())
+        .spawn(move || {
+            runtime.block_on(run(start, ready_in, control, drained_in));
+            // Blocking look-ups of dead name servers must not hold the exit up.
+            runtime.shutdown_background();
+            let _ = done_in.send(());
+        })?;
     let gone = || StartError::Io(std::io::Error::other("the thread ended while it started"));
     let ready: Ready = ready.recv().map_err(|_| gone())??;
     let Ready { registry, admin } = ready;
-    Ok(Running { registry, admin, control: control_in, drained, shards, done, thread })
+    Ok(Running {
+        registry,
+        admin,
+        control: control_in,
+        drained,
+        shards,
+        done,
+        thread,
+    })
 }
 
 impl Running {
@@ -138,7 +150,10 @@ impl Running {
     #[must_use]
     pub fn stop(self, limit: Duration) -> bool {
         let _ = self.control.try_send(Control::Stop(limit));
-        let ended = self.done.recv_timeout(limit + Duration::from_millis(100)).is_ok();
+        let ended = self
+            .done
+            .recv_timeout(limit + Duration::from_millis(100))
+            .is_ok();
         ended && self.thread.join().is_ok()
     }
 }
@@ -173,7 +188,10 @@ async fn run(
             }
             Control::Stop(limit) => {
                 if !cx.writes.close(limit).await {
-                    tracing::error!(waiting = cx.writes.depth(), "writes were not durable before the exit");
+                    tracing::error!(
+                        waiting = cx.writes.depth(),
+                        "writes were not durable before the exit"
+                    );
                 }
                 break;
             }
@@ -182,19 +200,30 @@ async fn run(
     dispatcher.abort();
 }
 
-async fn build(start: Start) -> Result<(Arc<Services>, Ready, Option<tokio::net::TcpListener>), StartError> {
+async fn build(
+    start: Start,
+) -> Result<(Arc<Services>, Ready, Option<tokio::net::TcpListener>), StartError> {
     let settings = start.settings;
     let file = registry::read_apps_file(&settings, &start.config_dir)?;
     let store = store::open(&settings).await?;
-    tracing::info!(store = store.kind(), apps_in_file = file.len(), "store open");
+    tracing::info!(
+        store = store.kind(),
+        apps_in_file = file.len(),
+        "store open"
+    );
     let limit = Duration::from_millis(settings.store.db_timeout_ms);
     let apps = Apps::load(file, &store, limit).await;
     let server = &settings.server;
     let listener = match server.admin_port {
         0 => None,
-        port => Some(tokio::net::TcpListener::bind((server.admin_host.as_str(), port as u16)).await?),
+        port => {
+            Some(tokio::net::TcpListener::bind((server.admin_host.as_str(), port as u16)).await?)
+        }
     };
-    let admin = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let admin = listener
+        .as_ref()
+        .map(tokio::net::TcpListener::local_addr)
+        .transpose()?;
     let cx = Arc::new(Services {
         tokens: TokenKeys::new(&server.auth_jwt_secret),
         writes: Writes::start(store, settings.store.clone()),

@@ -48,13 +48,22 @@ pub fn read_apps_file(settings: &Settings, config_dir: &Path) -> Result<Vec<AppR
     let shown = path.display().to_string();
     let text = match std::fs::metadata(&path).and_then(|meta| {
         if meta.len() > FILE_BYTES_MAX {
-            return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::FileTooLarge,
+                "larger than 64 MiB",
+            ));
         }
         std::fs::read_to_string(&path)
     }) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && *name == Settings::default().server.apps_file => {
-            tracing::warn!(path = shown, "no apps file: only apps of the store are known");
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound
+                && *name == Settings::default().server.apps_file =>
+        {
+            tracing::warn!(
+                path = shown,
+                "no apps file: only apps of the store are known"
+            );
             return Ok(Vec::new());
         }
         Err(error) => return Err(AppsError::Read(shown, error)),
@@ -66,12 +75,16 @@ async fn stored(store: &Arc<dyn Store>, limit: Duration) -> Result<Vec<AppRecord
     let mut records = Vec::new();
     let mut after = String::new();
     loop {
-        let page = timeout(limit, store.list(Space::App, &after, PAGE)).await.map_err(|_| StoreError::Timeout)??;
+        let page = timeout(limit, store.list(Space::App, &after, PAGE))
+            .await
+            .map_err(|_| StoreError::Timeout)??;
         let full = page.len() == PAGE;
         for document in page {
             match serde_json::from_slice::<AppRecord>(&document.json) {
                 Ok(record) => records.push(record),
-                Err(error) => tracing::error!(package = document.owner, %error, "a stored app record is damaged"),
+                Err(error) => {
+                    tracing::error!(package = document.owner, %error, "a stored app record is damaged")
+                }
             }
             after = document.owner;
         }
@@ -84,12 +97,18 @@ async fn stored(store: &Arc<dyn Store>, limit: Duration) -> Result<Vec<AppRecord
 fn same(left: &Registry, right: &Registry) -> bool {
     left.loaded == right.loaded
         && left.len() == right.len()
-        && left.iter().all(|(package, record)| right.get(package) == Some(record))
+        && left
+            .iter()
+            .all(|(package, record)| right.get(package) == Some(record))
 }
 
 impl Apps {
     /// The first snapshot. Without an answer of the store it holds the file's records and is not `loaded`.
-    pub(crate) async fn load(file: Vec<AppRecord>, store: &Arc<dyn Store>, limit: Duration) -> Self {
+    pub(crate) async fn load(
+        file: Vec<AppRecord>,
+        store: &Arc<dyn Store>,
+        limit: Duration,
+    ) -> Self {
         let registry = match stored(store, limit).await {
             Ok(records) => Registry::new(records.into_iter().chain(file.iter().cloned()), 1),
             Err(error) => {
@@ -99,7 +118,11 @@ impl Apps {
                 registry
             }
         };
-        Self { file: Mutex::new(file), current: RwLock::new(Arc::new(registry)), refreshed_ms: 0.into() }
+        Self {
+            file: Mutex::new(file),
+            current: RwLock::new(Arc::new(registry)),
+            refreshed_ms: 0.into(),
+        }
     }
 
     pub(crate) fn current(&self) -> Arc<Registry> {
@@ -117,7 +140,12 @@ pub(crate) async fn refresh(cx: &Services) {
     use std::sync::atomic::Ordering::Relaxed;
     let settings = cx.settings();
     let now_ms = cx.clock.now().mono_ms;
-    let records = match stored(cx.writes.store(), Duration::from_millis(settings.store.db_timeout_ms)).await {
+    let records = match stored(
+        cx.writes.store(),
+        Duration::from_millis(settings.store.db_timeout_ms),
+    )
+    .await
+    {
         Ok(records) => {
             cx.apps.refreshed_ms.store(now_ms, Relaxed);
             records
@@ -136,9 +164,16 @@ pub(crate) async fn refresh(cx: &Services) {
     if same(&old, &new) {
         return;
     }
-    tracing::info!(apps = new.len(), version = new.version, "app records changed");
+    tracing::info!(
+        apps = new.len(),
+        version = new.version,
+        "app records changed"
+    );
     let new = Arc::new(new);
-    *cx.apps.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
+    *cx.apps
+        .current
+        .write()
+        .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
     cx.broadcast(|| ToShard::Registry(Arc::clone(&new))).await;
 }
 
@@ -157,24 +192,35 @@ mod tests {
     use crate::services::store::{Change, memory::Memory};
 
     fn record(package: &str, name: &str) -> AppRecord {
-        AppRecord { package_name: package.into(), name: name.into(), ..AppRecord::default() }
+        AppRecord {
+            package_name: package.into(),
+            name: name.into(),
+            ..AppRecord::default()
+        }
     }
 
     #[test]
     fn the_file_wins_over_the_store_and_a_dead_store_leaves_the_file() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             let memory = Arc::new(Memory::default());
             let put = |package: &str| Change::PutApp(Box::new(record(package, "stored")));
             memory.commit(&[put("a"), put("b")]).await.expect("commits");
             let store: Arc<dyn Store> = memory.clone();
             let limit = Duration::from_secs(5);
-            let registry = Apps::load(vec![record("a", "file")], &store, limit).await.current();
+            let registry = Apps::load(vec![record("a", "file")], &store, limit)
+                .await
+                .current();
             assert_eq!(registry.get("a").expect("known").name, "file");
             assert_eq!(registry.get("b").expect("known").name, "stored");
             assert!(registry.loaded);
             memory.set_failing(true);
-            let registry = Apps::load(vec![record("a", "file")], &store, limit).await.current();
+            let registry = Apps::load(vec![record("a", "file")], &store, limit)
+                .await
+                .current();
             assert!(registry.get("a").is_some() && !registry.loaded);
         });
     }

@@ -83,13 +83,20 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Webhooks {
     pub(crate) fn new(settings: &Settings, clock: Clock) -> Self {
         let apps = &settings.apps;
-        let reach = if apps.webhook_private_addresses { Reach::All } else { Reach::Public };
+        let reach = if apps.webhook_private_addresses {
+            Reach::All
+        } else {
+            Reach::Public
+        };
         let mut http = HttpConnector::new_with_resolver(Resolver(reach));
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_millis(apps.webhook_timeout_ms)));
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
@@ -135,13 +142,21 @@ impl Webhooks {
             }
         };
         let result = match request {
-            Some(request) => self.fetch(kind, request, limit, ANSWER_BYTES_MAX, started).await,
+            Some(request) => {
+                self.fetch(kind, request, limit, ANSWER_BYTES_MAX, started)
+                    .await
+            }
             None => Err(FetchError::Invalid),
         };
         started();
         match result {
-            Ok(answer) => HttpOutcome::Answer { status: answer.status().as_u16(), body: answer.into_body() },
-            Err(error) => HttpOutcome::Failed { error: error.to_string() },
+            Ok(answer) => HttpOutcome::Answer {
+                status: answer.status().as_u16(),
+                body: answer.into_body(),
+            },
+            Err(error) => HttpOutcome::Failed {
+                error: error.to_string(),
+            },
         }
     }
 
@@ -164,7 +179,10 @@ impl Webhooks {
             Ok(_) => "http_error",
             Err(error) => error.label(),
         };
-        lock(&self.timings).entry((kind, label)).or_default().record(self.clock.mono_ns() - begun);
+        lock(&self.timings)
+            .entry((kind, label))
+            .or_default()
+            .record(self.clock.mono_ns() - begun);
         result
     }
 
@@ -177,7 +195,11 @@ impl Webhooks {
         self.check(request.uri())?;
         let _place = self.place(request.uri()).await?;
         started();
-        let answer = self.client.request(request).await.map_err(|error| cause(&error))?;
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| cause(&error))?;
         let (head, mut body) = answer.into_parts();
         let mut read = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -199,26 +221,44 @@ impl Webhooks {
             return Err(FetchError::Invalid);
         }
         // The connector does not ask the resolver about address literals.
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        let literal = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok();
         match literal {
-            Some(address) if self.reach == Reach::Public && !is_public(address) => Err(FetchError::Blocked),
+            Some(address) if self.reach == Reach::Public && !is_public(address) => {
+                Err(FetchError::Blocked)
+            }
             _ => Ok(()),
         }
     }
 
-    async fn place(&self, uri: &Uri) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), FetchError> {
+    async fn place(
+        &self,
+        uri: &Uri,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), FetchError> {
         let origin = uri.authority().map(ToString::to_string).unwrap_or_default();
         let of_origin = {
             let mut origins = lock(&self.origins);
             if origins.len() > 4096 {
-                origins.retain(|_, places| Arc::strong_count(places) > 1 || places.available_permits() < self.per_origin);
+                origins.retain(|_, places| {
+                    Arc::strong_count(places) > 1 || places.available_permits() < self.per_origin
+                });
             }
-            Arc::clone(origins.entry(origin).or_insert_with(|| Arc::new(Semaphore::new(self.per_origin))))
+            Arc::clone(
+                origins
+                    .entry(origin)
+                    .or_insert_with(|| Arc::new(Semaphore::new(self.per_origin))),
+            )
         };
         let waiting = Waiting::enter(&self.waiting, self.queue_max).ok_or(FetchError::Full)?;
         let closed = |_| FetchError::Full;
         let first = of_origin.acquire_owned().await.map_err(closed)?;
-        let second = Arc::clone(&self.running).acquire_owned().await.map_err(closed)?;
+        let second = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(closed)?;
         drop(waiting);
         Ok((first, second))
     }
@@ -274,7 +314,9 @@ fn request_of(call: HttpCall) -> Option<Request<Full<Bytes>>> {
         .ok()?;
     for (name, value) in call.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        request.headers_mut().insert(name, HeaderValue::from_str(&value).ok()?);
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_str(&value).ok()?);
     }
     Some(request)
 }

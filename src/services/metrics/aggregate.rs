@@ -7,8 +7,10 @@ use crate::wire::kinds::{AppKind, PhoneKind};
 use std::collections::VecDeque;
 
 /// Upper bounds in seconds: 0.1 ms … 10 s.
-pub(crate) const BOUNDS: [f64; 16] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+pub(crate) const BOUNDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
 /// One slot of the window (ms).
 const SLOT_MS: u64 = 10_000;
 /// Slots kept: quantiles look back one minute.
@@ -25,12 +27,17 @@ pub(crate) struct Buckets {
 
 impl Buckets {
     pub(crate) fn add(&mut self, latency: &Latency) {
-        let Some(histogram) = latency.histogram() else { return };
+        let Some(histogram) = latency.histogram() else {
+            return;
+        };
         for step in histogram.iter_recorded() {
             let seconds = step.value_iterated_to() as f64 / 1e9;
             let count = step.count_since_last_iteration();
             // Two significant digits: a value may read up to 1 % high, which must not push it past its bound.
-            let slot = BOUNDS.iter().position(|bound| seconds <= bound * 1.01).unwrap_or(BOUNDS.len());
+            let slot = BOUNDS
+                .iter()
+                .position(|bound| seconds <= bound * 1.01)
+                .unwrap_or(BOUNDS.len());
             self.counts[slot] += count;
             self.sum += seconds * count as f64;
         }
@@ -77,7 +84,8 @@ impl Aggregate {
             shards: vec![None; usize::from(shards)],
             window: VecDeque::new(),
             timings: vec![Buckets::default(); Timing::ALL.len()],
-            latencies: [Side::PhoneIn, Side::AppIn].map(|side| vec![Buckets::default(); kinds(side).len()]),
+            latencies: [Side::PhoneIn, Side::AppIn]
+                .map(|side| vec![Buckets::default(); kinds(side).len()]),
         }
     }
 
@@ -87,7 +95,10 @@ impl Aggregate {
             buckets.add(report.metrics.timing(Timing::ALL[index]));
         }
         for side in [Side::PhoneIn, Side::AppIn] {
-            for (buckets, latency) in self.latencies[side as usize].iter_mut().zip(report.metrics.latencies(side)) {
+            for (buckets, latency) in self.latencies[side as usize]
+                .iter_mut()
+                .zip(report.metrics.latencies(side))
+            {
                 buckets.add(latency);
             }
         }
@@ -102,16 +113,27 @@ impl Aggregate {
     }
 
     fn turn(&mut self, now_ms: u64) -> Option<u64> {
-        let fresh = self.window.back().is_some_and(|slot| now_ms < slot.begun_ms + SLOT_MS);
+        let fresh = self
+            .window
+            .back()
+            .is_some_and(|slot| now_ms < slot.begun_ms + SLOT_MS);
         if fresh {
             return None;
         }
-        let p99_ms = self.window.back().map(|slot| quantile(slot.metrics.timing(Timing::TurnLag), 0.99) / 1_000_000);
+        let p99_ms = self
+            .window
+            .back()
+            .map(|slot| quantile(slot.metrics.timing(Timing::TurnLag), 0.99) / 1_000_000);
         if self.window.len() == SLOTS {
             self.window.pop_front();
         }
         let (opened, closed) = (self.opened(), self.closed());
-        self.window.push_back(Slot { begun_ms: now_ms, metrics: empty(), opened, closed });
+        self.window.push_back(Slot {
+            begun_ms: now_ms,
+            metrics: empty(),
+            opened,
+            closed,
+        });
         p99_ms
     }
 
@@ -129,8 +151,14 @@ impl Aggregate {
 
     /// Connections opened and closed within the window.
     pub(crate) fn churn(&self) -> (u64, u64) {
-        let first = self.window.front().map_or((0, 0), |slot| (slot.opened, slot.closed));
-        (self.opened().saturating_sub(first.0), self.closed().saturating_sub(first.1))
+        let first = self
+            .window
+            .front()
+            .map_or((0, 0), |slot| (slot.opened, slot.closed));
+        (
+            self.opened().saturating_sub(first.0),
+            self.closed().saturating_sub(first.1),
+        )
     }
 
     /// Merged histograms of the window.
@@ -149,7 +177,9 @@ impl Aggregate {
 
     /// Sum over shards.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        self.reports().map(|report| report.metrics.get(counter)).sum()
+        self.reports()
+            .map(|report| report.metrics.get(counter))
+            .sum()
     }
 
     /// Sum over shards.
@@ -181,10 +211,14 @@ impl Aggregate {
 
 /// Nanoseconds; 0 where nothing was recorded.
 pub(crate) fn quantile(latency: &Latency, quantile: f64) -> u64 {
-    latency.histogram().map_or(0, |histogram| histogram.value_at_quantile(quantile))
+    latency
+        .histogram()
+        .map_or(0, |histogram| histogram.value_at_quantile(quantile))
 }
 
 /// Nanoseconds; 0 where nothing was recorded.
 pub(crate) fn mean(latency: &Latency) -> f64 {
-    latency.histogram().map_or(0.0, |histogram| histogram.mean())
+    latency
+        .histogram()
+        .map_or(0.0, |histogram| histogram.mean())
 }

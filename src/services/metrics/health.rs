@@ -12,14 +12,24 @@ const MIB: u64 = 1 << 20;
 /// The answer: 200, or 503 while draining.
 pub(crate) fn answer(cx: &Services) -> RestAnswer {
     if cx.shared.is_draining() {
-        return RestAnswer::json(503, r#"{"status":"draining","message":"Server is shutting down"}"#);
+        return RestAnswer::json(
+            503,
+            r#"{"status":"draining","message":"Server is shutting down"}"#,
+        );
     }
     RestAnswer::json(200, document(cx).to_string())
 }
 
 fn by_type(side: Side, counts: &[u64]) -> Value {
-    let pairs = kinds(side).into_iter().zip(counts).filter(|(_, count)| **count > 0);
-    Value::Object(pairs.map(|(kind, count)| (kind.to_owned(), json!(count))).collect::<Map<_, _>>())
+    let pairs = kinds(side)
+        .into_iter()
+        .zip(counts)
+        .filter(|(_, count)| **count > 0);
+    Value::Object(
+        pairs
+            .map(|(kind, count)| (kind.to_owned(), json!(count)))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 fn quality(processed: u64, errors: u64) -> &'static str {
@@ -37,18 +47,35 @@ fn document(cx: &Services) -> Value {
     let window = all.window();
     let lag = window.timing(Timing::TurnLag);
     let samples = lag.histogram().map_or(0, |histogram| histogram.len());
-    let lag_ms = cx.shared.beats.iter().map(|beat| beat.lag_us()).max().unwrap_or(0) as f64 / 1000.0;
+    let lag_ms = cx
+        .shared
+        .beats
+        .iter()
+        .map(|beat| beat.lag_us())
+        .max()
+        .unwrap_or(0) as f64
+        / 1000.0;
     let (phone, app) = (all.messages(Side::PhoneIn), all.messages(Side::AppIn));
     let processed: u64 = phone.iter().chain(&app).sum();
     let error = |counter: &&Counter| counter.name() == "mentra_message_errors_total";
-    let errors: u64 = Counter::ALL.iter().filter(error).map(|counter| all.counter(*counter)).sum();
+    let errors: u64 = Counter::ALL
+        .iter()
+        .filter(error)
+        .map(|counter| all.counter(*counter))
+        .sum();
     let mut latency = Latency::default();
     for side in [Side::PhoneIn, Side::AppIn] {
-        window.latencies(side).iter().for_each(|of_kind| latency.merge(of_kind));
+        window
+            .latencies(side)
+            .iter()
+            .for_each(|of_kind| latency.merge(of_kind));
     }
     let (opened, closed) = all.churn();
     let sessions = all.gauge(|shard| shard.sessions);
-    let (phones, apps) = (all.gauge(|shard| shard.phones), all.gauge(|shard| shard.apps));
+    let (phones, apps) = (
+        all.gauge(|shard| shard.phones),
+        all.gauge(|shard| shard.apps),
+    );
     let uptime = now.mono_ms / 1000;
     json!({
         "status": "ok",

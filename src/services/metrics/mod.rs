@@ -19,7 +19,8 @@ pub(crate) fn take_report(cx: &Services, report: ShardReport) {
     let now_ms = cx.clock.now().mono_ms;
     let late = lock(&cx.aggregate).take(report, now_ms);
     if let Some(p99_ms) = late {
-        let overloaded = settings.server.shed_load_enabled && p99_ms > settings.server.admission_lag_ms;
+        let overloaded =
+            settings.server.shed_load_enabled && p99_ms > settings.server.admission_lag_ms;
         if overloaded != cx.shared.is_overloaded() {
             tracing::warn!(overloaded, p99_ms, "admission");
             cx.shared.set_overloaded(overloaded);

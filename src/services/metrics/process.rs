@@ -22,5 +22,10 @@ pub(crate) fn memory() -> MemoryUse {
             .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
             .map_or(0, |kib| kib * 1024)
     };
-    MemoryUse { rss: bytes("VmRSS"), heap_used: bytes("RssAnon"), heap_total: bytes("VmData"), external: bytes("RssFile") }
+    MemoryUse {
+        rss: bytes("VmRSS"),
+        heap_used: bytes("RssAnon"),
+        heap_total: bytes("VmData"),
+        external: bytes("RssFile"),
+    }
 }

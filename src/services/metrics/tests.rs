@@ -62,7 +62,9 @@ fn histograms_age_out_of_the_window_and_stay_in_the_buckets() {
     let mut slow = metrics();
     slow.time(Timing::TurnLag, 2_000_000_000);
     assert_eq!(all.take(report(0, slow), 0), None);
-    let late = all.take(report(0, metrics()), 10_000).expect("the slot ended");
+    let late = all
+        .take(report(0, metrics()), 10_000)
+        .expect("the slot ended");
     assert!((1980..=2020).contains(&late), "{late}");
     for slot in 2..10 {
         all.take(report(0, metrics()), slot * 10_000);
@@ -86,14 +88,19 @@ fn the_page_is_well_formed() {
         let (mut name, mut kind) = (String::new(), String::new());
         for line in page.lines() {
             if let Some(head) = line.strip_prefix("# TYPE ") {
-                (name, kind) = head.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("name and type");
+                (name, kind) = head
+                    .split_once(' ')
+                    .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                    .expect("name and type");
                 assert!(announced.insert(name.clone()), "{name} is announced twice");
             } else if !line.starts_with("# HELP ") {
                 let (sample, value) = line.rsplit_once(' ').expect("a sample");
                 assert!(value.parse::<f64>().is_ok(), "{line}");
                 let base = sample.split('{').next().expect("a name");
                 let belongs = match kind.as_str() {
-                    "histogram" => ["_bucket", "_sum", "_count"].iter().any(|end| base == format!("{name}{end}")),
+                    "histogram" => ["_bucket", "_sum", "_count"]
+                        .iter()
+                        .any(|end| base == format!("{name}{end}")),
                     _ => base == name,
                 };
                 assert!(belongs, "{line} stands under {name}");
@@ -120,8 +127,17 @@ fn health_has_both_shapes_and_says_when_it_drains() {
         super::take_report(&kit.cx, report(0, metrics()));
         let answer = super::health::answer(&kit.cx);
         let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!((answer.status, &body["status"], &body["quality"]), (200, &"ok".into(), &"healthy".into()));
-        assert_eq!((&body["activeSessions"], &body["sessions"]["miniappSessions"]), (&3.into(), &5.into()));
+        assert_eq!(
+            (answer.status, &body["status"], &body["quality"]),
+            (200, &"ok".into(), &"healthy".into())
+        );
+        assert_eq!(
+            (
+                &body["activeSessions"],
+                &body["sessions"]["miniappSessions"]
+            ),
+            (&3.into(), &5.into())
+        );
         assert_eq!(body["connections"]["glassesConnections"], 2);
         assert_eq!(body["ioDriver"], "epoll");
         assert!(body["rssMB"].as_u64().is_some_and(|rss| rss > 0));

@@ -10,7 +10,10 @@ use std::time::Duration;
 /// Logs until the runtime ends.
 pub(crate) async fn log(cx: Arc<Services>) {
     loop {
-        tokio::time::sleep(Duration::from_millis(cx.settings().observability.vitals_log_ms)).await;
+        tokio::time::sleep(Duration::from_millis(
+            cx.settings().observability.vitals_log_ms,
+        ))
+        .await;
         let memory = process::memory();
         let all = lock(&cx.aggregate);
         let window = all.window();

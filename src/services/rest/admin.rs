@@ -30,7 +30,11 @@ pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
     let lists: Vec<Vec<Value>> = futures_util::stream::iter(users.into_iter().take(USERS_MAX))
         .map(|user| async move {
             let answer = cx.call_session(&user, Call::Connections).await;
-            if answer.status == 200 { serde_json::from_slice(&answer.body).unwrap_or_default() } else { Vec::new() }
+            if answer.status == 200 {
+                serde_json::from_slice(&answer.body).unwrap_or_default()
+            } else {
+                Vec::new()
+            }
         })
         .buffer_unordered(ASKED_AT_A_TIME)
         .collect()
@@ -41,9 +45,13 @@ pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
     };
     let mut found: Vec<_> = lists.into_iter().flatten().collect();
     found.retain(|connection| {
-        wanted("kind", &["kind"], connection) && wanted("package", &["package", "packageName"], connection)
+        wanted("kind", &["kind"], connection)
+            && wanted("package", &["package", "packageName"], connection)
     });
-    Ok(reply(200, &json!({ "success": true, "connections": found, "sessions": total, "truncated": total > USERS_MAX })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "connections": found, "sessions": total, "truncated": total > USERS_MAX }),
+    ))
 }
 
 /// `GET /api/admin/connections/summary`.
@@ -83,13 +91,16 @@ fn effective(settings: &Settings) -> Value {
     let mut sections = Map::new();
     for key in Settings::KEYS {
         let value = settings.show(key.name).unwrap_or_default();
-        let secret = SECRET.iter().any(|part| key.name.contains(part)) && value.parse::<u64>().is_err();
+        let secret =
+            SECRET.iter().any(|part| key.name.contains(part)) && value.parse::<u64>().is_err();
         let shown = match value.as_str() {
             "\"\"" => value,
             _ if secret => "\"***\"".to_owned(),
             _ => value,
         };
-        let section = sections.entry(key.section).or_insert_with(|| Value::Object(Map::new()));
+        let section = sections
+            .entry(key.section)
+            .or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(section) = section {
             let parsed = serde_json::from_str(&shown).unwrap_or(Value::String(shown));
             section.insert(key.name.to_owned(), parsed);
@@ -101,7 +112,10 @@ fn effective(settings: &Settings) -> Value {
 /// `GET /api/admin/config`.
 pub(super) fn config(cx: &Services, r: &OutsideRequest) -> Handled {
     auth::admin(cx, r)?;
-    Ok(reply(200, &json!({ "success": true, "config": effective(&cx.settings()) })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "config": effective(&cx.settings()) }),
+    ))
 }
 
 /// `POST /api/admin/reload`.
@@ -117,9 +131,11 @@ pub(super) async fn reload_route(cx: &Services, r: &OutsideRequest) -> Handled {
 /// Reads settings and apps file; both or neither take effect. Returns the number of apps.
 pub(crate) async fn reload(cx: &Services) -> Result<usize, String> {
     let settings = Arc::new((cx.reload)()?);
-    let apps = registry::read_apps_file(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
+    let apps =
+        registry::read_apps_file(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
     *cx.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
-    cx.broadcast(|| ToShard::Settings(Arc::clone(&settings))).await;
+    cx.broadcast(|| ToShard::Settings(Arc::clone(&settings)))
+        .await;
     cx.apps.set_file(apps);
     registry::refresh(cx).await;
     let apps = cx.registry().len();
@@ -131,9 +147,17 @@ pub(crate) async fn reload(cx: &Services) -> Result<usize, String> {
 pub(super) async fn dispose(cx: &Services, r: &OutsideRequest) -> Handled {
     let admin = auth::admin(cx, r)?;
     let user = UserId::new(param(r, 0));
-    tracing::info!(admin = admin.log_tag(), user = user.log_tag(), "session disposal asked for");
+    tracing::info!(
+        admin = admin.log_tag(),
+        user = user.log_tag(),
+        "session disposal asked for"
+    );
     let answer = cx.call_session(&user, Call::Dispose).await;
-    if answer.status == 200 { Ok(reply(200, &json!({ "success": true }))) } else { Err(refuse(404, "Session not found")) }
+    if answer.status == 200 {
+        Ok(reply(200, &json!({ "success": true })))
+    } else {
+        Err(refuse(404, "Session not found"))
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,9 @@ pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> H
 
 /// Deletes files of a folder that were written before `unix_s`.
 pub(super) fn delete_older(folder: &std::path::Path, unix_s: u64) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         let written = entry.metadata().and_then(|meta| meta.modified()).ok();
         let written = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
@@ -50,11 +52,25 @@ pub(super) fn public_base(cx: &Services) -> String {
         return server.public_url.trim_end_matches('/').to_owned();
     }
     if !server.public_host.is_empty() {
-        let host = server.public_host.rsplit_once(':').map_or(server.public_host.as_str(), |(host, _)| host);
-        let loopback = host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-        let scheme = if loopback || host == "localhost" { "http" } else { "https" };
+        let host = server
+            .public_host
+            .rsplit_once(':')
+            .map_or(server.public_host.as_str(), |(host, _)| host);
+        let loopback = host
+            .trim_matches(['[', ']'])
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let scheme = if loopback || host == "localhost" {
+            "http"
+        } else {
+            "https"
+        };
         return format!("{scheme}://{}", server.public_host);
     }
-    let host = if matches!(server.host.as_str(), "0.0.0.0" | "::" | "") { "localhost" } else { &server.host };
+    let host = if matches!(server.host.as_str(), "0.0.0.0" | "::" | "") {
+        "localhost"
+    } else {
+        &server.host
+    };
     format!("http://{host}:{}", server.port)
 }

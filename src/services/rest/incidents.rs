@@ -32,7 +32,9 @@ async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String>
         "logs": [],
         "attachments": [],
     });
-    cx.writes.apply(Change::PutIncident(id.clone(), incident)).await?;
+    cx.writes
+        .apply(Change::PutIncident(id.clone(), incident))
+        .await?;
     Ok(id)
 }
 
@@ -52,7 +54,10 @@ pub(super) async fn feedback(cx: &Services, r: &OutsideRequest) -> Handled {
         return Err(fail(400, "Feedback content required"));
     }
     create(cx, &user, &fields).await?;
-    Ok(reply(200, &json!({ "success": true, "timestamp": cx.iso() })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "timestamp": cx.iso() }),
+    ))
 }
 
 /// `POST /api/incidents`.
@@ -64,8 +69,18 @@ pub(super) async fn open(cx: &Services, r: &OutsideRequest) -> Handled {
     }
     let id = create(cx, &user, &fields).await?;
     if let Some(live) = super::apps::snapshot(cx, &user).await {
-        let tokens = live.running.iter().filter_map(|package| Some((package.clone(), upload_token(cx, &id, package, &user)?)));
-        cx.tell_session(&user, Call::RequestTelemetry { incident_id: id.clone(), tokens: tokens.collect() }).await;
+        let tokens = live
+            .running
+            .iter()
+            .filter_map(|package| Some((package.clone(), upload_token(cx, &id, package, &user)?)));
+        cx.tell_session(
+            &user,
+            Call::RequestTelemetry {
+                incident_id: id.clone(),
+                tokens: tokens.collect(),
+            },
+        )
+        .await;
     }
     Ok(reply(200, &json!({ "success": true, "incidentId": id })))
 }
@@ -91,11 +106,18 @@ fn token_package(cx: &Services, token: &str, incident: &str) -> Option<String> {
     (claim("incidentId")? == incident).then(|| claim("packageName").map(str::to_owned))?
 }
 
-fn uploader(cx: &Services, r: &OutsideRequest, fields: &Value, incident: &str) -> Handled<Uploader> {
+fn uploader(
+    cx: &Services,
+    r: &OutsideRequest,
+    fields: &Value,
+    incident: &str,
+) -> Handled<Uploader> {
     let refused = || fail(401, "Invalid or expired upload token");
     if let (Some(key), Some(package)) = (header(r, "x-app-api-key"), header(r, "x-app-package")) {
         let registry = cx.registry();
-        let record = registry.get(package).ok_or_else(|| fail(401, "Invalid API key"))?;
+        let record = registry
+            .get(package)
+            .ok_or_else(|| fail(401, "Invalid API key"))?;
         if !api_key_matches(key, &record.key_sha256) {
             return Err(fail(401, "Invalid API key"));
         }
@@ -111,7 +133,8 @@ fn uploader(cx: &Services, r: &OutsideRequest, fields: &Value, incident: &str) -
     {
         return Ok(Uploader::App(package));
     }
-    let user = auth::client(cx, r).map_err(|_| fail(401, "Authorization header missing or invalid"))?;
+    let user =
+        auth::client(cx, r).map_err(|_| fail(401, "Authorization header missing or invalid"))?;
     Ok(Uploader::Phone(user))
 }
 
@@ -121,11 +144,26 @@ async fn stored(cx: &Services, id: &str) -> Handled<Value> {
 }
 
 fn check_owner(incident: &Value, user: &UserId) -> Handled<()> {
-    if incident["user"] == user.as_str() { Ok(()) } else { Err(fail(403, "Incident belongs to another user")) }
+    if incident["user"] == user.as_str() {
+        Ok(())
+    } else {
+        Err(fail(403, "Incident belongs to another user"))
+    }
 }
 
-async fn append(cx: &Services, id: &str, list: &'static str, entry: Value, max: usize) -> Handled<()> {
-    let change = Change::AppendIncident { id: id.to_owned(), list, entries: vec![entry], max };
+async fn append(
+    cx: &Services,
+    id: &str,
+    list: &'static str,
+    entry: Value,
+    max: usize,
+) -> Handled<()> {
+    let change = Change::AppendIncident {
+        id: id.to_owned(),
+        list,
+        entries: vec![entry],
+        max,
+    };
     match cx.writes.apply(change).await? {
         Outcome::Absent => Err(fail(404, "Incident not found")),
         Outcome::TotalTooLong => Err(fail(400, "Too many uploads for this incident")),
@@ -142,11 +180,18 @@ pub(super) async fn logs(cx: &Services, r: &OutsideRequest) -> Handled {
         Uploader::Phone(user) => {
             check_owner(&incident, user)?;
             let named = member(&fields, "source").unwrap_or("phone");
-            SOURCES.iter().find(|known| **known == named).map_or("phone", |known| *known).to_owned()
+            SOURCES
+                .iter()
+                .find(|known| **known == named)
+                .map_or("phone", |known| *known)
+                .to_owned()
         }
         Uploader::App(package) => format!("app:{package}"),
     };
-    let logs = fields.get("logs").filter(|logs| logs.is_array()).ok_or_else(|| fail(400, "logs array required"))?;
+    let logs = fields
+        .get("logs")
+        .filter(|logs| logs.is_array())
+        .ok_or_else(|| fail(400, "logs array required"))?;
     let name = format!("{}.json", uuid());
     let data = Bytes::from(logs.to_string());
     let entry = json!({ "source": source, "file": name, "bytes": data.len(), "at": cx.iso() });
@@ -162,14 +207,23 @@ pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
     let id = param(r, 0);
     check_owner(&stored(cx, id).await?, &user)?;
     let parts = multipart::parts(r).ok_or_else(|| fail(400, "Invalid form data"))?;
-    let uploads: Vec<_> = parts.into_iter().filter(|part| part.name == "files" && part.filename.is_some()).collect();
+    let uploads: Vec<_> = parts
+        .into_iter()
+        .filter(|part| part.name == "files" && part.filename.is_some())
+        .collect();
     if uploads.is_empty() || uploads.len() > ATTACHMENTS_MAX {
         return Err(fail(400, "Between 1 and 5 files are required"));
     }
-    if uploads.iter().any(|part| !ATTACHMENT_TYPES.contains(&part.content_type.as_str())) {
+    if uploads
+        .iter()
+        .any(|part| !ATTACHMENT_TYPES.contains(&part.content_type.as_str()))
+    {
         return Err(fail(400, "Only PNG, JPEG and WebP images are allowed"));
     }
-    if uploads.iter().any(|part| part.data.len() > ATTACHMENT_BYTES_MAX) {
+    if uploads
+        .iter()
+        .any(|part| part.data.len() > ATTACHMENT_BYTES_MAX)
+    {
         return Err(fail(413, "File too large"));
     }
     for part in uploads {
@@ -185,6 +239,10 @@ pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// `POST /app/error-report`: noted, never refused.
 pub(super) fn error_report(r: &OutsideRequest) -> RestAnswer {
-    tracing::info!(bytes = r.body.len(), correlation_id = r.correlation_id, "error-report");
+    tracing::info!(
+        bytes = r.body.len(),
+        correlation_id = r.correlation_id,
+        "error-report"
+    );
     reply(200, &json!({ "success": true }))
 }

@@ -82,7 +82,10 @@ pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Vec<Answer> {
 async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
     match r.route {
         Route::Health => Ok(metrics::health::answer(cx)),
-        Route::Metrics => Ok(RestAnswer { content_type: metrics::CONTENT_TYPE, ..RestAnswer::json(200, metrics::render(cx)) }),
+        Route::Metrics => Ok(RestAnswer {
+            content_type: metrics::CONTENT_TYPE,
+            ..RestAnswer::json(200, metrics::render(cx))
+        }),
         Route::Install => apps::install(cx, r).await,
         Route::Uninstall => apps::uninstall(cx, r).await,
         Route::Apps => apps::all(cx, r).await,
@@ -159,7 +162,10 @@ impl From<StoreError> for RestAnswer {
             _ => (500, "Internal server error"),
         };
         let body = json!({ "success": false, "error": text, "message": text });
-        Self { retry_after_s: (status == 503).then_some(1), ..reply(status, &body) }
+        Self {
+            retry_after_s: (status == 503).then_some(1),
+            ..reply(status, &body)
+        }
     }
 }
 
@@ -170,15 +176,24 @@ fn body(r: &OutsideRequest) -> Value {
 
 /// A non-empty text member.
 fn member<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
-    body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    body.get(name)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
 }
 
 fn header<'a>(r: &'a OutsideRequest, name: &str) -> Option<&'a str> {
-    r.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    r.headers
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
 }
 
 fn query<'a>(r: &'a OutsideRequest, name: &str) -> Option<&'a str> {
-    r.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    r.query
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+        .filter(|value| !value.is_empty())
 }
 
 fn param(r: &OutsideRequest, index: usize) -> &str {
@@ -195,14 +210,27 @@ fn uuid() -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 /// Decoded query pairs in order, at most 64.
 pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
-    let keys = query.split('&').filter(|pair| !pair.is_empty()).take(64).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let keys = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .take(64)
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     keys.map(|(key, value)| {
-        let decode = |text: &str| crate::wire::http::query_value(&format!("v={text}"), "v").unwrap_or_default();
+        let decode = |text: &str| {
+            crate::wire::http::query_value(&format!("v={text}"), "v").unwrap_or_default()
+        };
         (decode(key), decode(value))
     })
     .collect()

@@ -30,7 +30,8 @@ fn parse(content_type: &str, body: &Bytes) -> Option<Vec<Part>> {
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let boundary = parameter(parameters, "boundary").filter(|text| (1..=BOUNDARY_MAX).contains(&text.len()))?;
+    let boundary = parameter(parameters, "boundary")
+        .filter(|text| (1..=BOUNDARY_MAX).contains(&text.len()))?;
     let opening = format!("--{boundary}");
     let delimiter = format!("\r\n--{boundary}");
     let finder = memchr::memmem::Finder::new(delimiter.as_bytes());
@@ -49,7 +50,10 @@ fn parse(content_type: &str, body: &Bytes) -> Option<Vec<Part>> {
             return None;
         }
         let padding = memchr::memmem::find(rest, b"\r\n")?;
-        if rest[..padding].iter().any(|byte| !matches!(byte, b' ' | b'\t')) {
+        if rest[..padding]
+            .iter()
+            .any(|byte| !matches!(byte, b' ' | b'\t'))
+        {
             return None;
         }
         let start = at + padding + 2;
@@ -67,14 +71,18 @@ fn parse(content_type: &str, body: &Bytes) -> Option<Vec<Part>> {
 
 fn part(headers: &[httparse::Header<'_>], data: Bytes) -> Option<Part> {
     let header = |name: &str| {
-        let found = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        let found = headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(found.value).ok()
     };
     let (_, disposition) = header("content-disposition")?.split_once(';')?;
     Some(Part {
         name: parameter(disposition, "name")?,
         filename: parameter(disposition, "filename"),
-        content_type: header("content-type").unwrap_or("text/plain").to_ascii_lowercase(),
+        content_type: header("content-type")
+            .unwrap_or("text/plain")
+            .to_ascii_lowercase(),
         data,
     })
 }
@@ -125,7 +133,10 @@ mod tests {
             \r\n--x\r\n\r\n--x y--\r\n";
         let parts = parse(KIND, &Bytes::from_static(body.as_bytes())).expect("well-formed");
         assert_eq!(parts.len(), 2);
-        assert_eq!((parts[0].name.as_str(), &parts[0].data[..]), ("metadata", &b"{\"a\":1}"[..]));
+        assert_eq!(
+            (parts[0].name.as_str(), &parts[0].data[..]),
+            ("metadata", &b"{\"a\":1}"[..])
+        );
         assert_eq!(parts[1].filename.as_deref(), Some("a \"b\".png"));
         assert_eq!(parts[1].content_type, "image/png");
         assert_eq!(&parts[1].data[..], b"\r\n--x\r\n");
@@ -133,8 +144,18 @@ mod tests {
 
     #[test]
     fn a_broken_body_has_no_parts() {
-        for body in ["", "--x y", "--x y\r\n", "--x y\r\nContent-Disposition: form-data; name=a\r\n\r\nno end", "--x yz\r\n\r\n--x y--"] {
-            assert_eq!(parse(KIND, &Bytes::copy_from_slice(body.as_bytes())), None, "{body:?}");
+        for body in [
+            "",
+            "--x y",
+            "--x y\r\n",
+            "--x y\r\nContent-Disposition: form-data; name=a\r\n\r\nno end",
+            "--x yz\r\n\r\n--x y--",
+        ] {
+            assert_eq!(
+                parse(KIND, &Bytes::copy_from_slice(body.as_bytes())),
+                None,
+                "{body:?}"
+            );
         }
         assert_eq!(parse("application/json", &Bytes::new()), None);
     }
@@ -143,6 +164,9 @@ mod tests {
     fn too_many_parts_are_refused() {
         let one = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n";
         let body = format!("{}--b--", one.repeat(PARTS_MAX + 1));
-        assert_eq!(parse("multipart/form-data; boundary=b", &Bytes::from(body)), None);
+        assert_eq!(
+            parse("multipart/form-data; boundary=b", &Bytes::from(body)),
+            None
+        );
     }
 }

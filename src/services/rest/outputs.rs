@@ -4,10 +4,10 @@
 use super::{Handled, auth, body, member, param, query, reply};
 use crate::base::ids::UserId;
 use crate::services::context::Services;
+use crate::session::effects::RestAnswer;
 use crate::session::rest::{Call, OutputAction};
 use crate::shard::mailbox::OutsideRequest;
 use crate::wire::auth::api_key_matches;
-use crate::session::effects::RestAnswer;
 use serde_json::{Value, json};
 
 fn error(status: u16, code: &str, message: &str) -> RestAnswer {
@@ -41,13 +41,23 @@ pub(super) async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
     let package = package(cx, r, &fields)?;
     let action = match r.method.as_str() {
         "GET" => OutputAction::List,
-        "DELETE" => OutputAction::Remove { output_id: param(r, 1).to_owned() },
+        "DELETE" => OutputAction::Remove {
+            output_id: param(r, 1).to_owned(),
+        },
         _ => {
-            let url = member(&fields, "url").ok_or_else(|| error(400, "INVALID_URL", "url is required"))?;
+            let url = member(&fields, "url")
+                .ok_or_else(|| error(400, "INVALID_URL", "url is required"))?;
             if !(url.starts_with("rtmp://") || url.starts_with("rtmps://")) {
-                return Err(error(400, "INVALID_URL_FORMAT", "url must begin with rtmp:// or rtmps://"));
+                return Err(error(
+                    400,
+                    "INVALID_URL_FORMAT",
+                    "url must begin with rtmp:// or rtmps://",
+                ));
             }
-            OutputAction::Add { url: url.to_owned(), name: member(&fields, "name").map(str::to_owned) }
+            OutputAction::Add {
+                url: url.to_owned(),
+                name: member(&fields, "name").map(str::to_owned),
+            }
         }
     };
     let stream_id = param(r, 0).to_owned();
@@ -57,11 +67,21 @@ pub(super) async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
     };
     let mut last = error(404, "STREAM_NOT_FOUND", "Stream not found");
     for user in candidates {
-        let call = Call::Outputs { stream_id: stream_id.clone(), package: package.clone(), action: action.clone() };
+        let call = Call::Outputs {
+            stream_id: stream_id.clone(),
+            package: package.clone(),
+            action: action.clone(),
+        };
         let answer = cx.call_session(&user, call).await;
         match answer.status {
             503 => {}
-            404 if answer.body.windows(16).any(|text| text == b"STREAM_NOT_FOUND") => last = answer,
+            404 if answer
+                .body
+                .windows(16)
+                .any(|text| text == b"STREAM_NOT_FOUND") =>
+            {
+                last = answer
+            }
             _ => return Ok(answer),
         }
     }
@@ -69,5 +89,7 @@ pub(super) async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
 }
 
 fn header_user(r: &OutsideRequest) -> Option<UserId> {
-    super::header(r, "x-user-id").or_else(|| query(r, "userId")).map(UserId::new)
+    super::header(r, "x-user-id")
+        .or_else(|| query(r, "userId"))
+        .map(UserId::new)
 }

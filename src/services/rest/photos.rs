@@ -12,8 +12,11 @@ pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client_plain(cx, r)?;
     let parts = multipart::parts(r).ok_or_else(|| refuse(400, "Invalid form data"))?;
     let find = |name: &str| parts.iter().find(|part| part.name == name);
-    let metadata: Value = find("metadata").and_then(|part| serde_json::from_slice(&part.data).ok()).unwrap_or_default();
-    let request_id = super::member(&metadata, "requestId").ok_or_else(|| refuse(400, "Request ID is required"))?;
+    let metadata: Value = find("metadata")
+        .and_then(|part| serde_json::from_slice(&part.data).ok())
+        .unwrap_or_default();
+    let request_id = super::member(&metadata, "requestId")
+        .ok_or_else(|| refuse(400, "Request ID is required"))?;
     let file = find("file").ok_or_else(|| refuse(400, "No photo file uploaded"))?;
     if !file.content_type.starts_with("image/") {
         return Err(refuse(400, "Only image files are allowed"));
@@ -29,7 +32,10 @@ pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
             Call::PhotoUploaded {
                 data: base64::engine::general_purpose::STANDARD.encode(&file.data),
                 mime_type: file.content_type.clone(),
-                filename: file.filename.clone().unwrap_or_else(|| format!("{request_id}.jpg")),
+                filename: file
+                    .filename
+                    .clone()
+                    .unwrap_or_else(|| format!("{request_id}.jpg")),
             },
         )
         .await;
@@ -37,5 +43,8 @@ pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
         return Err(refuse(404, "User session not found"));
     }
     let url = miniapp_photos::link(cx, &id, &file.content_type)?;
-    Ok(reply(200, &json!({ "success": true, "photoUrl": url, "requestId": request_id })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "photoUrl": url, "requestId": request_id }),
+    ))
 }

@@ -16,8 +16,16 @@ impl Signer {
         // Environment variables often carry the line breaks as two characters.
         let pem = pem.replace("\\n", "\n");
         let base64: String = pem.lines().filter(|line| !line.contains("-----")).collect();
-        let der = base64::engine::general_purpose::STANDARD.decode(base64.replace(char::is_whitespace, "")).ok();
-        let key = der.as_deref().and_then(|der| if pem.contains("RSA PRIVATE KEY") { Some(der) } else { inner_key(der) });
+        let der = base64::engine::general_purpose::STANDARD
+            .decode(base64.replace(char::is_whitespace, ""))
+            .ok();
+        let key = der.as_deref().and_then(|der| {
+            if pem.contains("RSA PRIVATE KEY") {
+                Some(der)
+            } else {
+                inner_key(der)
+            }
+        });
         if key.is_none() {
             tracing::error!("device.webview_private_key is no PKCS#8 RSA key in PEM");
         }
@@ -26,7 +34,10 @@ impl Signer {
 
     /// Signs with header `kid: v1`.
     pub(super) fn sign(&self, claims: &Value) -> Option<String> {
-        let header = Header { kid: Some("v1".into()), ..Header::new(Algorithm::RS256) };
+        let header = Header {
+            kid: Some("v1".into()),
+            ..Header::new(Algorithm::RS256)
+        };
         jsonwebtoken::encode(&header, claims, &self.0).ok()
     }
 }
@@ -41,7 +52,9 @@ fn inner_key(der: &[u8]) -> Option<&[u8]> {
 
 /// Content of the DER element with this tag at the start of `der`, and what follows it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let [found, first, rest @ ..] = der else { return None };
+    let [found, first, rest @ ..] = der else {
+        return None;
+    };
     if *found != tag {
         return None;
     }
@@ -52,7 +65,12 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         if bytes.len() > 4 {
             return None;
         }
-        (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        (
+            bytes
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            rest,
+        )
     };
     rest.split_at_checked(length)
 }
@@ -98,12 +116,21 @@ mod tests {
     #[test]
     fn tokens_verify_with_the_public_key_and_name_it() {
         let signer = Signer::new(&pem()).expect("a key");
-        let token = signer.sign(&serde_json::json!({ "sub": "nadia@lumen.io", "iss": "x" })).expect("signs");
-        assert_eq!(decode_header(&token).expect("a header").kid.as_deref(), Some("v1"));
-        let public = base64::engine::general_purpose::STANDARD.decode(PUBLIC).expect("base64");
+        let token = signer
+            .sign(&serde_json::json!({ "sub": "nadia@lumen.io", "iss": "x" }))
+            .expect("signs");
+        assert_eq!(
+            decode_header(&token).expect("a header").kid.as_deref(),
+            Some("v1")
+        );
+        let public = base64::engine::general_purpose::STANDARD
+            .decode(PUBLIC)
+            .expect("base64");
         let mut rules = Validation::new(Algorithm::RS256);
         rules.required_spec_claims.clear();
-        let claims = decode::<Value>(&token, &DecodingKey::from_rsa_der(&public), &rules).expect("verifies").claims;
+        let claims = decode::<Value>(&token, &DecodingKey::from_rsa_der(&public), &rules)
+            .expect("verifies")
+            .claims;
         assert_eq!(claims["sub"], "nadia@lumen.io");
     }
 

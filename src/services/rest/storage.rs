@@ -23,7 +23,10 @@ fn done(message: impl Into<Value>) -> Handled {
 }
 
 fn not_found(message: &str) -> crate::session::effects::RestAnswer {
-    reply(404, &json!({ "success": false, "message": message, "error": message }))
+    reply(
+        404,
+        &json!({ "success": false, "message": message, "error": message }),
+    )
 }
 
 fn check_rate(cx: &Services, user: &UserId, package: &str) -> Handled<()> {
@@ -34,9 +37,15 @@ fn check_rate(cx: &Services, user: &UserId, package: &str) -> Handled<()> {
     let minute = cx.clock.now().mono_ms / 60_000;
     let mut rate = lock(&cx.memory.storage_rate);
     if rate.minute != minute {
-        *rate = Rate { minute, writes: HashMap::new() };
+        *rate = Rate {
+            minute,
+            writes: HashMap::new(),
+        };
     }
-    let count = rate.writes.entry((user.clone(), package.to_owned())).or_insert(0);
+    let count = rate
+        .writes
+        .entry((user.clone(), package.to_owned()))
+        .or_insert(0);
     *count += 1;
     if *count > limit {
         let mut refusal = refuse(429, "Rate limit exceeded");
@@ -48,8 +57,15 @@ fn check_rate(cx: &Services, user: &UserId, package: &str) -> Handled<()> {
 
 async fn merge(cx: &Services, user: UserId, package: &str, data: Data) -> Handled<()> {
     let messages = &cx.settings().messages;
-    let quota = Quota { value_chars: messages.storage_value_chars, total_chars: messages.storage_total_chars };
-    match cx.writes.apply(Change::StorageMerge(user, package.to_owned(), data, quota)).await? {
+    let quota = Quota {
+        value_chars: messages.storage_value_chars,
+        total_chars: messages.storage_total_chars,
+    };
+    match cx
+        .writes
+        .apply(Change::StorageMerge(user, package.to_owned(), data, quota))
+        .await?
+    {
         Outcome::ValueTooLong => Err(refuse(400, "Value exceeds 100KB limit")),
         Outcome::TotalTooLong => Err(refuse(413, "Total storage exceeds 1MB limit")),
         _ => Ok(()),
@@ -63,20 +79,36 @@ pub(super) async fn all(cx: &Services, r: &OutsideRequest) -> Handled {
     match r.method.as_str() {
         "GET" => {
             let data: Option<Data> = cx.writes.read(DocKey::storage(&user, &package)).await?;
-            Ok(reply(200, &json!({ "success": true, "data": data.unwrap_or_default() })))
+            Ok(reply(
+                200,
+                &json!({ "success": true, "data": data.unwrap_or_default() }),
+            ))
         }
         "DELETE" => {
             check_rate(cx, &user, &package)?;
-            match cx.writes.apply(Change::StorageClear(user, package.to_string())).await? {
+            match cx
+                .writes
+                .apply(Change::StorageClear(user, package.to_string()))
+                .await?
+            {
                 Outcome::Absent => Err(not_found("Storage not found")),
                 _ => done("Storage cleared"),
             }
         }
         _ => {
             let body = body(r);
-            let shape = || refuse(400, "Invalid body: expected { data: Record<string,string> }");
-            let map = body.get("data").and_then(Value::as_object).ok_or_else(shape)?;
-            let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+            let shape = || {
+                refuse(
+                    400,
+                    "Invalid body: expected { data: Record<string,string> }",
+                )
+            };
+            let map = body
+                .get("data")
+                .and_then(Value::as_object)
+                .ok_or_else(shape)?;
+            let text =
+                |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
             let data: Option<Data> = map.iter().map(text).collect();
             let data = data.ok_or_else(|| refuse(400, "All values must be strings"))?;
             check_rate(cx, &user, &package)?;
@@ -93,12 +125,26 @@ pub(super) async fn key(cx: &Services, r: &OutsideRequest) -> Handled {
     match r.method.as_str() {
         "GET" => {
             let data: Option<Data> = cx.writes.read(DocKey::storage(&user, &package)).await?;
-            let value = data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| not_found("Key not found"))?;
-            Ok(reply(200, &json!({ "success": true, "data": { "value": value } })))
+            let value = data
+                .as_ref()
+                .and_then(|data| data.get(key))
+                .ok_or_else(|| not_found("Key not found"))?;
+            Ok(reply(
+                200,
+                &json!({ "success": true, "data": { "value": value } }),
+            ))
         }
         "DELETE" => {
             check_rate(cx, &user, &package)?;
-            match cx.writes.apply(Change::StorageDelete(user, package.to_string(), key.to_owned())).await? {
+            match cx
+                .writes
+                .apply(Change::StorageDelete(
+                    user,
+                    package.to_string(),
+                    key.to_owned(),
+                ))
+                .await?
+            {
                 Outcome::Absent => Err(not_found("Storage not found")),
                 _ => done(format!("Key \"{key}\" deleted")),
             }
@@ -106,9 +152,18 @@ pub(super) async fn key(cx: &Services, r: &OutsideRequest) -> Handled {
         _ => {
             let body = body(r);
             let shape = || refuse(400, "Invalid body: expected { value: string }");
-            let value = body.get("value").and_then(Value::as_str).ok_or_else(shape)?;
+            let value = body
+                .get("value")
+                .and_then(Value::as_str)
+                .ok_or_else(shape)?;
             check_rate(cx, &user, &package)?;
-            merge(cx, user, &package, Data::from([(key.to_owned(), value.to_owned())])).await?;
+            merge(
+                cx,
+                user,
+                &package,
+                Data::from([(key.to_owned(), value.to_owned())]),
+            )
+            .await?;
             done(format!("Key \"{key}\" set"))
         }
     }

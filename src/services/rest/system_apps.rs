@@ -13,7 +13,9 @@ fn refusal(status: u16, text: &str) -> RestAnswer {
 }
 
 async fn live(cx: &Services, user: &UserId) -> Handled<apps::Snapshot> {
-    apps::snapshot(cx, user).await.ok_or_else(|| refusal(401, "No active session found for user"))
+    apps::snapshot(cx, user)
+        .await
+        .ok_or_else(|| refusal(401, "No active session found for user"))
 }
 
 /// `GET /api/sdk/system-app/apps`.
@@ -21,7 +23,10 @@ pub(super) async fn list(cx: &Services, r: &OutsideRequest) -> Handled {
     let (_, user) = auth::system_app(cx, r)?;
     let live = live(cx, &user).await?;
     let (stored, registry) = (apps::user_record(cx, &user).await?, cx.registry());
-    let known = stored.installed_apps.iter().filter_map(|entry| registry.get(&entry.package_name));
+    let known = stored
+        .installed_apps
+        .iter()
+        .filter_map(|entry| registry.get(&entry.package_name));
     let list = apps::enriched(cx, &user, known.map(|record| &**record), Some(live)).await;
     Ok(reply(200, &json!({ "success": true, "data": list })))
 }
@@ -32,7 +37,11 @@ pub(super) async fn start_or_stop(cx: &Services, r: &OutsideRequest) -> Handled 
     live(cx, &user).await?;
     let package = param(r, 0).to_owned();
     let stored = apps::user_record(cx, &user).await?;
-    if !stored.installed_apps.iter().any(|entry| entry.package_name == package) {
+    if !stored
+        .installed_apps
+        .iter()
+        .any(|entry| entry.package_name == package)
+    {
         return Err(refusal(404, "App is not installed"));
     }
     let shape = Shape::SystemApp;
@@ -41,7 +50,11 @@ pub(super) async fn start_or_stop(cx: &Services, r: &OutsideRequest) -> Handled 
         _ => Call::StartApp { package, shape },
     };
     let answer = cx.call_session(&user, call).await;
-    if answer.status == 503 { Err(refusal(401, "No active session found for user")) } else { Ok(answer) }
+    if answer.status == 503 {
+        Err(refusal(401, "No active session found for user"))
+    } else {
+        Ok(answer)
+    }
 }
 
 /// `GET /api/audio/:userId`: no buffer is kept.

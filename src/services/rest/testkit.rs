@@ -48,7 +48,11 @@ fn records() -> Vec<AppRecord> {
         tools: vec![json!({"id": "add_note", "description": "Adds a note"})],
         ..AppRecord::default()
     };
-    vec![record(APP), record("com.acme.other"), record("com.mentra.assistant")]
+    vec![
+        record(APP),
+        record("com.acme.other"),
+        record("com.mentra.assistant"),
+    ]
 }
 
 impl Kit {
@@ -57,8 +61,14 @@ impl Kit {
         Self::run_with(|_| {}, test);
     }
 
-    pub(crate) fn run_with<F: Future<Output = ()>>(change: impl FnOnce(&mut Settings), test: impl FnOnce(Arc<Self>) -> F) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    pub(crate) fn run_with<F: Future<Output = ()>>(
+        change: impl FnOnce(&mut Settings),
+        test: impl FnOnce(Arc<Self>) -> F,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async { test(Self::new(change).await).await });
     }
 
@@ -94,8 +104,19 @@ impl Kit {
         });
         let script: Script = Arc::new(Mutex::new(Box::new(|_| None)));
         let calls = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(shard(Arc::clone(&cx), inbox, Arc::clone(&script), Arc::clone(&calls)));
-        Arc::new(Self { cx, store, calls, script, _data: data })
+        tokio::spawn(shard(
+            Arc::clone(&cx),
+            inbox,
+            Arc::clone(&script),
+            Arc::clone(&calls),
+        ));
+        Arc::new(Self {
+            cx,
+            store,
+            calls,
+            script,
+            _data: data,
+        })
     }
 
     /// From now on the user has a session that answers like this; `None` = as without a session.
@@ -104,11 +125,19 @@ impl Kit {
     }
 
     pub(crate) fn token(&self, email: &str) -> String {
-        self.cx.tokens.mint(&json!({ "email": email })).expect("claims")
+        self.cx
+            .tokens
+            .mint(&json!({ "email": email }))
+            .expect("claims")
     }
 
     /// A request without credentials.
-    pub(crate) fn request(route: OutsideRoute, method: &str, params: &[&str], body: &Value) -> OutsideRequest {
+    pub(crate) fn request(
+        route: OutsideRoute,
+        method: &str,
+        params: &[&str],
+        body: &Value,
+    ) -> OutsideRequest {
         OutsideRequest {
             route,
             method: method.into(),
@@ -116,24 +145,44 @@ impl Kit {
             params: params.iter().map(|text| (*text).to_owned()).collect(),
             query: Vec::new(),
             headers: Vec::new(),
-            body: if body.is_null() { bytes::Bytes::new() } else { body.to_string().into() },
+            body: if body.is_null() {
+                bytes::Bytes::new()
+            } else {
+                body.to_string().into()
+            },
             user: None,
             package: None,
             peer: std::net::IpAddr::from([127, 0, 0, 1]),
             correlation_id: "test".into(),
-            reply: ReplyTo { origin: Origin::Shard(ShardId(0)), id: 1 },
+            reply: ReplyTo {
+                origin: Origin::Shard(ShardId(0)),
+                id: 1,
+            },
         }
     }
 
     /// Sends a request of the test user; returns status and JSON body.
-    pub(crate) async fn client(&self, route: OutsideRoute, method: &str, params: &[&str], body: Value) -> (u16, Value) {
+    pub(crate) async fn client(
+        &self,
+        route: OutsideRoute,
+        method: &str,
+        params: &[&str],
+        body: Value,
+    ) -> (u16, Value) {
         let token = self.token(USER);
         self.bearer(&token, route, method, params, body).await
     }
 
     /// Sends a request of the test app.
-    pub(crate) async fn app(&self, route: OutsideRoute, method: &str, params: &[&str], body: Value) -> (u16, Value) {
-        self.bearer(&format!("{APP}:{KEY}"), route, method, params, body).await
+    pub(crate) async fn app(
+        &self,
+        route: OutsideRoute,
+        method: &str,
+        params: &[&str],
+        body: Value,
+    ) -> (u16, Value) {
+        self.bearer(&format!("{APP}:{KEY}"), route, method, params, body)
+            .await
     }
 
     pub(crate) async fn bearer(
@@ -145,15 +194,18 @@ impl Kit {
         body: Value,
     ) -> (u16, Value) {
         let mut request = Self::request(route, method, params, &body);
-        request.headers.push(("authorization".into(), format!("Bearer {token}")));
+        request
+            .headers
+            .push(("authorization".into(), format!("Bearer {token}")));
         self.send(&request).await
     }
 
     pub(crate) async fn send(&self, request: &OutsideRequest) -> (u16, Value) {
         match super::answer(&self.cx, request).await.into_iter().next() {
-            Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => {
-                (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
-            }
+            Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => (
+                answer.status,
+                serde_json::from_slice(&answer.body).unwrap_or_default(),
+            ),
             other => panic!("a whole answer, not {other:?}"),
         }
     }
@@ -163,14 +215,22 @@ impl Kit {
     }
 }
 
-async fn shard(cx: Arc<Services>, inbox: flume::Receiver<ToShard>, script: Script, calls: Arc<Mutex<Vec<Call>>>) {
+async fn shard(
+    cx: Arc<Services>,
+    inbox: flume::Receiver<ToShard>,
+    script: Script,
+    calls: Arc<Mutex<Vec<Call>>>,
+) {
     while let Ok(message) = inbox.recv_async().await {
         if let ToShard::Call { reply, call, .. } = message {
             let answer = (lock(&script))(&call);
             if answer.is_some() {
                 lock(&calls).push(call);
             }
-            cx.resolve(reply.id, Answer::Whole(answer.unwrap_or_else(crate::services::context::no_session)));
+            cx.resolve(
+                reply.id,
+                Answer::Whole(answer.unwrap_or_else(crate::services::context::no_session)),
+            );
         }
     }
 }

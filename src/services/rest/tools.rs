@@ -28,16 +28,29 @@ enum Caller {
 fn caller(cx: &Services, r: &OutsideRequest) -> Handled<Caller> {
     let refused = || error(401, "Unauthorized");
     if query(r, "apiKey").is_some() {
-        return auth::system_app(cx, r).map(|_| Caller::System).map_err(|_| refused());
+        return auth::system_app(cx, r)
+            .map(|_| Caller::System)
+            .map_err(|_| refused());
     }
     if let Ok(user) = auth::client(cx, r) {
         return Ok(Caller::User(user));
     }
-    auth::app(cx, r).map(|package| Caller::App(package.to_string())).map_err(|_| refused())
+    auth::app(cx, r)
+        .map(|package| Caller::App(package.to_string()))
+        .map_err(|_| refused())
 }
 
-async fn post(cx: &Services, record: &AppRecord, body: &Value, keyed: bool, attempts: u64, limit_ms: u64) -> HttpOutcome {
-    let mut outcome = HttpOutcome::Failed { error: "no attempt".into() };
+async fn post(
+    cx: &Services,
+    record: &AppRecord,
+    body: &Value,
+    keyed: bool,
+    attempts: u64,
+    limit_ms: u64,
+) -> HttpOutcome {
+    let mut outcome = HttpOutcome::Failed {
+        error: "no attempt".into(),
+    };
     for attempt in 0..attempts {
         if attempt > 0 {
             sleep(RETRY_PAUSE).await;
@@ -47,7 +60,11 @@ async fn post(cx: &Services, record: &AppRecord, body: &Value, keyed: bool, atte
             kind: HttpKind::Tool,
             method: HttpMethod::Post,
             url: format!("{}/tool", record.public_url.trim_end_matches('/')),
-            headers: if keyed { vec![("x-app-api-key", record.key_sha256.clone())] } else { Vec::new() },
+            headers: if keyed {
+                vec![("x-app-api-key", record.key_sha256.clone())]
+            } else {
+                Vec::new()
+            },
             body: body.to_string().into(),
             timeout_ms: limit_ms,
         };
@@ -63,7 +80,9 @@ async fn post(cx: &Services, record: &AppRecord, body: &Value, keyed: bool, atte
 fn relayed(outcome: HttpOutcome) -> Handled {
     match outcome {
         HttpOutcome::Answer { status, body } => Ok(RestAnswer::json(status, body)),
-        HttpOutcome::Failed { error: cause } => Err(error(502, &format!("Tool call failed: {cause}"))),
+        HttpOutcome::Failed { error: cause } => {
+            Err(error(502, &format!("Tool call failed: {cause}")))
+        }
     }
 }
 
@@ -72,9 +91,15 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
     let caller = caller(cx, r)?;
     let fields = body(r);
     let package = param(r, 0);
-    let missing: Vec<_> = ["toolId", "userId"].into_iter().filter(|name| member(&fields, name).is_none()).collect();
+    let missing: Vec<_> = ["toolId", "userId"]
+        .into_iter()
+        .filter(|name| member(&fields, name).is_none())
+        .collect();
     let (Some(tool), Some(user)) = (member(&fields, "toolId"), member(&fields, "userId")) else {
-        return Err(error(400, &format!("Missing required fields: {}", missing.join(", "))));
+        return Err(error(
+            400,
+            &format!("Missing required fields: {}", missing.join(", ")),
+        ));
     };
     let user = UserId::new(user);
     let allowed = match &caller {
@@ -85,10 +110,24 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
     if !allowed {
         return Err(error(401, "Unauthorized"));
     }
-    let record = cx.registry().get(package).cloned().ok_or_else(|| error(404, "App not found"))?;
+    let record = cx
+        .registry()
+        .get(package)
+        .cloned()
+        .ok_or_else(|| error(404, "App not found"))?;
     let apps = &cx.settings().apps;
     let body = tool_body(cx, tool, fields.get("toolParameters"), &user);
-    relayed(post(cx, &record, &body, true, apps.tool_webhook_attempts, apps.tool_webhook_timeout_ms).await)
+    relayed(
+        post(
+            cx,
+            &record,
+            &body,
+            true,
+            apps.tool_webhook_attempts,
+            apps.tool_webhook_timeout_ms,
+        )
+        .await,
+    )
 }
 
 fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserId) -> Value {
@@ -106,9 +145,19 @@ pub(super) async fn invoke(cx: &Services, r: &OutsideRequest) -> Handled {
         .or_else(|| member(&fields, "targetPackage"))
         .or_else(|| member(&fields, "packageName"))
         .ok_or_else(|| refused(400, "Missing target package"))?;
-    let tool = member(&fields, "toolId").ok_or_else(|| refused(400, "Missing required fields: toolId"))?;
-    let record = cx.registry().get(target).cloned().ok_or_else(|| refused(404, "App not found"))?;
-    if !super::apps::user_record(cx, &user).await?.installed_apps.iter().any(|entry| entry.package_name == target) {
+    let tool =
+        member(&fields, "toolId").ok_or_else(|| refused(400, "Missing required fields: toolId"))?;
+    let record = cx
+        .registry()
+        .get(target)
+        .cloned()
+        .ok_or_else(|| refused(404, "App not found"))?;
+    if !super::apps::user_record(cx, &user)
+        .await?
+        .installed_apps
+        .iter()
+        .any(|entry| entry.package_name == target)
+    {
         return Err(refused(404, "App is not installed"));
     }
     let limit_ms = cx.settings().apps.tool_invoke_timeout_ms;
@@ -133,7 +182,10 @@ fn schemas(record: &AppRecord) -> impl Iterator<Item = Value> {
 async fn installed_tools(cx: &Services, user: &UserId) -> Handled<Vec<Value>> {
     let stored = super::apps::user_record(cx, user).await?;
     let registry = cx.registry();
-    let records = stored.installed_apps.iter().filter_map(|entry| registry.get(&entry.package_name));
+    let records = stored
+        .installed_apps
+        .iter()
+        .filter_map(|entry| registry.get(&entry.package_name));
     Ok(records.flat_map(|record| schemas(record)).collect())
 }
 
@@ -144,7 +196,10 @@ pub(super) async fn of_system(cx: &Services, r: &OutsideRequest) -> Handled {
     if !param(r, 0).is_empty() {
         tools.retain(|tool| tool["appPackageName"] == param(r, 0));
     }
-    Ok(reply(200, &json!({ "success": true, "data": tools, "tools": tools })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "data": tools, "tools": tools }),
+    ))
 }
 
 /// `GET /api/tools/apps/:pkg/tools`.
@@ -153,7 +208,11 @@ pub(super) fn of_app(cx: &Services, r: &OutsideRequest) -> Handled {
     if matches!(caller(cx, r)?, Caller::App(own) if own != package) {
         return Err(error(401, "Unauthorized"));
     }
-    let record = cx.registry().get(package).cloned().ok_or_else(|| error(404, "App not found"))?;
+    let record = cx
+        .registry()
+        .get(package)
+        .cloned()
+        .ok_or_else(|| error(404, "App not found"))?;
     Ok(reply(200, &Value::Array(schemas(&record).collect())))
 }
 
@@ -162,7 +221,9 @@ pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = UserId::new(param(r, 0));
     let tools = match caller(cx, r)? {
         Caller::User(own) if own == user => installed_tools(cx, &user).await?,
-        Caller::System if query(r, "userId").is_some_and(|own| UserId::new(own) == user) => installed_tools(cx, &user).await?,
+        Caller::System if query(r, "userId").is_some_and(|own| UserId::new(own) == user) => {
+            installed_tools(cx, &user).await?
+        }
         Caller::App(own) => {
             let mut tools = installed_tools(cx, &user).await?;
             tools.retain(|tool| tool["appPackageName"] == own.as_str());

@@ -23,7 +23,11 @@ pub(super) struct LastSeen(HashMap<String, bool>);
 
 /// True when unknown.
 pub(super) fn is_healthy(cx: &Services, package: &str) -> bool {
-    lock(&cx.memory.health).0.get(package).copied().unwrap_or(true)
+    lock(&cx.memory.health)
+        .0
+        .get(package)
+        .copied()
+        .unwrap_or(true)
 }
 
 async fn ask(cx: &Services, public_url: &str) -> (bool, Value) {
@@ -37,8 +41,13 @@ async fn ask(cx: &Services, public_url: &str) -> (bool, Value) {
         timeout_ms: cx.settings().apps.uptime_timeout_ms,
     };
     match cx.webhooks.call(call, None).await {
-        HttpOutcome::Answer { status: 200..=299, body } => {
-            let status = serde_json::from_slice::<Value>(&body).ok().map(|body| body["status"].clone());
+        HttpOutcome::Answer {
+            status: 200..=299,
+            body,
+        } => {
+            let status = serde_json::from_slice::<Value>(&body)
+                .ok()
+                .map(|body| body["status"].clone());
             (status == Some("healthy".into()), status.unwrap_or_default())
         }
         HttpOutcome::Answer { status, .. } => (false, json!(format!("status {status}"))),
@@ -49,12 +58,25 @@ async fn ask(cx: &Services, public_url: &str) -> (bool, Value) {
 /// `POST /api/app-uptime/app-pkg-health-check`.
 pub(super) async fn check(cx: &Services, r: &OutsideRequest) -> Handled {
     let fields = body(r);
-    let package = member(&fields, "packageName").ok_or_else(|| refuse(400, "packageName is required"))?;
-    let record = cx.registry().get(package).cloned().ok_or_else(|| refuse(404, "App not found"))?;
-    let (success, status) =
-        if record.public_url.is_empty() { (true, json!("healthy")) } else { ask(cx, &record.public_url).await };
-    lock(&cx.memory.health).0.insert(package.to_owned(), success);
-    Ok(reply(200, &json!({ "packageName": package, "success": success, "status": status, "timestamp": cx.iso() })))
+    let package =
+        member(&fields, "packageName").ok_or_else(|| refuse(400, "packageName is required"))?;
+    let record = cx
+        .registry()
+        .get(package)
+        .cloned()
+        .ok_or_else(|| refuse(404, "App not found"))?;
+    let (success, status) = if record.public_url.is_empty() {
+        (true, json!("healthy"))
+    } else {
+        ask(cx, &record.public_url).await
+    };
+    lock(&cx.memory.health)
+        .0
+        .insert(package.to_owned(), success);
+    Ok(reply(
+        200,
+        &json!({ "packageName": package, "success": success, "status": status, "timestamp": cx.iso() }),
+    ))
 }
 
 /// Polls while enabled.

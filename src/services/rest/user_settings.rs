@@ -19,7 +19,10 @@ pub(super) async fn all(cx: &Services, r: &OutsideRequest) -> Handled {
         };
         change(cx, &user, changes).await?
     };
-    Ok(reply(200, &json!({ "success": true, "data": { "settings": settings }, "timestamp": cx.iso() })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "data": { "settings": settings }, "timestamp": cx.iso() }),
+    ))
 }
 
 /// `/api/client/user/settings/key/:key`.
@@ -42,12 +45,23 @@ pub(super) async fn key(cx: &Services, r: &OutsideRequest) -> Handled {
             json!({ "key": key, "value": value })
         }
     };
-    Ok(reply(200, &json!({ "success": true, "data": data, "timestamp": cx.iso() })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "data": data, "timestamp": cx.iso() }),
+    ))
 }
 
-async fn change(cx: &Services, user: &UserId, changes: Map<String, Value>) -> Handled<Map<String, Value>> {
+async fn change(
+    cx: &Services,
+    user: &UserId,
+    changes: Map<String, Value>,
+) -> Handled<Map<String, Value>> {
     super::apps::user_record(cx, user).await?;
-    let merged = match cx.writes.apply(Change::UserSettings(user.clone(), changes.clone())).await? {
+    let merged = match cx
+        .writes
+        .apply(Change::UserSettings(user.clone(), changes.clone()))
+        .await?
+    {
         Outcome::UserSettings(merged) => merged,
         _ => Map::new(),
     };

@@ -19,26 +19,39 @@ pub(super) fn min_version(cx: &Services) -> Answer {
         "data": { "required": version, "recommended": version },
         "timestamp": cx.iso(),
     });
-    let headers = vec![("Cache-Control".to_owned(), "no-store, no-cache, must-revalidate".to_owned())];
+    let headers = vec![(
+        "Cache-Control".to_owned(),
+        "no-store, no-cache, must-revalidate".to_owned(),
+    )];
     Answer::WithHeaders(reply(200, &body), headers)
 }
 
 /// `GET /apps/version`.
 pub(super) fn apps_version(cx: &Services) -> RestAnswer {
-    reply(200, &json!({ "version": cx.settings().device.client_min_version }))
+    reply(
+        200,
+        &json!({ "version": cx.settings().device.client_min_version }),
+    )
 }
 
 /// `GET /api/sdk` and `/api/sdk/version`.
 pub(super) fn sdk(cx: &Services, r: &OutsideRequest) -> Handled {
-    let tag = query(r, "tag").filter(|tag| TAGS.contains(tag)).unwrap_or("latest");
+    let tag = query(r, "tag")
+        .filter(|tag| TAGS.contains(tag))
+        .unwrap_or("latest");
     let data = json!({ "required": SDK_REQUIRED, "latest": SDK_LATEST, "tag": tag });
-    Ok(reply(200, &json!({ "success": true, "data": data, "timestamp": cx.iso() })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "data": data, "timestamp": cx.iso() }),
+    ))
 }
 
 /// `GET /api/public/permissions/:pkg`.
 pub(super) fn permissions(cx: &Services, r: &OutsideRequest) -> Handled {
     let registry = cx.registry();
-    let record = registry.get(param(r, 0)).ok_or_else(|| refuse(404, "App not found"))?;
+    let record = registry
+        .get(param(r, 0))
+        .ok_or_else(|| refuse(404, "App not found"))?;
     let body = json!({ "success": true, "packageName": record.package_name, "permissions": record.permissions });
     Ok(reply(200, &body))
 }

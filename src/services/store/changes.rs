@@ -26,7 +26,13 @@ pub enum Space {
 
 impl Space {
     /// All.
-    pub const ALL: &[Self] = &[Self::User, Self::Storage, Self::App, Self::Registration, Self::Incident];
+    pub const ALL: &[Self] = &[
+        Self::User,
+        Self::Storage,
+        Self::App,
+        Self::Registration,
+        Self::Incident,
+    ];
 
     /// Name in the backends.
     #[must_use]
@@ -54,7 +60,11 @@ pub struct DocKey {
 
 impl DocKey {
     fn one(space: Space, owner: &str) -> Self {
-        Self { space, owner: owner.to_owned(), name: String::new() }
+        Self {
+            space,
+            owner: owner.to_owned(),
+            name: String::new(),
+        }
     }
 
     /// A user's record.
@@ -66,7 +76,11 @@ impl DocKey {
     /// A user's simple storage for one package.
     #[must_use]
     pub fn storage(user: &UserId, package: &str) -> Self {
-        Self { space: Space::Storage, owner: user.to_string(), name: package.to_owned() }
+        Self {
+            space: Space::Storage,
+            owner: user.to_string(),
+            name: package.to_owned(),
+        }
     }
 
     /// An incident.
@@ -218,7 +232,9 @@ impl Change {
             | Self::StorageClear(user, package) => DocKey::storage(user, package),
             Self::PutApp(record) => DocKey::one(Space::App, &record.package_name),
             Self::RemoveApp(package) => DocKey::one(Space::App, package),
-            Self::PutRegistration(registration) => DocKey::one(Space::Registration, &registration.id),
+            Self::PutRegistration(registration) => {
+                DocKey::one(Space::Registration, &registration.id)
+            }
             Self::RemoveRegistration(id) => DocKey::one(Space::Registration, id),
             Self::PutIncident(id, _) | Self::AppendIncident { id, .. } => DocKey::incident(id),
             Self::Barrier(key) => key.clone(),
@@ -228,7 +244,9 @@ impl Change {
     /// Whether `later` makes this one pointless, both being unacknowledged and nothing of the document between them.
     #[must_use]
     pub fn is_superseded_by(&self, later: &Self) -> bool {
-        let (Self::Session(user, mine), Self::Session(other, theirs)) = (self, later) else { return false };
+        let (Self::Session(user, mine), Self::Session(other, theirs)) = (self, later) else {
+            return false;
+        };
         user == other
             && match (mine, theirs) {
                 (StoreOp::SetLocation(_), StoreOp::SetLocation(_)) => true,
@@ -250,11 +268,15 @@ impl Change {
             Self::PutUser(_, record) => (Edit::Put(json(record)), Outcome::Done),
             Self::PutRegistration(registration) => (Edit::Put(json(registration)), Outcome::Done),
             Self::PutIncident(_, value) => (Edit::Put(json(value)), Outcome::Done),
-            Self::RemoveApp(_) | Self::RemoveRegistration(_) | Self::StorageClear(..) => match document {
-                Some(_) => (Edit::Delete, Outcome::Done),
-                None => (Edit::Keep, Outcome::Absent),
-            },
-            Self::AppendIncident { list, entries, max, .. } => append(document, list, entries, *max),
+            Self::RemoveApp(_) | Self::RemoveRegistration(_) | Self::StorageClear(..) => {
+                match document {
+                    Some(_) => (Edit::Delete, Outcome::Done),
+                    None => (Edit::Keep, Outcome::Absent),
+                }
+            }
+            Self::AppendIncident {
+                list, entries, max, ..
+            } => append(document, list, entries, *max),
             Self::StorageMerge(_, _, data, quota) => merge_storage(document, data, *quota),
             Self::StorageDelete(_, _, key) => delete_stored(document, key),
             _ => self.apply_to_user(document),
@@ -262,7 +284,9 @@ impl Change {
     }
 
     fn apply_to_user(&self, document: Option<&[u8]>) -> (Edit, Outcome) {
-        let Ok(existing) = parse::<UserRecord>(document) else { return (Edit::Keep, Outcome::Damaged) };
+        let Ok(existing) = parse::<UserRecord>(document) else {
+            return (Edit::Keep, Outcome::Damaged);
+        };
         if let (Self::EnsureUser { .. }, Some(record)) = (self, &existing) {
             return (Edit::Keep, Outcome::User(Box::new(record.clone())));
         }
@@ -279,16 +303,26 @@ impl Change {
 
     fn change_user(&self, record: &mut UserRecord) -> Outcome {
         match self {
-            Self::EnsureUser { packages, at_ms, .. } => {
+            Self::EnsureUser {
+                packages, at_ms, ..
+            } => {
                 record.installed_apps = packages
                     .iter()
-                    .map(|package| InstalledApp { package_name: package.clone(), installed_ms: *at_ms, last_active_ms: 0 })
+                    .map(|package| InstalledApp {
+                        package_name: package.clone(),
+                        installed_ms: *at_ms,
+                        last_active_ms: 0,
+                    })
                     .collect();
                 return Outcome::User(Box::new(record.clone()));
             }
             Self::Session(_, op) => session_op(record, op),
             Self::Install(_, app) => {
-                if record.installed_apps.iter().any(|entry| entry.package_name == app.package_name) {
+                if record
+                    .installed_apps
+                    .iter()
+                    .any(|entry| entry.package_name == app.package_name)
+                {
                     return Outcome::Exists;
                 }
                 record.installed_apps.push(app.clone());
@@ -297,7 +331,9 @@ impl Change {
             Self::Uninstall(_, package) => {
                 record.running_apps.retain(|running| running != package);
                 let before = record.installed_apps.len();
-                record.installed_apps.retain(|entry| entry.package_name != *package);
+                record
+                    .installed_apps
+                    .retain(|entry| entry.package_name != *package);
                 if record.installed_apps.len() == before {
                     return Outcome::Absent;
                 }
@@ -305,7 +341,10 @@ impl Change {
             Self::AppSettings(_, package, changes) => {
                 let settings = record.app_settings.entry(package.clone()).or_default();
                 for change in changes {
-                    match settings.iter_mut().find(|entry| entry.get("key") == change.get("key")) {
+                    match settings
+                        .iter_mut()
+                        .find(|entry| entry.get("key") == change.get("key"))
+                    {
                         Some(entry) => *entry = change.clone(),
                         None => settings.push(change.clone()),
                     }
@@ -336,9 +375,15 @@ fn session_op(record: &mut UserRecord, op: &StoreOp) {
     };
     match op {
         StoreOp::AddRunning(package) => add(&mut record.running_apps, package),
-        StoreOp::RemoveRunning(package) => record.running_apps.retain(|running| **running != **package),
+        StoreOp::RemoveRunning(package) => {
+            record.running_apps.retain(|running| **running != **package)
+        }
         StoreOp::TouchApp(package, at_ms) => {
-            if let Some(entry) = record.installed_apps.iter_mut().find(|entry| *entry.package_name == **package) {
+            if let Some(entry) = record
+                .installed_apps
+                .iter_mut()
+                .find(|entry| *entry.package_name == **package)
+            {
                 entry.last_active_ms = entry.last_active_ms.max(*at_ms);
             }
         }
@@ -348,17 +393,22 @@ fn session_op(record: &mut UserRecord, op: &StoreOp) {
     }
 }
 
-fn merge_storage(document: Option<&[u8]>, data: &BTreeMap<String, String>, quota: Quota) -> (Edit, Outcome) {
+fn merge_storage(
+    document: Option<&[u8]>,
+    data: &BTreeMap<String, String>,
+    quota: Quota,
+) -> (Edit, Outcome) {
     let chars = |text: &String| text.encode_utf16().count() as u64;
-    let Ok(stored) = parse::<BTreeMap<String, String>>(document) else { return (Edit::Keep, Outcome::Damaged) };
+    let Ok(stored) = parse::<BTreeMap<String, String>>(document) else {
+        return (Edit::Keep, Outcome::Damaged);
+    };
     if data.values().any(|value| chars(value) > quota.value_chars) {
         return (Edit::Keep, Outcome::ValueTooLong);
     }
     let mut stored = stored.unwrap_or_default();
     stored.extend(data.iter().map(|(key, value)| (key.clone(), value.clone())));
     // Only values count on the wire; the number of keys is bounded too, so that empty values are no way around the limit.
-    if stored.values().map(chars).sum::<u64>() > quota.total_chars || stored.len() > KEYS_MAX
-    {
+    if stored.values().map(chars).sum::<u64>() > quota.total_chars || stored.len() > KEYS_MAX {
         return (Edit::Keep, Outcome::TotalTooLong);
     }
     (Edit::Put(json(&stored)), Outcome::Done)
@@ -380,8 +430,12 @@ fn append(document: Option<&[u8]>, list: &str, entries: &[Value], max: usize) ->
         Err(_) => (Edit::Keep, Outcome::Damaged),
         Ok(None) => (Edit::Keep, Outcome::Absent),
         Ok(Some(mut incident)) => {
-            let stored = incident.entry(list).or_insert_with(|| Value::Array(Vec::new()));
-            let Value::Array(stored) = stored else { return (Edit::Keep, Outcome::Damaged) };
+            let stored = incident
+                .entry(list)
+                .or_insert_with(|| Value::Array(Vec::new()));
+            let Value::Array(stored) = stored else {
+                return (Edit::Keep, Outcome::Damaged);
+            };
             if stored.len() + entries.len() > max {
                 return (Edit::Keep, Outcome::TotalTooLong);
             }
@@ -392,7 +446,9 @@ fn append(document: Option<&[u8]>, list: &str, entries: &[Value], max: usize) ->
 }
 
 /// A stored document as its type; `None` without one.
-pub(crate) fn parse<T: DeserializeOwned>(document: Option<&[u8]>) -> Result<Option<T>, serde_json::Error> {
+pub(crate) fn parse<T: DeserializeOwned>(
+    document: Option<&[u8]>,
+) -> Result<Option<T>, serde_json::Error> {
     document.map(serde_json::from_slice).transpose()
 }
 

@@ -41,21 +41,31 @@ impl Embedded {
     /// # Errors
     /// When the folder or file cannot be used, is open elsewhere, or comes from a newer version.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| StoreError::Embedded(format!("data_dir {}: {error}", folder.display())))?;
+        std::fs::create_dir_all(folder).map_err(|error| {
+            StoreError::Embedded(format!("data_dir {}: {error}", folder.display()))
+        })?;
         let file = folder.join(FILE);
         let database = open_file(&file)?;
-        Ok(Self { file, database: Arc::new(RwLock::new(Some(database))) })
+        Ok(Self {
+            file,
+            database: Arc::new(RwLock::new(Some(database))),
+        })
     }
 
-    fn with<T>(&self, run: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn with<T>(
+        &self,
+        run: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
         guard.as_ref().map_or(Err(StoreError::Closed), run)
     }
 
     /// After an I/O error (a full disk) redb refuses everything until the file is opened again.
     fn reopen(&self) {
-        let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         drop(guard.take());
         match open_file(&self.file) {
             Ok(database) => *guard = Some(database),
@@ -72,9 +82,17 @@ fn open_file(file: &Path) -> Result<Database, StoreError> {
     let write = database.begin_write().map_err(failed)?;
     {
         let mut meta = write.open_table(META).map_err(failed)?;
-        let found = meta.get("schema").map_err(failed)?.map(|version| version.value());
+        let found = meta
+            .get("schema")
+            .map_err(failed)?
+            .map(|version| version.value());
         match found {
-            Some(found) if found > SCHEMA => return Err(StoreError::Newer { found, known: SCHEMA }),
+            Some(found) if found > SCHEMA => {
+                return Err(StoreError::Newer {
+                    found,
+                    known: SCHEMA,
+                });
+            }
             Some(_) => {}
             None => drop(meta.insert("schema", SCHEMA).map_err(failed)?),
         }
@@ -114,18 +132,27 @@ impl Store for Embedded {
         self.with(|database| {
             let read = database.begin_read().map_err(failed)?;
             let table = read.open_table(table(key.space)).map_err(failed)?;
-            let document = table.get((key.owner.as_str(), key.name.as_str())).map_err(failed)?;
+            let document = table
+                .get((key.owner.as_str(), key.name.as_str()))
+                .map_err(failed)?;
             Ok(document.map(|json| json.value().to_vec()))
         })
     }
 
-    async fn list(&self, space: Space, after: &str, limit: usize) -> Result<Vec<Document>, StoreError> {
+    async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
         self.with(|database| {
             let read = database.begin_read().map_err(failed)?;
             let table = read.open_table(table(space)).map_err(failed)?;
             let mut found = Vec::new();
             let from = (after, "");
-            let rows = table.range::<(&str, &str)>((Bound::Included(from), Bound::Unbounded)).map_err(failed)?;
+            let rows = table
+                .range::<(&str, &str)>((Bound::Included(from), Bound::Unbounded))
+                .map_err(failed)?;
             for row in rows {
                 let (key, json) = row.map_err(failed)?;
                 let (owner, name) = key.value();
@@ -135,7 +162,11 @@ impl Store for Embedded {
                 if found.len() == limit {
                     break;
                 }
-                found.push(Document { owner: owner.into(), name: name.into(), json: json.value().to_vec() });
+                found.push(Document {
+                    owner: owner.into(),
+                    name: name.into(),
+                    json: json.value().to_vec(),
+                });
             }
             Ok(found)
         })
@@ -151,7 +182,8 @@ impl Store for Embedded {
             }
             result
         });
-        task.await.map_err(|error| StoreError::Embedded(error.to_string()))?
+        task.await
+            .map_err(|error| StoreError::Embedded(error.to_string()))?
     }
 
     async fn apps_changed(&self) {
@@ -173,9 +205,16 @@ mod tests {
         drop(Embedded::open(folder.path()).expect("a new store"));
         let database = Database::create(folder.path().join(FILE)).expect("opens");
         let write = database.begin_write().expect("begins");
-        write.open_table(META).expect("meta").insert("schema", SCHEMA + 1).expect("inserts");
+        write
+            .open_table(META)
+            .expect("meta")
+            .insert("schema", SCHEMA + 1)
+            .expect("inserts");
         write.commit().expect("commits");
         drop(database);
-        assert!(matches!(Embedded::open(folder.path()), Err(StoreError::Newer { found: 2, known: 1 })));
+        assert!(matches!(
+            Embedded::open(folder.path()),
+            Err(StoreError::Newer { found: 2, known: 1 })
+        ));
     }
 }

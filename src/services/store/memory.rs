@@ -32,7 +32,10 @@ impl Memory {
         if self.failing.load(Ordering::SeqCst) {
             return Err(StoreError::Embedded("told to fail".into()));
         }
-        Ok(self.documents.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(self
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -42,11 +45,23 @@ impl Store for Memory {
         Ok(self.documents()?.get(key).cloned())
     }
 
-    async fn list(&self, space: Space, after: &str, limit: usize) -> Result<Vec<Document>, StoreError> {
+    async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
         let documents = self.documents()?;
-        let found = documents.iter().filter(|(key, _)| key.space == space && key.owner.as_str() > after).take(limit);
+        let found = documents
+            .iter()
+            .filter(|(key, _)| key.space == space && key.owner.as_str() > after)
+            .take(limit);
         Ok(found
-            .map(|(key, json)| Document { owner: key.owner.clone(), name: key.name.clone(), json: json.clone() })
+            .map(|(key, json)| Document {
+                owner: key.owner.clone(),
+                name: key.name.clone(),
+                json: json.clone(),
+            })
             .collect())
     }
 

@@ -69,7 +69,12 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the backend fails.
-    async fn list(&self, space: Space, after: &str, limit: usize) -> Result<Vec<Document>, StoreError>;
+    async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
 
     /// Applies all changes in order and returns when they are durable, with one outcome each. All or nothing.
     ///
@@ -91,8 +96,12 @@ pub trait Store: Send + Sync {
 /// When it cannot be opened.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     if settings.server.store_url.is_empty() {
-        Ok(Arc::new(embedded::Embedded::open(Path::new(&settings.server.data_dir))?))
+        Ok(Arc::new(embedded::Embedded::open(Path::new(
+            &settings.server.data_dir,
+        ))?))
     } else {
-        Ok(Arc::new(postgres::Postgres::open(&settings.server.store_url, &settings.store).await?))
+        Ok(Arc::new(
+            postgres::Postgres::open(&settings.server.store_url, &settings.store).await?,
+        ))
     }
 }

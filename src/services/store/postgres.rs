@@ -32,7 +32,10 @@ CREATE TABLE prism_documents (
 )"];
 
 fn failed(error: impl std::fmt::Display + std::error::Error) -> StoreError {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
     StoreError::Postgres(format!("{error}{cause}"))
 }
 
@@ -58,7 +61,9 @@ impl Postgres {
     pub async fn open(url: &str, settings: &StoreSettings) -> Result<Self, StoreError> {
         let config = Config::from_str(url).map_err(failed)?;
         let limit = Duration::from_millis(settings.db_timeout_ms);
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let pool = Pool::builder(Manager::from_config(config.clone(), tls(), manager))
             .max_size(settings.db_pool_size as usize)
             .runtime(Runtime::Tokio1)
@@ -68,19 +73,37 @@ impl Postgres {
             .build()
             .map_err(failed)?;
         let mut client = pool.get().await.map_err(failed)?;
-        timeout(limit * 6, migrate(&mut client)).await.map_err(|_| StoreError::Timeout)??;
+        timeout(limit * 6, migrate(&mut client))
+            .await
+            .map_err(|_| StoreError::Timeout)??;
         let apps_changed = Arc::new(Notify::new());
-        let listener = tokio::spawn(listen(config, Arc::clone(&apps_changed), settings.db_retry_ms));
-        Ok(Self { pool, limit, apps_changed, listener })
+        let listener = tokio::spawn(listen(
+            config,
+            Arc::clone(&apps_changed),
+            settings.db_retry_ms,
+        ));
+        Ok(Self {
+            pool,
+            limit,
+            apps_changed,
+            listener,
+        })
     }
 
-    async fn bounded<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        timeout(self.limit, call).await.map_err(|_| StoreError::Timeout)?
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(self.limit, call)
+            .await
+            .map_err(|_| StoreError::Timeout)?
     }
 }
 
 fn tls() -> MakeRustlsConnect {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -92,17 +115,32 @@ fn tls() -> MakeRustlsConnect {
 
 async fn migrate(client: &mut Object) -> Result<(), StoreError> {
     let work = client.transaction().await.map_err(failed)?;
-    work.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
-    work.batch_execute("CREATE TABLE IF NOT EXISTS prism_schema (version bigint NOT NULL)").await.map_err(failed)?;
-    let row = work.query_one("SELECT coalesce(max(version), 0) FROM prism_schema", &[]).await.map_err(failed)?;
+    work.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])
+        .await
+        .map_err(failed)?;
+    work.batch_execute("CREATE TABLE IF NOT EXISTS prism_schema (version bigint NOT NULL)")
+        .await
+        .map_err(failed)?;
+    let row = work
+        .query_one("SELECT coalesce(max(version), 0) FROM prism_schema", &[])
+        .await
+        .map_err(failed)?;
     let found: i64 = row.get(0);
     let known = MIGRATIONS.len() as i64;
     if found > known {
-        return Err(StoreError::Newer { found: found as u64, known: known as u64 });
+        return Err(StoreError::Newer {
+            found: found as u64,
+            known: known as u64,
+        });
     }
     for (index, step) in MIGRATIONS.iter().enumerate().skip(found as usize) {
         work.batch_execute(step).await.map_err(failed)?;
-        work.execute("INSERT INTO prism_schema VALUES ($1)", &[&(index as i64 + 1)]).await.map_err(failed)?;
+        work.execute(
+            "INSERT INTO prism_schema VALUES ($1)",
+            &[&(index as i64 + 1)],
+        )
+        .await
+        .map_err(failed)?;
     }
     work.commit().await.map_err(failed)
 }
@@ -112,10 +150,14 @@ async fn listen(config: Config, changed: Arc<Notify>, retry_ms: u64) {
     loop {
         if let Ok((client, mut connection)) = config.connect(tls()).await {
             let listening = async {
-                client.batch_execute(&format!("LISTEN {CHANNEL}")).await.is_ok() && {
-                    changed.notify_one();
-                    std::future::pending().await
-                }
+                client
+                    .batch_execute(&format!("LISTEN {CHANNEL}"))
+                    .await
+                    .is_ok()
+                    && {
+                        changed.notify_one();
+                        std::future::pending().await
+                    }
             };
             let messages = async {
                 while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
@@ -165,7 +207,11 @@ async fn lock(
     for row in rows {
         let space: &str = row.get(0);
         if let Some(space) = Space::ALL.iter().find(|known| known.as_str() == space) {
-            let key = DocKey { space: *space, owner: row.get(1), name: row.get(2) };
+            let key = DocKey {
+                space: *space,
+                owner: row.get(1),
+                name: row.get(2),
+            };
             documents.insert(key, Some(row.get::<_, String>(3).into_bytes()));
         }
     }
@@ -214,7 +260,9 @@ async fn commit(client: &mut Object, changes: &[Change]) -> Result<Vec<Outcome>,
         .map_err(failed)?;
     }
     if apps {
-        work.execute("SELECT pg_notify($1, '')", &[&CHANNEL]).await.map_err(failed)?;
+        work.execute("SELECT pg_notify($1, '')", &[&CHANNEL])
+            .await
+            .map_err(failed)?;
     }
     work.commit().await.map_err(failed)?;
     Ok(outcomes)
@@ -226,17 +274,26 @@ impl Store for Postgres {
         self.bounded(async {
             let client = self.pool.get().await.map_err(failed)?;
             let query = client
-                .prepare_cached("SELECT doc FROM prism_documents WHERE space = $1 AND owner = $2 AND name = $3")
+                .prepare_cached(
+                    "SELECT doc FROM prism_documents WHERE space = $1 AND owner = $2 AND name = $3",
+                )
                 .await
                 .map_err(failed)?;
-            let row =
-                client.query_opt(&query, &[&key.space.as_str(), &key.owner, &key.name]).await.map_err(failed)?;
+            let row = client
+                .query_opt(&query, &[&key.space.as_str(), &key.owner, &key.name])
+                .await
+                .map_err(failed)?;
             Ok(row.map(|row| row.get::<_, String>(0).into_bytes()))
         })
         .await
     }
 
-    async fn list(&self, space: Space, after: &str, limit: usize) -> Result<Vec<Document>, StoreError> {
+    async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
         self.bounded(async {
             let client = self.pool.get().await.map_err(failed)?;
             let rows = client

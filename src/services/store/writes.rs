@@ -95,7 +95,12 @@ impl Writes {
     /// Changes waiting or being written.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.inner.queue().per_document.values().map(|count| *count as usize).sum()
+        self.inner
+            .queue()
+            .per_document
+            .values()
+            .map(|count| *count as usize)
+            .sum()
     }
 
     /// Queues a change that nobody waits for: written within `db_write_delay_ms` and a commit, later ones replace it.
@@ -121,7 +126,10 @@ impl Writes {
     pub fn begin(&self, change: Change) -> Result<Pending, StoreError> {
         let (ack, done) = oneshot::channel();
         self.inner.push(change, Some(ack))?;
-        Ok(Pending { done, limit: self.limit() })
+        Ok(Pending {
+            done,
+            limit: self.limit(),
+        })
     }
 
     /// Reads a document after all that was queued for it before.
@@ -136,7 +144,9 @@ impl Writes {
         if queued {
             self.apply(Change::Barrier(key.clone())).await?;
         }
-        let json = timeout(self.limit(), self.inner.store.get(&key)).await.map_err(|_| StoreError::Timeout)??;
+        let json = timeout(self.limit(), self.inner.store.get(&key))
+            .await
+            .map_err(|_| StoreError::Timeout)??;
         changes::parse(json.as_deref()).map_err(|error| StoreError::Damaged(error.to_string()))
     }
 
@@ -144,11 +154,23 @@ impl Writes {
     ///
     /// # Errors
     /// As [`Writes::read`].
-    pub async fn user(&self, user: &UserId, packages: Vec<String>, at_ms: u64) -> Result<UserRecord, StoreError> {
+    pub async fn user(
+        &self,
+        user: &UserId,
+        packages: Vec<String>,
+        at_ms: u64,
+    ) -> Result<UserRecord, StoreError> {
         if let Some(record) = self.read(DocKey::user(user)).await? {
             return Ok(record);
         }
-        match self.apply(Change::EnsureUser { user: user.clone(), packages, at_ms }).await? {
+        match self
+            .apply(Change::EnsureUser {
+                user: user.clone(),
+                packages,
+                at_ms,
+            })
+            .await?
+        {
             Outcome::User(record) => Ok(*record),
             other => Err(StoreError::Damaged(format!("unexpected outcome {other:?}"))),
         }
@@ -203,7 +225,9 @@ impl Pending {
 }
 
 fn is_nameable(key: &DocKey) -> bool {
-    [&key.owner, &key.name].iter().all(|part| part.len() <= KEY_BYTES_MAX && !part.contains('\0'))
+    [&key.owner, &key.name]
+        .iter()
+        .all(|part| part.len() <= KEY_BYTES_MAX && !part.contains('\0'))
 }
 
 impl Inner {
@@ -211,7 +235,11 @@ impl Inner {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, change: Change, ack: Option<oneshot::Sender<Outcome>>) -> Result<(), StoreError> {
+    fn push(
+        &self,
+        change: Change,
+        ack: Option<oneshot::Sender<Outcome>>,
+    ) -> Result<(), StoreError> {
         let key = change.key();
         if !is_nameable(&key) {
             return Err(StoreError::Damaged("the name cannot be stored".into()));
@@ -233,7 +261,11 @@ impl Inner {
         queue.urgent += usize::from(ack.is_some());
         queue.latest.insert(key.clone(), number);
         *queue.per_document.entry(key).or_insert(0) += 1;
-        queue.waiting.push_back(Waiting { change, ack, number });
+        queue.waiting.push_back(Waiting {
+            change,
+            ack,
+            number,
+        });
         drop(queue);
         self.wake.notify_one();
         Ok(())
@@ -246,7 +278,9 @@ impl Inner {
             match self.store.commit(changes).await {
                 Ok(outcomes) => {
                     self.figures.commits.fetch_add(1, Ordering::Relaxed);
-                    self.figures.written.fetch_add(changes.len() as u64, Ordering::Relaxed);
+                    self.figures
+                        .written
+                        .fetch_add(changes.len() as u64, Ordering::Relaxed);
                     return outcomes;
                 }
                 Err(error) => {
@@ -263,8 +297,12 @@ impl Inner {
 impl Queue {
     /// Puts `change` in the place of the last waiting change of the document when that is safe.
     fn replace_latest(&mut self, key: &DocKey, change: &Change) -> bool {
-        let (Some(number), Some(front)) = (self.latest.get(key), self.waiting.front()) else { return false };
-        let Some(index) = number.checked_sub(front.number) else { return false };
+        let (Some(number), Some(front)) = (self.latest.get(key), self.waiting.front()) else {
+            return false;
+        };
+        let Some(index) = number.checked_sub(front.number) else {
+            return false;
+        };
         match self.waiting.get_mut(index as usize) {
             Some(last) if last.ack.is_none() && last.change.is_superseded_by(change) => {
                 last.change = change.clone();
@@ -324,7 +362,10 @@ async fn write_all(inner: Arc<Inner>) {
             let _ = timeout(delay, hurried).await;
         }
         let batch = inner.queue().take_batch();
-        let (changes, acks): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.change, waiting.ack)).unzip();
+        let (changes, acks): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|waiting| (waiting.change, waiting.ack))
+            .unzip();
         let outcomes = inner.commit(&changes).await;
         inner.queue().written(&changes);
         for (ack, outcome) in acks.into_iter().zip(outcomes) {

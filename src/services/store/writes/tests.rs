@@ -8,7 +8,11 @@ use crate::session::effects::StoreOp;
 use crate::wire::records::StoredLocation;
 
 fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test)
 }
 
 fn start(change: impl FnOnce(&mut StoreSettings)) -> (Writes, Arc<Memory>) {
@@ -24,11 +28,23 @@ fn nadia() -> UserId {
 
 fn running(add: bool, package: &str) -> Change {
     let package = Package::new(package);
-    Change::Session(nadia(), if add { StoreOp::AddRunning(package) } else { StoreOp::RemoveRunning(package) })
+    Change::Session(
+        nadia(),
+        if add {
+            StoreOp::AddRunning(package)
+        } else {
+            StoreOp::RemoveRunning(package)
+        },
+    )
 }
 
 fn location(lat: f64) -> Change {
-    let fix = StoredLocation { lat, lng: 0.0, accuracy: None, unix_ms: 0 };
+    let fix = StoredLocation {
+        lat,
+        lng: 0.0,
+        accuracy: None,
+        unix_ms: 0,
+    };
     Change::Session(nadia(), StoreOp::SetLocation(fix))
 }
 
@@ -72,7 +88,11 @@ fn nothing_is_acknowledged_while_the_store_is_down_and_nothing_is_lost() {
         assert!(matches!(answer, Err(StoreError::Timeout)), "{answer:?}");
         memory.set_failing(false);
         assert!(writes.close(Duration::from_secs(10)).await);
-        let json = memory.get(&DocKey::user(&nadia())).await.expect("reads").expect("written at last");
+        let json = memory
+            .get(&DocKey::user(&nadia()))
+            .await
+            .expect("reads")
+            .expect("written at last");
         assert!(String::from_utf8_lossy(&json).contains(r#""runningApps":["a"]"#));
         assert!(writes.figures().failures.load(Ordering::Relaxed) > 0);
     });
@@ -85,8 +105,14 @@ fn beyond_the_bound_a_write_is_refused_and_counted() {
         memory.set_failing(true);
         writes.submit(running(true, "a")).expect("room");
         writes.submit(running(true, "b")).expect("room");
-        assert!(matches!(writes.submit(running(true, "c")), Err(StoreError::Full)));
-        assert!(matches!(writes.begin(running(true, "d")), Err(StoreError::Full)));
+        assert!(matches!(
+            writes.submit(running(true, "c")),
+            Err(StoreError::Full)
+        ));
+        assert!(matches!(
+            writes.begin(running(true, "d")),
+            Err(StoreError::Full)
+        ));
         assert_eq!(writes.figures().refused.load(Ordering::Relaxed), 2);
     });
 }
@@ -97,7 +123,10 @@ fn names_that_no_backend_can_hold_are_refused_before_they_are_queued() {
         let (writes, _) = start(|_| {});
         let change = Change::StorageClear(nadia(), "p\0q".into());
         assert!(writes.apply(change).await.is_err());
-        let read: Option<Vec<u8>> = writes.read(DocKey::storage(&nadia(), "p\0q")).await.expect("nothing there");
+        let read: Option<Vec<u8>> = writes
+            .read(DocKey::storage(&nadia(), "p\0q"))
+            .await
+            .expect("nothing there");
         assert_eq!(read, None);
     });
 }
