@@ -2,7 +2,10 @@
 //! (`tests/tidy.rs` holds that).
 
 pub mod base;
+pub mod boot;
+pub mod cli;
 pub mod logs;
+pub mod net;
 pub mod services;
 pub mod session;
 pub mod shard;

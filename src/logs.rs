@@ -24,7 +24,7 @@ pub enum LogError {
 
 /// The running log writer. Dropping it flushes what is queued (the writer gives up on its own if its reader is stuck).
 pub struct Logs {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: FilterHandle,
     dropped: ErrorCounter,
     _writer: WorkerGuard,
 }
@@ -68,20 +68,32 @@ pub fn start(settings: &Settings) -> Result<Logs, LogError> {
     .map_err(|_| LogError::Twice)?;
     let _ = DROPPED.set(dropped.clone());
     Ok(Logs {
-        filter: handle,
+        filter: FilterHandle(handle),
         dropped,
         _writer: guard,
     })
 }
 
-impl Logs {
+/// Changes the filter from any thread.
+#[derive(Clone)]
+pub struct FilterHandle(reload::Handle<EnvFilter, Registry>);
+
+impl FilterHandle {
     /// Replaces the filter, as on SIGHUP.
     ///
     /// # Errors
     /// [`LogError::Filter`] for a text that is no filter; the old one stays.
-    pub fn set_filter(&self, text: &str) -> Result<(), LogError> {
+    pub fn set(&self, text: &str) -> Result<(), LogError> {
         let filter = parse(text)?;
-        self.filter.reload(filter).map_err(|_| LogError::Gone)
+        self.0.reload(filter).map_err(|_| LogError::Gone)
+    }
+}
+
+impl Logs {
+    /// For changing the filter later.
+    #[must_use]
+    pub fn handle(&self) -> FilterHandle {
+        self.filter.clone()
     }
 
     /// Lines dropped because the queue was full.

@@ -4,10 +4,12 @@
 use prism::base::settings::{Settings, load};
 
 /// Keys whose shipped value differs from the built-in default, with the reason.
-const SHIPPED_DIFFERENTLY: &[(&str, &str)] = &[("port", "80 needs root; a fresh clone must start without")];
+const SHIPPED_DIFFERENTLY: &[(&str, &str)] =
+    &[("port", "80 needs root; a fresh clone must start without")];
 
 fn shipped() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml")).expect("config.yaml stands in the root")
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml"))
+        .expect("config.yaml stands in the root")
 }
 
 fn keys_in(yaml: &str) -> Vec<String> {
@@ -26,7 +28,10 @@ fn the_shipped_file_is_valid() {
 
 #[test]
 fn every_key_stands_in_the_file_in_table_order() {
-    let table: Vec<String> = Settings::KEYS.iter().map(|key| key.name.to_owned()).collect();
+    let table: Vec<String> = Settings::KEYS
+        .iter()
+        .map(|key| key.name.to_owned())
+        .collect();
     assert_eq!(keys_in(&shipped()), table);
 }
 
@@ -43,10 +48,19 @@ fn shipped_values_are_the_defaults() {
     let settings = load(&shipped(), |_| None).unwrap_or_else(|problems| panic!("{problems}"));
     let defaults = Settings::default();
     for key in Settings::KEYS {
-        if SHIPPED_DIFFERENTLY.iter().any(|(name, _)| *name == key.name) {
+        if SHIPPED_DIFFERENTLY
+            .iter()
+            .any(|(name, _)| *name == key.name)
+        {
             continue;
         }
-        assert_eq!(settings.show(key.name), defaults.show(key.name), "{}.{}", key.section, key.name);
+        assert_eq!(
+            settings.show(key.name),
+            defaults.show(key.name),
+            "{}.{}",
+            key.section,
+            key.name
+        );
     }
 }
 
@@ -54,9 +68,19 @@ fn shipped_values_are_the_defaults() {
 fn every_key_is_documented_in_the_file() {
     let yaml = shipped();
     for key in Settings::KEYS {
-        let at = yaml.find(&format!("\n  {}:", key.name)).unwrap_or_else(|| panic!("{} is missing", key.name));
+        let at = yaml
+            .find(&format!("\n  {}:", key.name))
+            .unwrap_or_else(|| panic!("{} is missing", key.name));
         let above = yaml[..at].lines().last().unwrap_or_default();
-        assert!(above.trim_start().starts_with("# "), "{} has no comment above it", key.name);
-        assert!(above.contains(key.doc.trim()), "{}: the file's comment and the code's doc differ", key.name);
+        assert!(
+            above.trim_start().starts_with("# "),
+            "{} has no comment above it",
+            key.name
+        );
+        assert!(
+            above.contains(key.doc.trim()),
+            "{}: the file's comment and the code's doc differ",
+            key.name
+        );
     }
 }

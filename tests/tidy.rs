@@ -14,7 +14,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("net", &["base", "wire", "session", "shard"]),
     ("services", &["base", "wire", "session", "shard"]),
     ("logs", &["base"]),
-    ("boot", &["base", "wire", "session", "shard", "net", "services", "logs"]),
+    (
+        "boot",
+        &[
+            "base", "wire", "session", "shard", "net", "services", "logs",
+        ],
+    ),
     ("cli", &["base", "wire", "services", "boot", "logs"]),
 ];
 
@@ -32,7 +37,11 @@ const CONFINED: &[(&str, &[&str])] = &[
 const FILE_LINES_MAX: usize = 500;
 
 /// Files that are one long table; their limit is their own.
-const TABLES: &[(&str, usize)] = &[("src/base/settings/table.rs", 900), ("src/base/metrics.rs", 650), ("src/shard/routes.rs", 700)];
+const TABLES: &[(&str, usize)] = &[
+    ("src/base/settings/table.rs", 900),
+    ("src/base/metrics.rs", 650),
+    ("src/shard/routes.rs", 700),
+];
 
 struct Source {
     path: String,
@@ -52,21 +61,44 @@ fn sources() -> Vec<Source> {
         .into_iter()
         .map(|path| {
             let full = fs::read_to_string(&path).expect("source files are readable UTF-8");
-            let relative = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
-            let room = relative.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default().to_owned();
-            let body = full.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            let code: String =
-                body.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |mut all, line| {
+            let relative = path
+                .strip_prefix(root)
+                .expect("below the root")
+                .to_string_lossy()
+                .into_owned();
+            let room = relative
+                .trim_start_matches("src/")
+                .split(['/', '.'])
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            let body = full
+                .split("\n#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default();
+            let code: String = body
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .fold(String::new(), |mut all, line| {
                     let _ = writeln!(all, "{line}");
                     all
                 });
-            Source { lines: body.lines().count(), path: relative, room, code, full }
+            Source {
+                lines: body.lines().count(),
+                path: relative,
+                room,
+                code,
+                full,
+            }
         })
         .collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("src exists").map(|entry| entry.expect("readable entry").path()) {
+    for entry in fs::read_dir(folder)
+        .expect("src exists")
+        .map(|entry| entry.expect("readable entry").path())
+    {
         if entry.is_dir() {
             collect(&entry, files);
         } else if entry.extension().is_some_and(|extension| extension == "rs") {
@@ -76,7 +108,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn is_test_file(source: &Source) -> bool {
-    source.path.ends_with("/tests.rs") || source.path.contains("/tests/") || source.path.ends_with("testkit.rs")
+    source.path.ends_with("/tests.rs")
+        || source.path.contains("/tests/")
+        || source.path.ends_with("testkit.rs")
 }
 
 fn fail_if(problems: &[String]) {
@@ -91,15 +125,23 @@ fn imports_point_one_way() {
             continue;
         }
         let Some((_, allowed)) = MAY_IMPORT.iter().find(|(room, _)| *room == source.room) else {
-            problems.push(format!("{}: a room that ARCHITECTURE.md does not know", source.path));
+            problems.push(format!(
+                "{}: a room that ARCHITECTURE.md does not know",
+                source.path
+            ));
             continue;
         };
         for (index, _) in source.code.match_indices("crate::") {
-            let target: String =
-                source.code[index + 7..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let target: String = source.code[index + 7..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect();
             let known = MAY_IMPORT.iter().any(|(room, _)| *room == target);
             if known && target != source.room && !allowed.contains(&target.as_str()) {
-                problems.push(format!("{}: {} may not import {target}", source.path, source.room));
+                problems.push(format!(
+                    "{}: {} may not import {target}",
+                    source.path, source.room
+                ));
             }
         }
     }
@@ -112,7 +154,10 @@ fn runtimes_and_clocks_stay_in_their_rooms() {
     for source in sources().iter().filter(|source| !is_test_file(source)) {
         for (word, rooms) in CONFINED {
             if source.code.contains(word) && !rooms.contains(&source.room.as_str()) {
-                problems.push(format!("{}: names {word}, which belongs to {rooms:?}", source.path));
+                problems.push(format!(
+                    "{}: names {word}, which belongs to {rooms:?}",
+                    source.path
+                ));
             }
         }
     }
@@ -123,7 +168,9 @@ fn runtimes_and_clocks_stay_in_their_rooms() {
 fn managers_do_not_import_each_other() {
     let mut problems = Vec::new();
     for source in sources() {
-        let Some(name) = source.path.strip_prefix("src/session/managers/") else { continue };
+        let Some(name) = source.path.strip_prefix("src/session/managers/") else {
+            continue;
+        };
         let own = name.split(['/', '.']).next().unwrap_or_default();
         if own == "mod" || is_test_file(&source) {
             continue;
@@ -135,7 +182,10 @@ fn managers_do_not_import_each_other() {
                     .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
                     .collect();
                 if !other.is_empty() && other != own && other != "Managers" {
-                    problems.push(format!("{}: manager {own} imports manager {other}", source.path));
+                    problems.push(format!(
+                        "{}: manager {own} imports manager {other}",
+                        source.path
+                    ));
                 }
             }
         }
@@ -147,9 +197,15 @@ fn managers_do_not_import_each_other() {
 fn files_stay_readable() {
     let mut problems = Vec::new();
     for source in sources().iter().filter(|source| !is_test_file(source)) {
-        let limit = TABLES.iter().find(|(path, _)| *path == source.path).map_or(FILE_LINES_MAX, |(_, limit)| *limit);
+        let limit = TABLES
+            .iter()
+            .find(|(path, _)| *path == source.path)
+            .map_or(FILE_LINES_MAX, |(_, limit)| *limit);
         if source.lines > limit {
-            problems.push(format!("{}: {} lines, limit {limit}: think about the shape", source.path, source.lines));
+            problems.push(format!(
+                "{}: {} lines, limit {limit}: think about the shape",
+                source.path, source.lines
+            ));
         }
     }
     fail_if(&problems);
@@ -167,7 +223,12 @@ fn every_module_says_what_it_is() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let words = [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME"), concat!("OWN", "ER ")];
+    let words = [
+        concat!("to", "do!("),
+        concat!("unimpl", "emented!("),
+        concat!("FIX", "ME"),
+        concat!("OWN", "ER "),
+    ];
     let mut problems = Vec::new();
     for source in sources() {
         for word in words {

@@ -111,6 +111,17 @@ impl RestAnswer {
     }
 }
 
+/// What happened between an app server and a session (behaviour.md §2.14).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkChange {
+    /// Attached.
+    Attached,
+    /// Lost unexpectedly (kept for recovery).
+    Lost,
+    /// Stopped, released or disposed.
+    Ended,
+}
+
 /// One request of the session to the world.
 #[derive(Debug)]
 pub enum Effect {
@@ -201,8 +212,27 @@ pub enum Effect {
         /// To whom.
         reply: ReplyTo,
     },
+    /// An app socket attached, was lost or ended; the shard reports it for registrations and mass-disconnect detection.
+    AppLink {
+        /// Which app.
+        package: Package,
+        /// SHA-256 of its API key; empty unless attached.
+        key_sha256: String,
+        /// Change.
+        change: LinkChange,
+    },
     /// A message for other users' sessions of the same app (behaviour.md §7.10); the shard routes it.
     AppMessage(Box<super::managers::app_messages::Outgoing>),
+    /// Datagrams with this user id hash are this session's; a fresh reorder buffer (protocol.md §11.3).
+    UdpRegister {
+        /// As the phone announced it.
+        hash: u32,
+    },
+    /// They are nobody's any more.
+    UdpUnregister {
+        /// As the phone announced it.
+        hash: u32,
+    },
     /// The session is over; the shard drops it after applying what stands before.
     Disposed,
 }

@@ -30,6 +30,25 @@ impl Sdk {
     }
 }
 
+/// 32 bytes from the operating system's random source, drawn by the transport per phone upgrade; a session makes its UDP key
+/// of the first that asked for encryption. All zero (the default) means none was drawn: encryption is then not offered.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct UdpSecret(pub [u8; 32]);
+
+impl UdpSecret {
+    /// Whether it may serve as a key.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.0 != [0; 32]
+    }
+}
+
+impl std::fmt::Debug for UdpSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UdpSecret(..)")
+    }
+}
+
 /// What a phone asked for in its upgrade.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PhoneFlags {
@@ -37,6 +56,8 @@ pub struct PhoneFlags {
     pub udp_encryption: bool,
     /// `livekit=true`; recorded, without effect.
     pub livekit: bool,
+    /// Fresh key material.
+    pub secret: UdpSecret,
 }
 
 /// The first identifying message of an app socket, or the upgrade JWT that stands for it.
@@ -121,6 +142,8 @@ pub enum DisposeCause {
     GraceTimeout,
     /// The phone's goodbye, or an administrator.
     Explicit,
+    /// A failure of ours: sockets close 1011 and may come back.
+    Failed,
 }
 
 /// One thing that happened.
@@ -234,6 +257,13 @@ pub enum Event {
     },
     /// The app registry was replaced; the new one is in the context.
     RegistryChanged,
+    /// Many sockets of this app were lost at once (behaviour.md §2.14): a restart of it waits this much longer.
+    MassDisconnect {
+        /// Which app.
+        package: Package,
+        /// Drawn per session from `0..=mass_disconnect_jitter_ms`.
+        jitter_ms: u64,
+    },
     /// Timers are due; the session pops them itself.
     Tick,
     /// The outbound queue of a socket overflowed with control messages; the transport is closing it.

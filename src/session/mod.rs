@@ -9,6 +9,10 @@ pub mod handlers;
 pub mod managers;
 pub mod rest;
 mod send;
+#[cfg(test)]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 
 use crate::base::clock::Now;
@@ -106,7 +110,7 @@ impl Session {
     /// [`managers::audio::Audio::targets`] as [`effects::Effect::Binary`] and feeds the microphone's evidence rule.
     /// Allocates nothing in steady state.
     pub fn on_audio(&mut self, conn: ConnId, data: bytes::Bytes, cx: &mut Cx<'_>) {
-        if self.state != State::Disposed {
+        if flow::phone_in::audio(self, conn, &data, cx) {
             flow::audio::chunk(self, conn, data, cx);
         }
     }

@@ -7,6 +7,8 @@ use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
 pub enum Timer {
     /// The phone's grace ends.
     PhoneGrace,
+    /// The user record is late; the session goes on with defaults.
+    UserLoad,
     /// Forced microphone re-sync after a phone returned.
     PhoneResync,
     /// Protocol pings and the liveness check.
@@ -19,6 +21,8 @@ pub enum Timer {
     AppStart(Package),
     /// Pause before the next session-request attempt.
     WebhookRetry(Package),
+    /// The stop webhook's answer is late.
+    StopWait(Package),
     /// Grace of a lost app socket.
     AppGrace(Package),
     /// Jittered restart after a mass disconnect.
@@ -79,6 +83,8 @@ pub enum Timer {
     StoreAck(CallId),
     /// A REST call that waits too long.
     RestWait(ReplyTo),
+    /// A direct message whose delivery nobody confirmed.
+    DirectMessage(String),
     /// Speech finalisation after silence.
     SpeechEndpoint,
 }

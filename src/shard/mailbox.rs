@@ -4,6 +4,7 @@
 use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
+pub use crate::session::effects::LinkChange;
 use crate::session::effects::{HttpCall, RestAnswer, StoreOp};
 use crate::session::event::Event;
 use crate::session::managers::app_messages::Incoming;
@@ -70,6 +71,10 @@ pub enum ToShard {
         /// What.
         message: Box<Incoming>,
     },
+    /// For the shard that hosts the rooms (shard 0).
+    ///
+    /// If dropped: counted; rooms are best effort.
+    AppRooms(Box<crate::session::managers::app_messages::Outgoing>),
     /// New app records.
     ///
     /// If dropped: the next refresh brings them.
@@ -225,17 +230,6 @@ pub struct AppLink {
     pub key_sha256: String,
     /// Change.
     pub change: LinkChange,
-}
-
-/// See [`AppLink`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LinkChange {
-    /// Attached.
-    Attached,
-    /// Lost unexpectedly (kept for recovery).
-    Lost,
-    /// Stopped, released or disposed.
-    Ended,
 }
 
 /// A REST request for a service, authenticated as its row in the route table says.

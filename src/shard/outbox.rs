@@ -84,6 +84,10 @@ impl Pending {
 
 /// Reused [`Pending`] boxes of one shard.
 #[derive(Default, Debug)]
+#[expect(
+    clippy::vec_box,
+    reason = "the boxes themselves travel to writers and back"
+)]
 pub(super) struct Pool(Vec<Box<Pending>>);
 
 impl Pool {
@@ -108,6 +112,8 @@ pub enum Pushed {
     Queued {
         /// Dropped per class.
         shed: [u32; 3],
+        /// Whether the frame's latency record is new to this buffer.
+        marked: bool,
     },
     /// It was itself dropped, because it is of a class that may be.
     Dropped,
@@ -159,6 +165,18 @@ impl Outbox {
         self.pending.take()
     }
 
+    /// Queues bytes that are no frame, before everything else.
+    pub(super) fn preface(&mut self, bytes: &[u8], pool: &mut Pool) {
+        debug_assert!(self.is_empty(), "nothing can stand before the upgrade");
+        let pending = self.pending.get_or_insert_with(|| pool.get());
+        pending.bytes.extend_from_slice(bytes);
+        pending.segments.push(Segment {
+            len: bytes.len() as u32,
+            class: Class::Control,
+            payload: Payload::Copied,
+        });
+    }
+
     /// Queues one frame with its payload copied.
     #[inline]
     pub(super) fn push(&mut self, frame: Frame<'_>, pool: &mut Pool) -> Pushed {
@@ -171,8 +189,13 @@ impl Outbox {
                 pending.bytes.reserve(head_len + frame.payload.len());
                 pending.bytes.extend_from_slice(&head[..head_len]);
                 pending.bytes.extend_from_slice(frame.payload);
-                note(pending, head_len + frame.payload.len(), &frame, Payload::Copied);
-                Pushed::Queued { shed }
+                let marked = note(
+                    pending,
+                    head_len + frame.payload.len(),
+                    &frame,
+                    Payload::Copied,
+                );
+                Pushed::Queued { shed, marked }
             }
             Err(refused) => refused,
         }
@@ -197,8 +220,8 @@ impl Outbox {
                     payload: payload.clone(),
                 });
                 pending.referenced += payload.len();
-                note(pending, head_len, &frame, Payload::Referenced);
-                Pushed::Queued { shed }
+                let marked = note(pending, head_len, &frame, Payload::Referenced);
+                Pushed::Queued { shed, marked }
             }
             Err(refused) => refused,
         }
@@ -277,16 +300,27 @@ pub(super) struct Frame<'a> {
     pub(super) mark: u32,
 }
 
+/// Notes a frame just written; says whether its latency record is new to this buffer.
 #[inline]
-fn note(pending: &mut Pending, len: usize, frame: &Frame<'_>, payload: Payload) {
+fn note(pending: &mut Pending, len: usize, frame: &Frame<'_>, payload: Payload) -> bool {
     pending.segments.push(Segment {
         len: len as u32,
         class: frame.class,
         payload,
     });
-    if frame.mark != 0 && pending.marks.last() != Some(&frame.mark) {
+    // Frames of one turn stand together, so looking at the last two kinds of it finds nearly every repetition; one that is
+    // missed is merely counted down twice.
+    let known = frame.mark == 0
+        || pending
+            .marks
+            .iter()
+            .rev()
+            .take(2)
+            .any(|mark| *mark == frame.mark);
+    if !known {
         pending.marks.push(frame.mark);
     }
+    !known
 }
 
 /// Removes the oldest frames of one class until `bytes` are free; says how many went. One pass over the buffer.
@@ -354,13 +388,19 @@ mod tests {
     fn a_full_queue_drops_its_oldest_audio_and_keeps_control_in_order() {
         let (mut pool, mut outbox) = (Pool::default(), Outbox::new(1000));
         let _ = outbox.push(frame(Class::Control, &[200; 50]), &mut pool);
-        for n in 0..8 {
+        for n in 0..9 {
             let _ = outbox.push(frame(Class::Audio, &[n; 100]), &mut pool);
         }
-        let pushed = outbox.push(frame(Class::Audio, &[8; 100]), &mut pool);
-        assert_eq!(pushed, Pushed::Queued { shed: [2, 0, 0] });
+        let pushed = outbox.push(frame(Class::Audio, &[9; 100]), &mut pool);
+        assert!(matches!(
+            pushed,
+            Pushed::Queued {
+                shed: [2, 0, 0],
+                ..
+            }
+        ));
         let mut pending = outbox.take().expect("frames wait");
-        assert_eq!(payloads(&mut pending), [200, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(payloads(&mut pending), [200, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]
@@ -369,7 +409,13 @@ mod tests {
         let _ = outbox.push(frame(Class::Display, &[1; 100]), &mut pool);
         let _ = outbox.push(frame(Class::Control, &[2; 100]), &mut pool);
         let pushed = outbox.push(frame(Class::Control, &[3; 100]), &mut pool);
-        assert_eq!(pushed, Pushed::Queued { shed: [0, 0, 1] });
+        assert!(matches!(
+            pushed,
+            Pushed::Queued {
+                shed: [0, 0, 1],
+                ..
+            }
+        ));
         assert_eq!(
             outbox.push(frame(Class::Display, &[4; 100]), &mut pool),
             Pushed::Dropped

@@ -1,21 +1,6 @@
 //! Layer `wire`: identifiers as they stand on the wire; it knows no live session, the caller tells.
 
-/// Offset basis of 32-bit FNV-1a, which is also the hash of nothing.
-const FNV_OFFSET: u32 = 0x811C_9DC5;
-const FNV_PRIME: u32 = 0x0100_0193;
-
-/// 32-bit FNV-1a (`protocol.md §11.2`): the `userIdHash` of UDP packets, and what a user's home
-/// shard is computed from.
-#[must_use]
-pub const fn fnv1a32(bytes: &[u8]) -> u32 {
-    let mut hash = FNV_OFFSET;
-    let mut at = 0;
-    while at < bytes.len() {
-        hash = (hash ^ bytes[at] as u32).wrapping_mul(FNV_PRIME);
-        at += 1;
-    }
-    hash
-}
+pub use crate::base::ids::fnv1a32;
 
 /// The app session id of one app for one user: `<userId>-<packageName>` (`protocol.md §4.2`).
 #[must_use]

@@ -4,6 +4,7 @@
 //! and proves nothing else, [`Scratch::parse`] reads what a handler needs, [`Scratch::validate`]
 //! proves the whole text before its bytes are spliced into another message.
 
+mod bytes;
 mod kind;
 mod scratch;
 #[cfg(test)]

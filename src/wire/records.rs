@@ -123,16 +123,16 @@ impl AppRecord {
     pub fn grants(&self, wanted: Permission) -> bool {
         self.permissions
             .iter()
-            .any(|entry| match Permission::from_str(&entry.kind) {
-                Some(Permission::All) => true,
-                Some(Permission::Notifications) => {
+            .any(|entry| match entry.kind.parse::<Permission>() {
+                Ok(Permission::All) => true,
+                Ok(Permission::Notifications) => {
                     matches!(
                         wanted,
                         Permission::Notifications | Permission::ReadNotifications
                     )
                 }
-                Some(granted) => granted == wanted,
-                None => false,
+                Ok(granted) => granted == wanted,
+                Err(_) => false,
             })
     }
 }

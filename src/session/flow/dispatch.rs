@@ -1,9 +1,71 @@
 //! Layer 2, flow: one event to its flow or handler.
 
+use crate::base::close::CloseReason;
+use crate::base::metrics::Counter;
 use crate::session::event::Event;
-use crate::session::{Cx, Session};
+use crate::session::flow::{
+    answers, app_in, app_messages, dashboard, dispose, heartbeat, hello, lifecycle, lost, phone_in,
+    requests, stop, timers, webhook,
+};
+use crate::session::{Cx, Session, rest};
 
 /// Routes one event.
 pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
-    let _ = (s, event, cx);
+    match event {
+        Event::PhoneText { conn, text } => phone_in::text(s, conn, &text, cx),
+        Event::AppText { conn, text } => app_in::text(s, conn, &text, cx),
+        Event::AppBinary { conn, data } => app_in::binary(s, conn, data, cx),
+        Event::Tick => timers::tick(s, cx),
+        Event::Pong { conn, payload } => heartbeat::pong(s, conn, &payload, cx),
+        Event::Activity { conn } => s.m.health.seen(conn, cx.now.mono_ms),
+        Event::PhoneConnected { conn, flags } => lifecycle::phone_connected(s, conn, flags, cx),
+        Event::PhoneClosed { conn, info } => lifecycle::phone_closed(s, conn, &info, cx),
+        Event::AppHello { conn, hello } => hello::said(s, conn, hello, cx),
+        Event::AppParked {
+            conn,
+            hello,
+            expires_ms,
+        } => hello::parked_before(s, conn, hello, expires_ms, cx),
+        Event::AppClosed { conn, info } => lost::closed(s, conn, &info, cx),
+        Event::UserLoaded { record } => lifecycle::user_loaded(s, record, cx),
+        Event::Http { call, outcome } => http(s, call, &outcome, cx),
+        Event::Stored { call, outcome } => answers::stored(s, call, outcome, cx),
+        Event::Rest { reply, call } => rest::call(s, reply, call, cx),
+        gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
+        Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
+        // Nothing that runs depends on records: keys and addresses are checked at the next hello.
+        Event::RegistryChanged => {}
+        Event::MassDisconnect { package, jitter_ms } => {
+            lost::mass_disconnect(s, &package, jitter_ms);
+        }
+        Event::Overloaded { conn } => overloaded(s, conn, cx),
+        Event::Dispose { cause } => dispose::dispose(s, cause, cx),
+    }
+}
+
+fn http(
+    s: &mut Session,
+    call: crate::base::ids::CallId,
+    outcome: &crate::session::event::HttpOutcome,
+    cx: &mut Cx<'_>,
+) {
+    if let Some(package) = s.m.apps.by_start_call(call).cloned() {
+        webhook::session_request_result(s, &package, outcome, cx);
+    } else if let Some(package) = s.m.apps.by_stop_call(call).cloned() {
+        stop::webhook_done(s, &package, cx);
+    } else if !dashboard::weather_result(s, call, outcome, cx)
+        && !requests::http_result(s, call, outcome, cx)
+    {
+        cx.metrics.inc(Counter::CorrelationOrphans);
+    }
+}
+
+/// The transport is closing this socket with 1013; for us it is gone now.
+fn overloaded(s: &mut Session, conn: crate::base::ids::ConnId, cx: &mut Cx<'_>) {
+    let info = CloseReason::Overloaded.into();
+    if s.m.phone.knows(conn) {
+        lifecycle::phone_closed(s, conn, &info, cx);
+    } else {
+        lost::closed(s, conn, &info, cx);
+    }
 }

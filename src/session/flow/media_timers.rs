@@ -1,9 +1,27 @@
 //! Layer 2, flow: due timers of microphone, audio gap, display, dashboard, onboarding, speech.
 
+use super::{audio, dashboard, microphone, screen};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 
 /// Acts on a due timer of this group.
 pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
-    let _ = (s, timer, cx);
+    match timer {
+        Timer::PhoneResync => microphone::resync(s, cx),
+        Timer::MicSubscriptions => microphone::settled(s, cx),
+        Timer::MicSend => microphone::window_ended(s, cx),
+        Timer::MicHold => microphone::hold_ended(s, cx),
+        Timer::MicKeepAlive => microphone::keep_alive_due(s, cx),
+        Timer::AudioGap => audio::gap_due(s, cx),
+        Timer::DisplayRelease => screen::with_stage(s, cx, |d, stage| d.release_due(stage)),
+        Timer::DisplayExpiry => screen::with_stage(s, cx, |d, stage| d.expiry_due(stage)),
+        Timer::DisplayBoot(package) => screen::boot_due(s, &package, cx),
+        Timer::DisplayLock => screen::with_stage(s, cx, |d, stage| d.lock_due(stage)),
+        Timer::Onboarding => screen::with_stage(s, cx, |d, stage| d.onboarding_due(stage)),
+        Timer::DashboardRender => dashboard::render_due(s, cx),
+        Timer::DashboardHeartbeat => dashboard::heartbeat_due(s, cx),
+        // Providers finalise on their own until one asks for this deadline; nothing sets it yet.
+        Timer::SpeechEndpoint => {}
+        other => debug_assert!(false, "{other:?} belongs to another group"),
+    }
 }

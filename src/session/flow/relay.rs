@@ -1,10 +1,17 @@
-//! Layer 2, flow: data_stream delivery of an event to subscribed apps (behaviour.md §1.10, protocol.md §5.4, 5.9).
+//! Layer 2, flow: data_stream delivery of an event to subscribed apps (behaviour.md §1.10, protocol.md §5.4, 5.9). A message
+//! is spliced into its envelope as the bytes it came in; nothing is queued for closed sockets.
 
+use super::sync::granted;
+use crate::base::clock::IsoTime;
+use crate::base::ids::{ConnId, Package};
+use crate::session::effects::Class;
+use crate::session::managers::subscriptions::{Subscriber, write_envelope_head};
 use crate::session::{Cx, Session};
-use crate::wire::json::JsonError;
+use crate::wire::json::{JsonError, write_str};
+use crate::wire::streams::{AutoSubscribers, Permission, StreamEvent, Sub};
 
 /// Relays a phone message verbatim as stream `name` to every subscribed app with an open socket; the text is validated once,
-/// only when somebody gets it.
+/// only when somebody gets it. Never goes back to `__phone__`.
 ///
 /// # Errors
 /// The text is not JSON.
@@ -14,13 +21,103 @@ pub(crate) fn phone_message(
     text: &[u8],
     cx: &mut Cx<'_>,
 ) -> Result<(), JsonError> {
-    let _ = (s, name, text, cx);
+    phone_event(s, &StreamEvent::new(name), text, Class::Control, cx)
+}
+
+/// Like [`phone_message`], for events whose matching needs more than a name.
+///
+/// # Errors
+/// The text is not JSON.
+pub(crate) fn phone_event(
+    s: &mut Session,
+    event: &StreamEvent<'_>,
+    text: &[u8],
+    class: Class,
+    cx: &mut Cx<'_>,
+) -> Result<(), JsonError> {
+    relay(s, event, |_| true, text, class, cx)
+}
+
+/// Like [`phone_message`], but wildcards do not count: their apps have the event under another name already.
+///
+/// # Errors
+/// The text is not JSON.
+pub(crate) fn phone_message_explicit(
+    s: &mut Session,
+    name: &str,
+    text: &[u8],
+    class: Class,
+    cx: &mut Cx<'_>,
+) -> Result<(), JsonError> {
+    relay(
+        s,
+        &StreamEvent::new(name),
+        |one| one.holds(name),
+        text,
+        class,
+        cx,
+    )
+}
+
+fn relay(
+    s: &Session,
+    event: &StreamEvent<'_>,
+    among: impl Fn(&Subscriber) -> bool,
+    text: &[u8],
+    class: Class,
+    cx: &mut Cx<'_>,
+) -> Result<(), JsonError> {
+    let mut valid = false;
+    for subscriber in s.m.subscriptions.iter().filter(|one| among(one)) {
+        let Some((conn, stream)) = app_delivery(s, subscriber, event, cx) else {
+            continue;
+        };
+        if !valid {
+            cx.scratch.validate(text)?;
+            valid = true;
+        }
+        let stamp = cx.now.iso();
+        cx.fx.text(conn, class, |out| {
+            envelope(out, subscriber.envelope_head(), stream, text, &stamp);
+        });
+    }
     Ok(())
 }
 
-/// Delivers server-made data as stream `name` to every subscribed app (and to `__phone__` where protocol.md §5.9 says so).
+/// Delivers server-made data as stream `name` to every subscribed app, and transcriptions and translations to `__phone__`
+/// too (protocol.md §5.9, 7.18). An interim result of a recogniser may be dropped for a later one.
 pub(crate) fn server_event(s: &mut Session, name: &str, data: &[u8], cx: &mut Cx<'_>) {
-    let _ = (s, name, data, cx);
+    server_event_as(s, name, data, Class::Control, cx);
+}
+
+/// [`server_event`] with a choice of what happens on overflow.
+pub(crate) fn server_event_as(
+    s: &mut Session,
+    name: &str,
+    data: &[u8],
+    class: Class,
+    cx: &mut Cx<'_>,
+) {
+    let auto = if s.m.speech.auto_is_live() {
+        AutoSubscribers::Skip
+    } else {
+        AutoSubscribers::Include
+    };
+    let event = StreamEvent::new(name).with_auto(auto);
+    for subscriber in s.m.subscriptions.iter() {
+        let delivery = if &*subscriber.package == Package::PHONE {
+            phone_delivery(s, subscriber, name)
+                .and_then(|conn| Some((conn, subscriber.delivered_as(&event, |_| true)?)))
+        } else {
+            app_delivery(s, subscriber, &event, cx)
+        };
+        if let Some((conn, stream)) = delivery {
+            let stamp = cx.now.iso();
+            cx.fx.text(conn, class, |out| {
+                envelope(out, subscriber.envelope_head(), stream, data, &stamp);
+            });
+        }
+    }
 }
 
 /// One envelope to one app, whatever it subscribed to (replays, poll answers).
@@ -31,5 +128,69 @@ pub(crate) fn to_app(
     data: &[u8],
     cx: &mut Cx<'_>,
 ) {
-    let _ = (s, package, stream_type, data, cx);
+    let stamp = cx.now.iso();
+    let _ = s.send_app(package, cx, Class::Control, |out| {
+        match s.m.subscriptions.get(package) {
+            Some(known) => envelope(out, known.envelope_head(), stream_type, data, &stamp),
+            None => {
+                write_envelope_head(out, &s.user, package);
+                envelope(out, &[], stream_type, data, &stamp);
+            }
+        }
+    });
 }
+
+/// Every app with an open socket that gets stream `name` now, and under which name, for messages that are no plain envelope.
+pub(crate) fn subscribers(s: &Session, name: &str, cx: &Cx<'_>) -> Vec<(Package, String)> {
+    let event = StreamEvent::new(name);
+    s.m.subscriptions
+        .iter()
+        .filter_map(|one| {
+            let (_, stream) = app_delivery(s, one, &event, cx)?;
+            Some((one.package.clone(), stream.to_owned()))
+        })
+        .collect()
+}
+
+/// Apps that subscribe to any `augmentos:` setting (protocol.md §9.8), whether or not their socket is open.
+pub(crate) fn settings_subscribers(s: &Session) -> Vec<Package> {
+    s.m.subscriptions
+        .iter()
+        .filter(|one| one.list().iter().any(|own| own.parsed == Sub::Settings))
+        .map(|one| one.package.clone())
+        .collect()
+}
+
+/// Socket and stream name for an app that gets `event`.
+fn app_delivery<'a>(
+    s: &Session,
+    subscriber: &'a Subscriber,
+    event: &StreamEvent<'a>,
+    cx: &Cx<'_>,
+) -> Option<(ConnId, &'a str)> {
+    let conn = s.m.apps.open_conn(&subscriber.package)?;
+    let may = |needed: Permission| granted(cx, &subscriber.package, needed);
+    Some((conn, subscriber.delivered_as(event, may)?))
+}
+
+/// The phone's socket, for the streams that its mini-apps get.
+fn phone_delivery(s: &Session, subscriber: &Subscriber, name: &str) -> Option<ConnId> {
+    debug_assert_eq!(&*subscriber.package, Package::PHONE);
+    let speech = name.starts_with("transcription:") || name.starts_with("translation:");
+    speech.then(|| s.m.phone.open()).flatten()
+}
+
+fn envelope(out: &mut Vec<u8>, head: &[u8], stream: &str, data: &[u8], stamp: &IsoTime) {
+    out.reserve(head.len() + stream.len() + data.len() + 64);
+    out.extend_from_slice(head);
+    write_str(out, stream);
+    out.extend_from_slice(br#","data":"#);
+    out.extend_from_slice(data);
+    out.extend_from_slice(br#","timestamp":""#);
+    out.extend_from_slice(stamp.as_str().as_bytes());
+    out.extend_from_slice(br#""}"#);
+}
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

@@ -1,25 +1,100 @@
-//! Layer 2, flow: after a subscription set or an app's reachability changed (behaviour.md §3.4).
+//! Layer 2, flow: after a subscription set or an app's reachability changed (behaviour.md §3.4). Every step can be repeated
+//! and ends in the same state whatever was skipped.
 
+use crate::base::ids::Package;
+use crate::session::managers::apps::{AppState, Apps};
 use crate::session::{Cx, Session};
+use crate::wire::json::ArrayWriter;
+use crate::wire::streams::{AUDIO_CHUNK, Permission, StreamEvent};
 
 /// Recomputes what derives from subscriptions and sockets: audio targets, microphone need, location tier, replays.
 /// Called after every applied update or removal, after attach and after a socket is lost. `package`: the app that changed.
 pub(crate) fn subscriptions_changed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    let _ = (s, package, cx);
+    refresh_speech(s);
+    let newly = s.m.subscriptions.take_newly(package);
+    super::device_sync::subscriptions_changed(s, package, newly.location, newly.calendar, cx);
+    refresh_targets(s, cx);
+    super::microphone::subscriptions_changed(s, cx);
 }
 
-/// An app's socket was attached or lost: only delivery targets change.
+/// An app's socket was attached or lost, or app records changed: delivery targets, and needs of apps that count no longer.
 pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
-    let _ = (s, cx);
+    refresh_targets(s, cx);
+    let speech_changed = refresh_speech(s);
+    if speech_changed || s.m.microphone.need() != need(s) {
+        super::microphone::subscriptions_changed(s, cx);
+    }
 }
 
 /// Removes an app's subscriptions (stop, or grace end without resumption) and syncs.
 pub(crate) fn subscriptions_removed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    let _ = (s, package, cx);
+    let keep = cx.cfg.apps.subscription_history as usize;
+    s.m.subscriptions.remove(package, cx.now.unix_ms, keep);
+    subscriptions_changed(s, package, cx);
 }
 
 /// The set of subscription strings now stored for an app, as the acks carry it: a JSON array.
 pub(crate) fn subscriptions_json(s: &Session, package: &str) -> Vec<u8> {
-    let _ = (s, package);
-    b"[]".to_vec()
+    let mut out = Vec::new();
+    let mut array = ArrayWriter::begin(&mut out);
+    for own in
+        s.m.subscriptions
+            .get(package)
+            .into_iter()
+            .flat_map(|one| one.list())
+    {
+        array.str(&own.text);
+    }
+    array.end();
+    out
+}
+
+/// Whether an app's record grants `permission`. Without a record everything is allowed (behaviour.md §3.2 step 3); the
+/// phone's own mini-apps are the phone's business.
+pub(crate) fn granted(cx: &Cx<'_>, package: &str, permission: Permission) -> bool {
+    package == Package::PHONE
+        || cx
+            .apps
+            .get(package)
+            .is_none_or(|record| record.grants(permission))
+}
+
+/// What all counting sets need of the microphone.
+pub(super) fn need(s: &Session) -> crate::session::managers::subscriptions::Need {
+    s.m.subscriptions.need(|package| counts(&s.m.apps, package))
+}
+
+/// Sets of apps that will not come back by themselves count for nothing (behaviour.md §2.9).
+fn counts(apps: &Apps, package: &str) -> bool {
+    package == Package::PHONE
+        || apps.get(package).is_some_and(|app| {
+            !matches!(
+                app.state,
+                AppState::Stopped | AppState::Stopping | AppState::Dormant
+            )
+        })
+}
+
+fn refresh_speech(s: &mut Session) -> bool {
+    let apps = &s.m.apps;
+    s.m.speech.refresh(
+        s.m.subscriptions
+            .iter()
+            .filter(|one| counts(apps, &one.package)),
+    )
+}
+
+/// Keeps the list of raw audio receivers ready, so that the hot path only walks it.
+fn refresh_targets(s: &mut Session, cx: &Cx<'_>) {
+    let event = StreamEvent::new(AUDIO_CHUNK);
+    s.m.audio.targets.clear();
+    for (app, conn) in s.m.apps.open() {
+        let wanted = s.m.subscriptions.get(&app.package).is_some_and(|one| {
+            one.delivered_as(&event, |needed| granted(cx, &app.package, needed))
+                .is_some()
+        });
+        if wanted {
+            s.m.audio.targets.push(conn);
+        }
+    }
 }

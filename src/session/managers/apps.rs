@@ -1,7 +1,17 @@
-//! Layer 2, manager: apps.
+//! Layer 2, manager: which apps run for the user and through which sockets (behaviour.md §2). Holds state and answers
+//! questions about it; every transition is made by a flow.
 
-use crate::base::ids::{ConnId, Package};
-use crate::session::event::Sdk;
+pub mod intent;
+pub mod sockets;
+pub mod start;
+
+use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
+use crate::session::event::{AppHello, Sdk};
+use crate::session::rest::Shape;
+use intent::Intent;
+use sockets::Sockets;
+use start::Start;
+use std::collections::VecDeque;
 
 /// App session states of behaviour.md §2.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +34,76 @@ pub enum AppState {
     Stopping,
 }
 
-/// One (user, app) pair. OWNER H3 adds what it needs.
+impl AppState {
+    /// The word of protocol.md §3.5, for logs and admin answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Connecting => "connecting",
+            Self::Running => "running",
+            Self::GracePeriod => "grace_period",
+            Self::TransportDown => "transport_down",
+            Self::Resurrecting => "resurrecting",
+            Self::Dormant => "dormant",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// States in which an init is accepted (protocol.md §3.2 step 5).
+    #[must_use]
+    pub fn accepts_socket(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Stopping)
+    }
+}
+
+/// Why an app is being stopped (behaviour.md §2.8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopWhy {
+    /// The user, or an assistant app for the user.
+    User,
+    /// Another standard app starts.
+    Foreground,
+    /// The connected glasses lack required hardware; the user's intent is kept.
+    Incompatible,
+    /// The app was uninstalled.
+    Uninstall,
+    /// An administrator.
+    Admin,
+}
+
+/// A REST call that waits for a start or stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiter {
+    /// Where the answer goes.
+    pub reply: ReplyTo,
+    /// How it looks.
+    pub shape: AnswerShape,
+}
+
+/// Body of the answer a waiter gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AnswerShape {
+    /// protocol.md §18.3, §18.16.
+    Rest(Shape),
+    /// 200 `{}`.
+    Empty,
+}
+
+/// A deliberate stop in progress, or the stop webhook of a v2 restart (then `why` is `None`).
+#[derive(Debug)]
+pub struct Stop {
+    /// Cause; `None` for the restart variant.
+    pub why: Option<StopWhy>,
+    /// The stop webhook while unanswered.
+    pub call: Option<CallId>,
+    /// The socket that still gets `app_stopped` and its close.
+    pub conn: Option<ConnId>,
+    /// Callers.
+    pub waiters: Vec<Waiter>,
+}
+
+/// One (user, app) pair.
 #[derive(Debug)]
 pub struct AppSession {
     /// Package.
@@ -35,14 +114,69 @@ pub struct AppSession {
     pub conn: Option<ConnId>,
     /// Generation of the attached (or last) SDK.
     pub sdk: Sdk,
-    /// `mono_ms` of the last attach.
+    /// `mono_ms` of the last attach; 0 = never in this session.
     pub attached_ms: u64,
+    /// `mono_ms` since when the app is wanted; reset by a stop.
+    pub wanted_since_ms: Option<u64>,
+    /// Set by a deliberate stop, cleared only by a deliberate start (behaviour.md §2.1).
+    pub user_stopped: bool,
+    /// `ownership_release` came on the current socket.
+    pub released: bool,
+    /// A start in progress, from its reservation to its outcome.
+    pub start: Option<Start>,
+    /// A stop in progress.
+    pub stop: Option<Stop>,
+    /// Extra wait before a restart, drawn after a mass disconnect (ms).
+    pub restart_jitter_ms: u64,
+    /// What the attached socket said of itself.
+    pub hello: Option<Box<AppHello>>,
+    /// Unparsable messages in a row on the attached socket.
+    pub bad_json: u32,
+    /// `mono_ms` of recent handler failures on the attached socket.
+    pub failures: VecDeque<u64>,
 }
 
-/// All app sessions of the user.
+impl AppSession {
+    fn new(package: Package) -> Self {
+        Self {
+            package,
+            state: AppState::Stopped,
+            conn: None,
+            sdk: Sdk::V2,
+            attached_ms: 0,
+            wanted_since_ms: None,
+            user_stopped: false,
+            released: false,
+            start: None,
+            stop: None,
+            restart_jitter_ms: 0,
+            hello: None,
+            bad_json: 0,
+            failures: VecDeque::new(),
+        }
+    }
+
+    /// Whether the foreground rule must stop it: not stopped, or about to start.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.state != AppState::Stopped || self.start.is_some() || self.stop.is_some()
+    }
+}
+
+/// All app sessions of the user, their sockets without a place in one, and the stored intent.
 #[derive(Default)]
 pub struct Apps {
     list: Vec<AppSession>,
+    /// Sockets that are parked, lingering, replaced or waiting.
+    pub sockets: Sockets,
+    /// What the store knows of running and installed apps.
+    pub intent: Intent,
+    /// Dormant apps that wait for their restart after a phone returned.
+    pub restart_queue: VecDeque<Package>,
+    /// Those of the queue whose restart runs.
+    pub restarting: Vec<Package>,
+    /// Pause before the next try of the system dashboard app (ms); 0 = none failed yet.
+    pub dashboard_backoff_ms: u64,
 }
 
 impl Apps {
@@ -63,6 +197,15 @@ impl Apps {
         self.list.iter().find(|app| app.conn == Some(conn))
     }
 
+    /// By the socket that a stop is about to close.
+    pub fn stopping_by_conn(&mut self, conn: ConnId) -> Option<&mut AppSession> {
+        self.list.iter_mut().find(|app| {
+            app.stop
+                .as_ref()
+                .is_some_and(|stop| stop.conn == Some(conn))
+        })
+    }
+
     /// The attached socket of a running app.
     #[must_use]
     pub fn open_conn(&self, package: &str) -> Option<ConnId> {
@@ -75,9 +218,20 @@ impl Apps {
         self.open_conn(package).is_some()
     }
 
+    /// State of the app; `Stopped` when nothing is known of it.
+    #[must_use]
+    pub fn state(&self, package: &str) -> AppState {
+        self.get(package).map_or(AppState::Stopped, |app| app.state)
+    }
+
     /// All app sessions.
     pub fn iter(&self) -> impl Iterator<Item = &AppSession> {
         self.list.iter()
+    }
+
+    /// All app sessions, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut AppSession> {
+        self.list.iter_mut()
     }
 
     /// All apps with an attached socket.
@@ -90,13 +244,29 @@ impl Apps {
         if let Some(index) = self.list.iter().position(|app| app.package == *package) {
             return &mut self.list[index];
         }
-        self.list.push(AppSession {
-            package: package.clone(),
-            state: AppState::Stopped,
-            conn: None,
-            sdk: Sdk::V2,
-            attached_ms: 0,
-        });
+        self.list.push(AppSession::new(package.clone()));
         self.list.last_mut().expect("just pushed")
+    }
+
+    /// How many app sessions are in each state, in the order of [`AppState`].
+    #[must_use]
+    pub fn count_by_state(&self) -> [u64; 8] {
+        let mut counts = [0; 8];
+        for app in &self.list {
+            counts[app.state as usize] += 1;
+        }
+        counts
+    }
+
+    /// The app whose session request is `call`.
+    pub fn by_start_call(&self, call: CallId) -> Option<&Package> {
+        let wanted = |app: &&AppSession| app.start.as_ref().is_some_and(|s| s.call == Some(call));
+        self.list.iter().find(wanted).map(|app| &app.package)
+    }
+
+    /// The app whose stop webhook is `call`.
+    pub fn by_stop_call(&self, call: CallId) -> Option<&Package> {
+        let wanted = |app: &&AppSession| app.stop.as_ref().is_some_and(|s| s.call == Some(call));
+        self.list.iter().find(wanted).map(|app| &app.package)
     }
 }

@@ -1,12 +1,83 @@
-//! Layer 2, manager: phone.
+//! Layer 2, manager: the phone's sockets: the current one, superseded ones, what arrived too early, and churn figures
+//! (behaviour.md §1.5–1.8, 1.12). Holds state only.
 
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, ReplyTo};
+use crate::session::event::{PhoneFlags, UdpSecret};
+use crate::session::rest::Call;
+use bytes::Bytes;
+use std::collections::VecDeque;
 
-/// The phone's sockets. OWNER H3 adds what it needs.
+/// What the current socket has sent since its adoption; decides the role swap of behaviour.md §1.6 step 5.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spoken {
+    /// Nothing but `ping` and `pong`.
+    #[default]
+    OnlyPings,
+    /// Anything else.
+    More,
+}
+
+/// A frame that waits for the user record.
+#[derive(Debug)]
+pub enum Held {
+    /// Text.
+    Text(ConnId, Bytes),
+    /// Audio.
+    Audio(ConnId, Bytes),
+}
+
+impl Held {
+    fn conn(&self) -> ConnId {
+        match self {
+            Self::Text(conn, _) | Self::Audio(conn, _) => *conn,
+        }
+    }
+}
+
+/// What became of a frame that was to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HoldOutcome {
+    /// It waits.
+    Held,
+    /// It waits; older audio was dropped for it.
+    DroppedAudio,
+    /// It was dropped.
+    DroppedNewest,
+}
+
+/// The phone's sockets.
 #[derive(Default)]
 pub struct Phone {
     /// Current socket while open.
     pub current: Option<ConnId>,
+    /// Wishes of the current socket.
+    pub flags: PhoneFlags,
+    /// What the current socket has sent.
+    pub spoken: Spoken,
+    /// Superseded sockets, oldest first.
+    pub superseded: Vec<(ConnId, PhoneFlags)>,
+    /// When the last socket closed (`mono_ms`), while none is open.
+    pub disconnected_ms: Option<u64>,
+    /// Returns within the grace.
+    pub reconnects: u32,
+    /// Code of the last close.
+    pub last_close_code: Option<u16>,
+    /// Its reason.
+    pub last_close_reason: String,
+    /// Length of the last absence (ms).
+    pub last_downtime_ms: u64,
+    /// `mono_ms` of the last message.
+    pub last_message_ms: u64,
+    /// `mono_ms` of the last application-level pong.
+    pub last_pong_ms: u64,
+    /// Key for encrypted UDP audio; made once per session, on the first request.
+    pub udp_key: Option<UdpSecret>,
+    /// Frames that wait for the user record.
+    pub held: VecDeque<Held>,
+    /// REST calls that wait for it.
+    pub held_calls: VecDeque<(ReplyTo, Call)>,
+    /// Sockets adopted before the user record was there; each is owed one ack.
+    pub unacked: Vec<ConnId>,
 }
 
 impl Phone {
@@ -14,5 +85,82 @@ impl Phone {
     #[must_use]
     pub fn open(&self) -> Option<ConnId> {
         self.current
+    }
+
+    /// Whether this is one of the user's superseded sockets.
+    #[must_use]
+    pub fn is_superseded(&self, conn: ConnId) -> bool {
+        self.superseded.iter().any(|row| row.0 == conn)
+    }
+
+    /// Whether the socket is the phone's, current or superseded.
+    #[must_use]
+    pub fn knows(&self, conn: ConnId) -> bool {
+        self.current == Some(conn) || self.is_superseded(conn)
+    }
+
+    /// Makes `conn` the current socket. Returns superseded sockets beyond `keep`, oldest first, for cutting.
+    pub fn install(&mut self, conn: ConnId, flags: PhoneFlags, keep: usize) -> Vec<ConnId> {
+        if let Some(old) = self.current.replace(conn) {
+            self.superseded.push((old, self.flags));
+        }
+        self.flags = flags;
+        self.spoken = Spoken::OnlyPings;
+        let surplus = self.superseded.len().saturating_sub(keep);
+        self.superseded
+            .drain(..surplus)
+            .map(|(conn, _)| conn)
+            .collect()
+    }
+
+    /// A superseded socket and the current one exchange their roles.
+    pub fn swap_roles(&mut self, conn: ConnId) {
+        let Some(index) = self.superseded.iter().position(|row| row.0 == conn) else {
+            return;
+        };
+        let Some(current) = self.current.replace(conn) else {
+            return;
+        };
+        let flags = std::mem::replace(&mut self.flags, self.superseded[index].1);
+        self.superseded[index] = (current, flags);
+        self.spoken = Spoken::More;
+    }
+
+    /// Forgets a superseded socket; says whether it was one.
+    pub fn drop_superseded(&mut self, conn: ConnId) -> bool {
+        let before = self.superseded.len();
+        self.superseded.retain(|row| row.0 != conn);
+        self.unacked.retain(|row| *row != conn);
+        self.held.retain(|held| held.conn() != conn);
+        before != self.superseded.len()
+    }
+
+    /// The current socket is gone.
+    pub fn lose_current(&mut self, now_ms: u64) {
+        if let Some(conn) = self.current.take() {
+            self.unacked.retain(|row| *row != conn);
+            self.held.retain(|held| held.conn() != conn);
+        }
+        self.disconnected_ms = Some(now_ms);
+    }
+
+    /// Keeps a frame until the user record is there; at `max` the oldest audio goes, else the newest message.
+    pub fn hold(&mut self, frame: Held, max: usize) -> HoldOutcome {
+        if self.held.len() < max {
+            self.held.push_back(frame);
+            return HoldOutcome::Held;
+        }
+        let audio = self
+            .held
+            .iter()
+            .position(|held| matches!(held, Held::Audio(..)));
+        match audio {
+            Some(index) => {
+                self.held.remove(index);
+                self.held.push_back(frame);
+                HoldOutcome::DroppedAudio
+            }
+            None => HoldOutcome::DroppedNewest,
+        }
     }
 }

@@ -1,8 +1,44 @@
 //! Layer 2, REST calls that need the live session: bodies and texts of protocol.md §18. Authentication, routing and store
 //! reads happen outside; here a call arrives typed, and is answered exactly once.
 
+mod apps;
+mod connections;
+pub(crate) mod device;
+mod media;
+
+use super::{Cx, Session, State};
+use crate::base::ids::ReplyTo;
+use crate::session::flow::answers;
 use crate::wire::records::InstalledApp;
 use bytes::Bytes;
+
+/// Answers one call, or keeps it until the user record is there.
+pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>) {
+    if s.state == State::Initializing && call.waits_for_user() {
+        let max = cx.cfg.connections.pending_frames_max as usize;
+        if s.m.phone.held_calls.len() < max {
+            s.m.phone.held_calls.push_back((reply, call));
+        } else {
+            answers::no_session(reply, cx);
+        }
+        return;
+    }
+    match call {
+        Call::StartApp { .. }
+        | Call::StopApp { .. }
+        | Call::ListApps
+        | Call::InstallChanged { .. }
+        | Call::Goodbye
+        | Call::Recover { .. }
+        | Call::Snapshot
+        | Call::Connections
+        | Call::Dispose => apps::call(s, reply, call, cx),
+        Call::Notification { .. }
+        | Call::NotificationDismissed { .. }
+        | Call::AudioConfigure { .. } => media::call(s, reply, call, cx),
+        _ => device::call(s, reply, call, cx),
+    }
+}
 
 /// A REST call addressed to a user's live session.
 #[derive(Clone, PartialEq, Debug)]
@@ -154,6 +190,16 @@ pub enum Call {
     Connections,
     /// Administrator: end the session. Answer 200 `{}`.
     Dispose,
+}
+
+impl Call {
+    /// Whether the stored user record must have been read before (or else what was stored would overwrite it).
+    fn waits_for_user(&self) -> bool {
+        !matches!(
+            self,
+            Self::Goodbye | Self::Connections | Self::Dispose | Self::Snapshot
+        )
+    }
 }
 
 /// How a start or stop answers.

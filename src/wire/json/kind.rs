@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::bytes::{find_quote_or_backslash, find_quote_or_bracket};
 use super::{DEPTH_MAX, unicode};
 
 /// Why a text has no usable type.
@@ -196,52 +197,4 @@ impl<'a> Scan<'a> {
         }
         Ok(())
     }
-}
-
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-
-const fn each(byte: u8) -> u64 {
-    LOW_BITS * byte as u64
-}
-
-/// Marks zero bytes by their high bit; the lowest mark is always a true one.
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(LOW_BITS) & !word & HIGH_BITS
-}
-
-/// Most strings of our messages are short: words first, then the vector search.
-#[inline]
-fn find_quote_or_backslash(text: &[u8]) -> Option<usize> {
-    const WORDS_FIRST: usize = 4;
-    let (words, _) = text.as_chunks::<8>();
-    for (at, word) in words.iter().take(WORDS_FIRST).enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let marks = zero_bytes(word ^ each(b'"')) | zero_bytes(word ^ each(b'\\'));
-        if marks != 0 {
-            return Some(at * 8 + marks.trailing_zeros() as usize / 8);
-        }
-    }
-    let done = words.len().min(WORDS_FIRST) * 8;
-    memchr::memchr2(b'"', b'\\', &text[done..]).map(|at| done + at)
-}
-
-#[inline]
-fn find_quote_or_bracket(text: &[u8]) -> Option<usize> {
-    let (words, tail) = text.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // The bit 0x20 is all that tells a bracket from the brace of the same side.
-        let braces = word | each(0x20);
-        let marks = zero_bytes(word ^ each(b'"'))
-            | zero_bytes(braces ^ each(b'{'))
-            | zero_bytes(braces ^ each(b'}'));
-        if marks != 0 {
-            return Some(at * 8 + marks.trailing_zeros() as usize / 8);
-        }
-    }
-    let found = tail
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'));
-    found.map(|at| words.len() * 8 + at)
 }

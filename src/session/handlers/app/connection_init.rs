@@ -1,5 +1,13 @@
-//! `connection_init`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `connection_init` on an app socket: the seed's name of `tpa_connection_init`, the same message (protocol.md §8.2).
+//!
+//! Changes and back: as there.
+//!
+//! ```json
+//! {"type":"connection_init","packageName":"com.acme.scribe","apiKey":"demo-key-1"}
+//! ```
 
+use crate::session::event::HelloKind;
+use crate::session::flow::hello;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
@@ -10,6 +18,5 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
-    Ok(())
+    hello::said_again(s, m.conn, HelloKind::Init, m.text, cx).map_err(Reject::json)
 }

@@ -1,8 +1,23 @@
-//! `display_event`. OWNER H4: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `display_event`: an app wants something on the glasses (protocol.md §7.4, 8.5, behaviour.md §6.1).
+//!
+//! Changes: the display's arbitration. Sends: to the phone, now or later or never, the request with all its members in their
+//! order, but `view` and `packageName` set by the server. Apps are never answered.
+//!
+//! `{"type":"display_event","packageName":"com.acme.scribe","sessionId":"","view":"main",
+//! "layout":{"layoutType":"reference_card","title":"Scribe","text":"Ready"},"durationMs":3000}`
 
+use crate::session::effects::Class;
+use crate::session::flow;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
+use crate::session::managers::display::Request;
 use crate::session::{Cx, Session};
+use crate::wire::json::{JsonError, ObjectWriter};
 use crate::wire::kinds::AppKind;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
     kind: AppKind::DisplayEvent,
@@ -10,6 +25,99 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    // Validated first: the shard's parser bounds the depth and reports errors in the common words.
+    cx.scratch.validate(m.text).map_err(Reject::json)?;
+    let members: Members<'_> = serde_json::from_slice(m.text)
+        .map_err(|error| Reject::json(JsonError::Shape(error.to_string())))?;
+    let to_dashboard = members.value("view").as_str() == Some("dashboard")
+        && flow::dashboard::is_system_dashboard(m.package, cx);
+    let view = if to_dashboard { "dashboard" } else { "main" };
+    if to_dashboard {
+        if flow::screen::reachable(s) {
+            let _ = s.send_phone(cx, Class::Display, |out| {
+                members.write(out, m.package, view);
+            });
+        }
+        return Ok(());
+    }
+    let mut message = Vec::with_capacity(m.text.len() + 64);
+    members.write(&mut message, m.package, view);
+    let request = Request {
+        package: m.package.clone(),
+        message: message.into(),
+        duration_ms: members
+            .value("durationMs")
+            .as_f64()
+            .filter(|ms| *ms >= 0.0)
+            .map(|ms| ms as u64),
+        force: members.value("forceDisplay") == Value::Bool(true),
+    };
+    flow::screen::request(s, request, cx);
     Ok(())
+}
+
+/// The members of an object in their order, values untouched.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl Members<'_> {
+    /// A member's value; the last of several.
+    fn value(&self, name: &str) -> Value {
+        self.0
+            .iter()
+            .rev()
+            .find(|(own, _)| own == name)
+            .and_then(|(_, raw)| serde_json::from_str(raw.get()).ok())
+            .unwrap_or(Value::Null)
+    }
+
+    fn write(&self, out: &mut Vec<u8>, package: &str, view: &str) {
+        let mut object = ObjectWriter::begin(out);
+        let (mut has_package, mut has_view) = (false, false);
+        for (name, raw) in &self.0 {
+            let own = match name.as_str() {
+                "packageName" => Some((&mut has_package, package)),
+                "view" => Some((&mut has_view, view)),
+                _ => None,
+            };
+            match own {
+                Some((written, text)) => {
+                    if !std::mem::replace(written, true) {
+                        object.str(name, text);
+                    }
+                }
+                None => {
+                    object.raw(name, raw.get().as_bytes());
+                }
+            }
+        }
+        if !has_package {
+            object.str("packageName", package);
+        }
+        if !has_view {
+            object.str("view", view);
+        }
+        object.end();
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
 }

@@ -1,4 +1,11 @@
-//! `ownership_release`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `ownership_release`: an SDK that moves to another cloud or shuts down (behaviour.md §2.12, protocol.md §8.20).
+//!
+//! Changes: the next close of this socket makes the app dormant: no grace, no restart while the phone is away, the stored
+//! running list untouched. The next attach clears the mark. Back: nothing. The reason is only logged.
+//!
+//! ```json
+//! {"type":"ownership_release","packageName":"com.acme.scribe","reason":"clean_shutdown"}
+//! ```
 
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
@@ -10,6 +17,12 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    cx.scratch.validate(m.text).map_err(Reject::json)?;
+    if let Some(app) = s.m.apps.get_mut(m.package)
+        && app.conn == Some(m.conn)
+    {
+        app.released = true;
+        tracing::info!(user = %s.user, package = %m.package, conn = %m.conn.tag(), "ownership released");
+    }
     Ok(())
 }

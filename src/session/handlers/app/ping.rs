@@ -1,5 +1,13 @@
-//! `ping`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `ping`: SDK 3.x, every 15 s (protocol.md §8.1, 9.18).
+//!
+//! Changes: the socket counts as one whose peer shows signs of life. Back: `pong` with the time in milliseconds. Sockets
+//! that are parked, replaced or not yet initialised are answered by `flow::app_in`.
+//!
+//! ```json
+//! {"type":"ping"}
+//! ```
 
+use crate::session::flow::notices;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
@@ -10,6 +18,7 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    s.m.health.prove(m.conn);
+    notices::app_pong(m.conn, cx);
     Ok(())
 }

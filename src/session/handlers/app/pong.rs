@@ -1,4 +1,10 @@
-//! `pong`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `pong`: accepted and ignored (protocol.md §8.1).
+//!
+//! Changes: nothing beyond the socket's activity stamp. Back: nothing.
+//!
+//! ```json
+//! {"type":"pong"}
+//! ```
 
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};

@@ -1,5 +1,14 @@
-//! `reconnect`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `reconnect`: SDK 3.x again on a socket that is attached already (protocol.md §3.4, 8.3); first ones reach the session as
+//! hellos.
+//!
+//! Changes: nothing. Back: `reconnect_ack` once more.
+//!
+//! ```json
+//! {"type":"reconnect","sessionId":"nadia@lumen.io-com.acme.scribe","sdkVersion":"3.0.0-hono.8"}
+//! ```
 
+use crate::session::event::HelloKind;
+use crate::session::flow::hello;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
@@ -10,6 +19,5 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
-    Ok(())
+    hello::said_again(s, m.conn, HelloKind::Reconnect, m.text, cx).map_err(Reject::json)
 }

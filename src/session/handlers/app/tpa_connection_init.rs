@@ -1,5 +1,14 @@
-//! `tpa_connection_init`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `tpa_connection_init`: an SDK again on a socket that said hello before (protocol.md §3.2, 8.2); first ones reach the
+//! session as hellos.
+//!
+//! Changes: nothing; another user or package is a breach and closes 1008. Back: `tpa_connection_ack` once more.
+//!
+//! ```json
+//! {"type":"tpa_connection_init","packageName":"com.acme.scribe","apiKey":"demo-key-1","sdkVersion":"3.0.0-hono.8"}
+//! ```
 
+use crate::session::event::HelloKind;
+use crate::session::flow::hello;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
@@ -10,6 +19,5 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
-    Ok(())
+    hello::said_again(s, m.conn, HelloKind::Init, m.text, cx).map_err(Reject::json)
 }

@@ -1,5 +1,13 @@
-//! `connection_init`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `connection_init`: the headless client on open; the phone does not send it (protocol.md §6.3).
+//!
+//! Changes: nothing that was not so before; dormant apps are restarted as after a reconnection. Back: another
+//! `connection_ack`. No member is read.
+//!
+//! ```json
+//! {"type":"connection_init","userId":"nadia@lumen.io"}
+//! ```
 
+use crate::session::flow::lifecycle;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -10,6 +18,6 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    lifecycle::reinitialise(s, m.conn, cx);
     Ok(())
 }

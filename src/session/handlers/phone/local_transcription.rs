@@ -1,15 +1,49 @@
-//! `local_transcription`. OWNER H4: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `local_transcription`: a speech result made on the phone (protocol.md §6.9, behaviour.md §8.7).
+//!
+//! Changes: nothing. Sends: the message as it is, first routed like a transcription event of its language (also to
+//! `transcription:auto`), then under its own name to apps that subscribe to it explicitly. Never back to `__phone__`.
+//!
+//! `{"type":"local_transcription","text":"turn left","isFinal":true,"startTime":100,"endTime":900,"speakerId":0,
+//! "transcribeLanguage":"en-US","provider":"ondevice"}`
 
+use crate::session::effects::Class;
+use crate::session::flow;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
+use crate::wire::streams::{AutoSubscribers, StreamEvent};
+use serde::Deserialize;
+use serde_json::Value;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::LocalTranscription,
     run,
 };
 
+const DEFAULT_LANGUAGE: &str = "en-US";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    #[serde(default)]
+    is_final: Value,
+    #[serde(default)]
+    transcribe_language: Value,
+}
+
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
-    Ok(())
+    let body: Body = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    let language = match body.transcribe_language.as_str() {
+        Some(language) if !language.is_empty() => language,
+        _ => DEFAULT_LANGUAGE,
+    };
+    let class = if body.is_final == Value::Bool(false) {
+        Class::Interim
+    } else {
+        Class::Control
+    };
+    let name = format!("transcription:{language}");
+    let speech = StreamEvent::new(&name).with_auto(AutoSubscribers::Include);
+    flow::relay::phone_event(s, &speech, m.text, class, cx).map_err(Reject::json)?;
+    flow::relay::phone_message_explicit(s, m.name, m.text, class, cx).map_err(Reject::json)
 }

@@ -1,5 +1,13 @@
-//! `ping`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `ping`: the phone, every 5 s, on any of its sockets and in every session state (protocol.md §6.2, 7.2).
+//!
+//! Changes: the socket counts as one whose peer is alive. Back: `{"type":"pong"}` on the same socket, at once; a phone that
+//! misses it for 5 s drops the connection.
+//!
+//! ```json
+//! {"type":"ping"}
+//! ```
 
+use crate::session::effects::Class;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -10,6 +18,9 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    s.m.health.prove(m.conn);
+    cx.fx.text(m.conn, Class::Control, |out| {
+        out.extend_from_slice(br#"{"type":"pong"}"#);
+    });
     Ok(())
 }

@@ -1,4 +1,10 @@
-//! `pong`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `pong`: nobody asks for it, but phones may send it (protocol.md §6.2).
+//!
+//! Changes: remembered as the last application-level pong. Back: nothing.
+//!
+//! ```json
+//! {"type":"pong"}
+//! ```
 
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
@@ -10,6 +16,8 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    if s.m.phone.current == Some(m.conn) {
+        s.m.phone.last_pong_ms = cx.now.mono_ms;
+    }
     Ok(())
 }

@@ -1,15 +1,31 @@
-//! `stop_app`. OWNER H3: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `stop_app`: the headless client; the phone uses REST (protocol.md §6.5).
+//!
+//! Changes: the app is stopped deliberately (behaviour.md §2.8). Back: no direct answer, `app_state_change` follows.
+//!
+//! ```json
+//! {"type":"stop_app","packageName":"com.acme.scribe","timestamp":1773480413589}
+//! ```
 
+use crate::session::flow::stop;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
+use crate::session::managers::apps::StopWhy;
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
+use serde::Deserialize;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::StopApp,
     run,
 };
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    package_name: String,
+}
+
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    let body: Body = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    stop::stop(s, &body.package_name, StopWhy::User, None, cx);
     Ok(())
 }

@@ -1,0 +1,211 @@
+//! Layer 2, flow: the stored running list, and answers of starts and stops that wait until it is durable
+//! (behaviour.md §12.3, protocol.md §18.3, §18.16).
+
+use crate::base::ids::{CallId, Package, ReplyTo};
+use crate::session::effects::{Effect, RestAnswer, StoreOp};
+use crate::session::event::StoreOutcome;
+use crate::session::managers::apps::intent::{PendingAck, Verb, Wanted};
+use crate::session::managers::apps::start::StartError;
+use crate::session::managers::apps::{AnswerShape, Waiter};
+use crate::session::rest::Shape;
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+
+/// Stores that the package should (or should not) run. Without waiters it is one write; with waiters they are answered with
+/// success once it is durable, with 500 when it is not in `db_timeout_ms`.
+pub(crate) fn store_intent(
+    s: &mut Session,
+    package: &Package,
+    wanted: Wanted,
+    waiters: Vec<Waiter>,
+    cx: &mut Cx<'_>,
+) {
+    let verb = match wanted {
+        Wanted::Yes => Verb::Start,
+        Wanted::No => Verb::Stop,
+    };
+    let op = match wanted {
+        Wanted::Yes => StoreOp::AddRunning(package.clone()),
+        Wanted::No => StoreOp::RemoveRunning(package.clone()),
+    };
+    s.m.apps.intent.set(package, wanted);
+    if waiters.is_empty() {
+        cx.fx.push(Effect::Store { op, ack: None });
+        return;
+    }
+    let call = s.call_id();
+    cx.fx.push(Effect::Store {
+        op,
+        ack: Some(call),
+    });
+    s.timers.set(
+        Timer::StoreAck(call),
+        cx.now.mono_ms + cx.cfg.store.db_timeout_ms,
+    );
+    s.m.apps.intent.acks.push(PendingAck {
+        call,
+        verb,
+        package: package.clone(),
+        waiters,
+    });
+}
+
+/// Answers waiters with success as soon as the stored list is known to hold `wanted`.
+pub(crate) fn when_durable(
+    s: &mut Session,
+    package: &Package,
+    wanted: Wanted,
+    waiters: Vec<Waiter>,
+    cx: &mut Cx<'_>,
+) {
+    if waiters.is_empty() {
+        return;
+    }
+    if s.m.apps.intent.is_durable(package, wanted) {
+        let verb = match wanted {
+            Wanted::Yes => Verb::Start,
+            Wanted::No => Verb::Stop,
+        };
+        succeed(s, verb, package, &waiters, cx);
+    } else {
+        store_intent(s, package, wanted, waiters, cx);
+    }
+}
+
+/// The store answered, or took too long.
+pub(crate) fn stored(s: &mut Session, call: CallId, outcome: StoreOutcome, cx: &mut Cx<'_>) {
+    s.timers.cancel(&Timer::StoreAck(call));
+    let acks = &mut s.m.apps.intent.acks;
+    let Some(index) = acks.iter().position(|ack| ack.call == call) else {
+        return;
+    };
+    let ack = acks.remove(index);
+    match outcome {
+        StoreOutcome::Done => {
+            let wanted = match ack.verb {
+                Verb::Start => Wanted::Yes,
+                Verb::Stop => Wanted::No,
+            };
+            s.m.apps.intent.confirm(&ack.package, wanted);
+            succeed(s, ack.verb, &ack.package, &ack.waiters, cx);
+        }
+        StoreOutcome::Failed => broken(ack.verb, &ack.waiters, cx),
+    }
+}
+
+/// Answers with success; `isRunning` is the truth of this moment.
+pub(crate) fn succeed(s: &Session, verb: Verb, package: &str, waiters: &[Waiter], cx: &mut Cx<'_>) {
+    let running = s.m.apps.is_running(package);
+    for waiter in waiters {
+        let mut body = Vec::new();
+        match waiter.shape {
+            AnswerShape::Rest(Shape::Phone) => phone_body(&mut body, verb, running, None),
+            AnswerShape::Rest(Shape::SystemApp) => {
+                let text = match verb {
+                    Verb::Start => format!("App {package} started successfully"),
+                    Verb::Stop => format!("App {package} stopped successfully"),
+                };
+                let mut object = ObjectWriter::begin(&mut body);
+                object.bool("success", true).str("message", &text);
+                object.end();
+            }
+            AnswerShape::Empty => body.extend_from_slice(b"{}"),
+        }
+        cx.fx.reply(waiter.reply, RestAnswer::json(200, body));
+    }
+}
+
+/// Answers with a failed start.
+pub(crate) fn start_failed(
+    s: &Session,
+    package: &str,
+    error: &StartError,
+    waiters: &[Waiter],
+    cx: &mut Cx<'_>,
+) {
+    let running = s.m.apps.is_running(package);
+    for waiter in waiters {
+        let mut body = Vec::new();
+        let status = match waiter.shape {
+            AnswerShape::Rest(Shape::Phone) | AnswerShape::Empty => {
+                phone_body(&mut body, Verb::Start, running, Some(error));
+                200
+            }
+            AnswerShape::Rest(Shape::SystemApp) => {
+                let mut object = ObjectWriter::begin(&mut body);
+                object
+                    .bool("success", false)
+                    .str("error", "Failed to start app")
+                    .raw("details", &error_json(error));
+                object.end();
+                500
+            }
+        };
+        cx.fx.reply(waiter.reply, RestAnswer::json(status, body));
+    }
+}
+
+/// Answers 500: what was done could not be made durable in time.
+pub(crate) fn broken(verb: Verb, waiters: &[Waiter], cx: &mut Cx<'_>) {
+    let text = match verb {
+        Verb::Start => "Error starting app",
+        Verb::Stop => "Error stopping app",
+    };
+    for waiter in waiters {
+        failure(waiter.reply, 500, waiter.shape, text, cx);
+    }
+}
+
+/// `{"success":false,…}` with the member name of the caller's family.
+pub(crate) fn failure(
+    reply: ReplyTo,
+    status: u16,
+    shape: AnswerShape,
+    text: &str,
+    cx: &mut Cx<'_>,
+) {
+    let member = match shape {
+        AnswerShape::Rest(Shape::SystemApp) => "error",
+        AnswerShape::Rest(Shape::Phone) | AnswerShape::Empty => "message",
+    };
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::begin(&mut body);
+    object.bool("success", false).str(member, text);
+    object.end();
+    cx.fx.reply(reply, RestAnswer::json(status, body));
+}
+
+/// 503 `NO_ACTIVE_SESSION` (protocol.md §18.1).
+pub(crate) fn no_session(reply: ReplyTo, cx: &mut Cx<'_>) {
+    const BODY: &[u8] =
+        br#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#;
+    cx.fx.reply(reply, RestAnswer::json(503, BODY));
+}
+
+fn phone_body(out: &mut Vec<u8>, verb: Verb, running: bool, error: Option<&StartError>) {
+    let status = match verb {
+        Verb::Start => "started",
+        Verb::Stop => "stopped",
+    };
+    let mut data = Vec::new();
+    let mut object = ObjectWriter::begin(&mut data);
+    object.str("status", status).bool("isRunning", running);
+    if let Some(error) = error {
+        object.raw("error", &error_json(error));
+    }
+    object.end();
+    let mut object = ObjectWriter::begin(out);
+    object.bool("success", true).raw("data", &data);
+    object.end();
+}
+
+fn error_json(error: &StartError) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut object = ObjectWriter::begin(&mut out);
+    object
+        .str("stage", error.stage.as_str())
+        .str("message", &error.message);
+    object.end();
+    out
+}

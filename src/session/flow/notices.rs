@@ -1,0 +1,130 @@
+//! Layer 2, flow: the small messages that several procedures send. Decides nothing.
+
+use crate::base::close::CloseReason;
+use crate::base::ids::ConnId;
+use crate::session::effects::Class;
+use crate::session::managers::apps::StopWhy;
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+
+/// Schedules `app_state_change` to the phone, at most one per window (protocol.md §7.5).
+pub(crate) fn app_state_changed(s: &mut Session, cx: &Cx<'_>) {
+    if s.timers.at(&Timer::AppState).is_none() {
+        let wait_ms = cx.cfg.apps.app_state_broadcast_coalesce_ms;
+        s.timers.set(Timer::AppState, cx.now.mono_ms + wait_ms);
+    }
+}
+
+/// The window ended: sends it. A phone that is away fetches the list when it returns.
+pub(crate) fn send_app_state(s: &Session, cx: &mut Cx<'_>) {
+    let Some(conn) = s.m.phone.open() else { return };
+    let now = cx.now.iso();
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut message = ObjectWriter::begin(out);
+        message
+            .str("type", "app_state_change")
+            .str("sessionId", &s.user)
+            .str("timestamp", now.as_str());
+        message.end();
+    });
+}
+
+/// `app_stopped {packageName}` to the phone (protocol.md §7.17).
+pub(crate) fn tell_phone_stopped(s: &Session, package: &str, cx: &mut Cx<'_>) {
+    let Some(conn) = s.m.phone.open() else { return };
+    let now = cx.now.iso();
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut message = ObjectWriter::begin(out);
+        message
+            .str("type", "app_stopped")
+            .str("packageName", package)
+            .str("timestamp", now.as_str());
+        message.end();
+    });
+}
+
+/// `connection_error` to a phone socket that is about to close 1011 (protocol.md §7.3).
+pub(crate) fn connection_error(conn: ConnId, cx: &mut Cx<'_>) {
+    let now = cx.now.iso();
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut message = ObjectWriter::begin(out);
+        message
+            .str("type", "connection_error")
+            .str("message", "Internal server error")
+            .str("timestamp", now.as_str());
+        message.end();
+    });
+}
+
+/// `app_stopped` and then the close that it announces (protocol.md §9.6).
+pub(crate) fn stop_app_socket(
+    conn: ConnId,
+    why: Option<StopWhy>,
+    reason: CloseReason,
+    cx: &mut Cx<'_>,
+) {
+    let word = if why == Some(StopWhy::User) {
+        "user_disabled"
+    } else {
+        "system_stop"
+    };
+    let now = cx.now.iso();
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut message = ObjectWriter::begin(out);
+        message
+            .str("type", "app_stopped")
+            .str("reason", word)
+            .str("timestamp", now.as_str());
+        message.end();
+    });
+    cx.fx.close(conn, reason);
+}
+
+/// `tpa_connection_error` (protocol.md §9.5).
+pub(crate) fn app_error(conn: ConnId, code: &str, text: &str, cx: &mut Cx<'_>) {
+    coded(conn, "tpa_connection_error", code, text, cx);
+}
+
+/// `reconnect_rejected` (protocol.md §9.3).
+pub(crate) fn reconnect_rejected(conn: ConnId, code: &str, text: &str, cx: &mut Cx<'_>) {
+    coded(conn, "reconnect_rejected", code, text, cx);
+}
+
+/// `reconnect_deferred` (protocol.md §9.4).
+pub(crate) fn reconnect_deferred(conn: ConnId, wait_ms: u64, cx: &mut Cx<'_>) {
+    let now = cx.now.iso();
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut message = ObjectWriter::begin(out);
+        message
+            .str("type", "reconnect_deferred")
+            .str("code", "AWAITING_APP_RESTORE")
+            .str("message", "Cloud is restoring app state")
+            .num("timeoutMs", wait_ms)
+            .str("timestamp", now.as_str());
+        message.end();
+    });
+}
+
+fn coded(conn: ConnId, kind: &str, code: &str, text: &str, cx: &mut Cx<'_>) {
+    let now = cx.now.iso();
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut message = ObjectWriter::begin(out);
+        message
+            .str("type", kind)
+            .str("code", code)
+            .str("message", text)
+            .str("timestamp", now.as_str());
+        message.end();
+    });
+}
+
+/// The answer to an app's JSON `ping` (protocol.md §9.18).
+pub(crate) fn app_pong(conn: ConnId, cx: &mut Cx<'_>) {
+    let unix_ms = cx.now.unix_ms;
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut message = ObjectWriter::begin(out);
+        message.str("type", "pong").num("timestamp", unix_ms);
+        message.end();
+    });
+}

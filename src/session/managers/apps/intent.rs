@@ -1,0 +1,126 @@
+//! Layer 2, part of the apps manager: what the store holds of the user's intent, and REST answers that wait for it to be
+//! durable (behaviour.md §12.3). Data only.
+
+use super::Waiter;
+use crate::base::ids::{CallId, Package};
+use crate::wire::records::InstalledApp;
+
+/// Whether a package is on the stored running list, and whether the store has confirmed that.
+#[derive(Clone, Debug)]
+struct Entry {
+    package: Package,
+    wanted: Wanted,
+    /// The write that will confirm `wanted`; `None` while nobody asked for a confirmation.
+    durable: bool,
+}
+
+/// The stored answer to "should it run?".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// On the running list.
+    Yes,
+    /// Not on it.
+    No,
+}
+
+/// What a REST answer that waits for the store says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// A start succeeded.
+    Start,
+    /// A stop succeeded.
+    Stop,
+}
+
+/// REST answers that wait for one store write.
+#[derive(Debug)]
+pub struct PendingAck {
+    /// The write.
+    pub call: CallId,
+    /// What was written.
+    pub verb: Verb,
+    /// Which app.
+    pub package: Package,
+    /// Who waits.
+    pub waiters: Vec<Waiter>,
+}
+
+/// Stored running list and installed apps, as this session knows them.
+#[derive(Default, Debug)]
+pub struct Intent {
+    entries: Vec<Entry>,
+    /// Installed apps.
+    pub installed: Vec<InstalledApp>,
+    /// Answers that wait.
+    pub acks: Vec<PendingAck>,
+}
+
+impl Intent {
+    /// Takes over what was read; it is durable by definition.
+    pub fn load(&mut self, running: &[String], installed: Vec<InstalledApp>) {
+        for name in running {
+            self.set(&Package::new(name), Wanted::Yes);
+            self.confirm(name, Wanted::Yes);
+        }
+        self.installed = installed;
+    }
+
+    /// Whether the package is on the stored running list.
+    #[must_use]
+    pub fn is_running(&self, package: &str) -> bool {
+        self.entry(package)
+            .is_some_and(|entry| entry.wanted == Wanted::Yes)
+    }
+
+    /// Whether the store is known to say `wanted` of the package. A package never mentioned is durably not wanted.
+    #[must_use]
+    pub fn is_durable(&self, package: &str, wanted: Wanted) -> bool {
+        match self.entry(package) {
+            Some(entry) => entry.durable && entry.wanted == wanted,
+            None => wanted == Wanted::No,
+        }
+    }
+
+    /// A write of `wanted` was handed to the store.
+    pub fn set(&mut self, package: &Package, wanted: Wanted) {
+        match self.entries.iter_mut().find(|e| e.package == *package) {
+            Some(entry) if entry.wanted == wanted => {}
+            Some(entry) => {
+                entry.wanted = wanted;
+                entry.durable = false;
+            }
+            None => self.entries.push(Entry {
+                package: package.clone(),
+                wanted,
+                durable: false,
+            }),
+        }
+    }
+
+    /// The store confirmed it.
+    pub fn confirm(&mut self, package: &str, wanted: Wanted) {
+        if let Some(entry) = self.entries.iter_mut().find(|e| &*e.package == package)
+            && entry.wanted == wanted
+        {
+            entry.durable = true;
+        }
+    }
+
+    /// The stored running list.
+    pub fn running(&self) -> impl Iterator<Item = &Package> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.wanted == Wanted::Yes)
+            .map(|entry| &entry.package)
+    }
+
+    /// Whether the app is installed.
+    #[must_use]
+    pub fn is_installed(&self, package: &str) -> bool {
+        self.installed.iter().any(|app| app.package_name == package)
+    }
+
+    fn entry(&self, package: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| &*entry.package == package)
+    }
+}

@@ -1,0 +1,95 @@
+//! Layer 2, part of the apps manager: app sockets of this session that are not attached to a running app. Data only.
+
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, Package};
+use crate::session::event::AppHello;
+
+/// A parked socket (behaviour.md §2.7.1); only `ping` is answered on it.
+#[derive(Debug)]
+pub struct Parked {
+    /// Socket.
+    pub conn: ConnId,
+    /// Its `reconnect`, key already checked.
+    pub hello: AppHello,
+    /// `mono_ms` of its rejection.
+    pub expires_ms: u64,
+}
+
+/// A socket whose `reconnect` was rejected and whose close waits, because an init may follow (protocol.md §3.4).
+#[derive(Debug)]
+pub struct Lingering {
+    /// Socket.
+    pub conn: ConnId,
+    /// What it said.
+    pub hello: AppHello,
+    /// The close that waits.
+    pub reason: CloseReason,
+}
+
+/// All of them. Each list is short: at most a few entries per app.
+#[derive(Default, Debug)]
+pub struct Sockets {
+    /// Hellos that came before the user record was read.
+    pub waiting: Vec<(ConnId, AppHello)>,
+    /// Parked ones, one per package.
+    pub parked: Vec<Parked>,
+    /// Rejected ones whose close waits.
+    pub lingering: Vec<Lingering>,
+    /// Replaced ones, until their own close or the linger's end.
+    pub replaced: Vec<(ConnId, Package)>,
+}
+
+impl Sockets {
+    /// Takes the parked socket of a package.
+    pub fn take_parked(&mut self, package: &str) -> Option<Parked> {
+        let index = self
+            .parked
+            .iter()
+            .position(|parked| &*parked.hello.package == package)?;
+        Some(self.parked.remove(index))
+    }
+
+    /// Takes a lingering socket.
+    pub fn take_lingering(&mut self, conn: ConnId) -> Option<Lingering> {
+        let index = self.lingering.iter().position(|row| row.conn == conn)?;
+        Some(self.lingering.remove(index))
+    }
+
+    /// A lingering socket's hello.
+    #[must_use]
+    pub fn lingering(&self, conn: ConnId) -> Option<&AppHello> {
+        let row = self.lingering.iter().find(|row| row.conn == conn)?;
+        Some(&row.hello)
+    }
+
+    /// Takes a replaced socket.
+    pub fn take_replaced(&mut self, conn: ConnId) -> Option<Package> {
+        let index = self.replaced.iter().position(|row| row.0 == conn)?;
+        Some(self.replaced.remove(index).1)
+    }
+
+    /// Whether the socket is in any of the lists.
+    #[must_use]
+    pub fn contains(&self, conn: ConnId) -> bool {
+        self.is_waiting(conn)
+            || self.parked.iter().any(|row| row.conn == conn)
+            || self.lingering(conn).is_some()
+            || self.replaced.iter().any(|row| row.0 == conn)
+    }
+
+    /// Whether its hello waits for the user record.
+    #[must_use]
+    pub fn is_waiting(&self, conn: ConnId) -> bool {
+        self.waiting.iter().any(|row| row.0 == conn)
+    }
+
+    /// Forgets a socket that is gone; says whether it was known.
+    pub fn forget(&mut self, conn: ConnId) -> bool {
+        let known = self.contains(conn);
+        self.waiting.retain(|row| row.0 != conn);
+        self.parked.retain(|row| row.conn != conn);
+        self.lingering.retain(|row| row.conn != conn);
+        self.replaced.retain(|row| row.0 != conn);
+        known
+    }
+}

@@ -1,0 +1,216 @@
+//! Layer 2, manager part: the weather line and when to fetch it anew (behaviour.md §6.2.1). Builds the request and reads the
+//! answer of an OpenWeather-compatible service; never calls it.
+
+use crate::base::ids::CallId;
+use crate::base::settings::Dashboard as Config;
+use serde::Deserialize;
+
+/// Units of the temperature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Units {
+    /// °F.
+    #[default]
+    Imperial,
+    /// °C.
+    Metric,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Line {
+    Text(String),
+    Reading { condition: String, fahrenheit: f64 },
+}
+
+/// Weather at the user's place.
+#[derive(Default)]
+pub struct Weather {
+    line: Option<Line>,
+    units: Units,
+    fetched: Option<Fetch>,
+    pending: Option<CallId>,
+}
+
+/// A place and a time for which weather was asked.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Fetch {
+    at_ms: u64,
+    lat: f64,
+    lng: f64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    weather: Vec<Condition>,
+    main: Reading,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    main: String,
+}
+
+#[derive(Deserialize)]
+struct Reading {
+    temp: f64,
+}
+
+impl Weather {
+    /// Sets the line as it is; empty removes it.
+    pub fn set_text(&mut self, text: &str) {
+        self.line = (!text.is_empty()).then(|| Line::Text(text.to_owned()));
+    }
+
+    /// Sets the units; says whether they changed.
+    pub fn set_units(&mut self, units: Units) -> bool {
+        std::mem::replace(&mut self.units, units) != units
+    }
+
+    /// `Condition, 72°F`.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        self.line.as_ref().map(|line| match (line, self.units) {
+            (Line::Text(text), _) => text.clone(),
+            (
+                Line::Reading {
+                    condition,
+                    fahrenheit,
+                },
+                Units::Imperial,
+            ) => {
+                format!("{condition}, {}°F", fahrenheit.round() as i64)
+            }
+            (
+                Line::Reading {
+                    condition,
+                    fahrenheit,
+                },
+                Units::Metric,
+            ) => {
+                let celsius = (fahrenheit - 32.0) / 1.8;
+                format!("{condition}, {}°C", celsius.round() as i64)
+            }
+        })
+    }
+
+    /// Address to ask for weather at this place, or `None` while what is known still holds or a request is under way.
+    pub fn wanted(&mut self, lat: f64, lng: f64, now_ms: u64, cfg: &Config) -> Option<String> {
+        if cfg.weather_url.is_empty()
+            || self.pending.is_some()
+            || !lat.is_finite()
+            || !lng.is_finite()
+        {
+            return None;
+        }
+        let holds = self.fetched.is_some_and(|known| {
+            now_ms < known.at_ms + cfg.weather_ttl_ms
+                && distance_km(known.lat, known.lng, lat, lng) <= cfg.weather_radius_km as f64
+        });
+        if holds {
+            return None;
+        }
+        self.fetched = Some(Fetch {
+            at_ms: now_ms,
+            lat,
+            lng,
+        });
+        let base = cfg.weather_url.trim_end_matches('/');
+        let key = &cfg.weather_api_key;
+        Some(format!(
+            "{base}/data/2.5/weather?lat={lat}&lon={lng}&units=imperial&appid={key}"
+        ))
+    }
+
+    /// The last place asked about, to ask again when the answer has aged.
+    #[must_use]
+    pub fn place(&self) -> Option<(f64, f64)> {
+        self.fetched.map(|known| (known.lat, known.lng))
+    }
+
+    /// The request is under way.
+    pub fn started(&mut self, call: CallId) {
+        self.pending = Some(call);
+    }
+
+    /// Whether `call` is ours; it is over then.
+    pub fn ends(&mut self, call: CallId) -> bool {
+        self.pending.take_if(|pending| *pending == call).is_some()
+    }
+
+    /// Reads a successful answer; an unreadable one keeps the previous line. Says whether the line changed.
+    pub fn read(&mut self, body: &[u8]) -> bool {
+        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
+            return false;
+        };
+        let Some(condition) = answer.weather.into_iter().next() else {
+            return false;
+        };
+        let line = Some(Line::Reading {
+            condition: condition.main,
+            fahrenheit: answer.main.temp,
+        });
+        let changed = line != self.line;
+        self.line = line;
+        changed
+    }
+}
+
+/// Great-circle distance.
+fn distance_km(lat1: f64, lng1: f64, lat2: f64, lng2: f64) -> f64 {
+    const EARTH_KM: f64 = 6371.0;
+    let half = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
+    let chord =
+        half(lat1, lat2) + lat1.to_radians().cos() * lat2.to_radians().cos() * half(lng1, lng2);
+    2.0 * EARTH_KM * chord.sqrt().min(1.0).asin()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cfg() -> Config {
+        Config {
+            weather_url: "https://weather.example/".into(),
+            weather_api_key: "k".into(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_becomes_a_line_in_the_users_units() {
+        let mut weather = Weather::default();
+        assert!(weather.read(br#"{"weather":[{"main":"Clouds","id":3}],"main":{"temp":71.6}}"#));
+        assert_eq!(weather.text().as_deref(), Some("Clouds, 72°F"));
+        assert!(weather.set_units(Units::Metric));
+        assert_eq!(weather.text().as_deref(), Some("Clouds, 22°C"));
+        assert!(!weather.read(b"oops"));
+        assert_eq!(weather.text().as_deref(), Some("Clouds, 22°C"));
+    }
+
+    #[test]
+    fn weather_is_asked_for_again_after_ten_minutes_or_five_kilometres() {
+        let cfg = cfg();
+        let mut weather = Weather::default();
+        let url = weather.wanted(38.72, -9.14, 1000, &cfg);
+        assert_eq!(
+            url.as_deref(),
+            Some(
+                "https://weather.example/data/2.5/weather?lat=38.72&lon=-9.14&units=imperial&appid=k"
+            )
+        );
+        assert_eq!(weather.wanted(38.73, -9.14, 2000, &cfg), None);
+        assert!(weather.wanted(38.80, -9.14, 3000, &cfg).is_some());
+        assert_eq!(weather.wanted(38.80, -9.14, 602_999, &cfg), None);
+        assert!(weather.wanted(38.80, -9.14, 603_000, &cfg).is_some());
+    }
+
+    #[test]
+    fn one_request_at_a_time() {
+        let cfg = cfg();
+        let mut weather = Weather::default();
+        assert!(weather.wanted(1.0, 1.0, 0, &cfg).is_some());
+        weather.started(CallId(7));
+        assert_eq!(weather.wanted(50.0, 1.0, 0, &cfg), None);
+        assert!(!weather.ends(CallId(8)) && weather.ends(CallId(7)));
+        assert!(weather.wanted(50.0, 1.0, 0, &cfg).is_some());
+    }
+}

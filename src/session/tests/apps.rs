@@ -1,0 +1,358 @@
+//! Starting apps: behaviour.md §2.2 (rows of stopped and connecting), §2.3, §2.4, invariants 9, 11, 14, 15, 19.
+
+use crate::base::metrics::Counter;
+use crate::base::settings::DashboardMode;
+use crate::session::effects::{Effect, HttpKind, StoreOp};
+use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
+use crate::session::managers::apps::AppState;
+use crate::session::rest::{Call, Shape};
+use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, USER, record, user_running};
+use crate::wire::records::{AppType, InstalledApp, Registry, UserRecord};
+use serde_json::{Value, json};
+
+fn stage(answer: Option<(u16, Value)>) -> String {
+    let (status, body) = answer.expect("answered");
+    assert_eq!((status, &body["success"]), (200, &json!(true)));
+    assert_eq!(body["data"]["isRunning"], false);
+    body["data"]["error"]["stage"]
+        .as_str()
+        .unwrap_or("none")
+        .to_owned()
+}
+
+#[test]
+fn a_start_sends_one_webhook_and_succeeds_by_the_init() {
+    let (mut kit, phone) = Kit::connected();
+    kit.cfg.server.public_url = "https://rt.example.net".into();
+    let call = kit.start(SCRIBE);
+    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
+    let webhook = kit.webhook(HttpKind::SessionRequest);
+    assert_eq!(webhook.url, "http://com.acme.scribe/webhook");
+    assert_eq!(webhook.timeout_ms, 6000);
+    let body: Value = serde_json::from_slice(&webhook.body).unwrap();
+    let expected = json!({"type": "session_request", "sessionId": format!("{USER}-{SCRIBE}"),
+        "userId": USER, "timestamp": "2026-03-14T09:26:53.589Z",
+        "websocketUrl": "wss://rt.example.net/ws/miniapp",
+        "mentraOSWebsocketUrl": "wss://rt.example.net/app-ws",
+        "augmentOSWebsocketUrl": "wss://rt.example.net/app-ws"});
+    assert_eq!(body, expected);
+    // The webhook's 2xx alone never completes a start.
+    kit.answer_webhook(webhook.call, 200);
+    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
+    assert!(kit.answer(call).is_none());
+    kit.init(SCRIBE, Sdk::V2);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+    // The answer waits until the intent is durable.
+    assert!(kit.answer(call).is_none());
+    kit.stored_all();
+    let answer = json!({"success": true, "data": {"status": "started", "isRunning": true}});
+    assert_eq!(kit.answer(call), Some((200, answer)));
+    kit.advance(150);
+    assert_eq!(kit.types(phone), ["app_state_change"]);
+    kit.advance(30_000);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+}
+
+#[test]
+fn concurrent_starts_share_one_webhook_and_one_outcome() {
+    let (mut kit, phone) = Kit::connected();
+    let calls = [kit.start(SCRIBE), kit.start(SCRIBE), kit.start(SCRIBE)];
+    kit.phone_text(
+        phone,
+        r#"{"type":"start_app","packageName":"com.acme.scribe"}"#,
+    );
+    kit.webhook(HttpKind::SessionRequest);
+    kit.init(SCRIBE, Sdk::V2);
+    kit.stored_all();
+    let answers: Vec<_> = calls.map(|call| kit.answer(call).unwrap()).to_vec();
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(answers[0].1["data"]["isRunning"], true);
+}
+
+#[test]
+fn starting_a_running_app_succeeds_at_once() {
+    let (mut kit, _) = Kit::connected();
+    kit.running(SCRIBE, Sdk::V2);
+    let call = kit.start(SCRIBE);
+    assert_eq!(kit.answer(call).unwrap().1["data"]["isRunning"], true);
+    assert!(kit.is_quiet(), "{}", kit.leftovers());
+}
+
+#[test]
+fn an_answer_is_an_error_when_the_store_does_not_confirm() {
+    for confirm_late in [false, true] {
+        let (mut kit, _) = Kit::connected();
+        let call = kit.start(SCRIBE);
+        kit.init(SCRIBE, Sdk::V2);
+        let ack = kit.writes()[0].1.unwrap();
+        if confirm_late {
+            kit.advance(5_000);
+        } else {
+            let outcome = StoreOutcome::Failed;
+            kit.event(Event::Stored { call: ack, outcome });
+        }
+        let body = json!({"success": false, "message": "Error starting app"});
+        assert_eq!(kit.answer(call), Some((500, body)));
+        assert_eq!(kit.state(SCRIBE), AppState::Running);
+    }
+}
+
+#[test]
+fn a_start_that_times_out_takes_a_users_intent_back() {
+    let (mut kit, _) = Kit::connected_with(UserRecord::default());
+    let call = kit.start(SCRIBE);
+    let webhook = kit.webhook(HttpKind::SessionRequest);
+    kit.advance(5_999);
+    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
+    kit.advance(1);
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+    assert_eq!(stage(kit.answer(call)), "TIMEOUT");
+    assert!(matches!(
+        &kit.writes()[..],
+        [(StoreOp::RemoveRunning(_), _)]
+    ));
+    let cancelled = kit.effects(|e| matches!(e, Effect::CancelHttp { .. }));
+    assert!(matches!(&cancelled[..], [Effect::CancelHttp { call }] if *call == webhook.call));
+    // A late answer and a late init find a stopped app.
+    kit.forget();
+    kit.answer_webhook(webhook.call, 200);
+    let late = kit.init(SCRIBE, Sdk::V2);
+    assert_eq!(kit.types(late), ["tpa_connection_error APP_NOT_STARTED"]);
+}
+
+#[test]
+fn an_automatic_start_that_times_out_keeps_the_intent() {
+    let (mut kit, _) = Kit::connected_with(user_running(&[SCRIBE]));
+    kit.advance(6_000);
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+    assert!(kit.writes().is_empty());
+    assert!(kit.s.m.apps.intent.is_running(SCRIBE));
+}
+
+#[test]
+fn a_failed_webhook_is_tried_again_within_the_budget() {
+    let (mut kit, _) = Kit::connected();
+    let call = kit.start(SCRIBE);
+    let first = kit.webhook(HttpKind::SessionRequest);
+    kit.answer_webhook(first.call, 500);
+    kit.advance(999);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    kit.advance(1);
+    let second = kit.webhook(HttpKind::SessionRequest);
+    assert_eq!(second.timeout_ms, 5000);
+    let outcome = HttpOutcome::Failed {
+        error: "refused".into(),
+    };
+    kit.event(Event::Http {
+        call: second.call,
+        outcome,
+    });
+    assert_eq!(stage(kit.answer(call)), "WEBHOOK");
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+    assert!(kit.writes().is_empty());
+    assert_eq!(kit.metrics.get(Counter::AppStartsWebhook), 1);
+}
+
+#[test]
+fn no_attempt_is_made_beyond_the_start_budget() {
+    let (mut kit, _) = Kit::connected();
+    let call = kit.start(SCRIBE);
+    let first = kit.webhook(HttpKind::SessionRequest);
+    kit.advance(5_500);
+    kit.answer_webhook(first.call, 500);
+    assert_eq!(stage(kit.answer(call)), "WEBHOOK");
+    kit.advance(10_000);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn a_webhook_failure_after_the_socket_attached_means_nothing() {
+    let (mut kit, _) = Kit::connected();
+    kit.start(SCRIBE);
+    let webhook = kit.webhook(HttpKind::SessionRequest);
+    kit.init(SCRIBE, Sdk::V2);
+    kit.answer_webhook(webhook.call, 500);
+    kit.advance(10_000);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn a_stop_resolves_the_start_that_it_meets() {
+    let (mut kit, _) = Kit::connected();
+    let start = kit.start(SCRIBE);
+    let stop = kit.stop(SCRIBE);
+    assert_eq!(stage(kit.answer(start)), "CONNECTION");
+    assert_eq!(kit.state(SCRIBE), AppState::Stopping);
+    let webhook = kit.webhook(HttpKind::StopRequest);
+    kit.answer_webhook(webhook.call, 200);
+    kit.stored_all();
+    assert_eq!(kit.answer(stop).unwrap().1["data"]["isRunning"], false);
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+}
+
+#[test]
+fn unknown_and_deprecated_packages_do_not_start() {
+    let (mut kit, phone) = Kit::connected();
+    let call = kit.start("com.nobody");
+    let body = json!({"success": false, "message": "App not found"});
+    assert_eq!(kit.answer(call), Some((404, body)));
+    let call = kit.start("system.augmentos.dashboard");
+    assert_eq!(stage(kit.answer(call)), "WEBHOOK");
+    kit.phone_text(phone, r#"{"type":"start_app","packageName":"com.nobody"}"#);
+    assert_eq!(kit.s.m.apps.iter().count(), 0);
+    kit.apps = Registry::default();
+    let call = kit.start(SCRIBE);
+    assert_eq!(kit.answer(call).unwrap().0, 500);
+}
+
+#[test]
+fn an_app_without_address_fails_its_webhook() {
+    let (mut kit, _) = Kit::connected();
+    let mut silent = record(SCRIBE, AppType::Background);
+    silent.public_url.clear();
+    kit.apps = Registry::new([silent], 2);
+    let call = kit.start(SCRIBE);
+    assert_eq!(stage(kit.answer(call)), "WEBHOOK");
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+}
+
+#[test]
+fn the_number_of_apps_per_user_is_bounded() {
+    let (mut kit, _) = Kit::connected();
+    kit.cfg.apps.apps_per_user_max = 1;
+    kit.running(SCRIBE, Sdk::V2);
+    let call = kit.start(MAPS);
+    assert_eq!(stage(kit.answer(call)), "CONNECTION");
+}
+
+#[test]
+fn only_one_standard_app_runs_and_the_other_is_stopped_first() {
+    let (mut kit, _) = Kit::connected();
+    let chess = kit.running(CHESS, Sdk::V2);
+    kit.running(SCRIBE, Sdk::V2);
+    let call = kit.start(MAPS);
+    assert_eq!(kit.state(CHESS), AppState::Stopping);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    let stop = kit.webhook(HttpKind::StopRequest);
+    assert_eq!(stop.url, "http://com.acme.chess/webhook");
+    kit.answer_webhook(stop.call, 200);
+    assert_eq!(kit.close_of(chess), Some((1000, "App stopped")));
+    assert_eq!(kit.state(CHESS), AppState::Stopped);
+    assert_eq!(
+        kit.webhook(HttpKind::SessionRequest).url,
+        "http://com.acme.maps/webhook"
+    );
+    kit.init(MAPS, Sdk::V2);
+    kit.stored_all();
+    assert_eq!(kit.answer(call).unwrap().1["data"]["isRunning"], true);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+}
+
+#[test]
+fn of_two_standard_apps_started_at_once_the_later_wins() {
+    let (mut kit, _) = Kit::connected();
+    let first = kit.start(MAPS);
+    let second = kit.start(CHESS);
+    assert_eq!(stage(kit.answer(first)), "CONNECTION");
+    kit.advance(3_000);
+    assert_eq!(kit.state(MAPS), AppState::Stopped);
+    kit.init(CHESS, Sdk::V2);
+    kit.stored_all();
+    assert_eq!(kit.answer(second).unwrap().1["data"]["isRunning"], true);
+}
+
+#[test]
+fn a_start_during_the_own_stop_waits_for_its_end() {
+    let (mut kit, _) = Kit::connected();
+    kit.running(SCRIBE, Sdk::V2);
+    kit.stop(SCRIBE);
+    let webhook = kit.webhook(HttpKind::StopRequest);
+    kit.start(SCRIBE);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    kit.answer_webhook(webhook.call, 200);
+    kit.webhook(HttpKind::SessionRequest);
+    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
+    kit.init(SCRIBE, Sdk::V2);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+    assert!(kit.s.m.apps.intent.is_running(SCRIBE));
+}
+
+#[test]
+fn assistants_get_their_own_answers() {
+    let installed = UserRecord {
+        installed_apps: vec![InstalledApp {
+            package_name: SCRIBE.to_owned(),
+            installed_ms: 1_769_940_000_000,
+            last_active_ms: 0,
+        }],
+        ..UserRecord::default()
+    };
+    let (mut kit, _) = Kit::connected_with(installed);
+    let start = |package: &str| Call::StartApp {
+        package: package.to_owned(),
+        shape: Shape::SystemApp,
+    };
+    let call = kit.rest(start(MAPS));
+    let body = json!({"success": false, "error": "App is not installed"});
+    assert_eq!(kit.answer(call), Some((404, body)));
+    let call = kit.rest(start(SCRIBE));
+    kit.advance(6_000);
+    let (status, body) = kit.answer(call).unwrap();
+    assert_eq!(
+        (status, &body["error"]),
+        (500, &json!("Failed to start app"))
+    );
+    assert_eq!(body["details"]["stage"], "TIMEOUT");
+    let call = kit.rest(start(SCRIBE));
+    kit.init(SCRIBE, Sdk::V2);
+    kit.stored_all();
+    assert_eq!(kit.answer(call).unwrap().1["success"], true);
+
+    let call = kit.rest(Call::ListApps);
+    let (_, list) = kit.answer(call).unwrap();
+    let app = json!({"packageName": SCRIBE, "name": SCRIBE, "webviewUrl": "", "logoUrl": "",
+        "type": "background", "permissions": [], "running": true, "healthy": true,
+        "hardwareRequirements": [], "installedDate": "2026-02-01T10:00:00.000Z"});
+    assert_eq!(list["data"], json!([app]));
+    let call = kit.rest(Call::Snapshot);
+    let snapshot = json!({"running": [SCRIBE], "capabilities": null});
+    assert_eq!(kit.answer(call), Some((200, snapshot)));
+}
+
+#[test]
+fn app_state_changes_are_coalesced() {
+    let (mut kit, phone) = Kit::connected();
+    for package in [SCRIBE, MAPS] {
+        kit.start(package);
+        kit.init(package, Sdk::V2);
+    }
+    kit.advance(149);
+    assert!(kit.types(phone).is_empty());
+    kit.advance(1);
+    assert_eq!(kit.types(phone), ["app_state_change"]);
+    kit.advance(1_000);
+    assert!(kit.types(phone).is_empty());
+}
+
+#[test]
+fn the_system_dashboard_starts_by_itself_and_is_tried_again() {
+    let mut kit = Kit::new();
+    let package = "system.augmentos.dashboard";
+    kit.cfg.dashboard.dashboard_mode = DashboardMode::App;
+    kit.apps = Registry::new([record(package, AppType::SystemDashboard)], 2);
+    kit.phone();
+    kit.load(UserRecord::default());
+    kit.webhook(HttpKind::SessionRequest);
+    kit.advance(6_000); // fails
+    kit.advance(1_000);
+    kit.webhook(HttpKind::SessionRequest);
+    kit.advance(6_000 + 2_000);
+    kit.webhook(HttpKind::SessionRequest);
+    let conn = kit.init(package, Sdk::V2);
+    assert_eq!(kit.types(conn)[0], "tpa_connection_ack");
+    let stop = kit.stop(package);
+    assert_eq!(kit.answer(stop).unwrap().1["data"]["isRunning"], true);
+    assert_eq!(kit.state(package), AppState::Running);
+    assert!(kit.writes().is_empty());
+}

@@ -1,0 +1,168 @@
+//! Liveness: behaviour.md §9, invariant 46.
+
+use crate::base::ids::ConnId;
+use crate::base::metrics::Counter;
+use crate::base::settings::HealthMonitorMode;
+use crate::session::State;
+use crate::session::effects::Effect;
+use crate::session::event::{Event, Sdk};
+use crate::session::managers::apps::AppState;
+use crate::session::rest::Call;
+use crate::session::testkit::{Kit, SCRIBE};
+use bytes::Bytes;
+
+fn pings(kit: &mut Kit) -> Vec<(ConnId, [u8; 8])> {
+    kit.effects(|e| matches!(e, Effect::Ping { .. }))
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Ping { conn, id } => Some((conn, id)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn answer_pings(kit: &mut Kit, of: ConnId) {
+    for (conn, id) in pings(kit) {
+        if conn == of {
+            let payload = Bytes::copy_from_slice(&id);
+            kit.event(Event::Pong { conn, payload });
+        }
+    }
+}
+
+/// Keeps the phone alive for `seconds`, so that only the app is silent.
+fn pass(kit: &mut Kit, phone: ConnId, seconds: u64) {
+    for _ in 0..seconds {
+        kit.advance(1000);
+        kit.phone_text(phone, r#"{"type":"ping"}"#);
+    }
+}
+
+#[test]
+fn every_socket_is_pinged_every_ten_seconds() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.advance(10_000);
+    let pinged = pings(&mut kit);
+    let conns: Vec<ConnId> = pinged.iter().map(|row| row.0).collect();
+    assert_eq!(conns, [phone, app]);
+    assert!(
+        pinged
+            .iter()
+            .all(|(_, id)| id.iter().all(u8::is_ascii_hexdigit))
+    );
+}
+
+#[test]
+fn a_silent_proven_app_is_lost_after_45_seconds_and_a_beat() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.advance(10_000);
+    answer_pings(&mut kit, app);
+    pass(&mut kit, phone, 45);
+    assert_eq!(kit.close_of(app), None);
+    pass(&mut kit, phone, 6); // the next beat is at 60 s
+    assert_eq!(
+        kit.close_of(app),
+        Some((1001, "Connection timeout detected"))
+    );
+    assert_eq!(kit.state(SCRIBE), AppState::GracePeriod);
+    assert_eq!(kit.metrics.get(Counter::HealthTimeoutApp), 1);
+    // The peer's own close comes later and means nothing.
+    kit.forget();
+    kit.app_closes(app);
+    assert_eq!(kit.state(SCRIBE), AppState::GracePeriod);
+}
+
+#[test]
+fn an_app_that_never_answered_a_ping_gets_the_idle_limit() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    pass(&mut kit, phone, 119);
+    assert_eq!(kit.close_of(app), None);
+    pass(&mut kit, phone, 12);
+    assert_eq!(
+        kit.close_of(app),
+        Some((1001, "Connection timeout detected"))
+    );
+}
+
+#[test]
+fn any_inbound_traffic_keeps_a_socket() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V3);
+    kit.app_text(app, r#"{"type":"ping"}"#);
+    for _ in 0..10 {
+        pass(&mut kit, phone, 40);
+        kit.event(Event::Activity { conn: app });
+    }
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+}
+
+#[test]
+fn a_silent_phone_starts_its_grace_after_two_minutes() {
+    let (mut kit, phone) = Kit::connected();
+    kit.advance(120_000);
+    assert_eq!(kit.s.state, State::Connected);
+    kit.advance(10_000);
+    assert_eq!(
+        kit.close_of(phone),
+        Some((1001, "Connection timeout detected"))
+    );
+    assert_eq!(kit.s.state, State::Disconnected);
+    kit.advance(60_000);
+    assert_eq!(kit.s.state, State::Disposed);
+}
+
+#[test]
+fn a_silent_superseded_socket_is_closed_without_effect() {
+    let (mut kit, old) = Kit::connected();
+    let new = kit.phone();
+    pass(&mut kit, new, 131);
+    assert_eq!(
+        kit.close_of(old),
+        Some((1001, "Connection timeout detected"))
+    );
+    assert_eq!(kit.s.state, State::Connected);
+}
+
+#[test]
+fn a_check_that_comes_late_blames_nobody() {
+    let (mut kit, phone) = Kit::connected();
+    kit.now = kit.now.plus(300_000);
+    kit.event(Event::Tick);
+    assert_eq!(kit.close_of(phone), None);
+}
+
+#[test]
+fn observing_counts_and_closes_nothing() {
+    let (mut kit, phone) = Kit::connected();
+    kit.cfg.health.health_monitor_mode = HealthMonitorMode::Observe;
+    kit.advance(300_000);
+    assert_eq!(kit.close_of(phone), None);
+    assert_eq!(kit.metrics.get(Counter::HealthTimeoutPhone), 1);
+}
+
+#[test]
+fn switched_off_it_only_pings() {
+    let (mut kit, phone) = Kit::connected();
+    kit.cfg.health.health_monitor_mode = HealthMonitorMode::Off;
+    kit.advance(300_000);
+    assert_eq!(kit.close_of(phone), None);
+    assert_eq!(kit.metrics.get(Counter::HealthTimeoutPhone), 0);
+    assert_eq!(pings(&mut kit).len(), 30);
+}
+
+#[test]
+fn administrators_see_latency_and_identity() {
+    let (mut kit, phone) = Kit::connected();
+    kit.advance(10_000);
+    kit.now = kit.now.plus(40);
+    answer_pings(&mut kit, phone);
+    let call = kit.rest(Call::Connections);
+    let (_, body) = kit.answer(call).unwrap();
+    assert_eq!(body[0]["kind"], "glasses");
+    assert_eq!(body[0]["connectionId"], phone.tag());
+    assert_eq!(body[0]["latencyMs"], 40);
+    assert_eq!(body[0]["proven"], true);
+}

@@ -1,0 +1,9 @@
+//! Scenario tests of the session as a whole: events in, effects out. One file per chapter of behaviour.md.
+
+mod apps;
+mod health;
+mod hello;
+mod phone;
+mod random;
+mod restart;
+mod stop;

@@ -1,0 +1,430 @@
+//! Life of the user session: behaviour.md §1.3 to §1.9, invariants 2 to 7.
+
+use crate::base::ids::ConnId;
+use crate::base::metrics::Counter;
+use crate::session::State;
+use crate::session::effects::{Effect, HttpKind, StoreOp};
+use crate::session::event::{DisposeCause, Event, PhoneFlags, Sdk, UdpSecret};
+use crate::session::managers::apps::AppState;
+use crate::session::rest::Call;
+use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, user_running};
+use crate::wire::records::UserRecord;
+use serde_json::json;
+
+#[test]
+fn a_session_acks_as_soon_as_its_user_is_loaded() {
+    let mut kit = Kit::new();
+    assert!(matches!(
+        kit.effects(|e| matches!(e, Effect::LoadUser))[..],
+        [Effect::LoadUser]
+    ));
+    let phone = kit.phone();
+    assert_eq!(kit.s.state, State::Initializing);
+    assert!(kit.texts(phone).is_empty());
+    kit.load(UserRecord::default());
+    assert_eq!(kit.s.state, State::Connected);
+    let ack = json!({"type": "connection_ack", "sessionId": USER, "env": "development",
+        "timestamp": "2026-03-14T09:26:53.589Z"});
+    assert_eq!(kit.texts(phone), [ack]);
+}
+
+#[test]
+fn udp_is_offered_only_with_a_host_and_encryption_only_on_request() {
+    let mut kit = Kit::new();
+    kit.cfg.udp.udp_host = "udp.example.net".into();
+    kit.load(UserRecord::default());
+    let plain = kit.phone();
+    let ack = kit.texts(plain).remove(0);
+    assert_eq!(
+        (&ack["udpHost"], &ack["udpPort"]),
+        (&json!("udp.example.net"), &json!(8000))
+    );
+    assert!(ack.get("udpEncryption").is_none());
+
+    let flags = |byte| PhoneFlags {
+        udp_encryption: true,
+        livekit: true,
+        secret: UdpSecret([byte; 32]),
+    };
+    let first = kit.phone_with(flags(1));
+    let key = kit.texts(first).remove(0)["udpEncryption"].clone();
+    assert_eq!(key["algorithm"], "xsalsa20-poly1305");
+    let second = kit.phone_with(flags(2));
+    // The key stays for the life of the session.
+    assert_eq!(kit.texts(second).remove(0)["udpEncryption"], key);
+}
+
+#[test]
+fn ping_is_answered_in_every_state_and_on_superseded_sockets() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    kit.phone_text(phone, r#"{"type":"ping"}"#);
+    assert_eq!(kit.texts(phone), [json!({"type": "pong"})]);
+    kit.load(UserRecord::default());
+    let newer = kit.phone();
+    kit.forget();
+    kit.phone_text(phone, r#"{"type":"ping"}"#);
+    kit.phone_text(newer, r#"{"type":"ping"}"#);
+    assert_eq!(kit.types(phone), ["pong"]);
+    assert_eq!(kit.types(newer), ["pong"]);
+}
+
+#[test]
+fn frames_that_come_too_early_wait_for_the_ack_and_keep_their_order() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    kit.phone_text(
+        phone,
+        r#"{"type":"start_app","packageName":"com.acme.maps"}"#,
+    );
+    kit.phone_text(
+        phone,
+        r#"{"type":"stop_app","packageName":"com.acme.maps"}"#,
+    );
+    kit.phone_text(
+        phone,
+        r#"{"type":"start_app","packageName":"com.acme.scribe"}"#,
+    );
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    kit.load(UserRecord::default());
+    assert_eq!(kit.types(phone), ["connection_ack"]);
+    let urls: Vec<String> = kit
+        .webhooks(HttpKind::SessionRequest)
+        .into_iter()
+        .map(|call| call.url)
+        .collect();
+    assert_eq!(
+        urls,
+        [
+            "http://com.acme.maps/webhook",
+            "http://com.acme.scribe/webhook"
+        ]
+    );
+    assert_eq!(kit.state(MAPS), AppState::Stopping);
+}
+
+#[test]
+fn early_frames_are_bounded() {
+    let mut kit = Kit::new();
+    kit.cfg.connections.pending_frames_max = 2;
+    let phone = kit.phone();
+    let audio = bytes::Bytes::from_static(b"\0\0");
+    kit.run(|s, cx| s.on_audio(phone, audio, cx));
+    for package in [MAPS, SCRIBE, "com.acme.chess"] {
+        kit.phone_text(
+            phone,
+            &format!(r#"{{"type":"start_app","packageName":"{package}"}}"#),
+        );
+    }
+    assert_eq!(kit.metrics.get(Counter::DroppedPending), 2); // the audio, then the newest message
+    kit.load(UserRecord::default());
+    assert_eq!(kit.webhooks(HttpKind::SessionRequest).len(), 2);
+    assert_eq!(kit.state("com.acme.chess"), AppState::Stopped);
+}
+
+#[test]
+fn rest_calls_find_a_loading_session_and_wait() {
+    let mut kit = Kit::new();
+    kit.phone();
+    let call = kit.rest(Call::ListApps);
+    assert_eq!(kit.answer(call), None);
+    kit.load(UserRecord::default());
+    assert_eq!(kit.answer(call).map(|(status, _)| status), Some(200));
+}
+
+#[test]
+fn a_store_that_never_answers_does_not_lock_the_phone_out() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    kit.advance(6000);
+    assert_eq!(kit.types(phone), ["connection_ack"]);
+}
+
+#[test]
+fn every_socket_of_a_loading_session_gets_one_ack() {
+    let mut kit = Kit::new();
+    let (first, second) = (kit.phone(), kit.phone());
+    kit.load(UserRecord::default());
+    assert_eq!(kit.types(first), ["connection_ack"]);
+    assert_eq!(kit.types(second), ["connection_ack"]);
+    assert_eq!(kit.s.m.phone.open(), Some(second));
+}
+
+#[test]
+fn the_session_lives_exactly_as_long_as_its_grace() {
+    let (mut kit, phone) = Kit::connected();
+    kit.phone_closes(phone);
+    assert_eq!(kit.s.state, State::Disconnected);
+    kit.advance(59_999);
+    assert_eq!(kit.s.state, State::Disconnected);
+    kit.advance(1);
+    assert_eq!(kit.s.state, State::Disposed);
+    assert!(kit.s.timers.is_empty());
+
+    let (mut kit, phone) = Kit::connected();
+    kit.phone_closes(phone);
+    kit.advance(59_999);
+    let back = kit.phone();
+    assert_eq!(kit.types(back), ["connection_ack"]);
+    kit.advance(1);
+    assert_eq!(kit.s.state, State::Connected);
+    assert_eq!(kit.metrics.get(Counter::PhoneReconnects), 1);
+}
+
+#[test]
+fn a_session_without_clean_up_outlives_its_grace() {
+    let (mut kit, phone) = Kit::connected();
+    kit.cfg.connections.grace_period_cleanup_enabled = false;
+    kit.phone_closes(phone);
+    kit.advance(120_000);
+    assert_eq!(kit.s.state, State::Disconnected);
+}
+
+#[test]
+fn a_takeover_leaves_the_old_socket_open_and_ignores_its_close() {
+    let (mut kit, old) = Kit::connected();
+    let new = kit.phone();
+    assert_eq!(kit.close_of(old), None);
+    kit.phone_closes(old);
+    assert_eq!(kit.s.state, State::Connected);
+    assert_eq!(kit.s.m.phone.open(), Some(new));
+    kit.advance(60_000);
+    assert_eq!(kit.s.state, State::Connected);
+    assert_eq!(kit.metrics.get(Counter::PhoneTakeovers), 1);
+    assert_eq!(kit.metrics.get(Counter::PhoneReconnects), 0);
+}
+
+#[test]
+fn the_oldest_superseded_socket_is_cut_beyond_two() {
+    let (mut kit, first) = Kit::connected();
+    for _ in 0..2 {
+        kit.phone();
+    }
+    let is_cut = |e: &Effect| matches!(e, Effect::Terminate { .. });
+    assert!(kit.effects(is_cut).is_empty());
+    kit.phone();
+    let cut: Vec<ConnId> = kit
+        .effects(is_cut)
+        .iter()
+        .map(|effect| match effect {
+            Effect::Terminate { conn } => *conn,
+            _ => unreachable!("selected above"),
+        })
+        .collect();
+    assert_eq!(cut, [first]);
+}
+
+#[test]
+fn a_superseded_socket_takes_over_only_while_the_current_one_has_only_pinged() {
+    let start = r#"{"type":"start_app","packageName":"com.acme.scribe"}"#;
+    let (mut kit, old) = Kit::connected();
+    let new = kit.phone();
+    kit.phone_text(new, r#"{"type":"ping"}"#);
+    kit.phone_text(old, start);
+    assert_eq!(kit.s.m.phone.open(), Some(old));
+    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
+    // The roles are exchanged: now the other one is superseded, and does not get back in by speaking.
+    kit.phone_text(
+        new,
+        r#"{"type":"stop_app","packageName":"com.acme.scribe"}"#,
+    );
+    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
+    assert_eq!(kit.s.m.phone.open(), Some(old));
+
+    let (mut kit, old) = Kit::connected();
+    let new = kit.phone();
+    kit.phone_text(new, r#"{"type":"start_app","packageName":"com.acme.maps"}"#);
+    kit.phone_text(old, start);
+    assert_eq!(kit.s.m.phone.open(), Some(new));
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+}
+
+#[test]
+fn connection_init_acks_again_and_changes_nothing() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.phone_text(phone, r#"{"type":"connection_init","userId":"x"}"#);
+    assert_eq!(kit.types(phone), ["connection_ack"]);
+    assert_eq!(kit.s.m.apps.open_conn(SCRIBE), Some(app));
+    assert!(kit.is_quiet(), "{}", kit.leftovers());
+}
+
+#[test]
+fn nothing_a_phone_sends_closes_its_socket() {
+    let (mut kit, phone) = Kit::connected();
+    for text in [
+        "",
+        "{",
+        "[]",
+        r#"{"type":7}"#,
+        r#"{"type":"start_app"}"#,
+        r#"{"type":"no_such"}"#,
+    ] {
+        kit.phone_text(phone, text);
+    }
+    assert!(kit.is_quiet(), "{}", kit.leftovers());
+    assert_eq!(kit.metrics.get(Counter::PhoneBadJson), 4);
+    assert_eq!(kit.metrics.get(Counter::PhoneHandlerFailed), 1);
+}
+
+#[test]
+fn previously_running_apps_start_together_and_deprecated_ones_leave_the_list() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    kit.load(user_running(&[SCRIBE, MAPS, "system.augmentos.dashboard"]));
+    assert_eq!(kit.types(phone), ["connection_ack"]);
+    assert_eq!(kit.webhooks(HttpKind::SessionRequest).len(), 2);
+    assert!(matches!(
+        &kit.writes()[..],
+        [(StoreOp::RemoveRunning(package), None)] if &**package == "system.augmentos.dashboard"
+    ));
+}
+
+#[test]
+fn without_a_phone_previously_running_apps_wait_for_it() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    kit.phone_closes(phone);
+    kit.load(user_running(&[SCRIBE]));
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    kit.phone();
+    kit.webhook(HttpKind::SessionRequest);
+    // Nobody is told to stop what this session never ran.
+    assert!(kit.webhooks(HttpKind::StopRequest).is_empty());
+}
+
+#[test]
+fn disposal_ends_every_socket_and_keeps_the_stored_list() {
+    let (mut kit, phone) = Kit::connected();
+    let superseded = phone;
+    let phone = kit.phone();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    let waiting = kit.start(MAPS);
+    kit.forget();
+    kit.event(Event::Dispose {
+        cause: DisposeCause::Explicit,
+    });
+    assert_eq!(kit.types(app), ["app_stopped"]);
+    assert_eq!(kit.close_of(app), Some((1000, "User session ended")));
+    assert_eq!(kit.close_of(phone), Some((1000, "User session ended")));
+    assert_eq!(kit.close_of(superseded), Some((1000, "User session ended")));
+    let (status, body) = kit.answer(waiting).unwrap();
+    assert_eq!(
+        (status, &body["data"]["error"]["stage"]),
+        (200, &json!("DISPOSED"))
+    );
+    assert!(kit.writes().is_empty());
+    assert_eq!(kit.effects(|e| matches!(e, Effect::Disposed)).len(), 1);
+    assert!(kit.s.timers.is_empty());
+
+    // Twice is once, and nothing that comes later has an effect.
+    kit.forget();
+    kit.event(Event::Dispose {
+        cause: DisposeCause::Explicit,
+    });
+    kit.event(Event::Tick);
+    kit.app_text(app, r#"{"type":"ping"}"#);
+    kit.phone_text(phone, r#"{"type":"ping"}"#);
+    kit.app_closes(app);
+    kit.event(Event::UserLoaded { record: None });
+    assert!(kit.is_quiet(), "{}", kit.leftovers());
+}
+
+#[test]
+fn after_disposal_callers_learn_that_there_is_no_session() {
+    let (mut kit, _) = Kit::connected();
+    kit.event(Event::Dispose {
+        cause: DisposeCause::Explicit,
+    });
+    let call = kit.start(SCRIBE);
+    let (status, body) = kit.answer(call).unwrap();
+    assert_eq!((status, &body["error"]), (503, &json!("NO_ACTIVE_SESSION")));
+    let late = kit.init(SCRIBE, Sdk::V2);
+    assert_eq!(kit.types(late), ["tpa_connection_error SESSION_NOT_FOUND"]);
+    assert_eq!(kit.close_of(late), Some((1008, "Session ended")));
+}
+
+#[test]
+fn goodbye_ends_only_a_session_without_phone() {
+    let (mut kit, phone) = Kit::connected();
+    let call = kit.rest(Call::Goodbye);
+    assert_eq!(kit.answer(call), Some((200, json!({"success": true}))));
+    assert_eq!(kit.s.state, State::Connected);
+    kit.phone_closes(phone);
+    let call = kit.rest(Call::Goodbye);
+    assert_eq!(kit.answer(call), Some((200, json!({"success": true}))));
+    assert_eq!(kit.s.state, State::Disposed);
+}
+
+#[test]
+fn a_failure_of_ours_tells_the_phone_and_lets_it_return() {
+    let (mut kit, phone) = Kit::connected();
+    kit.event(Event::Dispose {
+        cause: DisposeCause::Failed,
+    });
+    assert_eq!(kit.types(phone), ["connection_error"]);
+    assert_eq!(kit.close_of(phone), Some((1011, "Internal server error")));
+}
+
+#[test]
+fn parked_sockets_survive_their_session() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    let conn = kit.conn();
+    let hello = crate::session::testkit::hello(
+        crate::session::event::HelloKind::Reconnect,
+        SCRIBE,
+        Sdk::V3,
+    );
+    let expires_ms = kit.now.mono_ms + 30_000;
+    kit.event(Event::AppParked {
+        conn,
+        hello,
+        expires_ms,
+    });
+    kit.phone_closes(phone);
+    kit.event(Event::Dispose {
+        cause: DisposeCause::Explicit,
+    });
+    let unparked = kit.effects(|e| matches!(e, Effect::Unpark { .. }));
+    assert!(
+        matches!(&unparked[..], [Effect::Unpark { conn: c, expires_ms: at, .. }] if *c == conn && *at == expires_ms)
+    );
+}
+
+#[test]
+fn audio_on_a_superseded_socket_counts_as_speaking() {
+    let (mut kit, old) = Kit::connected();
+    kit.phone();
+    let audio = bytes::Bytes::from_static(b"\0\0");
+    kit.run(|s, cx| s.on_audio(old, audio, cx));
+    assert_eq!(kit.s.m.phone.open(), Some(old));
+}
+
+#[test]
+fn a_superseded_socket_that_speaks_after_the_current_one_left_ends_the_grace() {
+    let (mut kit, old) = Kit::connected();
+    let new = kit.phone();
+    kit.phone_text(
+        new,
+        r#"{"type":"start_app","packageName":"com.acme.scribe"}"#,
+    );
+    kit.phone_closes(new);
+    assert_eq!(kit.s.state, State::Disconnected);
+    kit.phone_text(old, r#"{"type":"ping"}"#);
+    assert_eq!(kit.s.state, State::Disconnected);
+    kit.phone_text(old, r#"{"type":"button_press"}"#);
+    assert_eq!(kit.s.state, State::Connected);
+    kit.advance(60_000);
+    assert_eq!(kit.s.state, State::Connected);
+}
+
+#[test]
+fn an_overloaded_socket_is_gone_at_once() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.event(Event::Overloaded { conn: app });
+    assert_eq!(kit.state(SCRIBE), AppState::GracePeriod);
+    kit.event(Event::Overloaded { conn: phone });
+    assert_eq!(kit.s.state, State::Disconnected);
+}

@@ -1,0 +1,115 @@
+//! The hot paths of the `wire` layer allocate nothing once their buffers have grown.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use bytes::{BufMut, BytesMut};
+use prism::wire::frame::{Decoder, MESSAGE_BYTES_MAX, Message, Opcode, TextFrame, encode};
+use prism::wire::json::{ObjectWriter, Scratch, kind};
+use prism::wire::kinds::PhoneKind;
+use prism::wire::streams::{StreamEvent, delivered_as, parse};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the counter does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of a thousand runs, after a few that let buffers grow.
+fn allocations(mut run: impl FnMut()) -> usize {
+    for _ in 0..10 {
+        run();
+    }
+    let before = ALLOCATIONS.get();
+    for _ in 0..1000 {
+        run();
+    }
+    ALLOCATIONS.get() - before
+}
+
+fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![first, 0x80 | 126];
+    out.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+    out
+}
+
+const TEXT: &[u8] = br#"{"packageName":"com.acme.scribe","data":{"x":[1,2,{"y":null}],"t":"a\nb"},"type":"touch_event"}"#;
+
+#[test]
+fn decoding_frames() {
+    let frame = client_frame(0x82, &[7; 640]);
+    let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+    let mut buf = BytesMut::with_capacity(4096);
+    let count = allocations(|| {
+        // A reader's buffer is refilled in place once its frames are gone.
+        buf.reserve(2048);
+        buf.put_slice(&frame);
+        buf.put_slice(&frame);
+        while let Ok(Some(Message::Binary(payload))) = decoder.next(&mut buf) {
+            black_box(&payload);
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn reading_json() {
+    let mut scratch = Scratch::new();
+    let count = allocations(|| {
+        let kind = kind(TEXT).expect("a type");
+        assert_eq!(PhoneKind::from_wire(&kind), Some(PhoneKind::TouchEvent));
+        scratch.validate(TEXT).expect("valid");
+        scratch.parse::<u8>(b"5").expect("a number");
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn writing_frames() {
+    let mut out = Vec::new();
+    let count = allocations(|| {
+        out.clear();
+        let frame = TextFrame::begin(&mut out);
+        ObjectWriter::begin(&mut out)
+            .str("type", "data_stream")
+            .raw("data", TEXT)
+            .num("timestamp", 1_773_480_413_589u64)
+            .end();
+        frame.finish(&mut out);
+        encode(Opcode::Binary, &[7; 640], &mut out);
+        black_box(&out);
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn matching_streams() {
+    let subs: Vec<_> = ["*", "touch_event", "transcription:en?hints=es"]
+        .map(parse)
+        .into();
+    let count = allocations(|| {
+        let event = StreamEvent::new("transcription:en-US");
+        black_box(delivered_as(&subs, &event));
+    });
+    assert_eq!(count, 0);
+}
