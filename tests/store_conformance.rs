@@ -99,7 +99,7 @@ async fn session_writes_keep_their_order(store: &dyn Store, names: &Names) {
     assert_eq!(record.running_apps, ["b"]);
     assert_eq!(record.location, Some(location));
     assert_eq!(record.glasses_models, ["Mentra Live"]);
-    assert_eq!(record.onboarded, [names.package.clone()]);
+    assert_eq!(record.onboarded, std::slice::from_ref(&names.package));
 }
 
 async fn installs_are_unique_and_uninstall_forgets_intent(store: &dyn Store, names: &Names) {
