@@ -2,6 +2,11 @@
 //! (`tests/tidy.rs` holds that).
 
 pub mod base;
+pub mod boot;
+pub mod cli;
+pub mod logs;
+pub mod net;
+pub mod services;
 pub mod session;
 pub mod shard;
 pub mod wire;

@@ -1,3 +1,7 @@
-//! The `prism` binary.
+//! `prism`: the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    prism::cli::run()
+}

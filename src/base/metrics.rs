@@ -195,6 +195,7 @@ pub struct Metrics {
     timings: Vec<Latency>,
     messages: [Vec<u64>; 2],
     latencies: [Vec<Latency>; 2],
+    last_message: Option<(Side, usize)>,
 }
 
 impl Metrics {
@@ -207,6 +208,7 @@ impl Metrics {
             timings: vec![Latency::default(); Timing::ALL.len()],
             messages: kinds.map(|count| vec![0; count]),
             latencies: kinds.map(|count| vec![Latency::default(); count]),
+            last_message: None,
         }
     }
 
@@ -240,6 +242,12 @@ impl Metrics {
     /// Counts one message of a kind (an index of the side's kind table; its length = unknown).
     pub fn message(&mut self, side: Side, kind: usize) {
         self.messages[side as usize][kind] += 1;
+        self.last_message = Some((side, kind));
+    }
+
+    /// The kind that [`Metrics::message`] counted last, once: so the shard need not look for it again.
+    pub fn take_last_message(&mut self) -> Option<(Side, usize)> {
+        self.last_message.take()
     }
 
     /// Records receipt-to-last-write latency of `count` messages of one kind.

@@ -1,5 +1,316 @@
 //! Layer 3: the sessions of one core. Applies effects, keeps outboxes and deadlines, talks to other shards and to the outside
 //! thread through mailboxes. Names neither monoio nor tokio, opens no socket, reads no clock.
+//!
+//! `net/` calls in with what arrived ([`frames`]), writers ask what to send ([`writers`]), mailboxes deliver ([`inbox`]); every
+//! call into a session goes through [`Shard::drive`], where a panic ends that one session.
 
+pub mod admission;
+mod app_messages;
+mod apply;
+mod conns;
+mod deadlines;
+pub mod frames;
+pub mod inbox;
+pub mod live;
 pub mod mailbox;
+mod outbound;
+pub mod outbox;
+mod parked;
+mod records;
+pub mod report;
 pub mod rooms;
+pub mod routes;
+pub mod shared;
+pub mod sockets;
+#[cfg(test)]
+mod tests;
+mod ticks;
+pub mod writers;
+
+use crate::base::clock::Now;
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, ShardId, UserId, home_shard};
+use crate::base::metrics::{Counter, Metrics};
+use crate::base::settings::Settings;
+use crate::session::effects::Effects;
+use crate::session::{Cx, Session};
+use crate::wire::json::Scratch;
+use crate::wire::kinds::{AppKind, PhoneKind};
+use crate::wire::records::Registry;
+use conns::Role;
+use hashbrown::HashMap;
+use mailbox::{Answer, Mailboxes, ToOutside};
+use outbound::Outbound;
+use rustc_hash::FxBuildHasher;
+use shared::Shared;
+use smallvec::SmallVec;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+pub use conns::Kind;
+
+/// A live session and its sockets.
+struct Entry {
+    session: Session,
+    conns: SmallVec<[ConnId; 4]>,
+    /// The row of this session in the deadline heap; `u64::MAX` for none.
+    due_ms: u64,
+}
+
+/// What a shard is made of.
+pub struct Parts {
+    /// Which.
+    pub id: ShardId,
+    /// Settings in force.
+    pub cfg: Arc<Settings>,
+    /// App records in force.
+    pub apps: Arc<Registry>,
+    /// Words that all threads read.
+    pub shared: Arc<Shared>,
+    /// All shards' inboxes.
+    pub mail: Mailboxes,
+    /// The outside thread's inbox.
+    pub outside: flume::Sender<ToOutside>,
+    /// `uring` or `epoll`, for reports.
+    pub driver: &'static str,
+    /// Seed of everything random here.
+    pub seed: u64,
+}
+
+/// One core's share of the world.
+pub struct Shard {
+    id: ShardId,
+    cfg: Arc<Settings>,
+    apps: Arc<Registry>,
+    shared: Arc<Shared>,
+    mail: Mailboxes,
+    outside: flume::Sender<ToOutside>,
+    driver: &'static str,
+    users: HashMap<UserId, u32, FxBuildHasher>,
+    entries: Vec<Option<Box<Entry>>>,
+    free_entries: Vec<u32>,
+    out: Outbound,
+    parked: parked::Parked,
+    fx: Effects,
+    scratch: Scratch,
+    metrics: Metrics,
+    rng: fastrand::Rng,
+    now: Now,
+    replies: Vec<(u64, Answer)>,
+    followups: Vec<apply::Followup>,
+    ticks: ticks::Ticks,
+    /// Used by the shard that hosts them.
+    rooms: rooms::Rooms,
+    draining: bool,
+}
+
+impl Shard {
+    /// A shard without sessions.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let mut shard = Self {
+            id: parts.id,
+            out: Outbound::new(parts.id),
+            cfg: parts.cfg,
+            apps: parts.apps,
+            shared: parts.shared,
+            mail: parts.mail,
+            outside: parts.outside,
+            driver: parts.driver,
+            users: HashMap::default(),
+            entries: Vec::new(),
+            free_entries: Vec::new(),
+            parked: parked::Parked::default(),
+            fx: Effects::new(),
+            scratch: Scratch::new(),
+            metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
+            rng: fastrand::Rng::with_seed(parts.seed),
+            now: Now::default(),
+            replies: Vec::new(),
+            followups: Vec::new(),
+            ticks: ticks::Ticks::default(),
+            rooms: rooms::Rooms::new(),
+            draining: false,
+        };
+        shard.settings_changed();
+        shard
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Settings in force.
+    #[must_use]
+    pub fn cfg(&self) -> &Arc<Settings> {
+        &self.cfg
+    }
+
+    /// App records in force.
+    #[must_use]
+    pub fn apps(&self) -> &Arc<Registry> {
+        &self.apps
+    }
+
+    /// Counters of this shard, for what `net/` counts.
+    pub fn metrics(&mut self) -> &mut Metrics {
+        &mut self.metrics
+    }
+
+    /// Whether `user` lives here.
+    #[must_use]
+    pub fn is_home(&self, user: &UserId) -> bool {
+        home_shard(user, self.mail.shards()) == self.id
+    }
+
+    /// Whether `user` has a session here.
+    #[must_use]
+    pub fn has_session(&self, user: &str) -> bool {
+        self.users.contains_key(user)
+    }
+
+    /// Sets the instant of everything that follows.
+    #[inline]
+    pub fn at(&mut self, now: Now) {
+        self.now = now;
+        self.out.now_ms = now.mono_ms;
+    }
+
+    /// Handles of sockets that must be cut now (shut down both ways). To be emptied after every call into the shard.
+    pub fn cuts(&mut self) -> &mut Vec<i32> {
+        &mut self.out.cuts
+    }
+
+    /// Answers for HTTP connections of this shard: the waiter's number and what it gets. To be emptied after every call.
+    pub fn replies(&mut self) -> &mut Vec<(u64, Answer)> {
+        &mut self.replies
+    }
+
+    /// Calls into one session and applies what it asks for. A panic ends that session alone (behaviour.md §10.5).
+    #[inline]
+    fn drive(&mut self, at: u32, call: impl FnOnce(&mut Session, &mut Cx<'_>)) {
+        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+            self.metrics.inc(Counter::CorrelationOrphans);
+            return;
+        };
+        let mut cx = Cx {
+            now: self.now,
+            cfg: &self.cfg,
+            apps: &self.apps,
+            fx: &mut self.fx,
+            scratch: &mut self.scratch,
+            metrics: &mut self.metrics,
+        };
+        let session = &mut entry.session;
+        // Unwind safety: a session that panicked is dropped unseen; effects and scratch buffers are emptied before reuse.
+        let outcome = catch_unwind(AssertUnwindSafe(|| call(session, &mut cx)));
+        match outcome {
+            Ok(()) => self.apply(at),
+            Err(panic) => self.bury(at, &*panic),
+        }
+    }
+
+    /// The session of `user`, created if there is none; says whether it is new.
+    fn session_for(&mut self, user: &UserId) -> Option<(u32, bool)> {
+        if let Some(at) = self.users.get(user) {
+            return Some((*at, false));
+        }
+        let seed = self.rng.u64(..);
+        let mut cx = Cx {
+            now: self.now,
+            cfg: &self.cfg,
+            apps: &self.apps,
+            fx: &mut self.fx,
+            scratch: &mut self.scratch,
+            metrics: &mut self.metrics,
+        };
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            Session::new(user.clone(), seed, &mut cx)
+        }));
+        let Ok(session) = made else {
+            self.metrics.inc(Counter::SessionPanics);
+            self.forget_effects();
+            return None;
+        };
+        let entry = Some(Box::new(Entry {
+            session,
+            conns: SmallVec::new(),
+            due_ms: u64::MAX,
+        }));
+        let at = match self.free_entries.pop() {
+            Some(at) => {
+                self.entries[at as usize] = entry;
+                at
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        // Findable before anything else happens (protocol.md §2.1).
+        self.users.insert(user.clone(), at);
+        self.shared.live.insert(user.clone());
+        self.metrics.inc(Counter::SessionsCreated);
+        self.apply(at);
+        Some((at, true))
+    }
+
+    /// Drops a session whose code panicked: its sockets close 1011 and may come back.
+    #[cold]
+    fn bury(&mut self, at: u32, panic: &(dyn std::any::Any + Send)) {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        self.metrics.inc(Counter::SessionPanics);
+        self.forget_effects();
+        if let Some(Some(entry)) = self.entries.get(at as usize) {
+            tracing::error!(
+                user = entry.session.user.log_tag(),
+                epoch = entry.session.epoch,
+                shard = self.id.0,
+                panic = text,
+                "a session was ended by a defect"
+            );
+        }
+        self.remove_session(at, CloseReason::Internal);
+    }
+
+    fn forget_effects(&mut self) {
+        let list = self.fx.take();
+        self.fx.recycle(list);
+    }
+
+    /// Removes a session; sockets that it did not close itself are closed with `reason`.
+    fn remove_session(&mut self, at: u32, reason: CloseReason) {
+        let Some(entry) = self.entries.get_mut(at as usize).and_then(Option::take) else {
+            return;
+        };
+        let user = entry.session.user.clone();
+        for conn in &entry.conns {
+            if let Some(conn) = self.out.conns.get(*conn) {
+                conn.role = Role::Detached;
+            }
+            self.out.close(*conn, Some((reason.code(), reason.text())));
+        }
+        self.users.remove(&user);
+        self.shared.live.remove(&user);
+        self.free_entries.push(at);
+        self.metrics.inc(Counter::SessionsDisposed);
+        // Dropping state that a panic left half-changed may panic again.
+        if catch_unwind(AssertUnwindSafe(|| drop(entry))).is_err() {
+            self.metrics.inc(Counter::SessionPanics);
+        }
+    }
+
+    fn settings_changed(&mut self) {
+        self.out.zero_copy_min = match self.cfg.connections.zero_copy_min_bytes {
+            0 => 1,
+            bytes => bytes as usize,
+        };
+        self.out.handshake_ms = self.cfg.health.close_handshake_timeout_ms;
+    }
+}

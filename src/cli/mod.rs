@@ -1,0 +1,135 @@
+//! Command line: what `prism` can be told. Each command is a module; `serve` is also what plain `prism` does.
+
+mod apps;
+mod check_config;
+mod config;
+pub mod demo;
+mod import;
+mod serve;
+mod token;
+mod users;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Real-time server for smart-glasses sessions.
+#[derive(Parser)]
+#[command(name = "prism", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve phones and apps (the default).
+    Serve(ServeArgs),
+    /// Show a server, an app and a phone at work, live, for a few seconds.
+    Demo(DemoArgs),
+    /// Print a token for a user, signed with the configured secret.
+    Token(token::TokenArgs),
+    /// Check the configuration and print every problem.
+    CheckConfig(ConfigArgs),
+    /// List apps, make API keys, remove records.
+    Apps(apps::AppsArgs),
+    /// List users and show their records.
+    Users(users::UsersArgs),
+    /// Import apps, users, settings and storage of an existing deployment.
+    Import(import::ImportArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone)]
+struct ConfigArgs {
+    /// Configuration file; without it config.yaml, if there is one, else defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Flags of `prism serve`; they win over file and environment.
+#[derive(Args, Clone)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// App records.
+    #[arg(long, value_name = "FILE")]
+    apps: Option<String>,
+    /// Folder of the embedded store.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR")]
+    host: Option<String>,
+    /// TCP port; 0 takes a free one.
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Shards, each a pinned core; 0 = one per CPU of the quota.
+    #[arg(long, value_name = "N")]
+    shards: Option<u16>,
+    /// auto, uring or epoll.
+    #[arg(long, value_name = "DRIVER", value_parser = ["auto", "uring", "epoll"])]
+    io_driver: Option<String>,
+    /// Serve a WebSocket echo at /echo, for conformance suites.
+    #[arg(long)]
+    enable_echo: bool,
+}
+
+/// Flags of `prism demo`.
+#[derive(Args, Clone)]
+struct DemoArgs {
+    /// Seconds of speech.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// auto, uring or epoll.
+    #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = ["auto", "uring", "epoll"])]
+    io_driver: String,
+}
+
+fn demo(args: &DemoArgs) -> ExitCode {
+    let shown = std::env::current_exe()
+        .map_err(demo::DemoError::io("finding this program"))
+        .and_then(|server| {
+            demo::run(&demo::DemoOptions {
+                seconds: args.seconds,
+                io_driver: args.io_driver.clone(),
+                server,
+            })
+        });
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("prism demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Success, or the cause of failure on standard error.
+fn report(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("prism: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => serve::run(cli.serve),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Demo(args)) => demo(&args),
+        Some(Command::Token(args)) => token::run(&args),
+        Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Apps(args)) => apps::run(&args),
+        Some(Command::Users(args)) => users::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
+    }
+}

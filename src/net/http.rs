@@ -1,0 +1,219 @@
+//! Layer 4: the HTTP front door: one request head at a time, bounded in size and time, then the upgrade or an answer. Framing
+//! rules are those of `wire::http`; routes and authentication are those of `shard::routes`.
+
+use super::front::Key;
+use super::node::Node;
+use super::reply::{self, After};
+use super::socket::Socket;
+use super::upgrade;
+use crate::base::metrics::Counter;
+use crate::wire::http::{
+    BodyReader, CONTINUE, HEAD_BYTES_MAX, HeadError, HeadStatus, KeepAlive, RequestHead, Response,
+    parse_head,
+};
+use bytes::{Bytes, BytesMut};
+use monoio::buf::SliceMut;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// First read buffer of a connection (bytes): an upgrade request with a token fits.
+const READ_BYTES: usize = 2048;
+/// Time for a refused client to read its answer before the connection closes (ms).
+const LINGER_MS: u64 = 1000;
+/// Bytes of a refused request that are thrown away meanwhile.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Serves one accepted connection.
+pub(crate) async fn serve(node: Rc<Node>, socket: Socket, peer: IpAddr) {
+    let (max, head_ms) = {
+        let shard = node.shard.borrow();
+        let http = &shard.cfg().http;
+        (http.http_connections_max, http.http_head_timeout_ms)
+    };
+    if node.waiters.borrow().len() as u64 >= max {
+        return node.with(|shard| shard.metrics().inc(Counter::HttpOverLimit));
+    }
+    let (now, _) = node.now();
+    let key = node
+        .waiters
+        .borrow_mut()
+        .open(socket.raw_fd(), now.mono_ms + head_ms);
+    let place = Place { node: &node, key };
+    requests(&node, socket, peer, place).await;
+}
+
+/// A connection's place among the waiters; given back however the task ends.
+struct Place<'a> {
+    node: &'a Rc<Node>,
+    key: Key,
+}
+
+impl Place<'_> {
+    fn limit(&self, ms: u64) {
+        let (now, _) = self.node.now();
+        let mut waiters = self.node.waiters.borrow_mut();
+        waiters.limit(self.key, now.mono_ms + ms);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.node.waiters.borrow_mut().close(self.key);
+    }
+}
+
+async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Place<'_>) {
+    let cfg = node.shard.borrow().cfg().clone();
+    let mut buf = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        let head = match read_head(&socket, &mut buf, &place, cfg.http.http_head_timeout_ms).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            Err(error) => {
+                let counter = match error {
+                    HeadError::Tls => Counter::HttpTls,
+                    _ => Counter::HttpRefused,
+                };
+                node.with(|shard| shard.metrics().inc(counter));
+                return refuse(&socket, &place, &error.response()).await;
+            }
+        };
+        if head.wants_upgrade() {
+            drop(place);
+            if let Err((socket, response)) = upgrade::run(node, socket, &head, buf, peer) {
+                let (now, _) = node.now();
+                let place = Place {
+                    node,
+                    key: node
+                        .waiters
+                        .borrow_mut()
+                        .open(socket.raw_fd(), now.mono_ms + LINGER_MS),
+                };
+                refuse(&socket, &place, &response).await;
+            }
+            return;
+        }
+        place.limit(cfg.http.http_body_timeout_ms);
+        let body_max = cfg.http.http_body_bytes_max as usize;
+        let body = match read_body(&socket, &head, &mut buf, body_max).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return,
+            Err(response) => return refuse(&socket, &place, &response).await,
+        };
+        let request = reply::Request {
+            head: &head,
+            body,
+            peer,
+        };
+        let after = reply::answer(node, &socket, &mut place.key, request).await;
+        match after {
+            After::Next if cfg.http.http_keepalive_ms > 0 => {
+                place.limit(cfg.http.http_keepalive_ms);
+            }
+            After::Next | After::Close => return linger(&socket, &place).await,
+            After::Done | After::Broken => return,
+        }
+    }
+}
+
+/// Reads until a head is complete. `None`: the client left, or was too slow.
+async fn read_head(
+    socket: &Socket,
+    buf: &mut BytesMut,
+    place: &Place<'_>,
+    head_ms: u64,
+) -> Result<Option<RequestHead>, HeadError> {
+    let mut begun = !buf.is_empty();
+    if begun {
+        place.limit(head_ms);
+    }
+    loop {
+        // A robust server ignores empty lines before a request line (RFC 9112 §2.2).
+        while buf.starts_with(b"\r\n") {
+            let _ = buf.split_to(2);
+        }
+        if !buf.is_empty() {
+            match parse_head(buf)? {
+                HeadStatus::Complete { head, consumed } => {
+                    let _ = buf.split_to(consumed);
+                    return Ok(Some(head));
+                }
+                HeadStatus::Partial => {}
+            }
+            if !std::mem::replace(&mut begun, true) {
+                place.limit(head_ms);
+            }
+        }
+        if !read_more(socket, buf, HEAD_BYTES_MAX).await {
+            return Ok(None);
+        }
+    }
+}
+
+/// Reads the request's body. `None`: the connection broke or its time was up.
+async fn read_body(
+    socket: &Socket,
+    head: &RequestHead,
+    buf: &mut BytesMut,
+    max: usize,
+) -> Result<Option<Bytes>, Response> {
+    let mut reader = BodyReader::new(head.body, max).map_err(|error| error.response())?;
+    let mut body = Vec::new();
+    let mut invited = !head.expects_continue();
+    loop {
+        if reader
+            .read_into(buf, &mut body)
+            .map_err(|error| error.response())?
+        {
+            return Ok(Some(Bytes::from(body)));
+        }
+        if !std::mem::replace(&mut invited, true) {
+            let (ok, _) = socket.write_all(CONTINUE.to_vec()).await;
+            if !ok {
+                return Ok(None);
+            }
+        }
+        if !read_more(socket, buf, 64 * 1024).await {
+            return Ok(None);
+        }
+    }
+}
+
+/// One read; `false` when nothing more comes.
+async fn read_more(socket: &Socket, buf: &mut BytesMut, room_max: usize) -> bool {
+    if buf.capacity() == buf.len() {
+        buf.reserve((2 * buf.len()).clamp(READ_BYTES, room_max));
+    }
+    let mut lent = std::mem::take(buf);
+    if lent.capacity() == 0 {
+        lent.reserve(READ_BYTES);
+    }
+    let (len, end) = (lent.len(), lent.capacity());
+    let (result, slice) = socket.read(SliceMut::new(lent, len, end)).await;
+    *buf = slice.into_inner();
+    matches!(result, Ok(count) if count > 0)
+}
+
+/// Answers a request that cannot be served and closes.
+async fn refuse(socket: &Socket, place: &Place<'_>, response: &Response) {
+    let counter = reply::status_counter(response.status);
+    place.node.with(|shard| shard.metrics().inc(counter));
+    let mut out = Vec::new();
+    response.encode(KeepAlive::Close, &mut out);
+    let (ok, _) = socket.write_all(out).await;
+    if ok {
+        linger(socket, place).await;
+    }
+}
+
+/// Closes so that the client can still read what it was sent: closing with unread input would reset the connection.
+async fn linger(socket: &Socket, place: &Place<'_>) {
+    socket.finish();
+    place.limit(LINGER_MS);
+    let mut buf = BytesMut::with_capacity(READ_BYTES);
+    let mut left = LINGER_BYTES;
+    while left > 0 && read_more(socket, &mut buf, READ_BYTES).await {
+        left = left.saturating_sub(buf.len());
+        buf.clear();
+    }
+}

@@ -1,0 +1,122 @@
+//! Layer 4: listening sockets, one per shard on one port (`SO_REUSEPORT`), bound before any shard runs.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Connections that wait to be accepted, per shard.
+const BACKLOG: i32 = 4096;
+
+/// One shard's listening socket, not yet registered with a runtime.
+#[derive(Debug)]
+pub struct Listener(TcpListener);
+
+impl Listener {
+    /// Registers it with the runtime of this thread.
+    pub(crate) fn into_monoio(self) -> io::Result<monoio::net::TcpListener> {
+        self.0.set_nonblocking(true)?;
+        monoio::net::TcpListener::from_std(self.0)
+    }
+}
+
+/// All shards' listening sockets and the address they share.
+#[derive(Debug)]
+pub struct Listeners {
+    /// One per shard.
+    pub sockets: Vec<Listener>,
+    /// The port that was given, or found where 0 was asked for.
+    pub address: SocketAddr,
+}
+
+/// Binds `count` sockets to one address.
+///
+/// # Errors
+/// The first failing system call.
+pub fn bind(address: SocketAddr, count: u16) -> io::Result<Listeners> {
+    let first = bind_one(address)?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![Listener(first)];
+    for _ in 1..count {
+        sockets.push(Listener(bind_one(address)?));
+    }
+    Ok(Listeners { sockets, address })
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = match address {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    };
+    // SAFETY: plain system call; the result is checked and owned right away.
+    let fd = unsafe {
+        let fd = check(libc::socket(
+            family,
+            libc::SOCK_STREAM | libc::SOCK_CLOEXEC,
+            0,
+        ))?;
+        OwnedFd::from_raw_fd(fd)
+    };
+    for option in [libc::SO_REUSEADDR, libc::SO_REUSEPORT] {
+        let on: i32 = 1;
+        // SAFETY: the option value lives during the call and its size is given.
+        check(unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const on).cast(),
+                size_of::<i32>() as u32,
+            )
+        })?;
+    }
+    match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as u16,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from(*v4.ip()).to_be(),
+                },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: `raw` is a filled address of the given size.
+            check(unsafe {
+                libc::bind(
+                    fd.as_raw_fd(),
+                    (&raw const raw).cast(),
+                    size_of_val(&raw) as u32,
+                )
+            })?;
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as u16,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr {
+                    s6_addr: v6.ip().octets(),
+                },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: as above.
+            check(unsafe {
+                libc::bind(
+                    fd.as_raw_fd(),
+                    (&raw const raw).cast(),
+                    size_of_val(&raw) as u32,
+                )
+            })?;
+        }
+    }
+    // SAFETY: plain system call on an owned descriptor.
+    check(unsafe { libc::listen(fd.as_raw_fd(), BACKLOG) })?;
+    Ok(TcpListener::from(fd))
+}

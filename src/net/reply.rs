@@ -1,0 +1,409 @@
+//! Layer 4: one request to its answer: locally, from a session (here or on another shard) or from the outside thread; whole
+//! or streamed. Headers that every answer carries are added here.
+
+use super::front::Key;
+use super::node::Node;
+use super::peer;
+use super::socket::Socket;
+use crate::base::ids::{Origin, ReplyTo, UserId, home_shard};
+use crate::base::metrics::Counter;
+use crate::session::effects::RestAnswer;
+use crate::session::rest::Call;
+use crate::shard::mailbox::{Answer, OutsideRequest, ToOutside, ToShard};
+use crate::shard::routes::{self, Decision};
+use crate::wire::http::{
+    KeepAlive, Method, RequestHead, encode_chunk, encode_last_chunk, reason_phrase,
+};
+use bytes::{Bytes, BytesMut};
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// Beyond the longest limit of a service or session, which answer by themselves (ms).
+const ANSWER_SLACK_MS: u64 = 5000;
+/// A streamed answer that brings nothing for this long ends (ms); the session's own limits come first.
+const STREAM_IDLE_MS: u64 = 120_000;
+
+/// One request, read whole.
+pub(crate) struct Request<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) body: Bytes,
+    pub(crate) peer: IpAddr,
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum After {
+    /// It serves another request.
+    Next,
+    /// It closes behind the answer.
+    Close,
+    /// A streamed answer was sent whole and the connection shut down.
+    Done,
+    /// It is gone.
+    Broken,
+}
+
+/// Headers of the answer that come from the request.
+struct Envelope {
+    keep: KeepAlive,
+    head_only: bool,
+    http10: bool,
+    cors: Vec<(&'static str, String)>,
+    request_id: String,
+}
+
+pub(crate) fn status_counter(status: u16) -> Counter {
+    match status {
+        0..=299 => Counter::Http2xx,
+        300..=399 => Counter::Http3xx,
+        400..=499 => Counter::Http4xx,
+        _ => Counter::Http5xx,
+    }
+}
+
+impl Envelope {
+    fn new(node: &Node, head: &RequestHead) -> Self {
+        let given = head
+            .header("x-request-id")
+            .or_else(|| head.header("x-correlation-id"))
+            .filter(|id| !id.is_empty() && id.len() <= 128 && id.is_ascii());
+        let shard = node.shard.borrow();
+        Self {
+            keep: if head.keep_alive() {
+                KeepAlive::Keep
+            } else {
+                KeepAlive::Close
+            },
+            head_only: head.method == Method::Head,
+            http10: head.version_minor == 0,
+            cors: routes::cors(&shard.cfg().http, head),
+            request_id: given.map_or_else(
+                || format!("{:016x}", node.clock.mono_ns() ^ fastrand::u64(..)),
+                str::to_owned,
+            ),
+        }
+    }
+
+    /// Status line and headers, without those of framing.
+    fn head(&self, status: u16, extra: &[(String, String)], out: &mut Vec<u8>) {
+        let mut text = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+        let mut field = |name: &str, value: &str| {
+            let _ = write!(text, "{name}: ");
+            // A value made of a client's text must not begin a line of its own.
+            text.extend(value.chars().filter(|char| !char.is_control()));
+            text.push_str("\r\n");
+        };
+        let mut cache_control = false;
+        for (name, value) in extra {
+            let framing = ["content-length", "transfer-encoding", "connection"];
+            if framing.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+                continue;
+            }
+            cache_control |= name.eq_ignore_ascii_case("cache-control");
+            field(name, value);
+        }
+        if !cache_control {
+            field("Cache-Control", "no-store");
+        }
+        for (name, value) in &self.cors {
+            field(name, value);
+        }
+        field("X-Request-Id", &self.request_id);
+        field(
+            "Connection",
+            match self.keep {
+                KeepAlive::Keep => "keep-alive",
+                KeepAlive::Close => "close",
+            },
+        );
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    fn whole(&self, answer: &RestAnswer, extra: &[(String, String)]) -> Vec<u8> {
+        let mut fields = extra.to_vec();
+        let typed = extra
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if !typed && !answer.content_type.is_empty() {
+            fields.push(("Content-Type".into(), answer.content_type.into()));
+        }
+        if let Some(seconds) = answer.retry_after_s {
+            fields.push(("Retry-After".into(), seconds.to_string()));
+        }
+        let mut out = Vec::with_capacity(384 + answer.body.len());
+        self.head(answer.status, &fields, &mut out);
+        if !matches!(answer.status, 204 | 304) {
+            out.extend_from_slice(format!("Content-Length: {}\r\n", answer.body.len()).as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        if !self.head_only {
+            out.extend_from_slice(&answer.body);
+        }
+        out
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn answer(
+    node: &Rc<Node>,
+    socket: &Socket,
+    key: &mut Key,
+    request: Request<'_>,
+) -> After {
+    let mut envelope = Envelope::new(node, request.head);
+    let (now, _) = node.now();
+    let decision = {
+        let shard = node.shard.borrow();
+        let ask = routes::Ask {
+            head: request.head,
+            body: &request.body,
+            keys: &node.keys,
+            apps: shard.apps(),
+            cfg: shard.cfg(),
+            shared: &node.shared,
+            now,
+        };
+        routes::decide(&ask)
+    };
+    let streamed_for = match &decision {
+        Decision::Session(user, Call::AudioStream { .. }) => Some(user.clone()),
+        _ => None,
+    };
+    let first = match decision {
+        Decision::Answer(answer) => Some(Answer::Whole(answer)),
+        Decision::Session(user, call) => {
+            let reply = expect(node, key, &call);
+            ask_session(node, &user, reply, call);
+            next(node, *key).await
+        }
+        Decision::Outside(matched) => {
+            let reply = expect_ms(node, key, outside_limit_ms(node));
+            ask_outside(node, &request, &envelope, matched, reply);
+            next(node, *key).await
+        }
+    };
+    let (answer, extra) = match first {
+        Some(Answer::Whole(answer)) => (answer, Vec::new()),
+        Some(Answer::WithHeaders(answer, extra)) => (answer, extra),
+        Some(Answer::StreamHead { status, headers }) => {
+            // The end of a stream is the end of its connection: the client's leaving can then be seen by reading.
+            envelope.keep = KeepAlive::Close;
+            let after = stream(node, socket, *key, &envelope, (status, headers)).await;
+            if after == After::Broken
+                && let Some(user) = streamed_for
+            {
+                tell_gone(node, user, *key);
+            }
+            return after;
+        }
+        Some(Answer::StreamChunk(_) | Answer::StreamEnd) | None => (overdue(), Vec::new()),
+    };
+    send_whole(node, socket, &envelope, &answer, &extra).await
+}
+
+async fn send_whole(
+    node: &Node,
+    socket: &Socket,
+    envelope: &Envelope,
+    answer: &RestAnswer,
+    extra: &[(String, String)],
+) -> After {
+    node.with(|shard| shard.metrics().inc(status_counter(answer.status)));
+    let (ok, _) = socket.write_all(envelope.whole(answer, extra)).await;
+    match (ok, envelope.keep) {
+        (false, _) => After::Broken,
+        (true, KeepAlive::Keep) => After::Next,
+        (true, KeepAlive::Close) => After::Close,
+    }
+}
+
+/// Nobody answered in time.
+fn overdue() -> RestAnswer {
+    RestAnswer::json(
+        503,
+        r#"{"error":"Service Unavailable","message":"The request was not answered in time"}"#,
+    )
+}
+
+fn outside_limit_ms(node: &Node) -> u64 {
+    let shard = node.shard.borrow();
+    shard.cfg().apps.tool_invoke_timeout_ms + ANSWER_SLACK_MS
+}
+
+fn expect(node: &Node, key: &mut Key, call: &Call) -> ReplyTo {
+    let limit_ms = {
+        let shard = node.shard.borrow();
+        let apps = &shard.cfg().apps;
+        match call {
+            Call::StartApp { .. } | Call::StopApp { .. } => {
+                apps.app_start_timeout_ms + apps.stop_webhook_timeout_ms + ANSWER_SLACK_MS
+            }
+            _ => shard.cfg().store.db_timeout_ms + ANSWER_SLACK_MS,
+        }
+    };
+    expect_ms(node, key, limit_ms)
+}
+
+fn expect_ms(node: &Node, key: &mut Key, limit_ms: u64) -> ReplyTo {
+    let (now, _) = node.now();
+    *key = node
+        .waiters
+        .borrow_mut()
+        .expect(*key, now.mono_ms + limit_ms);
+    ReplyTo {
+        origin: Origin::Shard(node.shard.borrow().id()),
+        id: *key,
+    }
+}
+
+fn ask_session(node: &Node, user: &UserId, reply: ReplyTo, call: Call) {
+    let (now, _) = node.now();
+    let (here, at_home) = {
+        let shard = node.shard.borrow();
+        (shard.id(), home_shard(user, node.mail.shards()))
+    };
+    if here == at_home {
+        return node.with(|shard| {
+            shard.at(now);
+            shard.call(user, reply, call);
+        });
+    }
+    let message = ToShard::Call {
+        user: user.clone(),
+        reply,
+        call,
+    };
+    if node.mail.send(at_home, message).is_err() {
+        refused(node, reply);
+    }
+}
+
+fn ask_outside(
+    node: &Node,
+    request: &Request<'_>,
+    envelope: &Envelope,
+    matched: routes::ForOutside,
+    reply: ReplyTo,
+) {
+    let head = request.head;
+    let trusted = node.shard.borrow().cfg().server.trusted_proxies.clone();
+    let headers = head.headers().filter_map(|(name, value)| {
+        let value = std::str::from_utf8(value).ok()?;
+        Some((name.to_ascii_lowercase(), value.to_owned()))
+    });
+    let message = OutsideRequest {
+        route: matched.route,
+        method: head.method.as_str().to_owned(),
+        target: head.target.clone(),
+        params: matched.params,
+        query: routes::query_pairs(&head.target),
+        headers: headers.collect(),
+        body: request.body.clone(),
+        user: matched.user,
+        package: matched.package,
+        peer: peer::effective(request.peer, head.header("x-forwarded-for"), &trusted),
+        correlation_id: envelope.request_id.clone(),
+        reply,
+    };
+    let message = ToOutside::Request(Box::new(message));
+    if node.outside.try_send(message).is_err() {
+        refused(node, reply);
+    }
+}
+
+/// The receiver's inbox is full.
+fn refused(node: &Node, reply: ReplyTo) {
+    node.with(|shard| shard.metrics().inc(Counter::MailboxFull));
+    let answer = Answer::Whole(overdue());
+    node.waiters.borrow_mut().deliver(reply.id, answer);
+}
+
+async fn next(node: &Node, key: Key) -> Option<Answer> {
+    poll_fn(|context| node.waiters.borrow_mut().poll(key, context.waker())).await
+}
+
+fn tell_gone(node: &Node, user: UserId, key: Key) {
+    let (now, _) = node.now();
+    let reply = ReplyTo {
+        origin: Origin::Shard(node.shard.borrow().id()),
+        id: key,
+    };
+    if node.shard.borrow().is_home(&user) {
+        node.with(|shard| {
+            shard.at(now);
+            shard.reply_gone(&user, reply);
+        });
+    } else {
+        let message = ToShard::ReplyGone {
+            user: user.clone(),
+            reply,
+        };
+        // If it is refused, the stream ends by its own limits.
+        let _ = node.mail.send_home(&user, message);
+    }
+}
+
+/// Sends a streamed answer as it comes. A second task reads meanwhile, so that a client that leaves is noticed.
+async fn stream(
+    node: &Rc<Node>,
+    socket: &Socket,
+    key: Key,
+    envelope: &Envelope,
+    (status, headers): (u16, Vec<(String, String)>),
+) -> After {
+    node.with(|shard| shard.metrics().inc(status_counter(status)));
+    let mut out = Vec::new();
+    envelope.head(status, &headers, &mut out);
+    if !envelope.http10 {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    monoio::spawn(watch(node.clone(), socket.clone(), key));
+    let (mut ok, _) = socket.write_all(out).await;
+    while ok {
+        let (now, _) = node.now();
+        node.waiters
+            .borrow_mut()
+            .extend(key, now.mono_ms + STREAM_IDLE_MS);
+        let mut out = Vec::new();
+        let mut ended = false;
+        match next(node, key).await {
+            Some(Answer::StreamChunk(data)) if envelope.http10 => out.extend_from_slice(&data),
+            Some(Answer::StreamChunk(data)) => encode_chunk(&data, &mut out),
+            Some(Answer::StreamEnd) => {
+                ended = true;
+                if !envelope.http10 {
+                    encode_last_chunk(&mut out);
+                }
+            }
+            Some(_) => continue,
+            None => break,
+        }
+        (ok, _) = socket.write_all(out).await;
+        if ended && ok {
+            // The watching task holds the pending read; ending both directions ends it too. What was written still goes out.
+            super::socket::shutdown(socket.raw_fd(), libc::SHUT_RDWR);
+            return After::Done;
+        }
+    }
+    super::socket::shutdown(socket.raw_fd(), libc::SHUT_RDWR);
+    After::Broken
+}
+
+/// Reads until the client is gone.
+async fn watch(node: Rc<Node>, socket: Socket, key: Key) {
+    let task = async {
+        let mut buf = BytesMut::with_capacity(256);
+        loop {
+            buf.clear();
+            let (result, lent) = socket.read(buf).await;
+            buf = lent;
+            if !matches!(result, Ok(count) if count > 0) {
+                return node.waiters.borrow_mut().gone(key);
+            }
+        }
+    };
+    super::guard::guard("stream watch", task).await;
+}

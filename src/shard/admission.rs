@@ -1,0 +1,453 @@
+//! Layer 3: app sockets before they belong to a session (protocol.md §3.2 row 1–2, §3.4 rows 1–5). Pure: it judges one
+//! message and says what is to be done; it sends nothing and looks up no session itself.
+
+use crate::base::clock::Now;
+use crate::base::close::CloseReason;
+use crate::base::ids::{Package, UserId};
+use crate::session::event::{AppHello, HelloKind, Sdk};
+use crate::wire::auth::api_key_matches;
+use crate::wire::ids::parse_app_session_id;
+use crate::wire::json::{ObjectWriter, Scratch, kind};
+use crate::wire::records::Registry;
+use crate::wire::upgrade::AppHeaders;
+use serde::Deserialize;
+use std::net::IpAddr;
+
+/// What an un-initialised app socket said about itself so far.
+#[derive(Clone, Debug, Default)]
+pub struct Candidate {
+    /// The upgrade's headers, amended by a first message.
+    pub headers: AppHeaders,
+    /// Effective client address.
+    pub address: Option<IpAddr>,
+    /// Unparsable messages in a row.
+    pub invalid_json: u32,
+    /// The user whose home another shard found in the first message; it stands, even if live users have changed since.
+    pub resolved: Option<UserId>,
+    /// A rejection was sent; unless an init comes, the socket closes with this reason at its deadline.
+    pub rejected: Option<CloseReason>,
+}
+
+impl Candidate {
+    /// The hello that a verified upgrade token stands for (protocol.md §3.3).
+    #[must_use]
+    pub fn token_hello(&self) -> Option<(UserId, AppHello)> {
+        let claims = self.headers.jwt.as_ref()?;
+        let user = UserId::new(self.headers.user.as_deref()?);
+        Some((
+            user,
+            AppHello {
+                kind: HelloKind::Init,
+                package: Package::new(&claims.package_name),
+                api_key: Some(claims.api_key.clone()),
+                session_id: self.headers.session_id.clone(),
+                sdk: Sdk::from_version(self.headers.sdk_version.as_deref()),
+                address: self.address,
+            },
+        ))
+    }
+}
+
+/// An answer of the shard itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// `pong`.
+    Pong,
+    /// `tpa_connection_error`.
+    Error(&'static str, &'static str),
+    /// `reconnect_rejected`.
+    Rejected(&'static str, &'static str),
+    /// `reconnect_deferred` `BOOTING`.
+    Deferred(u64),
+}
+
+impl Answer {
+    /// Appends the JSON text.
+    pub(super) fn write(self, now: Now, out: &mut Vec<u8>) {
+        let iso = now.iso();
+        let mut object = ObjectWriter::begin(out);
+        match self {
+            Self::Pong => object.str("type", "pong").num("timestamp", now.unix_ms),
+            Self::Error(code, message) => object
+                .str("type", "tpa_connection_error")
+                .str("code", code)
+                .str("message", message)
+                .str("timestamp", iso.as_str()),
+            Self::Rejected(code, message) => object
+                .str("type", "reconnect_rejected")
+                .str("code", code)
+                .str("message", message)
+                .str("timestamp", iso.as_str()),
+            Self::Deferred(timeout_ms) => object
+                .str("type", "reconnect_deferred")
+                .str("code", "BOOTING")
+                .str("message", "Cloud is still restoring user session state")
+                .num("timeoutMs", timeout_ms)
+                .str("timestamp", iso.as_str()),
+        };
+        object.end();
+    }
+}
+
+/// What a message of an un-initialised socket asks for.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Ignore,
+    /// Send this; the socket stays.
+    Answer(Answer),
+    /// Send this, if any, and close.
+    Close(Option<Answer>, CloseReason),
+    /// Send this and close after `reject_linger_ms`, unless an init comes first.
+    Linger(Answer, CloseReason),
+    /// It named itself: to the user's home, and there to the session or to [`without_session`].
+    Hello(UserId, AppHello),
+}
+
+/// Fields of `tpa_connection_init` and `reconnect`; odd values count as absent.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Hello {
+    package_name: Option<serde_json::Value>,
+    api_key: Option<serde_json::Value>,
+    session_id: Option<serde_json::Value>,
+    sdk_version: Option<serde_json::Value>,
+}
+
+fn text(value: Option<serde_json::Value>) -> Option<String> {
+    match value {
+        Some(serde_json::Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+const MALFORMED: Answer = Answer::Error("MALFORMED_MESSAGE", "Invalid JSON message");
+const NO_SESSION: Answer = Answer::Error("SESSION_NOT_FOUND", "Session not found");
+
+/// Judges one text message of `candidate`; `is_live` tells users with a live session, on any shard.
+pub(super) fn judge(
+    message: &[u8],
+    candidate: &mut Candidate,
+    invalid_json_before_close: u64,
+    scratch: &mut Scratch,
+    is_live: impl Fn(&str) -> bool,
+) -> Verdict {
+    let Ok(kind) = kind(message) else {
+        return malformed(candidate, invalid_json_before_close);
+    };
+    let hello_kind = match &*kind {
+        "ping" => {
+            candidate.invalid_json = 0;
+            return Verdict::Answer(Answer::Pong);
+        }
+        "pong" => return Verdict::Ignore,
+        "tpa_connection_init" | "connection_init" => HelloKind::Init,
+        "reconnect" => HelloKind::Reconnect,
+        _ => {
+            return match scratch.validate(message) {
+                Ok(()) => {
+                    candidate.invalid_json = 0;
+                    Verdict::Answer(NO_SESSION)
+                }
+                Err(_) => malformed(candidate, invalid_json_before_close),
+            };
+        }
+    };
+    match scratch.parse::<Hello>(message) {
+        Ok(hello) => {
+            candidate.invalid_json = 0;
+            match hello_kind {
+                HelloKind::Init => init(hello, candidate, is_live),
+                HelloKind::Reconnect => reconnect(hello, candidate, is_live),
+            }
+        }
+        Err(_) => malformed(candidate, invalid_json_before_close),
+    }
+}
+
+fn malformed(candidate: &mut Candidate, before_close: u64) -> Verdict {
+    candidate.invalid_json += 1;
+    if u64::from(candidate.invalid_json) >= before_close {
+        Verdict::Close(Some(MALFORMED), CloseReason::InvalidJson)
+    } else {
+        Verdict::Answer(MALFORMED)
+    }
+}
+
+/// protocol.md §3.2 row 1. The header names the user; only without one the session id does.
+fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> Verdict {
+    let headers = &candidate.headers;
+    let session_id = text(hello.session_id);
+    let parsed = session_id
+        .as_deref()
+        .and_then(|id| parse_app_session_id(id, is_live));
+    let (parsed_user, parsed_package) = parsed.unzip();
+    let resolved = candidate.resolved.as_ref().map(|user| user.to_string());
+    let user = headers.user.clone().or(resolved).or(parsed_user);
+    let package = text(hello.package_name)
+        .or_else(|| headers.package.clone())
+        .or(parsed_package);
+    let (Some(user), Some(package)) = (user, package) else {
+        return Verdict::Close(None, CloseReason::IdentityMissing);
+    };
+    let version = text(hello.sdk_version).or_else(|| headers.sdk_version.clone());
+    Verdict::Hello(
+        UserId::new(&user),
+        AppHello {
+            kind: HelloKind::Init,
+            package: Package::new(&package),
+            // An absent key is a wrong key (row 4), not another case.
+            api_key: text(hello.api_key)
+                .or_else(|| headers.api_key.clone())
+                .or_else(|| Some(String::new())),
+            session_id,
+            sdk: Sdk::from_version(version.as_deref()),
+            address: candidate.address,
+        },
+    )
+}
+
+/// protocol.md §3.4 rows 1 and 2. The user is never taken from the session id.
+fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> Verdict {
+    let headers = &candidate.headers;
+    let version = text(hello.sdk_version).or_else(|| headers.sdk_version.clone());
+    let sdk = Sdk::from_version(version.as_deref());
+    if sdk != Sdk::V3 {
+        return Verdict::Linger(
+            Answer::Rejected(
+                "SESSION_NOT_FOUND",
+                "Reconnect is only supported for SDK v3",
+            ),
+            CloseReason::ReconnectUnsupported,
+        );
+    }
+    let session_id = text(hello.session_id);
+    let claims = headers.jwt.as_ref();
+    let package = headers
+        .package
+        .clone()
+        .or_else(|| claims.map(|claims| claims.package_name.clone()))
+        .or_else(|| {
+            let id = session_id.as_deref()?;
+            parse_app_session_id(id, is_live).map(|(_, package)| package)
+        });
+    let (Some(user), Some(package)) = (&headers.user, package) else {
+        return Verdict::Linger(
+            Answer::Rejected(
+                "SESSION_NOT_FOUND",
+                "Reconnect missing user or package identity",
+            ),
+            CloseReason::ReconnectIdentityMissing,
+        );
+    };
+    let api_key = headers
+        .api_key
+        .clone()
+        .or_else(|| claims.map(|claims| claims.api_key.clone()));
+    Verdict::Hello(
+        UserId::new(user),
+        AppHello {
+            kind: HelloKind::Reconnect,
+            package: Package::new(&package),
+            api_key,
+            session_id,
+            sdk,
+            address: candidate.address,
+        },
+    )
+}
+
+/// What a hello comes to where its user has no session.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Unowned {
+    /// Refused.
+    Refuse(Verdict),
+    /// Wait for the user (row 5).
+    Park,
+}
+
+/// protocol.md §3.2 row 2 and §3.4 rows 3–5, on the user's home shard.
+pub(super) fn without_session(hello: &AppHello, apps: &Registry) -> Unowned {
+    if hello.kind == HelloKind::Init {
+        return Unowned::Refuse(Verdict::Close(
+            Some(NO_SESSION),
+            CloseReason::SessionNotFound,
+        ));
+    }
+    let Some(key) = hello.api_key.as_deref().filter(|key| !key.is_empty()) else {
+        return Unowned::Refuse(Verdict::Linger(
+            Answer::Rejected(
+                "SESSION_NOT_FOUND",
+                "Reconnect requires apiKey when cloud state is unavailable",
+            ),
+            CloseReason::ReconnectUnauthenticated,
+        ));
+    };
+    if !apps.loaded {
+        // Nothing is known about keys: never call one wrong because of that.
+        return Unowned::Refuse(Verdict::Close(
+            Some(Answer::Error("INTERNAL_ERROR", "Internal server error")),
+            CloseReason::Internal,
+        ));
+    }
+    let stored = apps.get(&hello.package).map_or("", |app| &*app.key_sha256);
+    if api_key_matches(key, stored) {
+        Unowned::Park
+    } else {
+        Unowned::Refuse(Verdict::Close(
+            Some(Answer::Error("INVALID_API_KEY", "Invalid API key")),
+            CloseReason::InvalidApiKey,
+        ))
+    }
+}
+
+/// A parked socket ran out of time.
+pub(super) const BOOT_TIMEOUT: Answer = Answer::Rejected(
+    "BOOT_TIMEOUT",
+    "Cloud did not restore app state before the deferred reconnect timed out",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::auth::sha256_hex;
+    use crate::wire::records::AppRecord;
+
+    fn candidate(user: Option<&str>) -> Candidate {
+        Candidate {
+            headers: AppHeaders {
+                user: user.map(str::to_owned),
+                ..AppHeaders::default()
+            },
+            ..Candidate::default()
+        }
+    }
+
+    fn say(candidate: &mut Candidate, message: &str) -> Verdict {
+        judge(
+            message.as_bytes(),
+            candidate,
+            10,
+            &mut Scratch::new(),
+            |user| user == "ana@x.xn--p1ai",
+        )
+    }
+
+    #[test]
+    fn a_v2_init_names_its_user_in_the_session_id_and_a_live_user_wins() {
+        let mut fresh = candidate(None);
+        let verdict = say(
+            &mut fresh,
+            r#"{"type":"tpa_connection_init","sessionId":"ana@x.xn--p1ai-com.acme.x","packageName":"com.acme.x","apiKey":"k"}"#,
+        );
+        let Verdict::Hello(user, hello) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(&*user, "ana@x.xn--p1ai");
+        assert_eq!(hello.sdk, Sdk::V2);
+        assert_eq!(hello.api_key.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn the_header_names_the_user_before_the_session_id() {
+        let mut fresh = candidate(Some("nadia@lumen.io"));
+        let verdict = say(
+            &mut fresh,
+            r#"{"type":"connection_init","sessionId":"eve@evil.io-com.acme.x","packageName":"com.acme.x"}"#,
+        );
+        let Verdict::Hello(user, hello) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(&*user, "nadia@lumen.io");
+        assert_eq!(hello.api_key.as_deref(), Some(""), "no key is a wrong key");
+    }
+
+    #[test]
+    fn an_init_without_identity_is_closed_without_a_word() {
+        assert_eq!(
+            say(
+                &mut candidate(None),
+                r#"{"type":"tpa_connection_init","packageName":"a.b"}"#
+            ),
+            Verdict::Close(None, CloseReason::IdentityMissing)
+        );
+    }
+
+    #[test]
+    fn reconnect_rows_one_and_two_linger() {
+        let v2 = say(&mut candidate(Some("a@b.io")), r#"{"type":"reconnect"}"#);
+        assert!(matches!(
+            v2,
+            Verdict::Linger(_, CloseReason::ReconnectUnsupported)
+        ));
+        // Unlike init, the user is never taken from the session id.
+        let anonymous = say(
+            &mut candidate(None),
+            r#"{"type":"reconnect","sdkVersion":"3.0.0","sessionId":"a@b.io-com.acme.x"}"#,
+        );
+        assert!(matches!(
+            anonymous,
+            Verdict::Linger(_, CloseReason::ReconnectIdentityMissing)
+        ));
+    }
+
+    #[test]
+    fn the_tenth_unparsable_message_in_a_row_closes() {
+        let mut fresh = candidate(None);
+        for _ in 0..9 {
+            assert_eq!(say(&mut fresh, "{"), Verdict::Answer(MALFORMED));
+        }
+        assert_eq!(
+            say(&mut fresh, r#"{"type":"ping"}"#),
+            Verdict::Answer(Answer::Pong)
+        );
+        for _ in 0..9 {
+            assert_eq!(say(&mut fresh, "[]"), Verdict::Answer(MALFORMED));
+        }
+        assert_eq!(
+            say(&mut fresh, "x"),
+            Verdict::Close(Some(MALFORMED), CloseReason::InvalidJson)
+        );
+    }
+
+    #[test]
+    fn other_messages_before_init_get_session_not_found_and_keep_the_socket() {
+        assert_eq!(
+            say(&mut candidate(None), r#"{"type":"display_event","x":1}"#),
+            Verdict::Answer(NO_SESSION)
+        );
+    }
+
+    #[test]
+    fn without_a_session_a_reconnect_parks_only_with_the_right_key() {
+        let apps = Registry::new(
+            [AppRecord {
+                package_name: "com.acme.x".into(),
+                key_sha256: sha256_hex("right"),
+                ..AppRecord::default()
+            }],
+            1,
+        );
+        let hello = |key: Option<&str>| AppHello {
+            kind: HelloKind::Reconnect,
+            package: Package::new("com.acme.x"),
+            api_key: key.map(str::to_owned),
+            session_id: None,
+            sdk: Sdk::V3,
+            address: None,
+        };
+        assert_eq!(without_session(&hello(Some("right")), &apps), Unowned::Park);
+        assert!(matches!(
+            without_session(&hello(Some("wrong")), &apps),
+            Unowned::Refuse(Verdict::Close(_, CloseReason::InvalidApiKey))
+        ));
+        assert!(matches!(
+            without_session(&hello(None), &apps),
+            Unowned::Refuse(Verdict::Linger(_, CloseReason::ReconnectUnauthenticated))
+        ));
+        assert!(matches!(
+            without_session(&hello(Some("right")), &Registry::default()),
+            Unowned::Refuse(Verdict::Close(_, CloseReason::Internal))
+        ));
+    }
+}

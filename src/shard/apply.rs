@@ -1,0 +1,278 @@
+//! Layer 3: effects become frames, timers, mail. Applied in order, right after the event that asked for them.
+
+use super::Shard;
+use super::conns::Role;
+use super::deadlines::Due;
+use super::mailbox::{Answer, AppLink, ToOutside, ToShard};
+use super::parked::Waiting;
+use super::records::What;
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, Origin, ReplyTo, ShardId, UserId};
+use crate::base::metrics::Counter;
+use crate::session::effects::{Class, Effect};
+use crate::session::event::{AppHello, Event, HttpOutcome, StoreOutcome};
+use crate::wire::frame::Opcode;
+
+/// An event for a session that arose while its effects were applied.
+pub(super) struct Followup {
+    at: u32,
+    epoch: u64,
+    event: Event,
+}
+
+impl Shard {
+    /// Applies what session `at` asked for, then whatever that brought about.
+    #[inline]
+    pub(super) fn apply(&mut self, at: u32) {
+        let mark = match self.metrics.take_last_message() {
+            Some((side, kind)) => self.out.records.message(What::Message(side, kind)),
+            None => 0,
+        };
+        self.apply_marked(at, mark);
+    }
+
+    /// As [`Shard::apply`], for frames that belong to latency record `mark`.
+    pub(super) fn apply_marked(&mut self, at: u32, mark: u32) {
+        let mut list = self.fx.take();
+        let mut disposed = false;
+        for effect in list.drain(..) {
+            match effect {
+                Effect::Text { conn, class, range } => {
+                    let text = self.fx.bytes(range);
+                    let metrics = &mut self.metrics;
+                    self.out
+                        .send(conn, Opcode::Text, class, text, mark, metrics);
+                }
+                Effect::Binary { conn, data } => {
+                    let metrics = &mut self.metrics;
+                    self.out
+                        .send_shared(conn, Opcode::Binary, Class::Audio, &data, mark, metrics);
+                }
+                Effect::Disposed => disposed = true,
+                other => self.apply_rare(at, other),
+            }
+        }
+        self.fx.recycle(list);
+        if disposed {
+            self.remove_session(at, CloseReason::UserSessionEnded);
+        } else {
+            self.schedule(at);
+        }
+        if !self.out.overflowed.is_empty() {
+            self.tell_overflowed();
+        }
+        while let Some(next) = self.followups.pop() {
+            let epoch = self.entry_epoch(next.at);
+            if epoch == Some(next.epoch) {
+                self.drive(next.at, |session, cx| session.on_event(next.event, cx));
+            }
+        }
+    }
+
+    fn entry_epoch(&self, at: u32) -> Option<u64> {
+        self.entries
+            .get(at as usize)?
+            .as_ref()
+            .map(|entry| entry.session.epoch)
+    }
+
+    /// Everything that is not a frame.
+    fn apply_rare(&mut self, at: u32, effect: Effect) {
+        match effect {
+            Effect::Ping { conn, id } => {
+                let metrics = &mut self.metrics;
+                self.out
+                    .send(conn, Opcode::Ping, Class::Control, &id, 0, metrics);
+            }
+            Effect::Close { conn, reason } => {
+                self.disown(at, conn);
+                self.out.close(conn, Some((reason.code(), reason.text())));
+            }
+            Effect::Terminate { conn } => {
+                self.disown(at, conn);
+                self.out.cut(conn);
+            }
+            Effect::Unpark {
+                conn,
+                hello,
+                expires_ms,
+            } => self.park_again(at, conn, hello, expires_ms),
+            Effect::Reply { reply, answer } => self.reply(reply, Answer::Whole(answer)),
+            Effect::ReplyStream {
+                reply,
+                content_type,
+            } => self.reply(reply, stream_head(content_type)),
+            Effect::ReplyChunk { reply, data } => self.reply(reply, Answer::StreamChunk(data)),
+            Effect::ReplyEnd { reply } => self.reply(reply, Answer::StreamEnd),
+            Effect::AppMessage(message) => self.app_message(*message),
+            other => self.apply_outside(at, other),
+        }
+    }
+
+    /// What the outside thread does; a full queue is answered at once, so that no session waits for nothing.
+    fn apply_outside(&mut self, at: u32, effect: Effect) {
+        let Some(Some(entry)) = self.entries.get(at as usize) else {
+            return;
+        };
+        let (shard, user, epoch) = (self.id, entry.session.user.clone(), entry.session.epoch);
+        let (message, refused) = match effect {
+            Effect::LoadUser => (
+                ToOutside::LoadUser { shard, user, epoch },
+                Some(Event::UserLoaded { record: None }),
+            ),
+            Effect::Http(call) => {
+                let refused = Event::Http {
+                    call: call.call,
+                    outcome: HttpOutcome::Failed {
+                        error: "too many outbound calls".into(),
+                    },
+                };
+                (
+                    ToOutside::Http {
+                        shard,
+                        user,
+                        epoch,
+                        call,
+                    },
+                    Some(refused),
+                )
+            }
+            Effect::CancelHttp { call } => (ToOutside::CancelHttp { user, epoch, call }, None),
+            Effect::Store { op, ack } => (
+                ToOutside::Store {
+                    shard,
+                    user,
+                    epoch,
+                    op,
+                    ack,
+                },
+                ack.map(|call| Event::Stored {
+                    call,
+                    outcome: StoreOutcome::Failed,
+                }),
+            ),
+            Effect::AppLink {
+                package,
+                key_sha256,
+                change,
+            } => (
+                ToOutside::AppLink(Box::new(AppLink {
+                    user,
+                    package,
+                    key_sha256,
+                    change,
+                })),
+                None,
+            ),
+            _ => return,
+        };
+        if self.outside.try_send(message).is_err() {
+            self.metrics.inc(Counter::MailboxFull);
+            if let Some(event) = refused {
+                self.followups.push(Followup { at, epoch, event });
+            }
+        }
+    }
+
+    /// Keeps the deadline heap in step with the session.
+    #[inline]
+    fn schedule(&mut self, at: u32) {
+        if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+            let next = entry.session.next_deadline_ms();
+            if next < entry.due_ms {
+                entry.due_ms = next;
+                self.out.deadlines.set(next, Due::Session(at));
+            }
+        }
+    }
+
+    /// The session let go of a socket: what still comes from it is ignored.
+    fn disown(&mut self, at: u32, id: ConnId) {
+        if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+            entry.conns.retain(|other| *other != id);
+        }
+        if let Some(conn) = self.out.conns.get(id) {
+            conn.role = Role::Detached;
+        }
+    }
+
+    fn park_again(&mut self, at: u32, id: ConnId, hello: AppHello, expires_ms: u64) {
+        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+            return;
+        };
+        entry.conns.retain(|other| *other != id);
+        let user = entry.session.user.clone();
+        self.park(&user, id, hello, expires_ms);
+    }
+
+    /// Lets a socket wait for its user; an older one of the same app gives way.
+    pub(super) fn park(&mut self, user: &UserId, id: ConnId, hello: AppHello, expires_ms: u64) {
+        let Some(conn) = self.out.conns.get(id) else {
+            return;
+        };
+        conn.role = Role::Parked(user.clone(), hello.package.clone());
+        let waiting = Waiting {
+            conn: id,
+            hello,
+            expires_ms,
+        };
+        let older = self.parked.park(user, waiting);
+        self.out.watch(id, expires_ms);
+        if let Some(older) = older.filter(|older| *older != id) {
+            if let Some(conn) = self.out.conns.get(older) {
+                conn.role = Role::Detached;
+            }
+            let reason = CloseReason::DeferredSuperseded;
+            self.out.close(older, Some((reason.code(), reason.text())));
+        }
+    }
+
+    /// Sends an answer to whoever waits for it.
+    pub(super) fn reply(&mut self, to: ReplyTo, answer: Answer) {
+        let refused = match to.origin {
+            Origin::Shard(shard) if shard == self.id => {
+                self.replies.push((to.id, answer));
+                false
+            }
+            Origin::Shard(ShardId(shard)) => {
+                shard < self.mail.shards()
+                    && self
+                        .mail
+                        .send(ShardId(shard), ToShard::Reply { id: to.id, answer })
+                        .is_err()
+            }
+            Origin::Outside => self
+                .outside
+                .try_send(ToOutside::Reply { id: to.id, answer })
+                .is_err(),
+        };
+        if refused {
+            self.metrics.inc(Counter::MailboxFull);
+        }
+    }
+
+    /// Sessions learn that a socket of theirs could not take what it had to.
+    #[cold]
+    fn tell_overflowed(&mut self) {
+        while let Some(id) = self.out.overflowed.pop() {
+            let role = self.out.conns.get(id).map(|conn| &conn.role);
+            if let Some(Role::Session(at)) = role {
+                let at = *at;
+                self.disown(at, id);
+                self.drive(at, |session, cx| {
+                    session.on_event(Event::Overloaded { conn: id }, cx);
+                });
+            }
+        }
+    }
+}
+
+fn stream_head(content_type: String) -> Answer {
+    Answer::StreamHead {
+        status: 200,
+        headers: vec![
+            ("Content-Type".into(), content_type),
+            ("Cache-Control".into(), "no-cache, no-store".into()),
+        ],
+    }
+}

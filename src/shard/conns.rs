@@ -1,0 +1,196 @@
+//! Layer 3: the connections of one shard: who owns each, what waits on it, and when the shard itself must act on it.
+//! It holds no socket: `handle` is a number that `net/` understands.
+
+use super::admission::Candidate;
+use super::outbox::Outbox;
+use crate::base::ids::{ConnId, Package, ShardId, UserId};
+use crate::base::settings::Settings;
+use std::collections::VecDeque;
+use std::task::Waker;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A phone.
+    Phone,
+    /// An app server.
+    App,
+    /// A conformance suite.
+    Echo,
+}
+
+/// To whom its frames go.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// A session, by slot.
+    Session(u32),
+    /// An app socket that has not named itself.
+    Fresh(Box<Candidate>),
+    /// An app socket that waits for its user.
+    Parked(UserId, Package),
+    /// Back to the sender.
+    Echo,
+    /// Nobody: it is being closed.
+    Detached,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) kind: Kind,
+    pub(super) role: Role,
+    pub(super) outbox: Outbox,
+    /// Woken when something waits or the reader ended.
+    pub(super) writer: Option<Waker>,
+    /// Woken when the writer ended; only a hand-off waits for that.
+    pub(super) reader: Option<Waker>,
+    pub(super) handle: i32,
+    pub(super) last_rx_ms: u64,
+    /// When the shard acts on it: init or hand-shake time limit; `u64::MAX` for never.
+    pub(super) deadline_ms: u64,
+    pub(super) reader_alive: bool,
+    pub(super) writer_alive: bool,
+    /// The writer must leave the socket open: it goes to another shard.
+    pub(super) leaving: bool,
+    /// Close code for the counters: ours, the peer's or 1006.
+    pub(super) code: u16,
+}
+
+impl Conn {
+    /// Lets the writer look again.
+    #[inline]
+    pub(super) fn wake_writer(&mut self) {
+        if let Some(waker) = self.writer.take() {
+            waker.wake();
+        }
+    }
+}
+
+const SLOT_BITS: u32 = 20;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
+const GENERATION_MASK: u64 = (1 << 28) - 1;
+/// Freed slots rest this long in number before one is used again, so that stale ids stay recognisable.
+const RESTING_SLOTS: usize = 64;
+
+#[derive(Default, Debug)]
+struct Slot {
+    generation: u64,
+    conn: Option<Conn>,
+}
+
+/// The table. An id holds slot and generation, so that a look-up is an index and a comparison.
+#[derive(Debug)]
+pub(super) struct Conns {
+    shard: ShardId,
+    slots: Vec<Slot>,
+    free: VecDeque<u32>,
+    live: usize,
+}
+
+impl Conns {
+    pub(super) fn new(shard: ShardId) -> Self {
+        Self {
+            shard,
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            live: 0,
+        }
+    }
+
+    /// A new connection; `None` when the table is full (2^20 sockets on one shard).
+    pub(super) fn insert(
+        &mut self,
+        kind: Kind,
+        role: Role,
+        handle: i32,
+        now_ms: u64,
+        cfg: &Settings,
+    ) -> Option<ConnId> {
+        let at = if self.free.len() > RESTING_SLOTS {
+            self.free.pop_front()?
+        } else if (self.slots.len() as u64) <= SLOT_MASK {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        } else {
+            self.free.pop_front()?
+        };
+        let slot = &mut self.slots[at as usize];
+        slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        let id = ConnId::new(self.shard, slot.generation << SLOT_BITS | u64::from(at));
+        let limit = match kind {
+            Kind::Phone => cfg.connections.ws_send_queue_bytes_phone,
+            Kind::App => cfg.connections.ws_send_queue_bytes_app,
+            Kind::Echo => cfg.connections.ws_max_message_bytes.saturating_mul(4),
+        };
+        slot.conn = Some(Conn {
+            id,
+            kind,
+            role,
+            outbox: Outbox::new(limit as usize),
+            writer: None,
+            reader: None,
+            handle,
+            last_rx_ms: now_ms,
+            deadline_ms: u64::MAX,
+            reader_alive: true,
+            writer_alive: true,
+            leaving: false,
+            code: 1006,
+        });
+        self.live += 1;
+        Some(id)
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.slots
+            .get_mut((id.0 & SLOT_MASK) as usize)?
+            .conn
+            .as_mut()
+            .filter(|conn| conn.id == id)
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
+        self.get(id)?;
+        let at = (id.0 & SLOT_MASK) as usize;
+        let conn = self.slots[at].conn.take()?;
+        self.free.push_back(at as u32);
+        self.live -= 1;
+        Some(conn)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Conn> {
+        self.slots.iter().filter_map(|slot| slot.conn.as_ref())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_a_closed_connection_finds_nobody_else() {
+        let cfg = Settings::default();
+        let mut conns = Conns::new(ShardId(3));
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..500 {
+            let id = conns
+                .insert(Kind::App, Role::Echo, 0, 1, &cfg)
+                .expect("room");
+            assert!(seen.insert(id), "{id:?} was given twice");
+            assert!(conns.get(id).is_some());
+            assert!(conns.remove(id).is_some());
+            assert!(conns.get(id).is_none());
+        }
+        assert_eq!(conns.len(), 0);
+        assert!(
+            conns.slots.len() <= RESTING_SLOTS + 2,
+            "slots are used again"
+        );
+    }
+}

@@ -1,0 +1,281 @@
+//! Layer 3: what arrives on a connection. One turn per read; the frames of a turn go to the connection's owner in order.
+
+use super::conns::{Kind, Role};
+use super::records::What;
+use super::{Shard, admission, outbound};
+use crate::base::clock::Now;
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, UserId};
+use crate::base::metrics::Counter;
+use crate::session::effects::Class;
+use crate::session::event::{CloseInfo, Event};
+use crate::wire::frame::{Message, Opcode, ProtocolError};
+use crate::wire::json;
+use bytes::Bytes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What the reader does next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Goes on.
+    Continue,
+    /// Goes on reading, but throws away what comes: the connection is being closed.
+    Discard,
+    /// Stops reading.
+    Stop,
+    /// Hands the connection, this message and what is behind it to the home shard of this user.
+    Leave(UserId, Bytes),
+}
+
+impl Shard {
+    /// A read brought bytes: `now_ns` is the one clock reading of this turn.
+    #[inline]
+    pub fn begin_turn(&mut self, id: ConnId, now: Now, now_ns: u64) {
+        self.at(now);
+        self.out.records.begin(now_ns);
+        if let Some(conn) = self.out.conns.get(id) {
+            conn.last_rx_ms = now.mono_ms;
+        }
+    }
+
+    /// The turn is over. `now_ns` is called only if the turn handled more than audio.
+    #[inline]
+    pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) {
+        if let Some(took_ns) = self.out.records.end(&mut self.metrics, now_ns) {
+            self.metrics
+                .time(crate::base::metrics::Timing::TurnLength, took_ns);
+            if took_ns / 1_000_000 >= self.cfg.observability.slow_message_ms {
+                tracing::warn!(conn = %id.tag(), ms = took_ns / 1_000_000, "slow message");
+            }
+        }
+    }
+
+    /// Handles one frame.
+    #[inline]
+    pub fn message(&mut self, id: ConnId, message: Message) -> Flow {
+        let Some(conn) = self.out.conns.get(id) else {
+            return Flow::Stop;
+        };
+        match (&conn.role, conn.kind) {
+            (Role::Session(at), Kind::Phone) => {
+                let at = *at;
+                self.metrics.inc(Counter::PhoneMessagesIn);
+                match message {
+                    Message::Binary(data) => {
+                        if !data.is_empty() {
+                            self.audio(at, id, data);
+                        }
+                        Flow::Continue
+                    }
+                    Message::Text(text) => {
+                        self.drive(at, |session, cx| {
+                            session.on_event(Event::PhoneText { conn: id, text }, cx);
+                        });
+                        Flow::Continue
+                    }
+                    other => self.control(id, Some(at), other),
+                }
+            }
+            (Role::Session(at), _) => {
+                let at = *at;
+                self.metrics.inc(Counter::AppMessagesIn);
+                let event = match message {
+                    Message::Text(text) => Event::AppText { conn: id, text },
+                    Message::Binary(data) => app_binary(id, data),
+                    other => return self.control(id, Some(at), other),
+                };
+                self.drive(at, |session, cx| session.on_event(event, cx));
+                Flow::Continue
+            }
+            (Role::Fresh(_), _) => {
+                self.metrics.inc(Counter::AppMessagesIn);
+                match message {
+                    Message::Text(text) => self.fresh(id, text),
+                    // Only JSON can name a socket; `{` may come in a binary frame (protocol.md §0.2).
+                    Message::Binary(data) if data.first() == Some(&b'{') => self.fresh(id, data),
+                    Message::Binary(_) => Flow::Continue,
+                    other => self.control(id, None, other),
+                }
+            }
+            (Role::Parked(..), _) => match message {
+                Message::Text(text) => {
+                    if json::kind(&text).is_ok_and(|kind| kind == "ping") {
+                        self.say(id, admission::Answer::Pong);
+                    }
+                    Flow::Continue
+                }
+                Message::Binary(_) => Flow::Continue,
+                other => self.control(id, None, other),
+            },
+            (Role::Echo, _) => self.echo(id, message),
+            (Role::Detached, _) => match message {
+                Message::Close(_) => Flow::Stop,
+                _ => Flow::Continue,
+            },
+        }
+    }
+
+    /// The hot path: one chunk of microphone audio.
+    #[inline]
+    fn audio(&mut self, at: u32, id: ConnId, data: Bytes) {
+        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+            return;
+        };
+        let mut cx = crate::session::Cx {
+            now: self.now,
+            cfg: &self.cfg,
+            apps: &self.apps,
+            fx: &mut self.fx,
+            scratch: &mut self.scratch,
+            metrics: &mut self.metrics,
+        };
+        let session = &mut entry.session;
+        // Unwind safety: as in `Shard::drive`.
+        let outcome = catch_unwind(AssertUnwindSafe(|| session.on_audio(id, data, &mut cx)));
+        match outcome {
+            Ok(()) => {
+                let mark = self.out.records.message(What::Audio);
+                self.apply_marked(at, mark);
+            }
+            Err(panic) => self.bury(at, &*panic),
+        }
+    }
+
+    /// Control frames: the transport answers, the session hears of it.
+    fn control(&mut self, id: ConnId, at: Option<u32>, message: Message) -> Flow {
+        match message {
+            Message::Ping(payload) => {
+                let metrics = &mut self.metrics;
+                self.out
+                    .send(id, Opcode::Pong, Class::Control, &payload, 0, metrics);
+                if let Some(at) = at {
+                    self.drive(at, |session, cx| {
+                        session.on_event(Event::Activity { conn: id }, cx);
+                    });
+                }
+                Flow::Continue
+            }
+            Message::Pong(payload) => {
+                if let Some(at) = at {
+                    self.drive(at, |session, cx| {
+                        session.on_event(Event::Pong { conn: id, payload }, cx);
+                    });
+                }
+                Flow::Continue
+            }
+            Message::Close(close) => {
+                let (code, reason) = close.unwrap_or((1005, Bytes::new()));
+                let echo = (code != 1005).then_some((code, ""));
+                self.out.close(id, echo);
+                self.detach(
+                    id,
+                    CloseInfo {
+                        code,
+                        reason: String::from_utf8_lossy(&reason).into_owned(),
+                    },
+                );
+                Flow::Stop
+            }
+            Message::Text(_) | Message::Binary(_) => Flow::Continue,
+        }
+    }
+
+    fn echo(&mut self, id: ConnId, message: Message) -> Flow {
+        let metrics = &mut self.metrics;
+        let (op, payload) = match message {
+            Message::Text(text) => (Opcode::Text, text),
+            Message::Binary(data) => (Opcode::Binary, data),
+            other => return self.control(id, None, other),
+        };
+        self.out
+            .send_shared(id, op, Class::Control, &payload, 0, metrics);
+        Flow::Continue
+    }
+
+    /// The stream broke RFC 6455 or the size limit: close with the code that says so; the reader discards what follows.
+    pub fn protocol_error(&mut self, id: ConnId, error: ProtocolError) -> Flow {
+        self.metrics.inc(Counter::ProtocolErrors);
+        let code = error.close_code();
+        self.out.close(id, Some((code, "")));
+        self.detach(
+            id,
+            CloseInfo {
+                code,
+                reason: error.to_string(),
+            },
+        );
+        Flow::Discard
+    }
+
+    /// Nothing more comes: end of stream, a broken connection, or after [`Flow::Stop`].
+    pub fn read_ended(&mut self, id: ConnId, now: Now, now_ns: u64) {
+        self.at(now);
+        let Some(conn) = self.out.conns.get(id) else {
+            return;
+        };
+        conn.reader_alive = false;
+        conn.wake_writer();
+        let (writer_alive, handshake_ms) = (conn.writer_alive, self.out.handshake_ms);
+        self.detach(
+            id,
+            CloseInfo {
+                code: 1006,
+                reason: String::new(),
+            },
+        );
+        if writer_alive {
+            // What is queued may still go out, but not for ever.
+            self.out.watch(id, now.mono_ms + handshake_ms);
+        } else {
+            self.out.release(id, now_ns, &mut self.metrics);
+        }
+    }
+
+    /// Takes a connection from its owner, who hears how it ended. Does nothing when the owner let go of it before.
+    pub(super) fn detach(&mut self, id: ConnId, info: CloseInfo) {
+        let Some(conn) = self.out.conns.get(id) else {
+            return;
+        };
+        let kind = conn.kind;
+        match std::mem::replace(&mut conn.role, Role::Detached) {
+            Role::Session(at) => {
+                if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+                    entry.conns.retain(|other| *other != id);
+                }
+                let event = match kind {
+                    Kind::Phone => Event::PhoneClosed { conn: id, info },
+                    Kind::App | Kind::Echo => Event::AppClosed { conn: id, info },
+                };
+                if !self.draining {
+                    self.drive(at, |session, cx| session.on_event(event, cx));
+                }
+            }
+            Role::Parked(user, package) => self.parked.forget(&user, &package, id),
+            Role::Fresh(_) | Role::Echo | Role::Detached => {}
+        }
+    }
+
+    /// Closes a socket that no session owns.
+    pub(super) fn refuse(&mut self, id: ConnId, reason: CloseReason) {
+        self.detach(id, reason.into());
+        self.out.close(id, Some((reason.code(), reason.text())));
+    }
+
+    /// Sends an answer of the shard itself.
+    pub(super) fn say(&mut self, id: ConnId, answer: admission::Answer) {
+        let mut text = Vec::with_capacity(192);
+        answer.write(self.now, &mut text);
+        let metrics = &mut self.metrics;
+        let out: &mut outbound::Outbound = &mut self.out;
+        out.send(id, Opcode::Text, Class::Control, &text, 0, metrics);
+    }
+}
+
+/// A binary frame that begins with `{` is JSON, if it is text at all (protocol.md §0.2).
+fn app_binary(conn: ConnId, data: Bytes) -> Event {
+    if data.first() == Some(&b'{') && simdutf8::basic::from_utf8(&data).is_ok() {
+        Event::AppText { conn, text: data }
+    } else {
+        Event::AppBinary { conn, data }
+    }
+}

@@ -1,0 +1,127 @@
+//! Layer 3: mail from other shards and from the outside thread, and REST calls for this shard's sessions.
+
+use super::Shard;
+use super::conns::Role;
+use super::mailbox::{Answer, ToShard};
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, ReplyTo, UserId};
+use crate::base::metrics::Counter;
+use crate::session::effects::RestAnswer;
+use crate::session::event::Event;
+use crate::session::rest::Call;
+use std::any::Any;
+
+/// Mail that `net/` itself handles.
+pub enum ForNet {
+    /// See [`ToShard::Handoff`].
+    Handoff(Box<dyn Any + Send>),
+    /// See [`ToShard::Reply`].
+    Reply(u64, Answer),
+    /// Everything here is closing; accept nothing more.
+    Drain,
+}
+
+impl Shard {
+    /// Handles one message; what is not for this layer comes back. [`Shard::at`] was called before.
+    pub fn receive(&mut self, message: ToShard) -> Option<ForNet> {
+        match message {
+            ToShard::Handoff(content) => return Some(ForNet::Handoff(content)),
+            ToShard::Reply { id, answer } => return Some(ForNet::Reply(id, answer)),
+            ToShard::Drain => {
+                self.drain();
+                return Some(ForNet::Drain);
+            }
+            ToShard::Call { user, reply, call } => self.call(&user, reply, call),
+            ToShard::ReplyGone { user, reply } => self.reply_gone(&user, reply),
+            ToShard::Result { user, epoch, event } => self.result(&user, epoch, event),
+            ToShard::AppMessage { to, message } => self.app_message_arrived(to, &message),
+            ToShard::AppRooms(outgoing) => self.rooms(*outgoing),
+            ToShard::Registry(apps) => {
+                self.apps = apps;
+                self.ticks.registry_changed = Some(0);
+            }
+            ToShard::Settings(cfg) => {
+                self.cfg = cfg;
+                self.settings_changed();
+            }
+        }
+        None
+    }
+
+    /// A REST call for `user`, who lives here.
+    pub fn call(&mut self, user: &UserId, reply: ReplyTo, call: Call) {
+        let at = self.users.get(user).copied().filter(|_| !self.draining);
+        match at {
+            Some(at) => self.drive(at, |session, cx| {
+                session.on_event(Event::Rest { reply, call }, cx);
+            }),
+            None => self.reply(reply, Answer::Whole(without_session(&call))),
+        }
+    }
+
+    /// The client of a streaming answer went away.
+    pub fn reply_gone(&mut self, user: &UserId, reply: ReplyTo) {
+        if let Some(at) = self.users.get(user).copied() {
+            self.drive(at, |session, cx| {
+                session.on_event(Event::ReplyGone { reply }, cx);
+            });
+        }
+    }
+
+    fn result(&mut self, user: &UserId, epoch: u64, event: Event) {
+        let at = self.users.get(user).copied().filter(|at| {
+            let entry = self.entries.get(*at as usize).and_then(Option::as_ref);
+            entry.is_some_and(|entry| entry.session.epoch == epoch)
+        });
+        match at {
+            Some(at) if !self.draining => self.drive(at, |session, cx| session.on_event(event, cx)),
+            _ => self.metrics.inc(Counter::CorrelationOrphans),
+        }
+    }
+
+    /// Shutdown: 1001 to every socket, whoever owns it. Sessions are not told: nothing of theirs may change now
+    /// (behaviour.md §10.6).
+    fn drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        let ids: Vec<ConnId> = self.out.conns.iter().map(|conn| conn.id).collect();
+        tracing::info!(
+            shard = self.id.0,
+            sockets = ids.len(),
+            "closing all sockets"
+        );
+        let reason = CloseReason::ServerShutdown;
+        for id in ids {
+            if let Some(conn) = self.out.conns.get(id) {
+                conn.role = Role::Detached;
+            }
+            self.out.close(id, Some((reason.code(), reason.text())));
+        }
+    }
+
+    /// Whether every socket is gone.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.out.conns.len() == 0
+    }
+
+    /// Whether the process is going away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+}
+
+/// Answers for users without a session (protocol.md §18.1, 18.11, 18.17).
+fn without_session(call: &Call) -> RestAnswer {
+    match call {
+        Call::Goodbye => RestAnswer::json(200, r#"{"success":true}"#),
+        Call::AudioStream { .. } => RestAnswer::json(404, r#"{"error":"Session not found"}"#),
+        Call::Connections => RestAnswer::json(200, "[]"),
+        _ => RestAnswer::json(
+            503,
+            r#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#,
+        ),
+    }
+}

@@ -1,0 +1,239 @@
+//! Layer 3: the way out. Frames go from the session's arena straight into the outbox of their connection; overflow and close
+//! are decided here. It wakes writers and never waits for one.
+
+use super::conns::{Conns, Kind};
+use super::deadlines::{Deadlines, Due};
+use super::outbox::{Frame, Pending, Pool, Pushed};
+use super::records::Records;
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, ShardId};
+use crate::base::metrics::{Counter, Metrics};
+use crate::session::effects::Class;
+use crate::wire::frame::Opcode;
+use bytes::Bytes;
+
+/// Connections with what they need to be written to.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    pub(super) conns: Conns,
+    pub(super) deadlines: Deadlines,
+    pub(super) records: Records,
+    pool: Pool,
+    /// Sockets whose control messages no longer fitted; their sessions are told after the current effects.
+    pub(super) overflowed: Vec<ConnId>,
+    /// Handles to be cut by `net/`.
+    pub(super) cuts: Vec<i32>,
+    pub(super) now_ms: u64,
+    pub(super) zero_copy_min: usize,
+    pub(super) handshake_ms: u64,
+}
+
+impl Outbound {
+    pub(super) fn new(shard: ShardId) -> Self {
+        Self {
+            conns: Conns::new(shard),
+            deadlines: Deadlines::default(),
+            records: Records::new(),
+            pool: Pool::default(),
+            overflowed: Vec::new(),
+            cuts: Vec::new(),
+            now_ms: 0,
+            zero_copy_min: 0,
+            handshake_ms: 0,
+        }
+    }
+
+    /// Queues bytes that stand before all frames: the upgrade's answer. The session exists before they are sent.
+    pub(super) fn preface(&mut self, id: ConnId, bytes: &[u8]) {
+        if let Some(conn) = self.conns.get(id).filter(|_| !bytes.is_empty()) {
+            conn.outbox.preface(bytes, &mut self.pool);
+            conn.wake_writer();
+        }
+    }
+
+    /// Queues one frame, copied.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        id: ConnId,
+        op: Opcode,
+        class: Class,
+        payload: &[u8],
+        mark: u32,
+        metrics: &mut Metrics,
+    ) {
+        let Some(conn) = self.conns.get(id) else {
+            metrics.inc(Counter::DroppedClosed);
+            return;
+        };
+        let frame = Frame {
+            op,
+            class,
+            payload,
+            mark,
+        };
+        let pushed = conn.outbox.push(frame, &mut self.pool);
+        let kind = conn.kind;
+        match pushed {
+            Pushed::Queued {
+                shed: [0, 0, 0],
+                marked,
+            } => {
+                conn.wake_writer();
+                if marked {
+                    self.records.write_added(mark);
+                }
+                metrics.inc(out_counter(kind));
+            }
+            other => self.odd(id, kind, class, other, mark, metrics),
+        }
+    }
+
+    /// Queues one frame, referenced when it is large.
+    #[inline]
+    pub(super) fn send_shared(
+        &mut self,
+        id: ConnId,
+        op: Opcode,
+        class: Class,
+        payload: &Bytes,
+        mark: u32,
+        metrics: &mut Metrics,
+    ) {
+        if payload.len() < self.zero_copy_min {
+            return self.send(id, op, class, payload, mark, metrics);
+        }
+        let Some(conn) = self.conns.get(id) else {
+            metrics.inc(Counter::DroppedClosed);
+            return;
+        };
+        let frame = Frame {
+            op,
+            class,
+            payload: &[],
+            mark,
+        };
+        let pushed = conn.outbox.push_reference(frame, payload, &mut self.pool);
+        let kind = conn.kind;
+        self.odd(id, kind, class, pushed, mark, metrics);
+    }
+
+    /// Accounts for whatever became of a frame.
+    fn odd(
+        &mut self,
+        id: ConnId,
+        kind: Kind,
+        class: Class,
+        pushed: Pushed,
+        mark: u32,
+        metrics: &mut Metrics,
+    ) {
+        match pushed {
+            Pushed::Queued { shed, marked } => {
+                metrics.add(Counter::DroppedAudio, u64::from(shed[0]));
+                metrics.add(Counter::DroppedInterim, u64::from(shed[1]));
+                metrics.add(Counter::DroppedDisplay, u64::from(shed[2]));
+                if marked {
+                    self.records.write_added(mark);
+                }
+                metrics.inc(out_counter(kind));
+                if let Some(conn) = self.conns.get(id) {
+                    conn.wake_writer();
+                }
+            }
+            Pushed::Dropped => metrics.inc(match class {
+                Class::Audio | Class::Control => Counter::DroppedAudio,
+                Class::Interim => Counter::DroppedInterim,
+                Class::Display => Counter::DroppedDisplay,
+            }),
+            Pushed::Overflow => {
+                metrics.inc(Counter::Overloaded);
+                self.close(
+                    id,
+                    Some((
+                        CloseReason::Overloaded.code(),
+                        CloseReason::Overloaded.text(),
+                    )),
+                );
+                self.overflowed.push(id);
+            }
+            Pushed::Closed => metrics.inc(Counter::DroppedClosed),
+        }
+    }
+
+    /// Starts (or answers) a close handshake; what is queued before still goes out. The peer has
+    /// `close_handshake_timeout_ms` to play its part.
+    pub(super) fn close(&mut self, id: ConnId, close: Option<(u16, &str)>) {
+        let at = self.now_ms + self.handshake_ms;
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        if conn.outbox.is_closed() {
+            return;
+        }
+        conn.code = close.map_or(1005, |(code, _)| code);
+        conn.outbox.close(close, &mut self.pool);
+        conn.wake_writer();
+        self.watch(id, at);
+    }
+
+    /// Sets the moment at which the shard acts on a connection.
+    pub(super) fn watch(&mut self, id: ConnId, at_ms: u64) {
+        if let Some(conn) = self.conns.get(id) {
+            conn.deadline_ms = at_ms;
+            self.deadlines.set(at_ms, Due::Conn(id));
+        }
+    }
+
+    /// Cuts the TCP connection; its reader and writer then end by themselves.
+    pub(super) fn cut(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get(id) {
+            conn.deadline_ms = u64::MAX;
+            self.cuts.push(conn.handle);
+        }
+    }
+
+    /// A send is over: settles latency records and takes the buffers back.
+    pub(super) fn sent(&mut self, pending: Box<Pending>, now_ns: u64, metrics: &mut Metrics) {
+        self.records.sent(pending.marks(), now_ns, metrics);
+        self.pool.put(pending);
+    }
+
+    /// Removes a connection whose reader and writer are gone.
+    pub(super) fn release(&mut self, id: ConnId, now_ns: u64, metrics: &mut Metrics) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let (kind, code) = (conn.kind, conn.code);
+        let (left, moved) = (conn.outbox.take(), conn.leaving);
+        if let Some(pending) = left {
+            self.sent(pending, now_ns, metrics);
+        }
+        if !moved && let Some(counter) = closed_counter(kind, code) {
+            metrics.inc(counter);
+        }
+        self.conns.remove(id);
+    }
+}
+
+fn out_counter(kind: Kind) -> Counter {
+    match kind {
+        Kind::Phone => Counter::PhoneMessagesOut,
+        Kind::App | Kind::Echo => Counter::AppMessagesOut,
+    }
+}
+
+fn closed_counter(kind: Kind, code: u16) -> Option<Counter> {
+    Some(match (kind, code) {
+        (Kind::Echo, _) => return None,
+        (Kind::Phone, 1000) => Counter::PhoneClosed1000,
+        (Kind::Phone, 1001) => Counter::PhoneClosed1001,
+        (Kind::Phone, 1006) => Counter::PhoneClosed1006,
+        (Kind::Phone, _) => Counter::PhoneClosedOther,
+        (Kind::App, 1000) => Counter::AppClosed1000,
+        (Kind::App, 1001) => Counter::AppClosed1001,
+        (Kind::App, 1006) => Counter::AppClosed1006,
+        (Kind::App, 1008) => Counter::AppClosed1008,
+        (Kind::App, _) => Counter::AppClosedOther,
+    })
+}

@@ -1,0 +1,81 @@
+//! Layer 3: the figures that a shard hands to the outside thread.
+
+use super::Shard;
+use super::conns::{Kind, Role};
+use super::mailbox::{ShardReport, ToOutside};
+use crate::base::metrics::Counter;
+use crate::session::managers::apps::AppState;
+
+/// What only `net/` knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetGauges {
+    /// Plain HTTP connections.
+    pub http: u64,
+    /// Bytes of read buffers.
+    pub inbound_bytes: u64,
+}
+
+impl Shard {
+    /// Sends a report; one that finds the outside thread's inbox full is skipped.
+    pub fn report(&mut self, net: NetGauges) {
+        let (mut phones, mut apps, mut pending_apps, mut outbound_bytes) = (0, 0, 0, 0);
+        for conn in self.out.conns.iter() {
+            outbound_bytes += conn.outbox.len() as u64;
+            match (conn.kind, &conn.role) {
+                (Kind::Phone, Role::Session(_)) => phones += 1,
+                (Kind::App, Role::Session(_)) => apps += 1,
+                (_, Role::Fresh(_) | Role::Parked(..)) => pending_apps += 1,
+                _ => {}
+            }
+        }
+        let (mut app_states, mut mic_active) = ([0; 8], 0);
+        for entry in self.entries.iter().flatten() {
+            mic_active += u64::from(entry.session.m.microphone.is_on());
+            for app in entry.session.m.apps.iter() {
+                app_states[state_index(app.state)] += 1;
+            }
+        }
+        let report = ShardReport {
+            shard: self.id,
+            at_ms: self.now.mono_ms,
+            driver: self.driver,
+            sessions: self.users.len() as u64,
+            phones,
+            apps,
+            pending_apps,
+            http: net.http,
+            app_states,
+            mic_active,
+            outbound_bytes,
+            inbound_bytes: net.inbound_bytes,
+            metrics: self.metrics.hand_over(),
+        };
+        if self
+            .outside
+            .try_send(ToOutside::Report(Box::new(report)))
+            .is_err()
+        {
+            self.metrics.inc(Counter::MailboxFull);
+        }
+    }
+
+    /// Tells the outside thread that every socket is gone.
+    pub fn report_drained(&mut self) {
+        self.shared.shard_drained();
+        // The shared count is what the shutdown waits for; this only spares the outside thread its polling.
+        let _ = self.outside.try_send(ToOutside::Drained(self.id));
+    }
+}
+
+fn state_index(state: AppState) -> usize {
+    match state {
+        AppState::Stopped => 0,
+        AppState::Connecting => 1,
+        AppState::Running => 2,
+        AppState::GracePeriod => 3,
+        AppState::TransportDown => 4,
+        AppState::Resurrecting => 5,
+        AppState::Dormant => 6,
+        AppState::Stopping => 7,
+    }
+}

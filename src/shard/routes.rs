@@ -1,0 +1,267 @@
+//! Layer 3: REST routes: method and pattern to who may ask and who answers (protocol.md §18). Pure: it judges one request and
+//! says where it goes; bodies of answers other than refusals are made elsewhere.
+
+mod auth;
+mod cors;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use cors::cors;
+
+use super::mailbox::OutsideRoute;
+use super::shared::Shared;
+use crate::base::clock::Now;
+use crate::base::ids::{Package, UserId};
+use crate::base::settings::Settings;
+use crate::session::effects::RestAnswer;
+use crate::session::rest::Call;
+use crate::wire::auth::TokenKeys;
+use crate::wire::http::{Method, RequestHead, decode_component};
+use crate::wire::json::ObjectWriter;
+use crate::wire::records::Registry;
+use bytes::Bytes;
+
+/// One request and what is needed to judge it.
+pub struct Ask<'a> {
+    /// Its head.
+    pub head: &'a RequestHead,
+    /// Its body.
+    pub body: &'a Bytes,
+    /// Keys of core and app tokens.
+    pub keys: &'a TokenKeys,
+    /// App records in force.
+    pub apps: &'a Registry,
+    /// Settings in force.
+    pub cfg: &'a Settings,
+    /// Draining flag, heartbeats.
+    pub shared: &'a Shared,
+    /// Now.
+    pub now: Now,
+}
+
+/// A request for the outside thread.
+#[derive(Debug)]
+pub struct ForOutside {
+    /// Which route.
+    pub route: OutsideRoute,
+    /// Path parameters, decoded, in pattern order.
+    pub params: Vec<String>,
+    /// User of verified credentials.
+    pub user: Option<UserId>,
+    /// Package of verified credentials.
+    pub package: Option<Package>,
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub enum Decision {
+    /// Nowhere: this is the answer.
+    Answer(RestAnswer),
+    /// To the session of this user.
+    Session(UserId, Call),
+    /// To the outside thread.
+    Outside(ForOutside),
+}
+
+/// Who may ask (protocol.md §18.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Auth {
+    /// Anybody.
+    None,
+    /// C (and C+S, whose second half the session's shard judges): a core token, errors as for `/api/client`.
+    Client,
+    /// C0: a core token, errors as for `/apps`.
+    Apps,
+    /// A core token, errors as for `/appsettings`.
+    Settings,
+    /// A: package and API key.
+    App,
+    /// Q: API key, package and user in the query.
+    System,
+    /// A core token of an administrator.
+    Admin,
+    /// The service decides; verified credentials of any kind are passed on.
+    Any,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    /// This layer.
+    Livez,
+    /// The session of the authenticated user.
+    Session(fn(Vec<String>, &Bytes) -> Call),
+    /// The session of the user in the first path parameter.
+    SessionOfPath(fn(Vec<String>, &Bytes) -> Call),
+    /// The outside thread.
+    Outside(OutsideRoute),
+}
+
+/// One row.
+struct Route {
+    method: Method,
+    pattern: &'static str,
+    auth: Auth,
+    target: Target,
+}
+
+/// Judges a request.
+#[must_use]
+pub fn decide(ask: &Ask<'_>) -> Decision {
+    let method = match ask.head.method {
+        Method::Options => return Decision::Answer(empty(204)),
+        Method::Head => Method::Get,
+        method => method,
+    };
+    let path = canonical(ask.head.path());
+    let found = table::ROUTES.iter().find_map(|route| {
+        let params = (route.method == method).then(|| params(route.pattern, &path))??;
+        Some((route, params))
+    });
+    let undisturbed = matches!(
+        found,
+        Some((
+            Route {
+                target: Target::Livez | Target::Outside(OutsideRoute::Metrics),
+                ..
+            },
+            _
+        ))
+    );
+    if ask.shared.is_draining() && !undisturbed {
+        return Decision::Answer(RestAnswer::json(
+            503,
+            r#"{"status":"draining","message":"Server is shutting down"}"#,
+        ));
+    }
+    let Some((route, params)) = found else {
+        return unknown(ask);
+    };
+    let who = match auth::check(route.auth, ask) {
+        Ok(who) => who,
+        Err(answer) => return Decision::Answer(answer),
+    };
+    match route.target {
+        Target::Livez => Decision::Answer(livez(ask)),
+        Target::Outside(route) => Decision::Outside(ForOutside {
+            route,
+            params,
+            user: who.user,
+            package: who.package,
+        }),
+        Target::Session(call) => match who.user {
+            Some(user) => Decision::Session(user, call(params, ask.body)),
+            None => Decision::Answer(auth::refusal("Invalid token data", None)),
+        },
+        Target::SessionOfPath(call) => {
+            let user = UserId::new(params.first().map_or("", String::as_str));
+            Decision::Session(user, call(params, ask.body))
+        }
+    }
+}
+
+/// A route that nobody knows: to the upstream, where there is one, else 404.
+fn unknown(ask: &Ask<'_>) -> Decision {
+    if !ask.cfg.http.fallback_upstream.is_empty() {
+        return Decision::Outside(ForOutside {
+            route: OutsideRoute::Proxy,
+            params: Vec::new(),
+            user: None,
+            package: None,
+        });
+    }
+    let mut body = Vec::with_capacity(128);
+    ObjectWriter::begin(&mut body)
+        .str("error", "Not found")
+        .str("path", ask.head.path())
+        .str("timestamp", ask.now.iso().as_str())
+        .end();
+    Decision::Answer(RestAnswer::json(404, body))
+}
+
+/// Whether the shards live: read from shared words, so a stalled shard cannot hide behind its silence.
+fn livez(ask: &Ask<'_>) -> RestAnswer {
+    let stall_ms = ask.cfg.observability.livez_stall_ms;
+    let (status, text) = if ask.shared.is_stalled(ask.now.mono_ms, stall_ms) {
+        (503, "stalled")
+    } else {
+        (200, "ok")
+    };
+    RestAnswer {
+        content_type: "text/plain; charset=utf-8",
+        ..RestAnswer::json(status, text)
+    }
+}
+
+fn empty(status: u16) -> RestAnswer {
+    RestAnswer {
+        content_type: "",
+        ..RestAnswer::json(status, Bytes::new())
+    }
+}
+
+/// Mounts that stand for one another.
+const MOUNTS: [(&str, &str); 4] = [
+    ("/api/apps", "/apps"),
+    ("/api/auth", "/auth"),
+    ("/tpasettings", "/appsettings"),
+    ("/api/app-server", "/api/tpa-server"),
+];
+
+fn canonical(path: &str) -> String {
+    let path = match path.strip_suffix('/') {
+        Some(shorter) if !shorter.is_empty() => shorter,
+        _ => path,
+    };
+    for (alias, mount) in MOUNTS {
+        if let Some(rest) = path.strip_prefix(alias)
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return format!("{mount}{rest}");
+        }
+    }
+    path.to_owned()
+}
+
+/// Path parameters of `path`, if it has the form of `pattern`.
+fn params(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    let (mut parts, mut segments) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (parts.next(), segments.next()) {
+            (None, None) => return Some(found),
+            (Some(part), Some(segment)) if part.starts_with(':') => {
+                if segment.is_empty() {
+                    return None;
+                }
+                found.push(decode_component(segment)?);
+            }
+            (Some(part), Some(segment)) if part == segment => {}
+            _ => return None,
+        }
+    }
+}
+
+/// All query pairs of a target, decoded.
+#[must_use]
+pub fn query_pairs(target: &str) -> Vec<(String, String)> {
+    let Some((_, query)) = target.split_once('?') else {
+        return Vec::new();
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .filter_map(|pair| {
+            let name = pair.split('=').next().unwrap_or(pair);
+            // Decoding the pair alone keeps repeated names apart.
+            let decoded = decode_form(name);
+            let value = crate::wire::http::query_value(pair, &decoded)?;
+            Some((decoded, value))
+        })
+        .collect()
+}
+
+fn decode_form(text: &str) -> String {
+    decode_component(&text.replace('+', "%20")).unwrap_or_else(|| text.to_owned())
+}

@@ -1,0 +1,172 @@
+//! Layer 3: who asks. Exact refusals of protocol.md §18.1 and §18.16.
+
+use super::{Ask, Auth};
+use crate::base::ids::{Package, UserId};
+use crate::session::effects::RestAnswer;
+use crate::wire::auth::{TokenError, api_key_matches};
+use crate::wire::json::ObjectWriter;
+
+/// Verified credentials.
+#[derive(Default, Debug)]
+pub(super) struct Who {
+    pub(super) user: Option<UserId>,
+    pub(super) package: Option<Package>,
+}
+
+impl Who {
+    fn user(email: &str) -> Self {
+        Self {
+            user: Some(UserId::new(email)),
+            package: None,
+        }
+    }
+}
+
+/// A 401 with `error` and, where the form has one, `message`.
+pub(super) fn refusal(error: &str, message: Option<&str>) -> RestAnswer {
+    let mut body = Vec::with_capacity(96);
+    ObjectWriter::begin(&mut body)
+        .str("error", error)
+        .opt_str("message", message)
+        .end();
+    RestAnswer::json(401, body)
+}
+
+pub(super) fn check(auth: Auth, ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    match auth {
+        Auth::None => Ok(Who::default()),
+        Auth::Client => client(ask, Reason::Told),
+        Auth::Apps => client(ask, Reason::Untold),
+        Auth::Settings => settings(ask),
+        Auth::App => app(ask),
+        Auth::System => system(ask),
+        Auth::Admin => admin(ask),
+        Auth::Any => {
+            let user = client(ask, Reason::Untold).unwrap_or_default().user;
+            let package = app(ask)
+                .or_else(|_| system(ask))
+                .unwrap_or_default()
+                .package;
+            Ok(Who { user, package })
+        }
+    }
+}
+
+/// Whether a refused token's reason stands in the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Told,
+    Untold,
+}
+
+fn client(ask: &Ask<'_>, reason: Reason) -> Result<Who, RestAnswer> {
+    let header = ask.head.header("authorization").unwrap_or_default();
+    let Some(token) = header.strip_prefix("Bearer ") else {
+        return Err(refusal("Authorization header missing or invalid", None));
+    };
+    let token = token.trim();
+    if matches!(token, "" | "null" | "undefined") && reason == Reason::Told {
+        return Err(refusal("Invalid token", None));
+    }
+    match ask.keys.verify_core(token, ask.now.unix_s()) {
+        Ok(claims) => Ok(Who::user(&claims.email)),
+        Err(TokenError::NoUser) => Err(refusal("Invalid token data", None)),
+        Err(error) => {
+            let text = error.to_string();
+            let message = (reason == Reason::Told).then_some(text.as_str());
+            Err(refusal("Invalid or expired token", message))
+        }
+    }
+}
+
+/// protocol.md §18.13.
+fn settings(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    let Some(header) = ask.head.header("authorization") else {
+        return Err(refusal("Authorization header missing", None));
+    };
+    let Some(token) = header.strip_prefix("Bearer ") else {
+        return Err(refusal("Invalid Authorization header format", None));
+    };
+    ask.keys
+        .verify_core(token.trim(), ask.now.unix_s())
+        .map(|claims| Who::user(&claims.email))
+        .map_err(|_| refusal("Invalid core token or error processing request", None))
+}
+
+fn app(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    let refused = |message: &str| Err(refusal("Unauthorized", Some(message)));
+    let Some(header) = ask.head.header("authorization") else {
+        return refused("Missing Authorization header");
+    };
+    let Some(credentials) = header.strip_prefix("Bearer ") else {
+        return refused("Invalid Authorization format");
+    };
+    let Some((package, key)) = credentials
+        .split_once(':')
+        .filter(|(_, key)| !key.contains(':'))
+    else {
+        return refused("Invalid token format");
+    };
+    if package.is_empty() || key.is_empty() {
+        return refused("Invalid credentials");
+    }
+    if key_is_valid(ask, package, key) {
+        Ok(Who {
+            user: None,
+            package: Some(Package::new(package)),
+        })
+    } else {
+        refused("Invalid API key")
+    }
+}
+
+fn key_is_valid(ask: &Ask<'_>, package: &str, key: &str) -> bool {
+    let stored = ask.apps.get(package).map_or("", |app| &*app.key_sha256);
+    api_key_matches(key, stored)
+}
+
+fn system(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    let refused = |status: u16, error: &str| {
+        let mut body = Vec::with_capacity(96);
+        ObjectWriter::begin(&mut body)
+            .bool("success", false)
+            .str("error", error)
+            .end();
+        Err(RestAnswer::json(status, body))
+    };
+    let query = |name| ask.head.query(name).filter(|value| !value.is_empty());
+    let (Some(key), Some(package), Some(user)) =
+        (query("apiKey"), query("packageName"), query("userId"))
+    else {
+        return refused(
+            400,
+            "Missing required query parameters: apiKey, packageName, userId",
+        );
+    };
+    let listed = &ask.cfg.apps.system_app_packages;
+    if !listed.contains(&package) {
+        return refused(403, "Package not authorized for API key authentication");
+    }
+    if !key_is_valid(ask, &package, &key) {
+        return refused(401, "Invalid API key");
+    }
+    Ok(Who {
+        user: Some(UserId::new(&user)),
+        package: Some(Package::new(&package)),
+    })
+}
+
+fn admin(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    let who = client(ask, Reason::Told)?;
+    let listed = &ask.cfg.server.admin_emails;
+    let is_admin = who.user.as_ref().is_some_and(|user| {
+        listed
+            .iter()
+            .any(|email| UserId::new(email.trim()) == *user)
+    });
+    if is_admin {
+        Ok(who)
+    } else {
+        Err(RestAnswer::json(403, r#"{"error":"Forbidden"}"#))
+    }
+}

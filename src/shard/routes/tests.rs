@@ -1,0 +1,237 @@
+//! Answers that clients compare byte for byte.
+
+use super::*;
+use crate::wire::auth::sha256_hex;
+use crate::wire::http::{HeadStatus, parse_head};
+use crate::wire::records::AppRecord;
+
+const NO_AUTHORIZATION: &str = r#"{"error":"Authorization header missing or invalid"}"#;
+
+struct World {
+    keys: TokenKeys,
+    apps: Registry,
+    cfg: Settings,
+    shared: Shared,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut cfg = Settings::default();
+        cfg.apps.system_app_packages = vec!["com.acme.mira".into()];
+        cfg.server.admin_emails = vec!["Root@Acme.io".into()];
+        Self {
+            keys: TokenKeys::new("secret"),
+            apps: Registry::new(
+                [AppRecord {
+                    package_name: "com.acme.mira".into(),
+                    key_sha256: sha256_hex("k1"),
+                    ..AppRecord::default()
+                }],
+                1,
+            ),
+            cfg,
+            shared: Shared::new(1),
+        }
+    }
+
+    fn token(&self, email: &str) -> String {
+        self.keys
+            .mint(&serde_json::json!({ "email": email }))
+            .expect("claims are an object")
+    }
+
+    fn ask(&self, request_line: &str, headers: &str) -> Decision {
+        let text = format!("{request_line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        let head = match parse_head(text.as_bytes()) {
+            Ok(HeadStatus::Complete { head, .. }) => head,
+            other => panic!("{other:?}"),
+        };
+        decide(&Ask {
+            head: &head,
+            body: &Bytes::new(),
+            keys: &self.keys,
+            apps: &self.apps,
+            cfg: &self.cfg,
+            shared: &self.shared,
+            now: Now {
+                mono_ms: 1,
+                unix_ms: 1_773_480_413_589,
+            },
+        })
+    }
+
+    fn answer(&self, request_line: &str, headers: &str) -> (u16, String) {
+        match self.ask(request_line, headers) {
+            Decision::Answer(answer) => (
+                answer.status,
+                String::from_utf8(answer.body.to_vec()).expect("text"),
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn client_routes_refuse_with_the_established_texts() {
+    let world = World::new();
+    let line = "POST /api/client/device/state";
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(world.answer(line, ""), (401, NO_AUTHORIZATION.into()));
+    assert_eq!(
+        world.answer(line, &bearer("null")).1,
+        r#"{"error":"Invalid token"}"#
+    );
+    assert_eq!(
+        world.answer(line, &bearer("a.b")).1,
+        r#"{"error":"Invalid or expired token","message":"jwt malformed"}"#
+    );
+    let anonymous = world
+        .keys
+        .mint(&serde_json::json!({"sub": "1"}))
+        .expect("claims are an object");
+    assert_eq!(
+        world.answer(line, &bearer(&anonymous)).1,
+        r#"{"error":"Invalid token data"}"#
+    );
+    // The same, without the reason, for starts and stops.
+    assert_eq!(
+        world
+            .answer("POST /api/apps/com.acme.x/start", &bearer("a.b"))
+            .1,
+        r#"{"error":"Invalid or expired token"}"#
+    );
+}
+
+#[test]
+fn both_mounts_lead_to_the_session_and_parameters_are_decoded() {
+    let world = World::new();
+    let auth = format!("Authorization: Bearer {}\r\n", world.token("Ana@X.io"));
+    for mount in ["/apps", "/api/apps"] {
+        match world.ask(&format!("POST {mount}/com.acme%2Ex/stop"), &auth) {
+            Decision::Session(user, Call::StopApp { package, .. }) => {
+                assert_eq!((&*user, &*package), ("ana@x.io", "com.acme.x"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn app_credentials_are_checked_against_the_registry() {
+    let world = World::new();
+    let line = "GET /api/sdk/simple-storage/ana@x.io/k%2F1";
+    let denied = |message: &str| {
+        let body = format!(r#"{{"error":"Unauthorized","message":"{message}"}}"#);
+        (401, body)
+    };
+    assert_eq!(
+        world.answer(line, ""),
+        denied("Missing Authorization header")
+    );
+    for (value, message) in [
+        ("Basic x", "Invalid Authorization format"),
+        ("Bearer com.acme.mira", "Invalid token format"),
+        ("Bearer a:b:c", "Invalid token format"),
+        ("Bearer com.acme.mira:", "Invalid credentials"),
+        ("Bearer com.acme.mira:k2", "Invalid API key"),
+        ("Bearer com.acme.none:k1", "Invalid API key"),
+    ] {
+        let header = format!("Authorization: {value}\r\n");
+        assert_eq!(world.answer(line, &header), denied(message), "{value}");
+    }
+    match world.ask(line, "Authorization: Bearer com.acme.mira:k1\r\n") {
+        Decision::Outside(found) => {
+            assert_eq!(found.route, OutsideRoute::StorageKey);
+            assert_eq!(found.params, ["ana@x.io", "k/1"]);
+            assert_eq!(found.package.as_deref(), Some("com.acme.mira"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn system_apps_need_all_three_parameters_and_a_place_on_the_list() {
+    let world = World::new();
+    let ask = |query: &str| {
+        let line = format!("GET /api/sdk/system-app/apps{query}");
+        match world.ask(&line, "") {
+            Decision::Answer(answer) => answer.status,
+            Decision::Outside(_) => 200,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask("?apiKey=k1&userId=a@b.io"), 400);
+    assert_eq!(ask("?apiKey=k1&userId=a@b.io&packageName=com.other"), 403);
+    assert_eq!(
+        ask("?apiKey=k2&userId=a@b.io&packageName=com.acme.mira"),
+        401
+    );
+    assert_eq!(
+        ask("?apiKey=k1&userId=a@b.io&packageName=com.acme.mira"),
+        200
+    );
+}
+
+#[test]
+fn administration_is_for_administrators() {
+    let world = World::new();
+    let as_user = |email: &str| {
+        let header = format!("Authorization: Bearer {}\r\n", world.token(email));
+        match world.ask("GET /api/admin/connections", &header) {
+            Decision::Answer(answer) => answer.status,
+            _ => 200,
+        }
+    };
+    assert_eq!(as_user("ana@x.io"), 403);
+    assert_eq!(as_user("root@acme.io"), 200);
+}
+
+#[test]
+fn unknown_routes_are_404_unless_there_is_an_upstream() {
+    let mut world = World::new();
+    assert_eq!(
+        world.answer("GET /nowhere?x=1", ""),
+        (
+            404,
+            r#"{"error":"Not found","path":"/nowhere","timestamp":"2026-03-14T09:26:53.589Z"}"#
+                .into()
+        )
+    );
+    world.cfg.http.fallback_upstream = "http://127.0.0.1:9".into();
+    assert!(matches!(
+        world.ask("GET /nowhere", ""),
+        Decision::Outside(ForOutside {
+            route: OutsideRoute::Proxy,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn draining_answers_503_except_for_probes_and_preflights() {
+    let world = World::new();
+    assert!(world.shared.start_draining());
+    assert_eq!(
+        world.answer("GET /health", ""),
+        (
+            503,
+            r#"{"status":"draining","message":"Server is shutting down"}"#.into()
+        )
+    );
+    assert_eq!(world.answer("GET /livez", ""), (200, "ok".into()));
+    assert!(matches!(
+        world.ask("GET /metrics", ""),
+        Decision::Outside(_)
+    ));
+    assert_eq!(world.answer("OPTIONS /apps", "").0, 204);
+}
+
+#[test]
+fn a_shard_that_stopped_turning_shows() {
+    let world = World::new();
+    let stalled = |now_ms: u64| world.shared.is_stalled(now_ms, 30_000);
+    assert!(!stalled(100_000), "not yet started is not stalled");
+    world.shared.beats[0].turn(50_000, 0);
+    assert!(!stalled(80_000));
+    assert!(stalled(80_001));
+}

@@ -1,0 +1,100 @@
+//! Layer 3: the few words that all threads of the process read: heartbeats of the shards, the draining flag, live users.
+
+use super::live::LiveUsers;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+
+/// One shard's signs of life.
+#[derive(Default, Debug)]
+pub struct Beat {
+    turned_ms: AtomicU64,
+    lag_us: AtomicU64,
+}
+
+impl Beat {
+    /// The shard turned at `mono_ms`, `lag_us` later than it meant to.
+    pub fn turn(&self, mono_ms: u64, lag_us: u64) {
+        self.turned_ms.store(mono_ms, Ordering::Relaxed);
+        self.lag_us.store(lag_us, Ordering::Relaxed);
+    }
+
+    /// `mono_ms` of the last turn; 0 before the first.
+    #[must_use]
+    pub fn turned_ms(&self) -> u64 {
+        self.turned_ms.load(Ordering::Relaxed)
+    }
+
+    /// Scheduling delay of the last turn (µs).
+    #[must_use]
+    pub fn lag_us(&self) -> u64 {
+        self.lag_us.load(Ordering::Relaxed)
+    }
+}
+
+/// Shared by every thread.
+#[derive(Debug)]
+pub struct Shared {
+    /// One per shard, in shard order.
+    pub beats: Vec<Beat>,
+    /// Users with a live session.
+    pub live: LiveUsers,
+    draining: AtomicBool,
+    overloaded: AtomicBool,
+    drained: AtomicU16,
+}
+
+impl Shared {
+    /// For this many shards.
+    #[must_use]
+    pub fn new(shards: u16) -> Self {
+        Self {
+            beats: (0..shards).map(|_| Beat::default()).collect(),
+            live: LiveUsers::default(),
+            draining: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
+            drained: AtomicU16::new(0),
+        }
+    }
+
+    /// Whether the process is going away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The process is going away; says whether this call was the first.
+    pub fn start_draining(&self) -> bool {
+        !self.draining.swap(true, Ordering::Relaxed)
+    }
+
+    /// A shard has closed all its sockets.
+    pub(super) fn shard_drained(&self) {
+        self.drained.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether every shard has.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        usize::from(self.drained.load(Ordering::Acquire)) >= self.beats.len()
+    }
+
+    /// Whether new user sessions are refused because scheduling is late (behaviour.md §10.7).
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.overloaded.load(Ordering::Relaxed)
+    }
+
+    /// Set by whoever aggregates the shards' scheduling delay.
+    pub fn set_overloaded(&self, overloaded: bool) {
+        self.overloaded.store(overloaded, Ordering::Relaxed);
+    }
+
+    /// Whether some shard has not turned for `stall_ms` (0 = never stalled).
+    #[must_use]
+    pub fn is_stalled(&self, now_ms: u64, stall_ms: u64) -> bool {
+        stall_ms > 0
+            && self.beats.iter().any(|beat| match beat.turned_ms() {
+                0 => false,
+                turned => now_ms.saturating_sub(turned) > stall_ms,
+            })
+    }
+}

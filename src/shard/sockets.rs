@@ -1,0 +1,237 @@
+//! Layer 3: sockets that begin: a phone's goes to its session (made on the spot), an app's waits until it names itself, and
+//! then to its session, to the registry of parked ones, or to another shard.
+
+use super::Shard;
+use super::admission::{self, Candidate, Unowned, Verdict};
+use super::conns::{Kind, Role};
+use super::frames::Flow;
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, UserId};
+use crate::base::metrics::Counter;
+use crate::session::event::{AppHello, Event, PhoneFlags};
+use bytes::Bytes;
+
+/// Whether a phone may have a session now (behaviour.md §10.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// Yes.
+    Admitted,
+    /// No: 503 with `Retry-After: 5`.
+    Refused,
+}
+
+/// A socket that becomes a WebSocket connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// What [`Shard::cuts`] will name.
+    pub handle: i32,
+    /// The 101 response; empty when it was sent before (a handed-over socket).
+    pub switch: &'a [u8],
+}
+
+impl Shard {
+    /// Whether a phone of `user` may connect. A user with a live session always may.
+    #[must_use]
+    pub fn admission(&self, user: &str) -> Admission {
+        if self.has_session(user) {
+            return Admission::Admitted;
+        }
+        let max = self.cfg.server.max_sessions;
+        let full = max > 0 && self.shared.live.len() as u64 >= max;
+        let late = self.cfg.server.shed_load_enabled && self.shared.is_overloaded();
+        if full || late {
+            Admission::Refused
+        } else {
+            Admission::Admitted
+        }
+    }
+
+    /// A phone is upgraded here, at its user's home; `opening` holds the socket's handle (what `cuts` will name) and the 101
+    /// that is sent before any frame. `None`: no room.
+    pub fn open_phone(
+        &mut self,
+        user: &UserId,
+        flags: PhoneFlags,
+        opening: Opening<'_>,
+    ) -> Option<ConnId> {
+        assert!(self.is_home(user), "phones are adopted at home");
+        let (at, new) = self.session_for(user)?;
+        let id = self.out.conns.insert(
+            Kind::Phone,
+            Role::Session(at),
+            opening.handle,
+            self.now.mono_ms,
+            &self.cfg,
+        )?;
+        self.out.preface(id, opening.switch);
+        self.metrics.inc(Counter::PhoneOpened);
+        self.own(at, id);
+        self.drive(at, |session, cx| {
+            session.on_event(Event::PhoneConnected { conn: id, flags }, cx);
+        });
+        if new {
+            self.unpark_all(user);
+        }
+        Some(id)
+    }
+
+    /// An app server finished its upgrade here. One with a verified token must be at its user's home.
+    pub fn open_app(&mut self, candidate: Candidate, opening: Opening<'_>) -> Option<ConnId> {
+        let hello = candidate.token_hello();
+        let id = self.out.conns.insert(
+            Kind::App,
+            Role::Fresh(Box::new(candidate)),
+            opening.handle,
+            self.now.mono_ms,
+            &self.cfg,
+        )?;
+        self.out.preface(id, opening.switch);
+        self.metrics.inc(Counter::AppOpened);
+        let limit = self.now.mono_ms + self.cfg.connections.app_init_timeout_ms;
+        self.out.watch(id, limit);
+        if let Some((user, hello)) = hello {
+            assert!(self.is_home(&user), "named apps are adopted at home");
+            self.hello(id, user, hello);
+        }
+        Some(id)
+    }
+
+    /// A conformance suite.
+    pub fn open_echo(&mut self, opening: Opening<'_>) -> Option<ConnId> {
+        let now_ms = self.now.mono_ms;
+        let id =
+            self.out
+                .conns
+                .insert(Kind::Echo, Role::Echo, opening.handle, now_ms, &self.cfg)?;
+        self.out.preface(id, opening.switch);
+        Some(id)
+    }
+
+    fn own(&mut self, at: u32, id: ConnId) {
+        if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+            entry.conns.push(id);
+        }
+    }
+
+    /// A text message of an un-initialised app socket.
+    pub(super) fn fresh(&mut self, id: ConnId, text: Bytes) -> Flow {
+        let Some(conn) = self.out.conns.get(id) else {
+            return Flow::Stop;
+        };
+        let Role::Fresh(candidate) = &mut conn.role else {
+            return Flow::Continue;
+        };
+        if std::str::from_utf8(&text).is_err() {
+            self.refuse(id, CloseReason::InvalidUtf8);
+            return Flow::Discard;
+        }
+        let live = &self.shared.live;
+        let verdict = admission::judge(
+            &text,
+            candidate,
+            self.cfg.connections.invalid_json_before_close,
+            &mut self.scratch,
+            |user| live.contains(user),
+        );
+        match verdict {
+            Verdict::Hello(user, _) if !self.is_home(&user) => Flow::Leave(user, text),
+            verdict => {
+                self.execute(id, verdict);
+                Flow::Continue
+            }
+        }
+    }
+
+    fn execute(&mut self, id: ConnId, verdict: Verdict) {
+        match verdict {
+            Verdict::Ignore => {}
+            Verdict::Answer(answer) => self.say(id, answer),
+            Verdict::Close(answer, reason) => {
+                if let Some(answer) = answer {
+                    self.say(id, answer);
+                }
+                self.refuse(id, reason);
+            }
+            Verdict::Linger(answer, reason) => {
+                self.say(id, answer);
+                let linger_ms = self.cfg.connections.reject_linger_ms;
+                if let Some(conn) = self.out.conns.get(id)
+                    && let Role::Fresh(candidate) = &mut conn.role
+                {
+                    candidate.rejected = Some(reason);
+                }
+                self.out.watch(id, self.now.mono_ms + linger_ms);
+            }
+            Verdict::Hello(user, hello) => self.hello(id, user, hello),
+        }
+    }
+
+    /// An app socket named itself, at its user's home.
+    fn hello(&mut self, id: ConnId, user: UserId, hello: AppHello) {
+        let Some(at) = self.users.get(&user).copied() else {
+            match admission::without_session(&hello, &self.apps) {
+                Unowned::Refuse(verdict) => self.execute(id, verdict),
+                Unowned::Park => self.park_new(id, &user, hello),
+            }
+            return;
+        };
+        let Some(conn) = self.out.conns.get(id) else {
+            return;
+        };
+        conn.role = Role::Session(at);
+        conn.deadline_ms = u64::MAX;
+        self.own(at, id);
+        self.drive(at, |session, cx| {
+            session.on_event(Event::AppHello { conn: id, hello }, cx);
+        });
+    }
+
+    fn park_new(&mut self, id: ConnId, user: &UserId, hello: AppHello) {
+        if self.parked.len() as u64 >= self.cfg.apps.deferred_max {
+            let full = admission::Answer::Rejected(
+                "SESSION_NOT_FOUND",
+                "Too many deferred connections; initialise again later",
+            );
+            return self.execute(id, Verdict::Close(Some(full), CloseReason::Overloaded));
+        }
+        let timeout_ms = self.cfg.apps.deferred_timeout_ms;
+        self.say(id, admission::Answer::Deferred(timeout_ms));
+        self.park(user, id, hello, self.now.mono_ms + timeout_ms);
+    }
+
+    /// Everything that waited for `user` goes to the new session.
+    fn unpark_all(&mut self, user: &UserId) {
+        for waiting in self.parked.take(user) {
+            let Some(at) = self.users.get(user).copied() else {
+                return self.refuse(waiting.conn, CloseReason::SessionEnded);
+            };
+            let Some(conn) = self.out.conns.get(waiting.conn) else {
+                continue;
+            };
+            conn.role = Role::Session(at);
+            conn.deadline_ms = u64::MAX;
+            self.own(at, waiting.conn);
+            self.drive(at, |session, cx| {
+                let event = Event::AppParked {
+                    conn: waiting.conn,
+                    hello: waiting.hello,
+                    expires_ms: waiting.expires_ms,
+                };
+                session.on_event(event, cx);
+            });
+        }
+    }
+
+    /// [`Flow::Leave`]: takes the candidate out; the writer flushes and goes, and then [`Shard::poll_left`] is ready.
+    pub fn leave(&mut self, id: ConnId) -> Option<Candidate> {
+        let conn = self.out.conns.get(id)?;
+        let Role::Fresh(candidate) = std::mem::replace(&mut conn.role, Role::Detached) else {
+            return None;
+        };
+        conn.leaving = true;
+        conn.deadline_ms = u64::MAX;
+        conn.wake_writer();
+        self.metrics.inc(Counter::HandoffsOut);
+        Some(*candidate)
+    }
+}

@@ -1,0 +1,151 @@
+//! Layer 3: what time alone brings about: due sessions, overdue sockets, silent sockets, a changed registry.
+
+use super::Shard;
+use super::admission::BOOT_TIMEOUT;
+use super::conns::Role;
+use super::deadlines::Due;
+use crate::base::clock::Now;
+use crate::base::close::CloseReason;
+use crate::base::ids::ConnId;
+use crate::base::settings::HealthMonitorMode;
+use crate::session::event::Event;
+
+/// Deadlines handled per tick; the rest waits for the next one, so that a herd cannot stall the shard.
+const DUE_PER_TICK: usize = 512;
+/// Sessions told of a new registry per tick.
+const SESSIONS_PER_TICK: usize = 256;
+/// How often silent sockets are looked for (ms).
+const SWEEP_MS: u64 = 1000;
+
+/// Where the slow rounds stand.
+#[derive(Default, Debug)]
+pub(super) struct Ticks {
+    /// The next session slot to be told of the new registry.
+    pub(super) registry_changed: Option<usize>,
+    next_sweep_ms: u64,
+}
+
+impl Shard {
+    /// To be called every few milliseconds.
+    pub fn tick(&mut self, now: Now) {
+        self.at(now);
+        for _ in 0..DUE_PER_TICK {
+            match self.out.deadlines.pop(now.mono_ms) {
+                Some((at_ms, Due::Session(at))) => self.session_due(at_ms, at),
+                Some((at_ms, Due::Conn(id))) => self.conn_due(at_ms, id),
+                None => break,
+            }
+        }
+        if let Some(from) = self.ticks.registry_changed {
+            self.tell_registry(from);
+        }
+        if now.mono_ms >= self.ticks.next_sweep_ms {
+            self.ticks.next_sweep_ms = now.mono_ms + SWEEP_MS;
+            self.cut_silent();
+            self.compact_deadlines();
+        }
+    }
+
+    fn session_due(&mut self, at_ms: u64, at: u32) {
+        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+            return;
+        };
+        if entry.due_ms != at_ms {
+            return; // An earlier row took its place.
+        }
+        entry.due_ms = u64::MAX;
+        let next = entry.session.next_deadline_ms();
+        if next > self.now.mono_ms {
+            entry.due_ms = next;
+            if next != u64::MAX {
+                self.out.deadlines.set(next, Due::Session(at));
+            }
+        } else if !self.draining {
+            self.drive(at, |session, cx| session.on_event(Event::Tick, cx));
+        }
+    }
+
+    fn conn_due(&mut self, at_ms: u64, id: ConnId) {
+        let Some(conn) = self.out.conns.get(id) else {
+            return;
+        };
+        if conn.deadline_ms != at_ms {
+            return;
+        }
+        conn.deadline_ms = u64::MAX;
+        match &conn.role {
+            Role::Fresh(candidate) => {
+                let reason = candidate.rejected.unwrap_or(CloseReason::InitTimeout);
+                self.refuse(id, reason);
+            }
+            Role::Parked(..) => {
+                self.say(id, BOOT_TIMEOUT);
+                self.refuse(id, CloseReason::DeferredTimeout);
+            }
+            // The close handshake took too long.
+            Role::Detached => self.out.cut(id),
+            Role::Session(_) | Role::Echo => {}
+        }
+    }
+
+    /// A socket from which nothing at all came for `ws_idle_timeout_s` is cut. Where the session's own liveness rule is in
+    /// force it comes first (protocol.md §1.6) and this only catches what it missed.
+    fn cut_silent(&mut self) {
+        let idle_ms = self.cfg.connections.ws_idle_timeout_s * 1000;
+        let watched_ms = match self.cfg.health.health_monitor_mode {
+            HealthMonitorMode::Enforce => idle_ms + 2 * self.cfg.health.heartbeat_interval_ms,
+            HealthMonitorMode::Off | HealthMonitorMode::Observe => idle_ms,
+        };
+        let now_ms = self.now.mono_ms;
+        let silent: Vec<ConnId> = self
+            .out
+            .conns
+            .iter()
+            .filter(|conn| {
+                let limit = match conn.role {
+                    Role::Session(_) => watched_ms,
+                    _ => idle_ms,
+                };
+                now_ms.saturating_sub(conn.last_rx_ms) > limit
+            })
+            .map(|conn| conn.id)
+            .collect();
+        for id in silent {
+            self.out.cut(id);
+        }
+    }
+
+    fn tell_registry(&mut self, from: usize) {
+        let to = (from + SESSIONS_PER_TICK).min(self.entries.len());
+        for at in from..to {
+            if self.entries[at].is_some() {
+                self.drive(at as u32, |session, cx| {
+                    session.on_event(Event::RegistryChanged, cx);
+                });
+            }
+        }
+        self.ticks.registry_changed = (to < self.entries.len()).then_some(to);
+    }
+
+    /// Stale rows must not outnumber the live ones for long.
+    fn compact_deadlines(&mut self) {
+        let live = self.users.len() + self.out.conns.len();
+        if self.out.deadlines.len() <= 4 * live + 1024 {
+            return;
+        }
+        let entries = &self.entries;
+        let due: rustc_hash::FxHashMap<ConnId, u64> = self
+            .out
+            .conns
+            .iter()
+            .map(|conn| (conn.id, conn.deadline_ms))
+            .collect();
+        self.out.deadlines.retain(|at_ms, row| match row {
+            Due::Session(at) => entries
+                .get(at as usize)
+                .and_then(Option::as_ref)
+                .is_some_and(|entry| entry.due_ms == at_ms),
+            Due::Conn(id) => due.get(&id) == Some(&at_ms),
+        });
+    }
+}
