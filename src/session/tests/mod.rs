@@ -1,6 +1,7 @@
 //! Scenario tests of the session as a whole: events in, effects out. One file per chapter of behaviour.md.
 
 mod apps;
+mod golden;
 mod health;
 mod hello;
 mod phone;
