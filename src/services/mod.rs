@@ -231,6 +231,7 @@ async fn build(
         webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),
+        rounds: Default::default(),
         memory: rest::Memory::new(&settings),
         settings: RwLock::new(settings),
         config_dir: start.config_dir,

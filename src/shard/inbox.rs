@@ -17,6 +17,8 @@ pub enum ForNet {
     Handoff(Box<dyn Any + Send>),
     /// See [`ToShard::Reply`].
     Reply(u64, Answer),
+    /// See [`ToShard::ReportNow`].
+    Report,
     /// Everything here is closing; accept nothing more.
     Drain,
 }
@@ -27,6 +29,10 @@ impl Shard {
         match message {
             ToShard::Handoff(content) => return Some(ForNet::Handoff(content)),
             ToShard::Reply { id, answer } => return Some(ForNet::Reply(id, answer)),
+            ToShard::ReportNow(round) => {
+                self.report_round = round;
+                return Some(ForNet::Report);
+            }
             ToShard::Drain => {
                 self.drain();
                 return Some(ForNet::Drain);

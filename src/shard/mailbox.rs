@@ -83,6 +83,10 @@ pub enum ToShard {
     ///
     /// If dropped: logged; the operator reloads again.
     Settings(Arc<Settings>),
+    /// Somebody reads the figures: report at once, naming this round.
+    ///
+    /// If dropped: the reader waits its 50 ms and takes the last report.
+    ReportNow(u64),
     /// Shutdown: close every socket 1001, accept nothing, report `Drained`.
     ///
     /// If dropped: the shutdown budget ends the process.
@@ -195,8 +199,8 @@ pub struct ShardReport {
     pub shard: ShardId,
     /// `mono_ms` of the report.
     pub at_ms: u64,
-    /// `uring` or `epoll`.
-    pub driver: &'static str,
+    /// The last [`ToShard::ReportNow`] that the shard had seen.
+    pub round: u64,
     /// Live user sessions.
     pub sessions: u64,
     /// Open phone sockets.
@@ -211,6 +215,10 @@ pub struct ShardReport {
     pub app_states: [u64; 8],
     /// Sessions whose microphone is on.
     pub mic_active: u64,
+    /// Sessions whose phone registered for UDP audio.
+    pub udp_sessions: u64,
+    /// Open speech streams.
+    pub speech_streams: u64,
     /// Bytes in outboxes.
     pub outbound_bytes: u64,
     /// Bytes of read buffers.

@@ -198,14 +198,11 @@ impl Aggregate {
         sums
     }
 
-    /// `uring`, `epoll`, `mixed`, or `starting` before the first report.
-    pub(crate) fn driver(&self) -> &'static str {
-        let mut drivers = self.reports().map(|report| report.driver);
-        match drivers.next() {
-            None => "starting",
-            Some(first) if drivers.all(|driver| driver == first) => first,
-            Some(_) => "mixed",
-        }
+    /// Whether every shard has reported since this round was asked for.
+    pub(crate) fn has_round(&self, round: u64) -> bool {
+        self.shards
+            .iter()
+            .all(|report| report.as_ref().is_some_and(|report| report.round >= round))
     }
 }
 

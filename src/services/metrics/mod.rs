@@ -2,12 +2,14 @@
 //! is read from a session.
 
 mod aggregate;
+mod fresh;
 pub(crate) mod health;
 mod process;
 mod prometheus;
 pub(crate) mod vitals;
 
 pub(crate) use aggregate::Aggregate;
+pub(crate) use fresh::{Rounds, fresh};
 pub(crate) use prometheus::{CONTENT_TYPE, render};
 
 use super::context::{Services, lock};
@@ -18,6 +20,7 @@ pub(crate) fn take_report(cx: &Services, report: ShardReport) {
     let settings = cx.settings();
     let now_ms = cx.clock.now().mono_ms;
     let late = lock(&cx.aggregate).take(report, now_ms);
+    cx.rounds.reported();
     if let Some(p99_ms) = late {
         let overloaded =
             settings.server.shed_load_enabled && p99_ms > settings.server.admission_lag_ms;

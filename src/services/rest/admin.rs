@@ -55,8 +55,9 @@ pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
 }
 
 /// `GET /api/admin/connections/summary`.
-pub(super) fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
+pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
     auth::admin(cx, r)?;
+    crate::services::metrics::fresh(cx).await;
     let all = lock(&cx.aggregate);
     let shard = |report: &crate::shard::mailbox::ShardReport| {
         json!({
@@ -67,7 +68,7 @@ pub(super) fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
             "pendingApps": report.pending_apps,
             "http": report.http,
             "appStates": report.app_states,
-            "driver": report.driver,
+            "driver": cx.shared.beats.get(usize::from(report.shard.0)).map(crate::shard::shared::Beat::driver),
         })
     };
     let (opened, closed) = all.churn();

@@ -81,11 +81,17 @@ pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Vec<Answer> {
 
 async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
     match r.route {
-        Route::Health => Ok(metrics::health::answer(cx)),
-        Route::Metrics => Ok(RestAnswer {
-            content_type: metrics::CONTENT_TYPE,
-            ..RestAnswer::json(200, metrics::render(cx))
-        }),
+        Route::Health => {
+            metrics::fresh(cx).await;
+            Ok(metrics::health::answer(cx))
+        }
+        Route::Metrics => {
+            metrics::fresh(cx).await;
+            Ok(RestAnswer {
+                content_type: metrics::CONTENT_TYPE,
+                ..RestAnswer::json(200, metrics::render(cx))
+            })
+        }
         Route::Install => apps::install(cx, r).await,
         Route::Uninstall => apps::uninstall(cx, r).await,
         Route::Apps => apps::all(cx, r).await,
@@ -132,7 +138,7 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::ServerHeartbeat => registrations::heartbeat(cx, r).await,
         Route::ServerRestart => registrations::restart(cx, r).await,
         Route::AdminConnections => admin::connections(cx, r).await,
-        Route::AdminSummary => admin::summary(cx, r),
+        Route::AdminSummary => admin::summary(cx, r).await,
         Route::AdminConfig => admin::config(cx, r),
         Route::AdminReload => admin::reload_route(cx, r).await,
         Route::AdminDispose => admin::dispose(cx, r).await,

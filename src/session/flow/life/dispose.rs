@@ -3,7 +3,6 @@
 
 use crate::base::close::CloseReason;
 use crate::base::ids::Package;
-use crate::base::metrics::Counter;
 use crate::session::effects::Effect;
 use crate::session::event::DisposeCause;
 use crate::session::flow::{answers, device, lost, notices, requests};
@@ -17,7 +16,6 @@ pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
         return;
     }
     s.state = State::Disposed;
-    cx.metrics.inc(Counter::SessionsDisposed);
     tracing::info!(
         user = %s.user, correlation_id = %s.correlation(cx.now), epoch = s.epoch, reason = reason(cause),
         session_ms = cx.now.mono_ms.saturating_sub(s.created_ms),

@@ -25,7 +25,6 @@ const LOAD_SLACK_MS: u64 = 1000;
 /// A new session: asks for the user record.
 pub(crate) fn created(s: &mut Session, cx: &mut Cx<'_>) {
     let now_ms = cx.now.mono_ms;
-    cx.metrics.inc(Counter::SessionsCreated);
     cx.fx.push(Effect::LoadUser);
     s.m.health.last_check_ms = now_ms;
     s.timers.set(
