@@ -75,6 +75,17 @@ pub enum ToShard {
     ///
     /// If dropped: counted; rooms are best effort.
     AppRooms(Box<crate::session::managers::app_messages::Outgoing>),
+    /// Many sockets of an app were lost at once: this session's restart of it is delayed (behaviour.md §2.14).
+    ///
+    /// If dropped: that one restarts without delay.
+    MassDisconnect {
+        /// Whose session.
+        user: UserId,
+        /// Which app.
+        package: Package,
+        /// By how much.
+        jitter_ms: u64,
+    },
     /// New app records.
     ///
     /// If dropped: the next refresh brings them.

@@ -58,6 +58,7 @@ pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
 pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
     auth::admin(cx, r)?;
     crate::services::metrics::fresh(cx).await;
+    let registrations = super::registrations::summary(cx).await?;
     let all = lock(&cx.aggregate);
     let shard = |report: &crate::shard::mailbox::ShardReport| {
         json!({
@@ -83,6 +84,7 @@ pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
             "disconnectionsLastMinute": closed,
         },
         "cores": all.reports().map(shard).collect::<Vec<_>>(),
+        "registrations": registrations,
         "timestamp": cx.iso(),
     });
     Ok(reply(200, &body))

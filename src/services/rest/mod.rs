@@ -7,6 +7,7 @@ pub(crate) mod apps;
 mod auth;
 mod files;
 mod incidents;
+mod links;
 mod miniapp_photos;
 mod multipart;
 mod outputs;
@@ -39,7 +40,9 @@ pub(crate) struct Memory {
     tickets: Mutex<tokens::Tickets>,
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
-    links: Mutex<registrations::Links>,
+    links: Mutex<links::Links>,
+    /// Package and webhook URL of servers that have a registration.
+    noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
     photo_keys: crate::wire::auth::TokenKeys,
     signer: Option<signing::Signer>,
 }
@@ -52,6 +55,7 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
+            noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),
         }
