@@ -5,8 +5,9 @@ use super::handoff;
 use super::node::Node;
 use crate::base::metrics::{Counter, Timing};
 use crate::shard::inbox::ForNet;
-use crate::shard::mailbox::ToShard;
+use crate::shard::mailbox::{Bell, ToShard};
 use crate::shard::report::NetGauges;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,11 +16,11 @@ const TICK: Duration = Duration::from_millis(10);
 /// Messages taken from the mailbox before others have their turn.
 const MAIL_PER_TURN: usize = 256;
 
-/// Takes mail as it comes.
-pub(crate) async fn mail(node: Rc<Node>, inbox: flume::Receiver<ToShard>) {
+/// Takes mail as it comes, until the last sender is gone.
+pub(crate) async fn mail(node: Rc<Node>, inbox: flume::Receiver<ToShard>, bell: Bell) {
     loop {
         let task = async {
-            while let Ok(message) = inbox.recv_async().await {
+            while let Some(message) = next(&inbox, &bell).await {
                 handle(&node, message);
                 if take(&node, &inbox) == MAIL_PER_TURN {
                     node.let_others_run().await;
@@ -31,6 +32,16 @@ pub(crate) async fn mail(node: Rc<Node>, inbox: flume::Receiver<ToShard>) {
             return;
         }
     }
+}
+
+/// The next message; `None` once nobody can send any more.
+async fn next(inbox: &flume::Receiver<ToShard>, bell: &Bell) -> Option<ToShard> {
+    let look = || match inbox.try_recv() {
+        Ok(message) => Some(Some(message)),
+        Err(flume::TryRecvError::Empty) => None,
+        Err(flume::TryRecvError::Disconnected) => Some(None),
+    };
+    poll_fn(|context| bell.poll(context.waker(), look)).await
 }
 
 /// Takes what is there, up to the bound; says how many it took.

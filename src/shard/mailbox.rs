@@ -11,9 +11,11 @@ use crate::session::managers::app_messages::Incoming;
 use crate::session::rest::Call;
 use crate::wire::records::Registry;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 /// To a shard.
 pub enum ToShard {
@@ -405,7 +407,28 @@ pub enum OutsideRoute {
 /// Senders to all shards.
 #[derive(Clone)]
 pub struct Mailboxes {
-    inboxes: Arc<[flume::Sender<ToShard>]>,
+    inboxes: Arc<[(flume::Sender<ToShard>, Bell)]>,
+}
+
+/// Wakes a shard that waits for mail. Not the channel's own future: that one remembers having been woken and wakes itself
+/// again and again once another reader of the same inbox took the message.
+#[derive(Clone, Default)]
+pub struct Bell(Arc<AtomicWaker>);
+
+impl Bell {
+    /// Ready as soon as `look` finds something; otherwise `waker` is woken by the next message.
+    pub fn poll<T>(&self, waker: &Waker, mut look: impl FnMut() -> Option<T>) -> Poll<T> {
+        if let Some(found) = look() {
+            return Poll::Ready(found);
+        }
+        self.0.register(waker);
+        // What came before the registration rang for nobody.
+        look().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn ring(&self) {
+        self.0.wake();
+    }
 }
 
 /// The receiver's inbox is full (or it is gone); the message comes back.
@@ -416,8 +439,17 @@ impl Mailboxes {
     #[must_use]
     pub fn new(inboxes: Vec<flume::Sender<ToShard>>) -> Self {
         Self {
-            inboxes: inboxes.into(),
+            inboxes: inboxes
+                .into_iter()
+                .map(|inbox| (inbox, Bell::default()))
+                .collect(),
         }
+    }
+
+    /// What rings when `shard` gets mail.
+    #[must_use]
+    pub fn bell(&self, shard: ShardId) -> Bell {
+        self.inboxes[usize::from(shard.0)].1.clone()
     }
 
     /// How many shards.
@@ -432,9 +464,12 @@ impl Mailboxes {
     /// The message, when the inbox is full; the variant's doc says who recovers.
     #[expect(clippy::result_large_err, reason = "the message must come back whole")]
     pub fn send(&self, shard: ShardId, message: ToShard) -> Result<(), Refused> {
-        self.inboxes[usize::from(shard.0)]
+        let (inbox, bell) = &self.inboxes[usize::from(shard.0)];
+        let sent = inbox
             .try_send(message)
-            .map_err(|error| Refused(error.into_inner()))
+            .map_err(|error| Refused(error.into_inner()));
+        bell.ring();
+        sent
     }
 
     /// Sends to the shard that owns `user`.

@@ -23,9 +23,10 @@ pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
         apps = s.m.apps.open().count(),
         "ws-dispose"
     );
+    // While apps still have their sockets: whoever waits for something hears that it will not come.
+    requests::disposing(s, cx);
     end_apps(s, cause, cx);
     end_loose_sockets(s, cx);
-    requests::disposing(s, cx);
     device::save_location(s, cx);
     end_calls(s, cx);
     end_phone(s, cause, cx);
