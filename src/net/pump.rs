@@ -3,7 +3,7 @@
 use super::guard::guard;
 use super::handoff;
 use super::node::Node;
-use crate::base::metrics::{Counter, Timing};
+use crate::base::metrics::Counter;
 use crate::shard::inbox::ForNet;
 use crate::shard::mailbox::{Bell, ToShard};
 use crate::shard::report::NetGauges;
@@ -101,7 +101,7 @@ fn turn(node: &Rc<Node>, inbox: &flume::Receiver<ToShard>, due_ns: u64, report_a
         beat.turn(now.mono_ms, lag_ns / 1000);
     }
     node.with(|shard| {
-        shard.metrics().time(Timing::TurnLag, lag_ns);
+        shard.lagged(lag_ns, now);
         shard.tick(now);
     });
     // A wake-up lost between threads costs one tick, not for ever.

@@ -175,6 +175,7 @@ async fn run(
     }
     tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
     tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
+    tokio::spawn(metrics::vitals::watch(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
@@ -205,6 +206,7 @@ async fn build(
     start: Start,
 ) -> Result<(Arc<Services>, Ready, Option<tokio::net::TcpListener>), StartError> {
     let settings = start.settings;
+    tracing::info!(settings = %rest::admin::effective(&settings), "effective settings");
     let file = registry::read_apps_file(&settings, &start.config_dir)?;
     let store = store::open(&settings).await?;
     tracing::info!(

@@ -6,6 +6,7 @@ mod fresh;
 pub(crate) mod health;
 mod process;
 mod prometheus;
+mod storm;
 pub(crate) mod vitals;
 
 pub(crate) use aggregate::Aggregate;
@@ -19,7 +20,18 @@ use crate::shard::mailbox::ShardReport;
 pub(crate) fn take_report(cx: &Services, report: ShardReport) {
     let settings = cx.settings();
     let now_ms = cx.clock.now().mono_ms;
-    let late = lock(&cx.aggregate).take(report, now_ms);
+    let (late, storm) = {
+        let mut all = lock(&cx.aggregate);
+        (all.take(report, now_ms), all.storm(now_ms, &settings))
+    };
+    if let Some(storm) = storm {
+        tracing::warn!(
+            abnormal_closes = storm.abnormal_closes,
+            reconnects = storm.reconnects,
+            window_ms = settings.connections.storm_window_ms,
+            "reconnect-storm"
+        );
+    }
     cx.rounds.reported();
     if let Some(p99_ms) = late {
         let overloaded =

@@ -90,7 +90,8 @@ pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
     Ok(reply(200, &body))
 }
 
-fn effective(settings: &Settings) -> Value {
+/// All settings by section; secrets masked.
+pub(crate) fn effective(settings: &Settings) -> Value {
     let mut sections = Map::new();
     for key in Settings::KEYS {
         let value = settings.show(key.name).unwrap_or_default();
