@@ -56,7 +56,8 @@ pub struct Kit {
     pub now: Now,
     /// Counters.
     pub metrics: Metrics,
-    fx: Effects,
+    /// The effects buffer.
+    pub fx: Effects,
     scratch: Scratch,
     /// Texts per socket, in order, not yet taken.
     sent: Vec<(ConnId, Value)>,

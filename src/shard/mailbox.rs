@@ -77,6 +77,17 @@ pub enum ToShard {
     ///
     /// If dropped: counted; rooms are best effort.
     AppRooms(Box<crate::session::managers::app_messages::Outgoing>),
+    /// Many sockets of an app were lost at once: this session's restart of it is delayed (behaviour.md §2.14).
+    ///
+    /// If dropped: that one restarts without delay.
+    MassDisconnect {
+        /// Whose session.
+        user: UserId,
+        /// Which app.
+        package: Package,
+        /// By how much.
+        jitter_ms: u64,
+    },
     /// New app records.
     ///
     /// If dropped: the next refresh brings them.
@@ -85,6 +96,10 @@ pub enum ToShard {
     ///
     /// If dropped: logged; the operator reloads again.
     Settings(Arc<Settings>),
+    /// Somebody reads the figures: report at once, naming this round.
+    ///
+    /// If dropped: the reader waits its 50 ms and takes the last report.
+    ReportNow(u64),
     /// Shutdown: close every socket 1001, accept nothing, report `Drained`.
     ///
     /// If dropped: the shutdown budget ends the process.
@@ -197,8 +212,8 @@ pub struct ShardReport {
     pub shard: ShardId,
     /// `mono_ms` of the report.
     pub at_ms: u64,
-    /// `uring` or `epoll`.
-    pub driver: &'static str,
+    /// The last [`ToShard::ReportNow`] that the shard had seen.
+    pub round: u64,
     /// Live user sessions.
     pub sessions: u64,
     /// Open phone sockets.
@@ -213,6 +228,10 @@ pub struct ShardReport {
     pub app_states: [u64; 8],
     /// Sessions whose microphone is on.
     pub mic_active: u64,
+    /// Sessions whose phone registered for UDP audio.
+    pub udp_sessions: u64,
+    /// Open speech streams.
+    pub speech_streams: u64,
     /// Bytes in outboxes.
     pub outbound_bytes: u64,
     /// Bytes of read buffers.

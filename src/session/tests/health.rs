@@ -194,3 +194,17 @@ fn only_the_last_ten_ended_connections_are_kept() {
     let (_, body) = kit.answer(call).unwrap();
     assert_eq!(body.as_array().map(Vec::len), Some(11));
 }
+
+#[test]
+fn more_dead_sockets_than_a_batch_wait_for_the_next_beat() {
+    let (mut kit, phone) = Kit::connected();
+    kit.cfg.health.timeout_batch_max = 1;
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.fx.liveness_closes = 1; // another session of this core used it up
+    kit.advance(140_000);
+    assert_eq!((kit.close_of(phone), kit.close_of(app)), (None, None));
+    kit.fx.liveness_closes = 0;
+    kit.advance(10_000);
+    let closed = [phone, app].map(|conn| kit.close_of(conn).is_some());
+    assert_eq!(closed.iter().filter(|closed| **closed).count(), 1);
+}

@@ -13,7 +13,9 @@ use crate::session::{Cx, Session};
 pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut Cx<'_>) {
     let attached = s.m.apps.by_conn(conn).map(|app| app.package.clone());
     if let Some(package) = attached {
-        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, "app socket lost");
+        let since_ms = s.m.apps.get(&package).map_or(0, |app| app.attached_ms);
+        let attached_ms = cx.now.mono_ms.saturating_sub(since_ms);
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, reason = %info.reason, attached_ms, "app-ws-close");
         lost(s, &package, EndReason::from_code(info.code), cx);
         return;
     }

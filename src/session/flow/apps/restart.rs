@@ -17,7 +17,7 @@ pub(crate) fn restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     app.state = AppState::Resurrecting;
     let was_attached = app.attached_ms > 0;
     let sdk = app.sdk;
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, "app restarting");
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, v3 = (sdk == Sdk::V3), "resurrection");
     let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
     if sdk == Sdk::V3 || !was_attached {

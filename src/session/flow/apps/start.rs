@@ -63,7 +63,7 @@ pub(crate) fn request(
         Ok(record) => record,
         Err(error) => {
             cx.metrics.inc(Counter::AppStartsOther);
-            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, %error, "app start refused");
+            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, outcome = "refused", %error, "app-start");
             answers::start_failed(s, &package, &error, &waiters, cx);
             refused(s, &package, origin, cx);
             return;
@@ -239,6 +239,7 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     };
     let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
     cx.metrics.time(Timing::AppStart, took_ns);
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, "app-start");
     cx.metrics.inc(match start.origin {
         Origin::Restart => Counter::ResurrectionsOk,
         _ => Counter::AppStartsOk,
@@ -264,7 +265,7 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
     let Some(origin) = abandon(s, package, error, cx) else {
         return;
     };
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, %error, "app start failed");
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?origin, outcome = "failed", %error, "app-start");
     fall(s, package, cx);
     if error.stage == Stage::Timeout && origin == Origin::User {
         answers::store_intent(s, package, Wanted::No, Vec::new(), cx);

@@ -3,10 +3,9 @@
 
 use crate::base::close::CloseReason;
 use crate::base::ids::Package;
-use crate::base::metrics::Counter;
 use crate::session::effects::Effect;
 use crate::session::event::DisposeCause;
-use crate::session::flow::{answers, device, lost, notices, requests};
+use crate::session::flow::{answers, churn, device, lost, notices, requests};
 use crate::session::managers::apps::StopWhy;
 use crate::session::managers::apps::intent::{Verb, Wanted};
 use crate::session::{Cx, Session, State};
@@ -17,14 +16,7 @@ pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
         return;
     }
     s.state = State::Disposed;
-    cx.metrics.inc(Counter::SessionsDisposed);
-    tracing::info!(
-        user = %s.user, correlation_id = %s.correlation(cx.now), epoch = s.epoch, reason = reason(cause),
-        session_ms = cx.now.mono_ms.saturating_sub(s.created_ms),
-        reconnects = s.m.phone.reconnects,
-        apps = s.m.apps.open().count(),
-        "ws-dispose"
-    );
+    churn::disposed(s, cause, cx);
     // While apps still have their sockets: whoever waits for something hears that it will not come.
     requests::disposing(s, cx);
     end_apps(s, cause, cx);
@@ -35,14 +27,6 @@ pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
     s.m.health.clear();
     s.timers.clear();
     cx.fx.push(Effect::Disposed);
-}
-
-fn reason(cause: DisposeCause) -> &'static str {
-    match cause {
-        DisposeCause::GraceTimeout => "grace_period_timeout",
-        DisposeCause::Explicit => "explicit_disposal",
-        DisposeCause::Failed => "error",
-    }
 }
 
 fn end_apps(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {

@@ -29,6 +29,11 @@ fn check(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = cx.cfg;
     let silent = s.m.health.silent(cx.now.mono_ms, |row| limit_ms(cfg, row));
     for (conn, silence_ms) in silent {
+        let enforced = cfg.health.health_monitor_mode == HealthMonitorMode::Enforce;
+        // Many at once look like a stall of our own: the rest is looked at again at the next beat.
+        if enforced && cx.fx.liveness_closes >= cfg.health.timeout_batch_max {
+            return;
+        }
         let Some(row) = s.m.health.row_mut(conn) else {
             continue;
         };
@@ -51,7 +56,8 @@ fn check(s: &mut Session, cx: &mut Cx<'_>) {
             user = %s.user, correlation_id = %s.correlation(cx.now), kind = kind(&peer), package, conn = %conn.tag(), silence_ms,
             "connection is silent"
         );
-        if cfg.health.health_monitor_mode == HealthMonitorMode::Enforce {
+        if enforced {
+            cx.fx.liveness_closes += 1;
             cut(s, conn, &peer, cx);
         }
     }
@@ -120,6 +126,7 @@ pub(crate) fn pong(s: &mut Session, conn: ConnId, payload: &[u8], cx: &mut Cx<'_
         return;
     };
     let timing = if s.m.phone.knows(conn) {
+        s.m.phone.last_pong_ms = now_ms;
         Timing::PingPhone
     } else {
         Timing::PingApp

@@ -6,7 +6,7 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, device, hello, lost, notices, phone_in, restart, returned, screen, start,
+    answers, churn, device, hello, lost, notices, phone_in, restart, returned, screen, start,
     user_settings,
 };
 use crate::session::managers::apps::intent::Wanted;
@@ -25,7 +25,6 @@ const LOAD_SLACK_MS: u64 = 1000;
 /// A new session: asks for the user record.
 pub(crate) fn created(s: &mut Session, cx: &mut Cx<'_>) {
     let now_ms = cx.now.mono_ms;
-    cx.metrics.inc(Counter::SessionsCreated);
     cx.fx.push(Effect::LoadUser);
     s.m.health.last_check_ms = now_ms;
     s.timers.set(
@@ -76,12 +75,11 @@ fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
     if let Some(since_ms) = phone.disconnected_ms.take() {
         let downtime_ms = cx.now.mono_ms.saturating_sub(since_ms);
         phone.reconnects += 1;
-        let reconnects = phone.reconnects;
         phone.last_downtime_ms = downtime_ms;
         cx.metrics.inc(Counter::PhoneReconnects);
         cx.metrics
             .time(Timing::PhoneDowntime, downtime_ms * 1_000_000);
-        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), downtime_ms, reconnects, "ws-reconnect");
+        churn::reconnected(s, conn, downtime_ms, cx);
     } else if s.m.phone.current.is_some() {
         cx.metrics.inc(Counter::PhoneTakeovers);
     }
@@ -246,12 +244,7 @@ pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: 
     phone.last_close_code = Some(info.code);
     phone.last_close_reason.clone_from(&info.reason);
     phone.lose_current(now_ms);
-    tracing::info!(
-        user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), code = info.code, reason = %info.reason,
-        session_ms = now_ms.saturating_sub(s.created_ms),
-        idle_ms = now_ms.saturating_sub(s.m.phone.last_message_ms.max(s.created_ms)),
-        "ws-close"
-    );
+    churn::closed(s, conn, info, cx);
     if s.state != State::Initializing {
         s.state = State::Disconnected;
     }

@@ -23,6 +23,7 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
     if hash != s.user.hash32() {
         tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, "phone announced an unexpected UDP hash");
     }
+    s.m.phone.udp_registered = true;
     cx.fx.push(Effect::UdpRegister { hash });
     Ok(())
 }

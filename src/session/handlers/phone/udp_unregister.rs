@@ -22,6 +22,7 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
         return Ok(());
     };
     s.m.phone.udp_key = None;
+    s.m.phone.udp_registered = false;
     cx.fx.push(Effect::UdpUnregister { hash });
     Ok(())
 }
