@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "a test")]
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod postgres;
+
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -91,6 +93,22 @@ impl Site {
     /// Runs a command of the command line to its end.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         self.command().args(args).output().expect("it runs")
+    }
+
+    /// As [`Site::cli`], with something on standard input.
+    pub(crate) fn cli_with_input(&self, args: &[&str], input: &str) -> Output {
+        let mut child = self
+            .command()
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(input.as_bytes()).expect("taken");
+        drop(stdin);
+        child.wait_with_output().expect("it ends")
     }
 
     /// Its standard output as JSON.
