@@ -112,7 +112,7 @@ fn a_server_starts_without_postgres_and_calls_no_key_wrong() {
     let server = site.serve();
     let mut phone = server.phone(USER);
     // Unknown so far: an error, but never "wrong key", which would end the app for good.
-    assert_eq!(put(&server, PACKAGE, KEY, "early"), 500);
+    assert_eq!(put(&server, PACKAGE, KEY, "early"), 503);
     let (_, answer) = hello(server.address, USER, PACKAGE, KEY).expect("answered");
     assert_eq!(answer["code"], "INTERNAL_ERROR", "{answer}");
     // Known from the file.
