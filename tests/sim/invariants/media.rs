@@ -1,0 +1,95 @@
+//! Invariants 26–28: what is needed of the microphone, and what the phone was told.
+
+use super::super::net::Down;
+use super::{View, Watch};
+use prism::base::ids::ConnId;
+use prism::session::State;
+
+/// The hold-down and both debounces, and a turn of the shard (ms).
+const SETTLED_MS: u64 = 4300;
+
+impl Watch {
+    /// Remembers what the phone was told of its microphone.
+    pub(super) fn note_microphone(&mut self, conn: ConnId, frame: &Down, view: &View<'_>) {
+        let Down::Text(message) = frame else {
+            return;
+        };
+        let Some(sock) = view.net.get(conn) else {
+            return;
+        };
+        if message["type"] != "microphone_state_change" {
+            return;
+        }
+        let on = message["isMicrophoneEnabled"] == true;
+        let own = self.socks.entry(conn).or_default();
+        let changed = own.mic.replace(on).is_some_and(|old| old != on);
+        if changed && view.is_timely(conn) {
+            self.invariant_28_changes_are_apart(&sock.user.clone(), view);
+        }
+    }
+
+    /// 28: two changes of mind are at least the debounce apart, unless something forces the second.
+    fn invariant_28_changes_are_apart(&mut self, user: &str, view: &View<'_>) {
+        let Some(known) = self.users.get_mut(user) else {
+            return;
+        };
+        let last_ms = known.mic_changes.last().copied().unwrap_or(0);
+        known.mic_changes.push(view.now_ms);
+        let gap_ms = view.now_ms - last_ms;
+        let forced = known.forced_ms + 200 >= last_ms;
+        if gap_ms < view.cfg.microphone.mic_debounce_ms && !forced {
+            let text = format!("the microphone changed twice within {gap_ms} ms");
+            self.broken(28, "microphone debounce", user, text);
+        }
+    }
+
+    pub(super) fn look_at_media(&mut self, user: &str, view: &View<'_>) {
+        let Some(session) = view.session(user) else {
+            return;
+        };
+        let Some(known) = self.users.get_mut(user) else {
+            return;
+        };
+        let need = known.pairs.values().any(|pair| {
+            pair.subs.iter().any(|name| {
+                name == "audio_chunk"
+                    || name.starts_with("transcription")
+                    || name.starts_with("translation")
+            })
+        });
+        if need != known.need {
+            known.need = need;
+            known.need_since_ms = view.now_ms;
+        }
+        let settled_ms = known.need_since_ms.max(known.current_since_ms) + SETTLED_MS;
+        let current = known.current;
+        let computed = session.m.microphone.need().media();
+        if session.state == State::Connected && view.now_ms > settled_ms {
+            self.invariant_26_need_is_recomputed(user, need, computed);
+            if let Some(conn) = current.filter(|conn| view.is_timely(*conn)) {
+                self.invariant_27_phone_knows(user, conn, need, view);
+            }
+        }
+        if let Some(conn) = current {
+            self.invariant_46_dead_sockets_go(user, conn, view);
+        }
+    }
+
+    /// 26: the cached need is what the stored sets say.
+    fn invariant_26_need_is_recomputed(&mut self, user: &str, need: bool, computed: bool) {
+        if need != computed {
+            let text = format!("the microphone is needed: {need}, cached: {computed}");
+            self.broken(26, "needs are recomputed", user, text);
+        }
+    }
+
+    /// 27: at rest, the phone was told what is needed.
+    fn invariant_27_phone_knows(&mut self, user: &str, conn: ConnId, need: bool, view: &View<'_>) {
+        let told = self.socks.get(&conn).and_then(|own| own.mic).unwrap_or(false);
+        let open = view.net.get(conn).is_some_and(|sock| sock.is_open());
+        if told != need && open && !self.draining {
+            let text = format!("{conn:?} was told {told}, needed is {need}");
+            self.broken(27, "the phone knows", user, text);
+        }
+    }
+}
