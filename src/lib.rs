@@ -2,6 +2,9 @@
 //! (`tests/tidy.rs` holds that).
 
 pub mod base;
+pub mod boot;
+pub mod cli;
+pub mod logs;
 pub mod net;
 pub mod session;
 pub mod shard;

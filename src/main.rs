@@ -1,1 +1,7 @@
-fn main() {}
+//! `prism`: the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    prism::cli::run()
+}

@@ -63,9 +63,7 @@ pub(crate) fn block_on<F: Future>(
     if choice != IoDriver::Epoll {
         for (flags, tune) in LADDER {
             let mut ring = io_uring::IoUring::builder();
-            tune(&mut ring)
-                .setup_cqsize(COMPLETIONS)
-                .setup_submit_all();
+            tune(&mut ring).setup_cqsize(COMPLETIONS).setup_submit_all();
             let built = RuntimeBuilder::<IoUringDriver>::new()
                 .with_entries(ENTRIES)
                 .uring_builder(ring)

@@ -56,7 +56,10 @@ pub(crate) fn send(
     leftover: BytesMut,
     arrival: Arrival,
 ) {
-    assert!(!node.shard.borrow().is_home(user), "nobody is sent home from home");
+    assert!(
+        !node.shard.borrow().is_home(user),
+        "nobody is sent home from home"
+    );
     let Some(fd) = socket.into_fd() else {
         return;
     };
@@ -127,10 +130,10 @@ pub(crate) fn receive(node: &Rc<Node>, content: Box<dyn Any + Send>) {
 pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival: Arrival) {
     let (now, ns) = node.now();
     let handle = socket.raw_fd();
-    let opened = node.with(|shard| {
+    let opened: Result<_, Box<Response>> = node.with(|shard| {
         shard.at(now);
         if shard.is_draining() {
-            return Err(Response::text(503, "Server is shutting down"));
+            return Err(Box::new(Response::text(503, "Server is shutting down")));
         }
         let id = match &arrival {
             Arrival::Phone {
@@ -139,8 +142,9 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
                 switch,
             } => {
                 if shard.admission(user) == Admission::Refused {
-                    return Err(Response::text(503, "Server is overloaded")
-                        .with_header("Retry-After", "5"));
+                    return Err(Box::new(
+                        Response::text(503, "Server is overloaded").with_header("Retry-After", "5"),
+                    ));
                 }
                 shard.open_phone(user, *flags, Opening { handle, switch })
             }
@@ -163,7 +167,7 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
             }
             Arrival::Echo { switch } => shard.open_echo(Opening { handle, switch }),
         };
-        id.ok_or_else(|| Response::text(503, "Too many connections"))
+        id.ok_or_else(|| Box::new(Response::text(503, "Too many connections")))
     });
     match opened {
         Ok(id) => conn::spawn(node, id, &socket, leftover),

@@ -19,5 +19,5 @@ mod upgrade;
 mod writer;
 
 pub use driver::DriverError;
-pub use listen::{Listeners, bind};
-pub use node::{NodeParts, run_shard};
+pub use listen::{Listener, Listeners, bind};
+pub use node::{Echo, NodeParts, run_shard};

@@ -135,8 +135,7 @@ impl Node {
 /// No I/O driver, or a listener that cannot be used.
 pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
     let choice: IoDriver = parts.shard.cfg.server.io_driver;
-    driver::block_on(choice, |kind, flags| serve(parts, kind, flags))?
-        .map_err(DriverError::None)
+    driver::block_on(choice, |kind, flags| serve(parts, kind, flags))?.map_err(DriverError::None)
 }
 
 async fn serve(parts: NodeParts, kind: Kind, flags: &'static str) -> std::io::Result<()> {

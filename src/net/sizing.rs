@@ -38,9 +38,7 @@ impl Sizing {
             *buf = BytesMut::with_capacity(self.target);
             return;
         }
-        let room = self
-            .target
-            .max(wanted.min(STEP_BYTES.max(buf.len())));
+        let room = self.target.max(wanted.min(STEP_BYTES.max(buf.len())));
         if buf.capacity() - buf.len() < room {
             buf.reserve(room);
         }

@@ -21,7 +21,7 @@ pub(crate) fn run(
     head: &RequestHead,
     leftover: BytesMut,
     peer: IpAddr,
-) -> Result<(), (Socket, Response)> {
+) -> Result<(), (Socket, Box<Response>)> {
     let (home, arrival) = match judge(node, head, peer) {
         Ok(arrival) => arrival,
         Err((counter, response)) => {
@@ -39,7 +39,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-type Refusal = (Counter, Response);
+type Refusal = (Counter, Box<Response>);
 
 /// Who asks, and where its home is, if that is known yet.
 fn judge(
@@ -49,7 +49,7 @@ fn judge(
 ) -> Result<(Option<UserId>, Arrival), Refusal> {
     if node.shared.is_draining() {
         let response = Response::text(503, "Server is shutting down");
-        return Err((Counter::UpgradeShutdown, response));
+        return Err((Counter::UpgradeShutdown, Box::new(response)));
     }
     let (now, _) = node.now();
     let rejected = |rejection: Rejection| {
@@ -58,10 +58,11 @@ fn judge(
             Rejection::BadToken | Rejection::NoUser => Counter::UpgradePhoneBadToken,
             Rejection::MissingHeaders | Rejection::JwtInvalid(_) => Counter::UpgradeAppBadToken,
         };
-        (counter, rejection.response(now.iso().as_str()))
+        (counter, Box::new(rejection.response(now.iso().as_str())))
     };
     let switch = || {
-        upgrade::accept(head).map_err(|error| (Counter::UpgradeBadHandshake, error.response()))
+        upgrade::accept(head)
+            .map_err(|error| (Counter::UpgradeBadHandshake, Box::new(error.response())))
     };
     match upgrade::socket_path(head.path()) {
         Some(SocketPath::Glasses) => {
@@ -111,7 +112,7 @@ fn judge(
         }
         Some(SocketPath::Echo) | None => {
             let response = Response::text(404, "Unknown WebSocket path");
-            Err((Counter::UpgradeUnknownPath, response))
+            Err((Counter::UpgradeUnknownPath, Box::new(response)))
         }
     }
 }

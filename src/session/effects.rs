@@ -221,6 +221,16 @@ pub enum Effect {
     },
     /// A message for other users' sessions of the same app (behaviour.md §7.10); the shard routes it.
     AppMessage(Box<super::managers::app_messages::Outgoing>),
+    /// Datagrams with this user id hash are this session's; a fresh reorder buffer (protocol.md §11.3).
+    UdpRegister {
+        /// As the phone announced it.
+        hash: u32,
+    },
+    /// They are nobody's any more.
+    UdpUnregister {
+        /// As the phone announced it.
+        hash: u32,
+    },
     /// The session is over; the shard drops it after applying what stands before.
     Disposed,
 }

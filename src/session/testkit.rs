@@ -11,12 +11,12 @@ use crate::base::clock::Now;
 use crate::base::ids::{CallId, ConnId, Origin, Package, ReplyTo, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
+use crate::wire::auth::sha256_hex;
 use crate::wire::json::Scratch;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::{AppRecord, AppType, Registry, UserRecord};
 use bytes::Bytes;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// The user of every kit.
 pub const USER: &str = "nadia@lumen.io";
@@ -28,6 +28,21 @@ pub const MAPS: &str = "com.acme.maps";
 pub const CHESS: &str = "com.acme.chess";
 /// The API key of all apps.
 pub const KEY: &str = "demo-key-1";
+
+/// Messages that managers of features add at their own moments; tests of the life cycle look past them.
+pub const FEATURES: [&str; 7] = [
+    "display_event",
+    "microphone_state_change",
+    "set_location_tier",
+    "device_state_update",
+    "keep_stream_alive",
+    "stream_status",
+    "data_stream",
+];
+
+fn is_feature(value: &Value) -> bool {
+    FEATURES.iter().any(|name| value["type"] == *name)
+}
 
 /// A session with its surroundings.
 pub struct Kit {
@@ -60,18 +75,9 @@ pub fn record(package: &str, app_type: AppType) -> AppRecord {
         package_name: package.to_owned(),
         app_type,
         public_url: format!("http://{package}/"),
-        key_sha256: sha256(KEY),
+        key_sha256: sha256_hex(KEY),
         ..AppRecord::default()
     }
-}
-
-/// Lower-case hex SHA-256.
-#[must_use]
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// A right hello.
@@ -336,7 +342,7 @@ impl Kit {
         mine.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// Takes the texts sent to one socket; only their `type` (and `code`, after a space).
+    /// Takes the texts sent to one socket; only their `type` (and `code`, after a space), without [`FEATURES`].
     pub fn types(&mut self, conn: ConnId) -> Vec<String> {
         let name = |value: &Value| {
             let kind = value["type"].as_str().unwrap_or("?");
@@ -345,7 +351,11 @@ impl Kit {
                 None => kind.to_owned(),
             }
         };
-        self.texts(conn).iter().map(name).collect()
+        self.texts(conn)
+            .iter()
+            .filter(|value| !is_feature(value))
+            .map(name)
+            .collect()
     }
 
     /// Takes the close of one socket.
@@ -353,6 +363,20 @@ impl Kit {
         let index = self.closed.iter().position(|row| row.0 == conn)?;
         let (_, code, text) = self.closed.remove(index);
         Some((code, text))
+    }
+
+    /// Takes the receivers of everything sent, and the sockets that were closed, cut or given back.
+    pub fn traffic(&mut self) -> (Vec<ConnId>, Vec<ConnId>) {
+        let sent = self.sent.drain(..).map(|row| row.0).collect();
+        let mut gone: Vec<ConnId> = self.closed.drain(..).map(|row| row.0).collect();
+        self.other.retain(|effect| match effect {
+            Effect::Terminate { conn } | Effect::Unpark { conn, .. } => {
+                gone.push(*conn);
+                false
+            }
+            _ => true,
+        });
+        (sent, gone)
     }
 
     /// Takes the answer to a REST call: status and body.
@@ -427,10 +451,12 @@ impl Kit {
         mine
     }
 
-    /// Whether nothing at all was sent, closed or asked for since the last take.
+    /// Whether nothing (but [`FEATURES`]) was sent, closed or asked for since the last take.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.sent.is_empty() && self.closed.is_empty() && self.other.is_empty()
+        self.sent.iter().all(|(_, value)| is_feature(value))
+            && self.closed.is_empty()
+            && self.other.is_empty()
     }
 
     /// What is left over, for messages of failed assertions.

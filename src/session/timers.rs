@@ -83,6 +83,8 @@ pub enum Timer {
     StoreAck(CallId),
     /// A REST call that waits too long.
     RestWait(ReplyTo),
+    /// A direct message whose delivery nobody confirmed.
+    DirectMessage(String),
     /// Speech finalisation after silence.
     SpeechEndpoint,
 }

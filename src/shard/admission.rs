@@ -324,9 +324,13 @@ mod tests {
     }
 
     fn say(candidate: &mut Candidate, message: &str) -> Verdict {
-        judge(message.as_bytes(), candidate, 10, &mut Scratch::new(), |user| {
-            user == "ana@x.xn--p1ai"
-        })
+        judge(
+            message.as_bytes(),
+            candidate,
+            10,
+            &mut Scratch::new(),
+            |user| user == "ana@x.xn--p1ai",
+        )
     }
 
     #[test]
@@ -361,7 +365,10 @@ mod tests {
     #[test]
     fn an_init_without_identity_is_closed_without_a_word() {
         assert_eq!(
-            say(&mut candidate(None), r#"{"type":"tpa_connection_init","packageName":"a.b"}"#),
+            say(
+                &mut candidate(None),
+                r#"{"type":"tpa_connection_init","packageName":"a.b"}"#
+            ),
             Verdict::Close(None, CloseReason::IdentityMissing)
         );
     }
@@ -390,7 +397,10 @@ mod tests {
         for _ in 0..9 {
             assert_eq!(say(&mut fresh, "{"), Verdict::Answer(MALFORMED));
         }
-        assert_eq!(say(&mut fresh, r#"{"type":"ping"}"#), Verdict::Answer(Answer::Pong));
+        assert_eq!(
+            say(&mut fresh, r#"{"type":"ping"}"#),
+            Verdict::Answer(Answer::Pong)
+        );
         for _ in 0..9 {
             assert_eq!(say(&mut fresh, "[]"), Verdict::Answer(MALFORMED));
         }

@@ -104,7 +104,7 @@ impl Shard {
             } => self.reply(reply, stream_head(content_type)),
             Effect::ReplyChunk { reply, data } => self.reply(reply, Answer::StreamChunk(data)),
             Effect::ReplyEnd { reply } => self.reply(reply, Answer::StreamEnd),
-            Effect::AppMessage(message) => self.app_message(at, &message),
+            Effect::AppMessage(message) => self.app_message(*message),
             other => self.apply_outside(at, other),
         }
     }

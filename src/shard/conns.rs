@@ -188,6 +188,9 @@ mod tests {
             assert!(conns.get(id).is_none());
         }
         assert_eq!(conns.len(), 0);
-        assert!(conns.slots.len() <= RESTING_SLOTS + 2, "slots are used again");
+        assert!(
+            conns.slots.len() <= RESTING_SLOTS + 2,
+            "slots are used again"
+        );
     }
 }

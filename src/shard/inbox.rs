@@ -34,18 +34,8 @@ impl Shard {
             ToShard::Call { user, reply, call } => self.call(&user, reply, call),
             ToShard::ReplyGone { user, reply } => self.reply_gone(&user, reply),
             ToShard::Result { user, epoch, event } => self.result(&user, epoch, event),
-            ToShard::AppMessage { to, message } => {
-                let receivers: Vec<u32> = match to {
-                    Some(user) => self.users.get(&user).copied().into_iter().collect(),
-                    None => self.users.values().copied().collect(),
-                };
-                for at in receivers {
-                    let message = message.clone();
-                    self.drive(at, |session, cx| {
-                        session.on_event(Event::AppMessage { message }, cx);
-                    });
-                }
-            }
+            ToShard::AppMessage { to, message } => self.app_message_arrived(to, &message),
+            ToShard::AppRooms(outgoing) => self.rooms(*outgoing),
             ToShard::Registry(apps) => {
                 self.apps = apps;
                 self.ticks.registry_changed = Some(0);
@@ -96,7 +86,11 @@ impl Shard {
             return;
         }
         let ids: Vec<ConnId> = self.out.conns.iter().map(|conn| conn.id).collect();
-        tracing::info!(shard = self.id.0, sockets = ids.len(), "closing all sockets");
+        tracing::info!(
+            shard = self.id.0,
+            sockets = ids.len(),
+            "closing all sockets"
+        );
         let reason = CloseReason::ServerShutdown;
         for id in ids {
             if let Some(conn) = self.out.conns.get(id) {

@@ -71,6 +71,10 @@ pub enum ToShard {
         /// What.
         message: Box<Incoming>,
     },
+    /// For the shard that hosts the rooms (shard 0).
+    ///
+    /// If dropped: counted; rooms are best effort.
+    AppRooms(Box<crate::session::managers::app_messages::Outgoing>),
     /// New app records.
     ///
     /// If dropped: the next refresh brings them.

@@ -5,6 +5,7 @@
 //! call into a session goes through [`Shard::drive`], where a panic ends that one session.
 
 pub mod admission;
+mod app_messages;
 mod apply;
 mod conns;
 mod deadlines;
@@ -17,6 +18,7 @@ pub mod outbox;
 mod parked;
 mod records;
 pub mod report;
+pub mod rooms;
 pub mod routes;
 pub mod shared;
 pub mod sockets;
@@ -97,6 +99,8 @@ pub struct Shard {
     replies: Vec<(u64, Answer)>,
     followups: Vec<apply::Followup>,
     ticks: ticks::Ticks,
+    /// Used by the shard that hosts them.
+    rooms: rooms::Rooms,
     draining: bool,
 }
 
@@ -125,6 +129,7 @@ impl Shard {
             replies: Vec::new(),
             followups: Vec::new(),
             ticks: ticks::Ticks::default(),
+            rooms: rooms::Rooms::new(),
             draining: false,
         };
         shard.settings_changed();

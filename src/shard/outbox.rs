@@ -84,6 +84,10 @@ impl Pending {
 
 /// Reused [`Pending`] boxes of one shard.
 #[derive(Default, Debug)]
+#[expect(
+    clippy::vec_box,
+    reason = "the boxes themselves travel to writers and back"
+)]
 pub(super) struct Pool(Vec<Box<Pending>>);
 
 impl Pool {
@@ -185,7 +189,12 @@ impl Outbox {
                 pending.bytes.reserve(head_len + frame.payload.len());
                 pending.bytes.extend_from_slice(&head[..head_len]);
                 pending.bytes.extend_from_slice(frame.payload);
-                let marked = note(pending, head_len + frame.payload.len(), &frame, Payload::Copied);
+                let marked = note(
+                    pending,
+                    head_len + frame.payload.len(),
+                    &frame,
+                    Payload::Copied,
+                );
                 Pushed::Queued { shed, marked }
             }
             Err(refused) => refused,
@@ -301,7 +310,13 @@ fn note(pending: &mut Pending, len: usize, frame: &Frame<'_>, payload: Payload) 
     });
     // Frames of one turn stand together, so looking at the last two kinds of it finds nearly every repetition; one that is
     // missed is merely counted down twice.
-    let known = frame.mark == 0 || pending.marks.iter().rev().take(2).any(|mark| *mark == frame.mark);
+    let known = frame.mark == 0
+        || pending
+            .marks
+            .iter()
+            .rev()
+            .take(2)
+            .any(|mark| *mark == frame.mark);
     if !known {
         pending.marks.push(frame.mark);
     }
@@ -373,13 +388,19 @@ mod tests {
     fn a_full_queue_drops_its_oldest_audio_and_keeps_control_in_order() {
         let (mut pool, mut outbox) = (Pool::default(), Outbox::new(1000));
         let _ = outbox.push(frame(Class::Control, &[200; 50]), &mut pool);
-        for n in 0..8 {
+        for n in 0..9 {
             let _ = outbox.push(frame(Class::Audio, &[n; 100]), &mut pool);
         }
-        let pushed = outbox.push(frame(Class::Audio, &[8; 100]), &mut pool);
-        assert!(matches!(pushed, Pushed::Queued { shed: [2, 0, 0], .. }));
+        let pushed = outbox.push(frame(Class::Audio, &[9; 100]), &mut pool);
+        assert!(matches!(
+            pushed,
+            Pushed::Queued {
+                shed: [2, 0, 0],
+                ..
+            }
+        ));
         let mut pending = outbox.take().expect("frames wait");
-        assert_eq!(payloads(&mut pending), [200, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(payloads(&mut pending), [200, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]
@@ -388,7 +409,13 @@ mod tests {
         let _ = outbox.push(frame(Class::Display, &[1; 100]), &mut pool);
         let _ = outbox.push(frame(Class::Control, &[2; 100]), &mut pool);
         let pushed = outbox.push(frame(Class::Control, &[3; 100]), &mut pool);
-        assert!(matches!(pushed, Pushed::Queued { shed: [0, 0, 1], .. }));
+        assert!(matches!(
+            pushed,
+            Pushed::Queued {
+                shed: [0, 0, 1],
+                ..
+            }
+        ));
         assert_eq!(
             outbox.push(frame(Class::Display, &[4; 100]), &mut pool),
             Pushed::Dropped

@@ -104,7 +104,11 @@ impl Records {
 
     /// The turn ends; records without writes are settled. `now_ns` reads the clock, if anything needs it. Returns how long
     /// the turn took, where that was measured.
-    pub(super) fn end(&mut self, metrics: &mut Metrics, now_ns: impl FnOnce() -> u64) -> Option<u64> {
+    pub(super) fn end(
+        &mut self,
+        metrics: &mut Metrics,
+        now_ns: impl FnOnce() -> u64,
+    ) -> Option<u64> {
         let end_ns = self.handled_text.then(now_ns);
         let at = end_ns.unwrap_or(self.turn_start_ns);
         for number in self.turn.drain(..) {

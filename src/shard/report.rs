@@ -28,8 +28,9 @@ impl Shard {
                 _ => {}
             }
         }
-        let mut app_states = [0; 8];
+        let (mut app_states, mut mic_active) = ([0; 8], 0);
         for entry in self.entries.iter().flatten() {
+            mic_active += u64::from(entry.session.m.microphone.is_on());
             for app in entry.session.m.apps.iter() {
                 app_states[state_index(app.state)] += 1;
             }
@@ -44,7 +45,7 @@ impl Shard {
             pending_apps,
             http: net.http,
             app_states,
-            mic_active: 0,
+            mic_active,
             outbound_bytes,
             inbound_bytes: net.inbound_bytes,
             metrics: self.metrics.hand_over(),
@@ -60,6 +61,8 @@ impl Shard {
 
     /// Tells the outside thread that every socket is gone.
     pub fn report_drained(&mut self) {
+        self.shared.shard_drained();
+        // The shared count is what the shutdown waits for; this only spares the outside thread its polling.
         let _ = self.outside.try_send(ToOutside::Drained(self.id));
     }
 }

@@ -1,7 +1,7 @@
 //! Layer 3: the few words that all threads of the process read: heartbeats of the shards, the draining flag, live users.
 
 use super::live::LiveUsers;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 /// One shard's signs of life.
 #[derive(Default, Debug)]
@@ -39,6 +39,7 @@ pub struct Shared {
     pub live: LiveUsers,
     draining: AtomicBool,
     overloaded: AtomicBool,
+    drained: AtomicU16,
 }
 
 impl Shared {
@@ -50,6 +51,7 @@ impl Shared {
             live: LiveUsers::default(),
             draining: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),
+            drained: AtomicU16::new(0),
         }
     }
 
@@ -62,6 +64,17 @@ impl Shared {
     /// The process is going away; says whether this call was the first.
     pub fn start_draining(&self) -> bool {
         !self.draining.swap(true, Ordering::Relaxed)
+    }
+
+    /// A shard has closed all its sockets.
+    pub(super) fn shard_drained(&self) {
+        self.drained.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether every shard has.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        usize::from(self.drained.load(Ordering::Acquire)) >= self.beats.len()
     }
 
     /// Whether new user sessions are refused because scheduling is late (behaviour.md §10.7).
@@ -79,12 +92,9 @@ impl Shared {
     #[must_use]
     pub fn is_stalled(&self, now_ms: u64, stall_ms: u64) -> bool {
         stall_ms > 0
-            && self
-                .beats
-                .iter()
-                .any(|beat| match beat.turned_ms() {
-                    0 => false,
-                    turned => now_ms.saturating_sub(turned) > stall_ms,
-                })
+            && self.beats.iter().any(|beat| match beat.turned_ms() {
+                0 => false,
+                turned => now_ms.saturating_sub(turned) > stall_ms,
+            })
     }
 }

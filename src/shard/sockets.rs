@@ -5,12 +5,10 @@ use super::Shard;
 use super::admission::{self, Candidate, Unowned, Verdict};
 use super::conns::{Kind, Role};
 use super::frames::Flow;
-use super::mailbox::ToShard;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::Counter;
 use crate::session::event::{AppHello, Event, PhoneFlags};
-use crate::session::managers::app_messages::Outgoing;
 use bytes::Bytes;
 
 /// Whether a phone may have a session now (behaviour.md §10.7).
@@ -235,20 +233,5 @@ impl Shard {
         conn.wake_writer();
         self.metrics.inc(Counter::HandoffsOut);
         Some(*candidate)
-    }
-
-    /// Sends an app-to-app message where it belongs (behaviour.md §7.10).
-    pub(super) fn app_message(&mut self, _at: u32, message: &Outgoing) {
-        let _ = message;
-    }
-
-    /// Sends to every shard but this one.
-    pub(super) fn broadcast(&mut self, make: impl Fn() -> ToShard) {
-        for shard in 0..self.mail.shards() {
-            let shard = crate::base::ids::ShardId(shard);
-            if shard != self.id && self.mail.send(shard, make()).is_err() {
-                self.metrics.inc(Counter::MailboxFull);
-            }
-        }
     }
 }

@@ -1,1 +1,202 @@
 //! Behaviour of a shard that a peer would notice.
+
+use super::admission::Candidate;
+use super::sockets::Opening;
+use super::writers::Step;
+use super::*;
+use crate::session::event::PhoneFlags;
+use crate::wire::auth::sha256_hex;
+use crate::wire::frame::Message;
+use crate::wire::records::AppRecord;
+use crate::wire::upgrade::AppHeaders;
+use bytes::Bytes;
+use std::task::{Poll, Waker};
+
+struct World {
+    shard: Shard,
+    now: Now,
+    _outside: flume::Receiver<ToOutside>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (inbox, _) = flume::bounded(16);
+        let (outside, kept) = flume::bounded(1024);
+        let record = AppRecord {
+            package_name: "com.acme.x".into(),
+            key_sha256: sha256_hex("k1"),
+            ..AppRecord::default()
+        };
+        let shard = Shard::new(Parts {
+            id: ShardId(0),
+            cfg: Arc::new(Settings::default()),
+            apps: Arc::new(Registry::new([record], 1)),
+            shared: Arc::new(Shared::new(1)),
+            mail: Mailboxes::new(vec![inbox]),
+            outside,
+            driver: "test",
+            seed: 7,
+        });
+        let now = Now {
+            mono_ms: 1000,
+            unix_ms: 1_773_480_413_589,
+        };
+        let mut world = Self {
+            shard,
+            now,
+            _outside: kept,
+        };
+        world.pass(0);
+        world
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now.plus(ms);
+        self.shard.tick(self.now);
+    }
+
+    fn phone(&mut self, user: &str) -> ConnId {
+        let opening = Opening {
+            handle: 1,
+            switch: b"",
+        };
+        self.shard
+            .open_phone(&UserId::new(user), PhoneFlags::default(), opening)
+            .expect("room")
+    }
+
+    fn app(&mut self, user: &str) -> ConnId {
+        let candidate = Candidate {
+            headers: AppHeaders {
+                user: Some(user.into()),
+                package: Some("com.acme.x".into()),
+                api_key: Some("k1".into()),
+                ..AppHeaders::default()
+            },
+            ..Candidate::default()
+        };
+        let opening = Opening {
+            handle: 2,
+            switch: b"",
+        };
+        self.shard.open_app(candidate, opening).expect("room")
+    }
+
+    fn say(&mut self, conn: ConnId, text: &'static str) {
+        self.shard.begin_turn(conn, self.now, 1);
+        let message = Message::Text(Bytes::from_static(text.as_bytes()));
+        let _ = self.shard.message(conn, message);
+        self.shard.end_turn(conn, || 2);
+    }
+
+    /// Everything queued on a connection, as the peer reads it.
+    fn sent(&mut self, conn: ConnId) -> String {
+        match self.shard.poll_writer(conn, Waker::noop()) {
+            Poll::Ready(Step::Send(mut pending)) => {
+                let bytes = pending.take_bytes();
+                self.shard.sent(pending, 3);
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+const RECONNECT: &str = r#"{"type":"reconnect","sdkVersion":"3.0.0"}"#;
+
+#[test]
+fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
+    let mut world = World::new();
+    let (broken, fine) = (world.phone("a@x.io"), world.phone("b@x.io"));
+    world.sent(broken);
+    world.sent(fine);
+    let at = world.shard.users["a@x.io"];
+    world.shard.drive(at, |_, _| panic!("a defect"));
+    assert!(
+        world
+            .sent(broken)
+            .contains("\u{3}\u{fffd}Internal server error")
+    );
+    assert!(!world.shard.has_session("a@x.io"));
+    world.say(fine, r#"{"type":"ping"}"#);
+    assert!(world.sent(fine).contains(r#"{"type":"pong"}"#));
+    assert_eq!(world.shard.metrics.get(Counter::SessionPanics), 1);
+    // The user may come back at once.
+    world.phone("a@x.io");
+    assert!(world.shard.has_session("a@x.io"));
+}
+
+#[test]
+fn a_parked_socket_is_told_superseded_and_times_out() {
+    let mut world = World::new();
+    let older = world.app("a@x.io");
+    world.say(older, RECONNECT);
+    assert!(
+        world
+            .sent(older)
+            .contains(r#""type":"reconnect_deferred","code":"BOOTING""#)
+    );
+    let newer = world.app("a@x.io");
+    world.say(newer, RECONNECT);
+    assert!(
+        world
+            .sent(older)
+            .contains("Superseded by newer deferred connection")
+    );
+    world.sent(newer);
+    world.say(newer, r#"{"type":"ping"}"#);
+    assert!(
+        world
+            .sent(newer)
+            .contains(r#""type":"pong","timestamp":1773480413589"#)
+    );
+    world.pass(29_999);
+    assert_eq!(world.sent(newer), "");
+    world.pass(1);
+    let end = world.sent(newer);
+    assert!(end.contains("BOOT_TIMEOUT") && end.contains("Deferred reconnect timed out"));
+    assert_eq!(world.shard.parked.len(), 0);
+}
+
+#[test]
+fn a_parked_socket_belongs_to_the_session_once_there_is_one() {
+    let mut world = World::new();
+    let app = world.app("a@x.io");
+    world.say(app, RECONNECT);
+    world.sent(app);
+    world.phone("a@x.io");
+    assert_eq!(world.shard.parked.len(), 0);
+}
+
+#[test]
+fn a_silent_app_socket_is_closed_after_the_init_limit_and_then_cut() {
+    let mut world = World::new();
+    let app = world.app("a@x.io");
+    world.pass(29_999);
+    assert_eq!(world.sent(app), "");
+    world.pass(1);
+    assert!(world.sent(app).contains("Initialization timeout"));
+    assert!(world.shard.cuts().is_empty());
+    world.pass(1000);
+    assert_eq!(
+        *world.shard.cuts(),
+        [2],
+        "the peer did not answer the close"
+    );
+}
+
+#[test]
+fn a_rejected_reconnect_waits_for_an_init_before_it_closes() {
+    let mut world = World::new();
+    let app = world.app("a@x.io");
+    world.say(app, r#"{"type":"reconnect"}"#);
+    assert!(
+        world
+            .sent(app)
+            .contains("Reconnect is only supported for SDK v3")
+    );
+    world.pass(999);
+    assert_eq!(world.sent(app), "");
+    world.pass(1);
+    assert!(world.sent(app).contains("Reconnect unsupported"));
+}

@@ -1,9 +1,9 @@
 //! Layer 3: what time alone brings about: due sessions, overdue sockets, silent sockets, a changed registry.
 
+use super::Shard;
 use super::admission::BOOT_TIMEOUT;
 use super::conns::Role;
 use super::deadlines::Due;
-use super::Shard;
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::ConnId;

@@ -459,6 +459,10 @@ settings! {
         app_to_app_enabled: bool = true;
         /// Rooms per app.
         app_rooms_max: u64 = 256, 1..=1_000_000;
+        /// A direct message whose delivery nobody confirmed has failed (ms).
+        direct_message_timeout_ms: u64 = 10_000, 100..=600_000;
+        /// Unconfirmed direct messages per user; beyond it new ones fail at once.
+        direct_messages_max: u64 = 64, 1..=10_000;
         /// Largest simple-storage value (characters).
         storage_value_chars: u64 = 100_000, 1..=100_000_000;
         /// All values of one user and app (characters).

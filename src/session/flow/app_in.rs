@@ -39,7 +39,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
 pub(crate) fn binary(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>) {
     s.m.health.seen(conn, cx.now.mono_ms);
     if let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) {
-        requests::app_binary(s, conn, &package, data, cx);
+        requests::app_binary(s, &package, data, cx);
     }
 }
 
@@ -169,5 +169,52 @@ fn unattached(s: &mut Session, conn: ConnId, kind: Option<AppKind>, text: &[u8],
     if let Err(error) = outcome {
         let code = ErrorCode::MalformedMessage.as_str();
         notices::app_error(conn, code, &error.to_string(), cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::event::Sdk;
+    use crate::session::managers::apps::AppState;
+    use crate::session::testkit::{Kit, SCRIBE};
+
+    fn fail(kit: &mut Kit, conn: ConnId) {
+        let package = Package::new(SCRIBE);
+        let reject = Reject::new(ErrorCode::InternalError, "Internal server error");
+        kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+    }
+
+    #[test]
+    fn five_failures_of_ours_within_a_minute_close_the_socket() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        for _ in 0..4 {
+            fail(&mut kit, conn);
+        }
+        kit.event(crate::session::event::Event::Activity { conn });
+        kit.now = kit.now.plus(60_000); // the first four no longer count
+        fail(&mut kit, conn);
+        assert_eq!(kit.close_of(conn), None);
+        for _ in 0..4 {
+            fail(&mut kit, conn);
+        }
+        assert_eq!(kit.close_of(conn), Some((1011, "Internal server error")));
+        assert_eq!(kit.state(SCRIBE), AppState::TransportDown);
+        assert_eq!(kit.types(conn).len(), 9);
+    }
+
+    #[test]
+    fn a_refused_request_keeps_the_socket() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        let package = Package::new(SCRIBE);
+        let text = "Camera permission required to take photos";
+        for _ in 0..100 {
+            let reject = Reject::new(ErrorCode::PermissionDenied, text);
+            kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+        }
+        assert_eq!(kit.texts(conn)[0]["message"], text);
+        assert_eq!(kit.close_of(conn), None);
     }
 }

@@ -41,7 +41,6 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     app.bad_json = 0;
     app.failures.clear();
     app.hello = Some(Box::new(hello));
-    let origin = app.start.as_ref().map(|start| start.origin);
     s.m.health
         .register(conn, Peer::App(package.clone()), now_ms);
     tracing::info!(user = %s.user, package = %package, conn = %conn.tag(), v3 = (sdk == Sdk::V3), kind = ?kind, "app attached");
@@ -52,24 +51,19 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     }
     link_attached(&package, cx);
     sync::sockets_changed(s, cx);
-    store_running(s, &package, origin, cx);
+    store_running(s, &package, cx);
     start::succeeded(s, &package, cx);
     notices::app_state_changed(s, cx);
 }
 
-/// An attach writes the stored list only when the app was not expected to run (behaviour.md §12.4). A start with callers
-/// leaves the write to their answer, which waits for it.
-fn store_running(s: &mut Session, package: &Package, origin: Option<Origin>, cx: &mut Cx<'_>) {
-    let listed = s.m.apps.intent.is_running(package);
+/// An attach writes the stored list only when the app was not on it (behaviour.md §12.4). Where somebody waits for the start,
+/// or a user asked for it, the write belongs to the answer.
+fn store_running(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let start = s.m.apps.get(package).and_then(|app| app.start.as_ref());
     let answered =
-        s.m.apps
-            .get(package)
-            .and_then(|app| app.start.as_ref())
-            .is_some_and(|start| !start.waiters.is_empty());
-    if start::is_dashboard_app(cx.cfg, package) || answered {
-        return;
-    }
-    if !listed || origin == Some(Origin::User) {
+        start.is_some_and(|start| start.origin == Origin::User || !start.waiters.is_empty());
+    let listed = s.m.apps.intent.is_running(package);
+    if !answered && !listed && !start::is_dashboard_app(cx.cfg, package) {
         answers::store_intent(s, package, Wanted::Yes, Vec::new(), cx);
     }
 }

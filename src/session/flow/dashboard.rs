@@ -13,8 +13,6 @@ use crate::wire::json::ObjectWriter;
 use bytes::Bytes;
 use serde_json::Value;
 
-pub(crate) use crate::session::managers::dashboard::AgendaEvent;
-
 /// Whether a text that is on the screen already is sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeat {
@@ -31,8 +29,10 @@ pub(crate) fn input_changed(s: &mut Session, cx: &mut Cx<'_>) {
             .set(Timer::DashboardRender, now_ms + cfg.dashboard_debounce_ms);
     }
     if s.timers.at(&Timer::DashboardHeartbeat).is_none() {
-        s.timers
-            .set(Timer::DashboardHeartbeat, now_ms + cfg.dashboard_heartbeat_ms);
+        s.timers.set(
+            Timer::DashboardHeartbeat,
+            now_ms + cfg.dashboard_heartbeat_ms,
+        );
     }
 }
 
@@ -55,11 +55,7 @@ pub(crate) fn model_changed(s: &mut Session, model: Option<&str>, cx: &mut Cx<'_
 }
 
 /// The user's weather, units and place; what they mean is the weather's business.
-pub(crate) fn weather_changed(
-    s: &mut Session,
-    change: impl FnOnce(&mut Weather),
-    cx: &mut Cx<'_>,
-) {
+pub(crate) fn weather_changed(s: &mut Session, change: impl FnOnce(&mut Weather), cx: &mut Cx<'_>) {
     change(&mut s.m.dashboard.weather);
     input_changed(s, cx);
 }
@@ -156,7 +152,13 @@ pub(crate) fn is_system_dashboard(package: &str, cx: &Cx<'_>) -> bool {
 }
 
 /// The system dashboard sets a corner; from others it is ignored without an error (behaviour.md §2.20).
-pub(crate) fn section(s: &mut Session, package: &str, section: Section, text: String, cx: &mut Cx<'_>) {
+pub(crate) fn section(
+    s: &mut Session,
+    package: &str,
+    section: Section,
+    text: String,
+    cx: &mut Cx<'_>,
+) {
     if is_system_dashboard(package, cx) {
         s.m.dashboard.sections.set_corner(section, text);
         input_changed(s, cx);
@@ -218,8 +220,7 @@ pub(super) fn render_due(s: &mut Session, cx: &mut Cx<'_>) {
 pub(super) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = &cx.cfg.dashboard;
     let (now_ms, every_ms) = (cx.now.mono_ms, cfg.dashboard_heartbeat_ms);
-    s.timers
-        .set(Timer::DashboardHeartbeat, now_ms + every_ms);
+    s.timers.set(Timer::DashboardHeartbeat, now_ms + every_ms);
     if reachable(s) {
         s.m.dashboard.forget_sent();
         input_changed(s, cx);
@@ -237,10 +238,9 @@ fn render(s: &mut Session, repeat: Repeat, cx: &mut Cx<'_>) -> bool {
     match cx.cfg.dashboard.dashboard_mode {
         DashboardMode::Internal => {
             let lines = s.m.notifications.lines(&cx.cfg.dashboard);
-            let text = s
-                .m
-                .dashboard
-                .compose(cx.now.unix_ms, lines, &cx.cfg.dashboard);
+            let text =
+                s.m.dashboard
+                    .compose(cx.now.unix_ms, lines, &cx.cfg.dashboard);
             if !s.m.dashboard.is_news(&text) && repeat == Repeat::Skip {
                 return false;
             }
@@ -252,7 +252,13 @@ fn render(s: &mut Session, repeat: Repeat, cx: &mut Cx<'_>) -> bool {
             if !s.m.dashboard.is_news(&text) && repeat == Repeat::Skip {
                 return false;
             }
-            send_own(s, "dashboard", None, |out| out.extend_from_slice(&layout), cx);
+            send_own(
+                s,
+                "dashboard",
+                None,
+                |out| out.extend_from_slice(&layout),
+                cx,
+            );
         }
     }
     true

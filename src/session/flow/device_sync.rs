@@ -1,8 +1,10 @@
-//! Layer 2, flow: what device-side managers do when a subscription set changed. OWNER H5.
+//! Layer 2, flow: what location and calendar owe to a changed subscription set (behaviour.md §3.4, §7.1, §7.2).
 
+use super::{calendar, location};
 use crate::session::{Cx, Session};
 
-/// The set of `package` was replaced or removed: location tier, and replays of what it newly has (behaviour.md §3.4 steps 2–3).
+/// The subscriptions of `package` changed. The flags say whether it newly has `location_stream` or `location_update`, and
+/// `calendar_event`; an app whose set was only removed has neither.
 pub(crate) fn subscriptions_changed(
     s: &mut Session,
     package: &str,
@@ -10,5 +12,11 @@ pub(crate) fn subscriptions_changed(
     newly_calendar: bool,
     cx: &mut Cx<'_>,
 ) {
-    let _ = (s, package, newly_location, newly_calendar, cx);
+    location::sync_tier(s, cx);
+    if newly_location {
+        location::replay(s, package, cx);
+    }
+    if newly_calendar {
+        calendar::replay(s, package, cx);
+    }
 }

@@ -1,10 +1,11 @@
 //! Layer 2, flow: one event to its flow or handler.
 
 use crate::base::close::CloseReason;
+use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, dispose, heartbeat, hello, lifecycle, lost, phone_in, requests, stop, timers,
-    webhook,
+    answers, app_in, app_messages, dashboard, dispose, heartbeat, hello, lifecycle, lost, phone_in,
+    requests, stop, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
@@ -31,7 +32,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::Stored { call, outcome } => answers::stored(s, call, outcome, cx),
         Event::Rest { reply, call } => rest::call(s, reply, call, cx),
         gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
-        Event::AppMessage { message } => requests::app_message(s, message, cx),
+        Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
         // Nothing that runs depends on records: keys and addresses are checked at the next hello.
         Event::RegistryChanged => {}
         Event::MassDisconnect { package, jitter_ms } => {
@@ -52,8 +53,10 @@ fn http(
         webhook::session_request_result(s, &package, outcome, cx);
     } else if let Some(package) = s.m.apps.by_stop_call(call).cloned() {
         stop::webhook_done(s, &package, cx);
-    } else {
-        requests::http_result(s, call, outcome, cx);
+    } else if !dashboard::weather_result(s, call, outcome, cx)
+        && !requests::http_result(s, call, outcome, cx)
+    {
+        cx.metrics.inc(Counter::CorrelationOrphans);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, device, hello, lost, notices, phone_in, restart, returned, start,
+    answers, device, device_hooks, hello, lost, notices, phone_in, restart, returned, screen, start,
 };
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
@@ -126,6 +126,8 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
         .load(&record.running_apps, installed.clone());
     record.installed_apps = installed;
     device::user_loaded(s, &record, cx);
+    screen::user_loaded(s, &record.onboarded);
+    device_hooks::dashboard_settings_changed(s, cx);
     s.state = State::Connecting;
     for conn in std::mem::take(&mut s.m.phone.unacked) {
         let superseded = s.m.phone.superseded.iter().find(|row| row.0 == conn);

@@ -3,7 +3,7 @@
 use crate::base::ids::{ConnId, Package};
 use crate::session::effects::{Effect, LinkChange};
 use crate::session::event::{CloseInfo, Sdk};
-use crate::session::flow::{attach, notices, restart, start, stop, sync};
+use crate::session::flow::{attach, notices, requests, restart, start, stop, sync};
 use crate::session::managers::apps::{AppState, Stop};
 use crate::session::managers::health::EndReason;
 use crate::session::timers::Timer;
@@ -57,6 +57,7 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
         key_sha256: String::new(),
         change: LinkChange::Lost,
     });
+    requests::app_lost(s, package, cx);
     sync::sockets_changed(s, cx);
 }
 

@@ -49,7 +49,14 @@ pub(crate) fn phone_message_explicit(
     class: Class,
     cx: &mut Cx<'_>,
 ) -> Result<(), JsonError> {
-    relay(s, &StreamEvent::new(name), |one| one.holds(name), text, class, cx)
+    relay(
+        s,
+        &StreamEvent::new(name),
+        |one| one.holds(name),
+        text,
+        class,
+        cx,
+    )
 }
 
 fn relay(

@@ -1,24 +1,43 @@
 //! Layer 2, flow: requests and streams that an app owns: photos, polls, video, audio output, play requests.
 
-use crate::base::ids::{CallId, ConnId, Package};
+use super::{app_messages, audio_output, audio_play, location, managed_streams, photos, streams};
+use crate::base::ids::{CallId, Package};
 use crate::session::event::{Event, HttpOutcome};
-use crate::session::managers::app_messages::Incoming;
 use crate::session::{Cx, Session};
 use bytes::Bytes;
 
 /// An app stopped: its streams end, its requests are forgotten.
 pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    let _ = (s, package, cx);
+    location::app_stopped(s, package);
+    photos::app_stopped(s, package);
+    audio_play::app_stopped(s, package);
+    audio_output::app_stopped(s, package, cx);
+    managed_streams::app_stopped(s, package, cx);
+    streams::app_stopped(s, package, cx);
+    app_messages::app_gone(s, package, cx);
 }
 
 /// An app attached: v3 gets the state of running streams (protocol.md §9.13, 9.14).
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    let _ = (s, package, cx);
+    streams::app_attached(s, package, cx);
+    managed_streams::app_attached(s, package, cx);
+    app_messages::app_attached(s, package, cx);
+}
+
+/// An app's socket was lost: it is no active user of its package and no member of its rooms any more (behaviour.md §7.10).
+pub(crate) fn app_lost(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    app_messages::app_gone(s, package, cx);
 }
 
 /// The session is being disposed: every outstanding requester gets its error, streams end.
 pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
-    let _ = (s, cx);
+    streams::disposing(s, cx);
+    managed_streams::disposing(s, cx);
+    photos::disposing(s, cx);
+    audio_play::disposing(s, cx);
+    audio_output::disposing(s, cx);
+    app_messages::disposing(s, cx);
+    s.m.location.clear_polls();
 }
 
 /// An HTTP result that is not a webhook of the app life cycle (provider, weather, tool …). `false`: not ours.
@@ -28,27 +47,21 @@ pub(crate) fn http_result(
     outcome: &HttpOutcome,
     cx: &mut Cx<'_>,
 ) -> bool {
-    let _ = (s, call, outcome, cx);
-    false
+    if let Some(purpose) = s.m.managed_streams.answered(call) {
+        managed_streams::answered(s, purpose, outcome, cx);
+        return true;
+    }
+    s.m.settings.webhook_answered(call)
 }
 
 /// The HTTP client of a streaming reply went away.
 pub(crate) fn reply_gone(s: &mut Session, event: &Event, cx: &mut Cx<'_>) {
-    let _ = (s, event, cx);
+    if let Event::ReplyGone { reply } = event {
+        audio_output::reader_gone(s, *reply, cx);
+    }
 }
 
-/// A binary frame of a running app: its audio output (protocol.md §10.3).
-pub(crate) fn app_binary(
-    s: &mut Session,
-    conn: ConnId,
-    package: &Package,
-    data: Bytes,
-    cx: &mut Cx<'_>,
-) {
-    let _ = (s, conn, package, data, cx);
-}
-
-/// A message of the same app in another user's session (behaviour.md §7.10).
-pub(crate) fn app_message(s: &mut Session, message: Box<Incoming>, cx: &mut Cx<'_>) {
-    let _ = (s, message, cx);
+/// A binary frame of an app that is no JSON text: audio output (protocol.md §10.3).
+pub(crate) fn app_binary(s: &mut Session, package: &Package, data: Bytes, cx: &mut Cx<'_>) {
+    audio_output::frame(s, package, &data, cx);
 }

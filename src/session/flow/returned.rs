@@ -8,4 +8,5 @@ pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
     let delay_ms = cx.cfg.connections.mic_resync_after_reconnect_ms;
     s.timers.set(Timer::PhoneResync, cx.now.mono_ms + delay_ms);
     super::screen::repaint(s, cx);
+    super::device_returned::phone_returned(s, cx);
 }

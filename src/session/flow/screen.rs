@@ -196,7 +196,7 @@ pub(super) fn send_own(
             .str("type", "display_event")
             .str("packageName", package)
             .str("view", view);
-        layout(object.value("layout"));
+        layout(object.slot("layout"));
         if let Some(duration_ms) = duration_ms {
             object.num("durationMs", duration_ms);
         }

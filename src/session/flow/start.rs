@@ -187,6 +187,7 @@ pub(crate) fn unblock(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     for app in s.m.apps.iter_mut() {
         if let Some(start) = &mut app.start
             && let Phase::Blocked(blockers) = &mut start.phase
+            && blockers.contains(package)
         {
             blockers.retain(|blocker| blocker != package);
             if blockers.is_empty() {
@@ -249,7 +250,12 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if is_dashboard_app(cx.cfg, package) {
         s.m.apps.dashboard_backoff_ms = 0;
     }
-    already_running(s, package, start.waiters, cx);
+    if start.origin == Origin::User {
+        // Other instances share the stored list: a user's start is written even where this session saw it there.
+        answers::store_intent(s, package, Wanted::Yes, start.waiters, cx);
+    } else {
+        already_running(s, package, start.waiters, cx);
+    }
     restart::restart_ended(s, package, cx);
 }
 

@@ -60,6 +60,11 @@ pub(crate) fn stop(
     begin(s, &package, why, waiters, cx);
 }
 
+/// Stops a running app that lacks hardware on the new glasses, without forgetting that the user wants it.
+pub(crate) fn incompatible(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    stop(s, package, StopWhy::Incompatible, None, cx);
+}
+
 fn join(s: &mut Session, package: &str, why: StopWhy, waiters: Vec<Waiter>) {
     if let Some(stop) = s.m.apps.get_mut(package).and_then(|app| app.stop.as_mut()) {
         stop.waiters.extend(waiters);

@@ -37,7 +37,12 @@ pub(crate) fn subscriptions_removed(s: &mut Session, package: &str, cx: &mut Cx<
 pub(crate) fn subscriptions_json(s: &Session, package: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut array = ArrayWriter::begin(&mut out);
-    for own in s.m.subscriptions.get(package).into_iter().flat_map(|one| one.list()) {
+    for own in
+        s.m.subscriptions
+            .get(package)
+            .into_iter()
+            .flat_map(|one| one.list())
+    {
         array.str(&own.text);
     }
     array.end();

@@ -1,13 +1,224 @@
-//! Layer 2, manager: app to app messages.
+//! Layer 2, manager: messages between sessions of one app (behaviour.md §7.10): what leaves, what arrives, and which direct
+//! messages are unconfirmed. Routing is the shard's.
 
-/// A message that leaves this session for others. OWNER H5.
+use crate::base::ids::{Package, UserId};
+
+/// Whom a message is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Outgoing;
+pub enum To {
+    /// Every other session that runs the app.
+    Everybody,
+    /// One user's session.
+    User(UserId),
+    /// The rooms of the process decide (`shard::rooms`).
+    Rooms(RoomRequest),
+}
 
-/// A message that arrives from another session. OWNER H5.
+/// What is asked of the rooms.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Incoming;
+pub enum RoomRequest {
+    /// Enter, creating the room at first.
+    Join {
+        /// Scoped by package.
+        room_id: String,
+        /// The creator's.
+        config: RoomConfig,
+    },
+    /// Leave.
+    Leave {
+        /// Which.
+        room_id: String,
+    },
+    /// Leave all: the app is gone.
+    LeaveAll,
+    /// The message goes to the other members.
+    Send {
+        /// Which.
+        room_id: String,
+    },
+}
 
-/// App-to-app messages. OWNER H5.
+/// Properties of a room, given by who creates it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RoomConfig {
+    /// Members at most; `None`: any number.
+    pub max_users: Option<u64>,
+    /// As given; without effect here.
+    pub is_private: bool,
+    /// JSON as given; `null` without.
+    pub metadata: String,
+}
+
+/// A message that leaves this session for others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outgoing {
+    /// Whom for.
+    pub to: To,
+    /// What they get; rooms that answer make their own.
+    pub message: Incoming,
+}
+
+/// A message that arrives from another session (or from the rooms). The sender's identity is the server's knowledge, never
+/// the body's claim.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Incoming {
+    /// Who sent it.
+    pub from: UserId,
+    /// Of which app; only this app's sessions get it.
+    pub package: Package,
+    /// What.
+    pub content: Content,
+}
+
+/// What arrives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// A broadcast or a room message.
+    Message(Payload),
+    /// A direct message; its sender waits for a [`Content::Delivery`].
+    Direct(Payload),
+    /// What became of a direct message of ours.
+    Delivery {
+        /// Which.
+        message_id: String,
+        /// `None`: delivered.
+        error: Option<&'static str>,
+    },
+    /// Another user of the app became active.
+    Joined,
+    /// Another user of the app is no longer active.
+    Left,
+    /// A room of ours changed.
+    Room(RoomUpdate),
+    /// A room could not be entered.
+    RoomRefused {
+        /// For the developer.
+        message: String,
+    },
+}
+
+/// Application data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Payload {
+    /// JSON as the sender wrote it.
+    pub json: String,
+    /// The sender's id for it.
+    pub message_id: String,
+    /// The room it was sent to.
+    pub room_id: Option<String>,
+    /// When (ms since the Unix epoch).
+    pub sent_unix_ms: u64,
+}
+
+/// A changed room.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoomUpdate {
+    /// Which.
+    pub room_id: String,
+    /// `user_joined` or `user_left`.
+    pub change: &'static str,
+    /// Members now.
+    pub members: u64,
+    /// The room's properties.
+    pub config: RoomConfig,
+}
+
+/// Nobody runs the app there.
+pub const NOT_ACTIVE: &str = "Target user is not active";
+
+impl Incoming {
+    /// The answer to the sender of a direct message whose target has no session: `(sender, answer)`.
+    #[must_use]
+    pub fn undeliverable(&self, target: &UserId) -> Option<(UserId, Self)> {
+        self.delivery(target, Some(NOT_ACTIVE))
+    }
+
+    /// The answer to a direct message.
+    #[must_use]
+    pub fn delivery(&self, target: &UserId, error: Option<&'static str>) -> Option<(UserId, Self)> {
+        let Content::Direct(payload) = &self.content else {
+            return None;
+        };
+        let answer = Self {
+            from: target.clone(),
+            package: self.package.clone(),
+            content: Content::Delivery {
+                message_id: payload.message_id.clone(),
+                error,
+            },
+        };
+        Some((self.from.clone(), answer))
+    }
+}
+
+/// A direct message that nobody confirmed yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unconfirmed {
+    /// The app's id for it.
+    pub message_id: String,
+    /// Which app.
+    pub package: Package,
+    /// Whom for.
+    pub target: UserId,
+}
+
+/// App-to-app state of the session.
 #[derive(Default)]
-pub struct AppMessages;
+pub struct AppMessages {
+    unconfirmed: Vec<Unconfirmed>,
+    users: Vec<Package>,
+}
+
+impl AppMessages {
+    /// The app uses the feature since it attached, so it hears who comes and goes. `true`: it did not before.
+    pub fn uses(&mut self, package: &Package) -> bool {
+        let is_new = !self.users.contains(package);
+        if is_new {
+            self.users.push(package.clone());
+        }
+        is_new
+    }
+
+    /// Whether the app uses the feature.
+    #[must_use]
+    pub fn is_user(&self, package: &str) -> bool {
+        self.users.iter().any(|user| &**user == package)
+    }
+
+    /// The app attached anew or is gone.
+    pub fn forget(&mut self, package: &str) {
+        self.users.retain(|user| &**user != package);
+    }
+
+    /// Registers a direct message; `false`: `max` wait already. One with the same id is replaced.
+    pub fn sent(&mut self, message: Unconfirmed, max: u64) -> bool {
+        self.unconfirmed
+            .retain(|known| known.message_id != message.message_id);
+        let has_room = (self.unconfirmed.len() as u64) < max;
+        if has_room {
+            self.unconfirmed.push(message);
+        }
+        has_room
+    }
+
+    /// Takes a direct message by its id.
+    pub fn confirmed(&mut self, message_id: &str) -> Option<Unconfirmed> {
+        let at = self
+            .unconfirmed
+            .iter()
+            .position(|known| known.message_id == message_id)?;
+        Some(self.unconfirmed.remove(at))
+    }
+
+    /// Takes the direct messages of one app.
+    pub fn of_app(&mut self, package: &str) -> Vec<Unconfirmed> {
+        self.unconfirmed
+            .extract_if(.., |known| &*known.package == package)
+            .collect()
+    }
+
+    /// Takes everything.
+    pub fn drain(&mut self) -> Vec<Unconfirmed> {
+        std::mem::take(&mut self.unconfirmed)
+    }
+}

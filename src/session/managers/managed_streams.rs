@@ -1,5 +1,199 @@
-//! Layer 2, manager: managed streams.
+//! Layer 2, manager: the managed video stream of the user: one ingest at a provider, many viewer apps
+//! (behaviour.md §7.6.3). Tells nobody and calls nobody.
 
-/// State of this manager. OWNER H5.
+use crate::base::clock::Now;
+use crate::base::ids::{CallId, Package, ReplyTo};
+use crate::wire::members::Members;
+
+/// The `appId` of a managed stream towards the phone.
+pub const APP_ID: &str = "MANAGED_STREAM";
+
+/// How the glasses deliver to the provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ingest {
+    /// Without restream destinations.
+    Whip,
+    /// With them.
+    Srt,
+    /// With one of the family that understands nothing else.
+    Rtmp,
+}
+
+impl Ingest {
+    /// By the restream destinations (protocol.md §8.11).
+    #[must_use]
+    pub fn choose<'a>(mut destinations: impl Iterator<Item = &'a str> + Clone) -> Self {
+        if destinations.clone().any(|url| url.contains("pscp.tv")) {
+            Self::Rtmp
+        } else if destinations.next().is_some() {
+            Self::Srt
+        } else {
+            Self::Whip
+        }
+    }
+}
+
+/// What the provider made.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LiveInput {
+    /// The provider's id.
+    pub uid: String,
+    /// Ingest URLs; empty when not offered.
+    pub whip: String,
+    /// With stream id and passphrase in the query.
+    pub srt: String,
+    /// With the stream key at its end.
+    pub rtmp: String,
+    /// Playback.
+    pub playback: Playback,
+}
+
+impl LiveInput {
+    /// The URL for the glasses.
+    #[must_use]
+    pub fn ingest_url(&self, ingest: Ingest) -> &str {
+        match ingest {
+            Ingest::Whip => &self.whip,
+            Ingest::Srt => &self.srt,
+            Ingest::Rtmp => &self.rtmp,
+        }
+    }
+}
+
+/// Where viewers watch; empty texts are not known.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Playback {
+    /// HLS manifest.
+    pub hls: String,
+    /// DASH manifest.
+    pub dash: String,
+    /// WebRTC (WHEP).
+    pub webrtc: String,
+    /// Embeddable player.
+    pub preview: String,
+    /// Still.
+    pub thumbnail: String,
+}
+
+/// Where the start has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The live input is being made; how many attempts were made.
+    Creating {
+        /// Attempts so far.
+        tries: u64,
+    },
+    /// Made; the glasses are told a little later.
+    IngestWait,
+    /// The glasses were told; not live before `until_ms` is an error.
+    Polling {
+        /// `mono_ms`.
+        until_ms: u64,
+    },
+    /// Viewers can watch.
+    Live,
+}
+
+/// One restream output.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Output {
+    /// The provider's id; empty while it is being added.
+    pub id: String,
+    /// `rtmp(s)://…`.
+    pub url: String,
+    /// Label.
+    pub name: Option<String>,
+    /// Only this app may remove it.
+    pub added_by: Package,
+    /// `active`, `error` or `stopped`.
+    pub status: &'static str,
+    /// What the provider said.
+    pub error: Option<String>,
+}
+
+/// The stream.
+#[derive(Debug)]
+pub struct Managed {
+    /// `m` and ten characters.
+    pub id: String,
+    /// Who watches; may contain `__phone__`.
+    pub viewers: Vec<Package>,
+    /// Progress.
+    pub stage: Stage,
+    /// Once it is made.
+    pub input: Option<LiveInput>,
+    /// The first request, for the phone.
+    pub request: Members,
+    /// How the glasses deliver.
+    pub ingest: Ingest,
+    /// Restream outputs.
+    pub outputs: Vec<Output>,
+    /// When it was asked for.
+    pub created: Now,
+}
+
+/// What a provider call was for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Make the live input of this stream.
+    Create {
+        /// Stream.
+        stream_id: String,
+    },
+    /// Is it live?
+    Poll {
+        /// Stream.
+        stream_id: String,
+    },
+    /// Clean up; the answer does not matter.
+    Delete,
+    /// Add an output; a REST caller may wait.
+    AddOutput {
+        /// Stream.
+        stream_id: String,
+        /// Which.
+        url: String,
+        /// Who waits.
+        reply: Option<ReplyTo>,
+    },
+    /// Remove an output.
+    RemoveOutput {
+        /// Stream.
+        stream_id: String,
+        /// Which.
+        output_id: String,
+        /// Who waits.
+        reply: ReplyTo,
+    },
+}
+
+/// Managed streaming of the session.
 #[derive(Default)]
-pub struct ManagedStreams;
+pub struct ManagedStreams {
+    /// At most one.
+    pub current: Option<Managed>,
+    calls: Vec<(CallId, Purpose)>,
+}
+
+impl ManagedStreams {
+    /// The current stream, if it has this id.
+    pub fn by_id(&mut self, id: &str) -> Option<&mut Managed> {
+        self.current.as_mut().filter(|stream| stream.id == id)
+    }
+
+    /// A call left.
+    pub fn called(&mut self, call: CallId, purpose: Purpose) {
+        self.calls.push((call, purpose));
+    }
+
+    /// A call came back.
+    pub fn answered(&mut self, call: CallId) -> Option<Purpose> {
+        let at = self.calls.iter().position(|(id, _)| *id == call)?;
+        Some(self.calls.remove(at).1)
+    }
+
+    /// Takes all calls that are under way.
+    pub fn drain_calls(&mut self) -> Vec<(CallId, Purpose)> {
+        std::mem::take(&mut self.calls)
+    }
+}

@@ -23,6 +23,8 @@ pub struct MicState {
 pub struct Microphone {
     enabled: bool,
     need: Need,
+    /// As decided last: while off is held back it stays as it was.
+    bypass_vad: bool,
     /// Last state that an open phone socket took, and when (`mono_ms`).
     sent: Option<(MicState, u64)>,
     /// A change came and is not evaluated yet, or off is held back: audio is still allowed.
@@ -73,7 +75,13 @@ impl Microphone {
     }
 
     /// Subscriptions changed: evaluate once they are quiet.
-    pub fn subscriptions_changed(&mut self, need: Need, timers: &mut Timers, now: Now, cfg: &Config) {
+    pub fn subscriptions_changed(
+        &mut self,
+        need: Need,
+        timers: &mut Timers,
+        now: Now,
+        cfg: &Config,
+    ) {
         self.need = need;
         if self.grace == Grace::None {
             self.grace = Grace::Settling;
@@ -114,6 +122,7 @@ impl Microphone {
         cfg: &Config,
     ) -> Option<MicState> {
         self.enabled = enabled;
+        self.bypass_vad = self.need.pcm;
         let window = Timer::MicSend;
         if timers.at(&window).is_some() {
             timers.set(window, now.mono_ms + cfg.mic_debounce_ms);
@@ -142,6 +151,7 @@ impl Microphone {
     pub fn resync(&mut self, need: Need, timers: &mut Timers) -> MicState {
         self.need = need;
         self.enabled = need.media();
+        self.bypass_vad = need.pcm;
         self.grace = Grace::None;
         for timer in [Timer::MicHold, Timer::MicSend, Timer::MicSubscriptions] {
             timers.cancel(&timer);
@@ -156,7 +166,10 @@ impl Microphone {
     pub fn keep_alive_due(&mut self, need: Need) -> Result<Option<MicState>, Evidence> {
         self.need = need;
         match (need.media(), self.enabled) {
-            (true, true) => Ok(Some(self.state())),
+            (true, true) => {
+                self.bypass_vad = need.pcm;
+                Ok(Some(self.state()))
+            }
             (true, false) => Err(Evidence::Resync),
             (false, _) => Ok(None),
         }
@@ -179,6 +192,7 @@ impl Microphone {
     /// Unwanted audio: off at once, and no more evidence for a while.
     pub fn switch_off(&mut self, timers: &mut Timers, now: Now, cfg: &Config) -> MicState {
         self.enabled = false;
+        self.bypass_vad = false;
         self.ignore_until_ms = now.mono_ms + cfg.unauthorized_audio_ignore_ms;
         timers.cancel(&Timer::MicKeepAlive);
         timers.cancel(&Timer::MicSend);
@@ -203,10 +217,7 @@ impl Microphone {
                 now.mono_ms + cfg.microphone.mic_keepalive_ms,
             );
             if cfg.audio.audio_gap_resync_enabled && timers.at(&Timer::AudioGap).is_none() {
-                timers.set(
-                    Timer::AudioGap,
-                    now.mono_ms + cfg.audio.audio_gap_resync_ms,
-                );
+                timers.set(Timer::AudioGap, now.mono_ms + cfg.audio.audio_gap_resync_ms);
             }
         } else {
             timers.cancel(&Timer::MicKeepAlive);
@@ -223,7 +234,7 @@ impl Microphone {
     fn state(&self) -> MicState {
         MicState {
             enabled: self.enabled,
-            bypass_vad: self.need.pcm,
+            bypass_vad: self.bypass_vad,
         }
     }
 }

@@ -119,7 +119,13 @@ mod tests {
         let cfg = crate::base::settings::Settings::default().dashboard;
         let mut cache = Notifications::default();
         for index in 0..count {
-            cache.add(&format!("n{index}"), "Mail", &format!("T{index}"), "body", &cfg);
+            cache.add(
+                &format!("n{index}"),
+                "Mail",
+                &format!("T{index}"),
+                "body",
+                &cfg,
+            );
         }
         (cache, cfg)
     }
@@ -142,7 +148,13 @@ mod tests {
     #[test]
     fn a_summary_fits_35_characters_on_one_line() {
         let (mut cache, cfg) = with(0);
-        cache.add("x", "WhatsApp", "Ines", "I am running\nlate, start without me please", &cfg);
+        cache.add(
+            "x",
+            "WhatsApp",
+            "Ines",
+            "I am running\nlate, start without me please",
+            &cfg,
+        );
         let line = cache.lines(&cfg).remove(0);
         assert_eq!(line, "[WA] Ines: I am running late, start w...");
         assert_eq!(line.chars().count() - "[WA] ".len(), 35);

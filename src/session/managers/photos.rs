@@ -1,5 +1,81 @@
-//! Layer 2, manager: photos.
+//! Layer 2, manager: photo requests that wait for the phone (behaviour.md §7.5).
 
-/// State of this manager. OWNER H5.
+use crate::base::ids::Package;
+
+/// Who gets the outcome.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asker {
+    /// An app server.
+    App(Package),
+    /// A mini-app on the phone.
+    Phone,
+}
+
+/// Why a request cannot be registered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// Somebody else waits under this id.
+    #[error("Duplicate requestId")]
+    Duplicate,
+    /// Too many wait.
+    #[error("Too many pending photo requests")]
+    TooMany,
+}
+
+/// Pending requests by their id.
 #[derive(Default)]
-pub struct Photos;
+pub struct Photos {
+    pending: Vec<(String, Asker)>,
+}
+
+impl Photos {
+    /// Whether `asker` may use `request_id` now: an own pending id is replaced, another's is not.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn check(&self, request_id: &str, asker: &Asker, max: u64) -> Result<(), Refused> {
+        match self.pending.iter().find(|(id, _)| id == request_id) {
+            Some((_, owner)) if owner == asker => Ok(()),
+            Some(_) => Err(Refused::Duplicate),
+            None if self.pending.len() as u64 >= max => Err(Refused::TooMany),
+            None => Ok(()),
+        }
+    }
+
+    /// Registers a checked request.
+    pub fn add(&mut self, request_id: &str, asker: Asker) {
+        self.pending.retain(|(id, _)| id != request_id);
+        self.pending.push((request_id.to_owned(), asker));
+    }
+
+    /// Takes a request by its id.
+    pub fn take(&mut self, request_id: &str) -> Option<Asker> {
+        let at = self.pending.iter().position(|(id, _)| id == request_id)?;
+        Some(self.pending.remove(at).1)
+    }
+
+    /// Who waits under this id.
+    #[must_use]
+    pub fn asker(&self, request_id: &str) -> Option<&Asker> {
+        self.pending
+            .iter()
+            .find(|(id, _)| id == request_id)
+            .map(|(_, asker)| asker)
+    }
+
+    /// Takes the requests of a stopped app.
+    pub fn app_stopped(&mut self, package: &str) -> Vec<String> {
+        self.pending
+            .extract_if(
+                ..,
+                |(_, asker)| matches!(asker, Asker::App(owner) if &**owner == package),
+            )
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// Takes everything.
+    pub fn drain(&mut self) -> Vec<(String, Asker)> {
+        std::mem::take(&mut self.pending)
+    }
+}

@@ -59,9 +59,7 @@ impl Speech {
     /// Whether the auto recogniser runs: then `transcription:auto` gets no language recogniser's events (protocol.md §5.5).
     #[must_use]
     pub fn auto_is_live(&self) -> bool {
-        self.live
-            .iter()
-            .any(|live| *live == Sub::Transcription(LangOrAuto::Auto))
+        self.live.contains(&Sub::Transcription(LangOrAuto::Auto))
     }
 
     /// Computes the desired set anew; says whether it changed.
@@ -199,11 +197,18 @@ mod tests {
     fn one_recogniser_serves_all_subscribers_of_a_language() {
         let merged = desired(&[
             &["transcription:en-US?hints=es%2Cfr&no-language-identification=true"],
-            &["transcription:en-US?hints=fr,de&no-language-identification=true", "button_press"],
+            &[
+                "transcription:en-US?hints=fr,de&no-language-identification=true",
+                "button_press",
+            ],
         ]);
         assert_eq!(
             merged,
-            [("en-US".into(), vec!["es".into(), "fr".into(), "de".into()], true)]
+            [(
+                "en-US".into(),
+                vec!["es".into(), "fr".into(), "de".into()],
+                true
+            )]
         );
         let one_wants_it = desired(&[
             &["transcription:en-US?no-language-identification=true"],
@@ -215,13 +220,21 @@ mod tests {
     #[test]
     fn a_short_form_is_served_by_the_lowest_region() {
         assert_eq!(
-            names(&[&["transcription:en"], &["transcription:en-US", "transcription:en-GB"]]),
+            names(&[
+                &["transcription:en"],
+                &["transcription:en-US", "transcription:en-GB"]
+            ]),
             ["en-US", "en-GB"]
         );
-        assert_eq!(names(&[&["transcription:en", "transcription:auto"]]), ["en", "auto"]);
-        let folded = desired(&[
-            &["transcription:en?hints=ja", "transcription:en-US", "transcription:en-GB"],
-        ]);
+        assert_eq!(
+            names(&[&["transcription:en", "transcription:auto"]]),
+            ["en", "auto"]
+        );
+        let folded = desired(&[&[
+            "transcription:en?hints=ja",
+            "transcription:en-US",
+            "transcription:en-GB",
+        ]]);
         assert_eq!(folded[1], ("en-GB".into(), vec!["ja".into()], false));
     }
 

@@ -75,7 +75,10 @@ impl Wish {
                 Value::Object(object)
                     if object.get("stream").and_then(Value::as_str) == Some("location_stream") =>
                 {
-                    wish.rate = object.get("rate").and_then(Value::as_str).map(str::to_owned);
+                    wish.rate = object
+                        .get("rate")
+                        .and_then(Value::as_str)
+                        .map(str::to_owned);
                     wish.add(streams::parse("location_stream"), max);
                 }
                 _ => {}
@@ -85,7 +88,11 @@ impl Wish {
     }
 
     fn add(&mut self, subscription: Subscription, max: usize) {
-        if self.list.iter().any(|known| known.text == subscription.text) {
+        if self
+            .list
+            .iter()
+            .any(|known| known.text == subscription.text)
+        {
         } else if self.list.len() < max {
             self.list.push(subscription);
         } else {
@@ -261,8 +268,7 @@ impl Subscriptions {
         one.replace(wish.list.into(), Operation::Update, unix_ms, keep);
         let has_location = one.list.iter().any(Subscription::wants_location);
         one.newly.location = has_location && (one.newly.location || !had_location);
-        one.newly.calendar =
-            one.holds("calendar_event") && (one.newly.calendar || !had_calendar);
+        one.newly.calendar = one.holds("calendar_event") && (one.newly.calendar || !had_calendar);
         one.rate = one
             .holds("location_stream")
             .then(|| wish.rate.unwrap_or_else(|| DEFAULT_RATE.to_owned()));
@@ -301,7 +307,8 @@ impl Subscriptions {
         let mut streams: Vec<String> = rejected.iter().map(|(text, _)| text.clone()).collect();
         streams.sort();
         let same_socket = one.reported_on == Some(conn);
-        let news = !streams.is_empty() && !(same_socket && one.reported == streams);
+        let known = same_socket && one.reported == streams;
+        let news = !known && !streams.is_empty();
         one.reported = streams;
         one.reported_on = Some(conn);
         news

@@ -134,9 +134,14 @@ fn audio_configure(s: &mut Session, body: AudioConfigure, cx: &mut Cx<'_>) -> Re
     let wanted = match body.format.as_str() {
         Some("pcm") => Format::Pcm,
         Some("lc3") => {
-            let named = body.lc3_config.get("frameSizeBytes").and_then(Value::as_u64);
+            let named = body
+                .lc3_config
+                .get("frameSizeBytes")
+                .and_then(Value::as_u64);
             let default = cx.cfg.audio.lc3_frame_bytes;
-            let bytes = named.filter(|n| matches!(n, 20 | 40 | 60)).unwrap_or(default);
+            let bytes = named
+                .filter(|n| matches!(n, 20 | 40 | 60))
+                .unwrap_or(default);
             Format::Lc3 {
                 frame_bytes: bytes as u8,
             }
@@ -154,16 +159,12 @@ fn audio_configure(s: &mut Session, body: AudioConfigure, cx: &mut Cx<'_>) -> Re
     object.bool("success", true);
     match effective {
         Format::Pcm => object.str("format", "pcm").null("lc3Config"),
-        Format::Lc3 { frame_bytes } => {
-            object
-                .str("format", "lc3")
-                .object("lc3Config", |config| {
-                    config
-                        .num("sampleRate", cx.cfg.audio.pcm_sample_rate)
-                        .num("frameDurationMs", cx.cfg.audio.lc3_frame_ms)
-                        .num("frameSizeBytes", frame_bytes);
-                })
-        }
+        Format::Lc3 { frame_bytes } => object.str("format", "lc3").object("lc3Config", |config| {
+            config
+                .num("sampleRate", cx.cfg.audio.pcm_sample_rate)
+                .num("frameDurationMs", cx.cfg.audio.lc3_frame_ms)
+                .num("frameSizeBytes", frame_bytes);
+        }),
     };
     object
         .str("message", note)

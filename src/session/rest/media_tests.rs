@@ -1,0 +1,123 @@
+use crate::base::ids::{Origin, ReplyTo};
+use crate::session::effects::Effect;
+use crate::session::event::Sdk;
+use crate::session::flow::media_kit::Kit;
+use crate::session::rest::Call;
+use serde_json::{Value, json};
+
+fn ask(kit: &mut Kit, call: Call) -> (u16, Value) {
+    let reply = ReplyTo {
+        origin: Origin::Outside,
+        id: 1,
+    };
+    kit.run(|s, cx| super::call(s, reply, call, cx));
+    let Some(Effect::Reply { answer, .. }) = kit.other.pop() else {
+        panic!("no answer");
+    };
+    (
+        answer.status,
+        serde_json::from_slice(&answer.body).expect("JSON"),
+    )
+}
+
+#[test]
+fn a_notification_reaches_apps_and_dashboard() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V2);
+    kit.subscribe(
+        "back",
+        &["phone_notification", "phone_notification_dismissed"],
+    );
+    kit.forget();
+    let body = br#"{"notificationId":"n-5521","app":"Mail","title":"Ines","content":"Running late","timestamp":1773480413000,"packageName":"com.example.mail"}"#;
+    let body = bytes::Bytes::from_static(body);
+    let (status, answer) = ask(&mut kit, Call::Notification { body });
+    assert_eq!(
+        (status, &answer["message"]),
+        (200, &json!("Notification relayed to subscribed apps"))
+    );
+    let (_, text) = kit.texts(conn).remove(0);
+    assert_eq!(
+        text["data"],
+        json!({"type": "phone_notification", "notificationId": "n-5521", "app": "Mail",
+            "title": "Ines", "content": "Running late", "priority": "normal",
+            "timestamp": 1_773_480_413_000_u64, "packageName": "com.example.mail"})
+    );
+    assert_eq!(kit.s.m.notifications.len(), 1);
+    let body = br#"{"notificationId":"n-5521","notificationKey":"k","packageName":"p"}"#;
+    let body = bytes::Bytes::from_static(body);
+    let (status, _) = ask(&mut kit, Call::NotificationDismissed { body });
+    assert_eq!((status, kit.s.m.notifications.len()), (200, 0));
+    assert_eq!(
+        kit.texts(conn)[0].1["streamType"],
+        "phone_notification_dismissed"
+    );
+}
+
+#[test]
+fn incomplete_bodies_are_refused() {
+    let mut kit = Kit::new();
+    for body in [
+        &b"{}"[..],
+        b"oops",
+        br#"{"notificationId":"n","app":"","title":"t","content":"c"}"#,
+    ] {
+        let (status, answer) = ask(
+            &mut kit,
+            Call::Notification {
+                body: body.to_vec().into(),
+            },
+        );
+        assert_eq!(status, 400);
+        assert_eq!(
+            answer["message"],
+            "Missing required fields: notificationId, app, title, content"
+        );
+    }
+    let (status, answer) = ask(
+        &mut kit,
+        Call::NotificationDismissed {
+            body: bytes::Bytes::new(),
+        },
+    );
+    assert_eq!((status, &answer["success"]), (400, &json!(false)));
+}
+
+#[test]
+fn the_audio_format_is_answered_with_what_is_in_force() {
+    let mut kit = Kit::new();
+    let body = br#"{"format":"pcm","lc3Config":null}"#.to_vec().into();
+    let (status, answer) = ask(&mut kit, Call::AudioConfigure { body });
+    assert_eq!(
+        (
+            status,
+            &answer["format"],
+            &answer["lc3Config"],
+            &answer["message"]
+        ),
+        (
+            200,
+            &json!("pcm"),
+            &Value::Null,
+            &json!("Audio format configured successfully")
+        )
+    );
+    let body = br#"{"format":"lc3"}"#.to_vec().into();
+    let (status, answer) = ask(&mut kit, Call::AudioConfigure { body });
+    assert_eq!(
+        (status, &answer["format"], &answer["lc3Config"]),
+        (200, &json!("pcm"), &Value::Null)
+    );
+    assert!(
+        answer["message"]
+            .as_str()
+            .expect("a text")
+            .starts_with("LC3")
+    );
+    let body = br#"{"format":"opus"}"#.to_vec().into();
+    let (status, answer) = ask(&mut kit, Call::AudioConfigure { body });
+    assert_eq!(
+        (status, &answer["message"]),
+        (400, &json!("Invalid format. Must be \"pcm\" or \"lc3\""))
+    );
+}

@@ -3,7 +3,7 @@
 
 mod apps;
 mod connections;
-mod device;
+pub(crate) mod device;
 mod media;
 
 use super::{Cx, Session, State};

@@ -328,11 +328,11 @@ fn app_state_changes_are_coalesced() {
         kit.init(package, Sdk::V2);
     }
     kit.advance(149);
-    assert!(kit.texts(phone).is_empty());
+    assert!(kit.types(phone).is_empty());
     kit.advance(1);
     assert_eq!(kit.types(phone), ["app_state_change"]);
     kit.advance(1_000);
-    assert!(kit.texts(phone).is_empty());
+    assert!(kit.types(phone).is_empty());
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn the_ack_comes_first_and_carries_everything() {
     assert!(matches!(
         &link[..],
         [Effect::AppLink { change: LinkChange::Attached, key_sha256, .. }]
-            if *key_sha256 == crate::session::testkit::sha256(KEY)
+            if *key_sha256 == crate::wire::auth::sha256_hex(KEY)
     ));
 }
 
@@ -407,7 +407,7 @@ fn a_rotated_key_counts_for_later_hellos_only() {
     let (mut kit, _) = Kit::connected();
     let conn = kit.running(SCRIBE, Sdk::V3);
     let mut rotated = record(SCRIBE, AppType::Background);
-    rotated.key_sha256 = crate::session::testkit::sha256("new-key");
+    rotated.key_sha256 = crate::wire::auth::sha256_hex("new-key");
     kit.apps = Registry::new([rotated], 2);
     kit.event(crate::session::event::Event::RegistryChanged);
     assert_eq!(kit.s.m.apps.open_conn(SCRIBE), Some(conn));

@@ -4,5 +4,6 @@ mod apps;
 mod health;
 mod hello;
 mod phone;
+mod random;
 mod restart;
 mod stop;

@@ -391,3 +391,40 @@ fn parked_sockets_survive_their_session() {
         matches!(&unparked[..], [Effect::Unpark { conn: c, expires_ms: at, .. }] if *c == conn && *at == expires_ms)
     );
 }
+
+#[test]
+fn audio_on_a_superseded_socket_counts_as_speaking() {
+    let (mut kit, old) = Kit::connected();
+    kit.phone();
+    let audio = bytes::Bytes::from_static(b"\0\0");
+    kit.run(|s, cx| s.on_audio(old, audio, cx));
+    assert_eq!(kit.s.m.phone.open(), Some(old));
+}
+
+#[test]
+fn a_superseded_socket_that_speaks_after_the_current_one_left_ends_the_grace() {
+    let (mut kit, old) = Kit::connected();
+    let new = kit.phone();
+    kit.phone_text(
+        new,
+        r#"{"type":"start_app","packageName":"com.acme.scribe"}"#,
+    );
+    kit.phone_closes(new);
+    assert_eq!(kit.s.state, State::Disconnected);
+    kit.phone_text(old, r#"{"type":"ping"}"#);
+    assert_eq!(kit.s.state, State::Disconnected);
+    kit.phone_text(old, r#"{"type":"button_press"}"#);
+    assert_eq!(kit.s.state, State::Connected);
+    kit.advance(60_000);
+    assert_eq!(kit.s.state, State::Connected);
+}
+
+#[test]
+fn an_overloaded_socket_is_gone_at_once() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.event(Event::Overloaded { conn: app });
+    assert_eq!(kit.state(SCRIBE), AppState::GracePeriod);
+    kit.event(Event::Overloaded { conn: phone });
+    assert_eq!(kit.s.state, State::Disconnected);
+}

@@ -4,7 +4,7 @@ use crate::base::metrics::Counter;
 use crate::session::effects::{Effect, HttpKind, LinkChange, StoreOp};
 use crate::session::event::{DisposeCause, Event, Sdk, StoreOutcome};
 use crate::session::flow::stop;
-use crate::session::managers::apps::{AppState, StopWhy};
+use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
 use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, user_running};
 use serde_json::{Value, json};
@@ -181,7 +181,7 @@ fn every_expected_state_can_be_stopped() {
 fn an_incompatible_app_is_stopped_but_still_wanted() {
     let (mut kit, phone) = Kit::connected();
     kit.running(SCRIBE, Sdk::V2);
-    kit.run(|s, cx| stop::stop(s, SCRIBE, StopWhy::Incompatible, None, cx));
+    kit.run(|s, cx| stop::incompatible(s, SCRIBE, cx));
     kit.advance(3_000);
     assert_eq!(kit.state(SCRIBE), AppState::Stopped);
     assert!(kit.writes().is_empty());

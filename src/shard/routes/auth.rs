@@ -144,7 +144,7 @@ fn system(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
         );
     };
     let listed = &ask.cfg.apps.system_app_packages;
-    if !listed.iter().any(|other| *other == package) {
+    if !listed.contains(&package) {
         return refused(403, "Package not authorized for API key authentication");
     }
     if !key_is_valid(ask, &package, &key) {

@@ -16,7 +16,10 @@ fn allows(pattern: &str, origin: &str) -> bool {
         .and_then(|host| host.strip_suffix(domain))
         .and_then(|host| host.strip_suffix('.'))
         .is_some_and(|label| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
         })
 }
 
@@ -47,14 +50,8 @@ pub fn cors(cfg: &Http, head: &RequestHead) -> Vec<(&'static str, String)> {
     }
     headers.push(("Vary", "Origin".into()));
     if head.method == Method::Options {
-        headers.push((
-            "Access-Control-Allow-Methods",
-            cfg.cors_methods.join(", "),
-        ));
-        headers.push((
-            "Access-Control-Allow-Headers",
-            cfg.cors_headers.join(", "),
-        ));
+        headers.push(("Access-Control-Allow-Methods", cfg.cors_methods.join(", ")));
+        headers.push(("Access-Control-Allow-Headers", cfg.cors_headers.join(", ")));
         headers.push(("Access-Control-Max-Age", cfg.cors_max_age_s.to_string()));
     }
     headers

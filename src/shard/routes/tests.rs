@@ -95,7 +95,9 @@ fn client_routes_refuse_with_the_established_texts() {
     );
     // The same, without the reason, for starts and stops.
     assert_eq!(
-        world.answer("POST /api/apps/com.acme.x/start", &bearer("a.b")).1,
+        world
+            .answer("POST /api/apps/com.acme.x/start", &bearer("a.b"))
+            .1,
         r#"{"error":"Invalid or expired token"}"#
     );
 }
@@ -122,7 +124,10 @@ fn app_credentials_are_checked_against_the_registry() {
         let body = format!(r#"{{"error":"Unauthorized","message":"{message}"}}"#);
         (401, body)
     };
-    assert_eq!(world.answer(line, ""), denied("Missing Authorization header"));
+    assert_eq!(
+        world.answer(line, ""),
+        denied("Missing Authorization header")
+    );
     for (value, message) in [
         ("Basic x", "Invalid Authorization format"),
         ("Bearer com.acme.mira", "Invalid token format"),
@@ -157,8 +162,14 @@ fn system_apps_need_all_three_parameters_and_a_place_on_the_list() {
     };
     assert_eq!(ask("?apiKey=k1&userId=a@b.io"), 400);
     assert_eq!(ask("?apiKey=k1&userId=a@b.io&packageName=com.other"), 403);
-    assert_eq!(ask("?apiKey=k2&userId=a@b.io&packageName=com.acme.mira"), 401);
-    assert_eq!(ask("?apiKey=k1&userId=a@b.io&packageName=com.acme.mira"), 200);
+    assert_eq!(
+        ask("?apiKey=k2&userId=a@b.io&packageName=com.acme.mira"),
+        401
+    );
+    assert_eq!(
+        ask("?apiKey=k1&userId=a@b.io&packageName=com.acme.mira"),
+        200
+    );
 }
 
 #[test]

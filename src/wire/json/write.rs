@@ -128,8 +128,15 @@ impl<'a> ObjectWriter<'a> {
         Self { out, first: true }
     }
 
+    /// A member of any serialisable value; for rare messages, the others need no serde.
+    pub fn value(&mut self, key: &str, value: &impl serde::Serialize) -> &mut Self {
+        let slot = self.slot(key);
+        serde_json::to_writer(slot, value).expect("plain data serialises into memory");
+        self
+    }
+
     /// Writes the key and colon; the caller appends exactly one JSON value to what is returned.
-    pub fn value(&mut self, key: &str) -> &mut Vec<u8> {
+    pub fn slot(&mut self, key: &str) -> &mut Vec<u8> {
         debug_assert!(
             key.bytes()
                 .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\'),
@@ -147,7 +154,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// A string.
     pub fn str(&mut self, key: &str, value: &str) -> &mut Self {
-        write_str(self.value(key), value);
+        write_str(self.slot(key), value);
         self
     }
 
@@ -162,7 +169,7 @@ impl<'a> ObjectWriter<'a> {
     /// Bytes that are one JSON value already: own text, or a client's after
     /// [`Scratch::validate`](super::Scratch::validate).
     pub fn raw(&mut self, key: &str, json: &[u8]) -> &mut Self {
-        self.value(key).extend_from_slice(json);
+        self.slot(key).extend_from_slice(json);
         self
     }
 
@@ -174,7 +181,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// A number.
     pub fn num(&mut self, key: &str, value: impl JsonNumber) -> &mut Self {
-        value.write(self.value(key));
+        value.write(self.slot(key));
         self
     }
 
@@ -193,7 +200,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// An object within; it is closed for the caller.
     pub fn object(&mut self, key: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> &mut Self {
-        let mut inner = ObjectWriter::begin(self.value(key));
+        let mut inner = ObjectWriter::begin(self.slot(key));
         fill(&mut inner);
         inner.end();
         self
@@ -201,7 +208,7 @@ impl<'a> ObjectWriter<'a> {
 
     /// An array within; it is closed for the caller.
     pub fn array(&mut self, key: &str, fill: impl FnOnce(&mut ArrayWriter<'_>)) -> &mut Self {
-        let mut inner = ArrayWriter::begin(self.value(key));
+        let mut inner = ArrayWriter::begin(self.slot(key));
         fill(&mut inner);
         inner.end();
         self

@@ -1,8 +1,15 @@
-//! `app_direct_message`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `app_direct_message`: an app sends to one user who runs it; answered exactly once by `app_direct_message_response`.
+//! behaviour.md §7.10, protocol.md §8.21.
+//!
+//! `{"type":"app_direct_message","targetUserId":"ben@lumen.io","payload":{"t":"hi"},"messageId":"m2"}`
 
+use crate::base::ids::UserId;
+use crate::session::flow::{app_messages, gate};
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
+use crate::session::managers::app_messages::Payload;
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
+use crate::wire::members::Members;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
     kind: AppKind::AppDirectMessage,
@@ -10,6 +17,24 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    if !cx.cfg.messages.app_to_app_enabled {
+        return Ok(());
+    }
+    let message_id = members
+        .filled("messageId")
+        .ok_or_else(|| gate::malformed("messageId is required"))?;
+    let target = members
+        .filled("targetUserId")
+        .ok_or_else(|| gate::malformed("targetUserId is required"))?;
+    let payload = Payload {
+        json: members
+            .get("payload")
+            .map_or_else(|| "null".to_owned(), ToString::to_string),
+        message_id: message_id.to_owned(),
+        room_id: None,
+        sent_unix_ms: cx.now.unix_ms,
+    };
+    app_messages::direct(s, m.package, UserId::new(target), payload, cx);
     Ok(())
 }

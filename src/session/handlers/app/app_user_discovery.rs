@@ -1,4 +1,6 @@
-//! `app_user_discovery`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `app_user_discovery`: declared by SDKs, never sent; ignored. behaviour.md §7.10.
+//!
+//! `{"type":"app_user_discovery","includeUserProfiles":false}`
 
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};

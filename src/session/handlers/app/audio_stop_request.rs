@@ -1,7 +1,12 @@
-//! `audio_stop_request`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `audio_stop_request`: an app silences everything it plays. Forwarded; never answered. protocol.md §8.17, §7.8.
+//!
+//! `{"type":"audio_stop_request","trackId":2}`
 
+use crate::session::effects::Class;
+use crate::session::flow::gate;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
 use crate::wire::kinds::AppKind;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
@@ -10,6 +15,16 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    gate::phone(s)?;
+    let now = cx.now.iso();
+    let _ = s.send_phone(cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "audio_stop_request")
+            .str("sessionId", &s.user);
+        object.str("appId", m.package);
+        object.str("timestamp", now.as_str());
+        object.end();
+    });
     Ok(())
 }

@@ -1,5 +1,9 @@
-//! `managed_stream_stop`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `managed_stream_stop`: an app no longer watches; it hears `stopped`, and with the last viewer the stream ends.
+//! protocol.md §8.12.
+//!
+//! `{"type":"managed_stream_stop"}`
 
+use crate::session::flow::managed_streams;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
@@ -10,6 +14,6 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    managed_streams::leave(s, m.package, cx);
     Ok(())
 }

@@ -1,8 +1,15 @@
-//! `rtmp_stream_request`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `rtmp_stream_request`: an app streams video to a URL (2.x). Needs `CAMERA`, phone, glasses and, where they have it, Wi-Fi.
+//! Replaces whatever streams; the owner hears of it as `rtmp_stream_status`. protocol.md §8.9, behaviour.md §7.6.2.
+//!
+//! `{"type":"rtmp_stream_request","rtmpUrl":"rtmp://ingest.acme.dev/live/k1","video":{"width":854,"height":480}}`
 
+use crate::session::flow::{gate, streams};
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
+use crate::session::managers::streams::StatusName;
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
+use crate::wire::members::Members;
+use crate::wire::streams::Permission;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
     kind: AppKind::RtmpStreamRequest,
@@ -10,6 +17,15 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
-    Ok(())
+    let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    gate::permission(
+        m.package,
+        Permission::Camera,
+        "Camera permission required to start video streams",
+        cx,
+    )?;
+    if !s.m.apps.is_running(m.package) {
+        return Err(gate::internal(format!("App {} is not running", m.package)));
+    }
+    streams::start(s, m.package, StatusName::Rtmp, &members, cx)
 }

@@ -80,16 +80,10 @@ fn is_reconnect_noise(s: &Session, m: &AppMessage<'_>, cx: &Cx<'_>) -> bool {
         })
 }
 
-fn report(
-    s: &mut Session,
-    m: &AppMessage<'_>,
-    rejected: &[(String, Permission)],
-    cx: &mut Cx<'_>,
-) {
-    let news = s
-        .m
-        .subscriptions
-        .rejection_is_news(&s.user, m.package, m.conn, rejected);
+fn report(s: &mut Session, m: &AppMessage<'_>, rejected: &[(String, Permission)], cx: &mut Cx<'_>) {
+    let news =
+        s.m.subscriptions
+            .rejection_is_news(&s.user, m.package, m.conn, rejected);
     if !news || !cx.cfg.apps.send_permission_error {
         return;
     }

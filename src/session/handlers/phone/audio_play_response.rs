@@ -1,8 +1,13 @@
-//! `audio_play_response`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `audio_play_response`: playback ended or failed. Forwarded to the app that asked, once; unknown ids are dropped.
+//! protocol.md §6.18, §9.11.
+//!
+//! `{"type":"audio_play_response","requestId":"audio_req_1","success":true,"error":null,"duration":2310}`
 
+use crate::session::flow::audio_play;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
+use crate::wire::members::Members;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::AudioPlayResponse,
@@ -10,6 +15,9 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    if let Some(request_id) = members.text("requestId") {
+        audio_play::answered(s, request_id, &members, cx);
+    }
     Ok(())
 }

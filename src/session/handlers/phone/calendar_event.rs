@@ -1,8 +1,14 @@
-//! `calendar_event`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `calendar_event`: one calendar event (phones normally post batches). Normalised, cached, broadcast. protocol.md §6.15, §5.8.
+//!
+//! `{"type":"calendar_event","eventId":"ev-81","title":"Design review","dtStart":"2026-03-14T15:00:00Z","dtEnd":"2026-03-14T15:30:00Z"}`
 
+use crate::session::flow::calendar;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
+use crate::session::managers::calendar::CalendarEvent;
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
+use crate::wire::members::Members;
+use serde_json::Value;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::CalendarEvent,
@@ -10,6 +16,8 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    let event = CalendarEvent::from_value(&Value::Object(members.0), cx.now.unix_ms);
+    calendar::events_arrived(s, event.into_iter().collect(), cx);
     Ok(())
 }

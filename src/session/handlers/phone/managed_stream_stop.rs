@@ -1,5 +1,9 @@
-//! `managed_stream_stop`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `managed_stream_stop`: a mini-app on the phone no longer watches. protocol.md §6.21.
+//!
+//! `{"type":"managed_stream_stop"}`
 
+use crate::base::ids::Package;
+use crate::session::flow::managed_streams;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -10,6 +14,7 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    let _ = m;
+    managed_streams::leave(s, Package::PHONE, cx);
     Ok(())
 }

@@ -1,8 +1,13 @@
-//! `stream_stop`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `stream_stop`: the phone ends a stream; it may end anybody's. protocol.md §6.21, §8.10.
+//!
+//! `{"type":"stream_stop","streamId":"sk2f9ab81qz"}`
 
+use crate::base::ids::Package;
+use crate::session::flow::streams;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
+use crate::wire::members::Members;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::StreamStop,
@@ -10,6 +15,7 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
-    Ok(())
+    let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    let phone = Package::new(Package::PHONE);
+    streams::stop(s, &phone, members.filled("streamId"), cx)
 }

@@ -1,8 +1,13 @@
-//! `udp_register`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `udp_register`: the phone announces the hash that its audio datagrams carry. Never answered. protocol.md §6.20, §11.3.
+//!
+//! `{"type":"udp_register","userIdHash":3718288755}`
 
+use crate::session::effects::Effect;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
+use crate::wire::members::Members;
+use serde_json::Value;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::UdpRegister,
@@ -10,6 +15,14 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    let hash = members.get("userIdHash").and_then(Value::as_u64);
+    let Some(hash) = hash.and_then(|hash| u32::try_from(hash).ok()) else {
+        return Ok(());
+    };
+    if hash != s.user.hash32() {
+        tracing::warn!(user = %s.user.log_tag(), hash, "phone announced an unexpected UDP hash");
+    }
+    cx.fx.push(Effect::UdpRegister { hash });
     Ok(())
 }

@@ -1,8 +1,15 @@
-//! `udp_unregister`. OWNER H5: write the card (who sends it, what changes, what goes back, spec section, one sample).
+//! `udp_unregister`: datagrams with this hash are nobody's any more, and the session's key is forgotten. Never answered.
+//! protocol.md §6.20, §11.3, §11.6.
+//!
+//! `{"type":"udp_unregister","userIdHash":3718288755}`
 
+use crate::session::effects::Effect;
+use crate::session::flow::device_hooks;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
+use crate::wire::members::Members;
+use serde_json::Value;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::UdpUnregister,
@@ -10,6 +17,12 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = (s, m, cx);
+    let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
+    let hash = members.get("userIdHash").and_then(Value::as_u64);
+    let Some(hash) = hash.and_then(|hash| u32::try_from(hash).ok()) else {
+        return Ok(());
+    };
+    device_hooks::udp_key_forgotten(s);
+    cx.fx.push(Effect::UdpUnregister { hash });
     Ok(())
 }

@@ -153,9 +153,15 @@ mod tests {
             ("2026-03-17T08:00:00Z", "3/17: T @ 8am"),
         ];
         for (start, text) in cases {
-            assert_eq!(shown(vec![event("T", start, "")], NOW, "UTC").as_deref(), Some(text));
+            assert_eq!(
+                shown(vec![event("T", start, "")], NOW, "UTC").as_deref(),
+                Some(text)
+            );
         }
-        assert_eq!(shown(vec![event("T", "2026-03-21T09:00:01Z", "")], NOW, "UTC"), None);
+        assert_eq!(
+            shown(vec![event("T", "2026-03-21T09:00:01Z", "")], NOW, "UTC"),
+            None
+        );
     }
 
     #[test]
@@ -165,7 +171,10 @@ mod tests {
             shown(evening.clone(), NOW, "America/New_York").as_deref(),
             Some("Event @ 7:30pm")
         );
-        assert_eq!(shown(evening, NOW, "Asia/Tokyo").as_deref(), Some("tmr: Event @ 8:30am"));
+        assert_eq!(
+            shown(evening, NOW, "Asia/Tokyo").as_deref(),
+            Some("tmr: Event @ 8:30am")
+        );
     }
 
     #[test]
@@ -192,9 +201,18 @@ mod tests {
             }
         };
         let zone = "America/Los_Angeles";
-        assert_eq!(shown(vec![fair("14", 1)], NOW, zone).as_deref(), Some("Fair Today"));
-        assert_eq!(shown(vec![fair("15", 0)], NOW, zone).as_deref(), Some("Fair tmr"));
-        assert_eq!(shown(vec![fair("18", 2)], NOW, zone).as_deref(), Some("Fair 3/18"));
+        assert_eq!(
+            shown(vec![fair("14", 1)], NOW, zone).as_deref(),
+            Some("Fair Today")
+        );
+        assert_eq!(
+            shown(vec![fair("15", 0)], NOW, zone).as_deref(),
+            Some("Fair tmr")
+        );
+        assert_eq!(
+            shown(vec![fair("18", 2)], NOW, zone).as_deref(),
+            Some("Fair 3/18")
+        );
         assert_eq!(shown(vec![fair("13", 1)], NOW, zone), None);
 
         let talk = event("Talk", "2026-03-15T10:00:00Z", "");

@@ -10,7 +10,7 @@ mod tests;
 
 pub use agenda::AgendaEvent;
 pub use sections::{Mode, Section, Sections};
-pub use weather::Weather;
+pub use weather::{Units, Weather};
 
 use crate::base::ids::Package;
 use crate::base::settings::Dashboard as Config;
@@ -174,7 +174,12 @@ pub fn content_text(content: &Value) -> String {
     let Some(kind) = content.get("layoutType").and_then(Value::as_str) else {
         return content.as_str().unwrap_or_default().to_owned();
     };
-    let part = |name: &str| content.get(name).and_then(Value::as_str).unwrap_or_default();
+    let part = |name: &str| {
+        content
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let join = |parts: [&str; 2], by: &str| {
         let present: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         present.join(by)

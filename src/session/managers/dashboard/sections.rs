@@ -143,19 +143,26 @@ impl Sections {
                 append(&mut left, "\n", bottom_left);
                 let mut right = top_right.clone();
                 append(&mut right, "\n", bottom_right);
-                let gap = if bottom_right.is_empty() { "\n" } else { "\n\n" };
+                let gap = if bottom_right.is_empty() {
+                    "\n"
+                } else {
+                    "\n\n"
+                };
                 append(&mut right, gap, content.unwrap_or_default());
-                layout("double_text_wall", &[("topText", &left), ("bottomText", &right)])
+                layout(
+                    "double_text_wall",
+                    &[("topText", &left), ("bottomText", &right)],
+                )
             }
             Mode::Expanded => {
-                let content =
-                    newest(Mode::Expanded).unwrap_or("No expanded content available");
+                let content = newest(Mode::Expanded).unwrap_or("No expanded content available");
                 let text = format!("{top_left} | {top_right}\n{content}");
                 layout("text_wall", &[("text", &text)])
             }
-            Mode::AlwaysOn => {
-                layout("text_wall", &[("text", newest(Mode::AlwaysOn).unwrap_or_default())])
-            }
+            Mode::AlwaysOn => layout(
+                "text_wall",
+                &[("text", newest(Mode::AlwaysOn).unwrap_or_default())],
+            ),
         }
     }
 }

@@ -1,0 +1,101 @@
+use super::{Dashboard, Mode, Section, content_text};
+use crate::base::ids::Package;
+use crate::base::settings::Settings;
+use serde_json::{Value, json};
+
+const HEADER: &str = "◌ $DATE$, $TIME12$, $GBATT$";
+
+fn compose(dashboard: &Dashboard) -> String {
+    dashboard.compose(1_773_480_413_589, vec![], &Settings::default().dashboard)
+}
+
+#[test]
+fn weather_stands_right_of_the_middle_on_wide_displays_only() {
+    let mut dashboard = Dashboard::default();
+    assert_eq!(compose(&dashboard), HEADER);
+    dashboard.weather.set_text("Clouds, 72°F");
+    assert_eq!(
+        compose(&dashboard),
+        format!("{HEADER}          Clouds, 72°F")
+    );
+    for narrow in ["Vuzix Z100", "Mentra Mach1", "Mentra Display"] {
+        dashboard.set_model(Some(narrow));
+        assert_eq!(compose(&dashboard), format!("{HEADER}\nClouds, 72°F"));
+    }
+    dashboard.set_model(Some("Mentra Live"));
+    assert!(compose(&dashboard).contains("          Clouds"));
+}
+
+#[test]
+fn looking_up_turns_to_the_next_widget_once_per_movement() {
+    let mut dashboard = Dashboard::default();
+    for name in ["a", "b", "c"] {
+        dashboard.set_widget(&Package::new(name), format!("from {name}"));
+    }
+    let last = |dashboard: &Dashboard| compose(dashboard).lines().last().map(str::to_owned);
+    assert_eq!(last(&dashboard).as_deref(), Some("from c"));
+    assert!(dashboard.head_up(1000) && !dashboard.head_up(1099));
+    assert_eq!(last(&dashboard).as_deref(), Some("from b"));
+    assert!(dashboard.head_up(1100) && dashboard.head_up(1200));
+    assert_eq!(last(&dashboard).as_deref(), Some("from c"));
+    assert!(dashboard.remove_app("c") && !dashboard.remove_app("c"));
+    assert_eq!(last(&dashboard).as_deref(), Some("from b"));
+}
+
+#[test]
+fn texts_are_taken_out_of_layouts() {
+    let cases = [
+        (json!("plain"), "plain"),
+        (json!({"layoutType": "text_wall", "text": "t"}), "t"),
+        (
+            json!({"layoutType": "double_text_wall", "topText": "a", "bottomText": "b"}),
+            "a\nb",
+        ),
+        (
+            json!({"layoutType": "double_text_wall", "topText": "", "bottomText": "b"}),
+            "b",
+        ),
+        (
+            json!({"layoutType": "dashboard_card", "leftText": "l", "rightText": "r"}),
+            "l | r",
+        ),
+        (
+            json!({"layoutType": "reference_card", "title": "T", "text": "x"}),
+            "T\nx",
+        ),
+        (json!({"layoutType": "bitmap_view", "data": "00"}), ""),
+        (json!(7), ""),
+    ];
+    for (content, text) in cases {
+        assert_eq!(content_text(&content), text);
+    }
+}
+
+#[test]
+fn a_system_app_composes_sections() {
+    let mut dashboard = Dashboard::default();
+    let sections = &mut dashboard.sections;
+    let layout = |sections: &super::Sections| -> Value {
+        serde_json::from_slice(&sections.layout()).expect("JSON")
+    };
+    sections.set_corner(Section::TopLeft, "tl".into());
+    sections.set_corner(Section::TopRight, "tr".into());
+    for index in 0..7 {
+        let package = Package::new(&format!("app{index}"));
+        sections.set_content(Mode::Main, &package, format!("c{index}"), 5);
+    }
+    let wall = |top: &str, bottom: &str| json!({"layoutType": "double_text_wall", "topText": top, "bottomText": bottom});
+    assert_eq!(layout(sections), wall("tl", "tr\nc6"));
+    sections.set_corner(Section::BottomRight, "br".into());
+    sections.set_corner(Section::BottomLeft, "bl".into());
+    sections.rotate();
+    assert_eq!(layout(sections), wall("tl\nbl", "tr\nbr\n\nc5"));
+    assert_eq!(sections.set_mode(Mode::Expanded), Some(Mode::Main));
+    assert_eq!(sections.set_mode(Mode::Expanded), None);
+    let text = "tl | tr\nNo expanded content available";
+    assert_eq!(
+        layout(sections),
+        json!({"layoutType": "text_wall", "text": text})
+    );
+    assert!(sections.remove_app("app6") && !sections.remove_app("app0"));
+}

@@ -70,10 +70,22 @@ impl Weather {
     pub fn text(&self) -> Option<String> {
         self.line.as_ref().map(|line| match (line, self.units) {
             (Line::Text(text), _) => text.clone(),
-            (Line::Reading { condition, fahrenheit }, Units::Imperial) => {
+            (
+                Line::Reading {
+                    condition,
+                    fahrenheit,
+                },
+                Units::Imperial,
+            ) => {
                 format!("{condition}, {}°F", fahrenheit.round() as i64)
             }
-            (Line::Reading { condition, fahrenheit }, Units::Metric) => {
+            (
+                Line::Reading {
+                    condition,
+                    fahrenheit,
+                },
+                Units::Metric,
+            ) => {
                 let celsius = (fahrenheit - 32.0) / 1.8;
                 format!("{condition}, {}°C", celsius.round() as i64)
             }
@@ -82,7 +94,11 @@ impl Weather {
 
     /// Address to ask for weather at this place, or `None` while what is known still holds or a request is under way.
     pub fn wanted(&mut self, lat: f64, lng: f64, now_ms: u64, cfg: &Config) -> Option<String> {
-        if cfg.weather_url.is_empty() || self.pending.is_some() || !lat.is_finite() || !lng.is_finite() {
+        if cfg.weather_url.is_empty()
+            || self.pending.is_some()
+            || !lat.is_finite()
+            || !lng.is_finite()
+        {
             return None;
         }
         let holds = self.fetched.is_some_and(|known| {
@@ -92,7 +108,11 @@ impl Weather {
         if holds {
             return None;
         }
-        self.fetched = Some(Fetch { at_ms: now_ms, lat, lng });
+        self.fetched = Some(Fetch {
+            at_ms: now_ms,
+            lat,
+            lng,
+        });
         let base = cfg.weather_url.trim_end_matches('/');
         let key = &cfg.weather_api_key;
         Some(format!(
@@ -173,7 +193,9 @@ mod tests {
         let url = weather.wanted(38.72, -9.14, 1000, &cfg);
         assert_eq!(
             url.as_deref(),
-            Some("https://weather.example/data/2.5/weather?lat=38.72&lon=-9.14&units=imperial&appid=k")
+            Some(
+                "https://weather.example/data/2.5/weather?lat=38.72&lon=-9.14&units=imperial&appid=k"
+            )
         );
         assert_eq!(weather.wanted(38.73, -9.14, 2000, &cfg), None);
         assert!(weather.wanted(38.80, -9.14, 3000, &cfg).is_some());

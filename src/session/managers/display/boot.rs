@@ -30,7 +30,12 @@ impl Display {
     }
 
     /// An app's boot screen is over. `instructions`: shown now, once.
-    pub fn boot_due(&mut self, package: &Package, instructions: Option<&str>, stage: &mut Stage<'_>) {
+    pub fn boot_due(
+        &mut self,
+        package: &Package,
+        instructions: Option<&str>,
+        stage: &mut Stage<'_>,
+    ) {
         if !self.end_boot(package) {
             return;
         }
@@ -82,7 +87,10 @@ impl Display {
             .map(|entry| self.active(entry.request, stage.now_ms))
             .collect();
         if self.onboarding.is_some() {
-            if let Some(own) = queue.into_iter().find(|e| stage.is_main(&e.request.package)) {
+            if let Some(own) = queue
+                .into_iter()
+                .find(|e| stage.is_main(&e.request.package))
+            {
                 self.core = Some(own);
             }
             self.show_card(stage);

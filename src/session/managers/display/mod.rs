@@ -255,9 +255,7 @@ impl Display {
     /// The lock's holder is another app and on the screen.
     fn is_blocked_for(&self, package: &str) -> bool {
         match (&self.lock, &self.current) {
-            (Some(lock), Some(current)) => {
-                *lock.holder != *package && current.is_of(&lock.holder)
-            }
+            (Some(lock), Some(current)) => *lock.holder != *package && current.is_of(&lock.holder),
             _ => false,
         }
     }
@@ -324,7 +322,8 @@ impl Display {
         self.dirty = true;
         self.last_display_ms = Some(stage.now_ms);
         // Whatever comes after the card's block replaces it.
-        self.onboarding.take_if(|card| card.block_until_ms.is_some());
+        self.onboarding
+            .take_if(|card| card.block_until_ms.is_some());
         if let Some(lock) = &mut self.lock {
             if lock.holder == package {
                 lock.last_active_ms = stage.now_ms;

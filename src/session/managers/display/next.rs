@@ -22,10 +22,18 @@ impl Display {
             .cancel_where(|timer| matches!(timer, Timer::DisplayBoot(own) if **own == *package));
         self.throttled.retain(|waiting| !waiting.is_of(package));
         self.boot_queue.retain(|waiting| !waiting.is_of(package));
-        if self.lock.as_ref().is_some_and(|lock| *lock.holder == *package) {
+        if self
+            .lock
+            .as_ref()
+            .is_some_and(|lock| *lock.holder == *package)
+        {
             self.lock = None;
         }
-        if self.onboarding.as_ref().is_some_and(|card| *card.app == *package) {
+        if self
+            .onboarding
+            .as_ref()
+            .is_some_and(|card| *card.app == *package)
+        {
             self.onboarding = None;
             stage.timers.cancel(&Timer::Onboarding);
         }
@@ -112,7 +120,8 @@ impl Display {
     pub(super) fn show_core(&mut self, stage: &mut Stage<'_>) -> bool {
         let Some(core) = &self.core else { return false };
         let undated = core.request.duration_ms.is_none();
-        if !core.remains(stage) && !(undated && stage.cfg.restore_undated_core_display) {
+        let kept = undated && stage.cfg.restore_undated_core_display;
+        if !kept && !core.remains(stage) {
             return false;
         }
         if self.current.as_ref().is_some_and(|now| now.id == core.id) {

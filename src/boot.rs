@@ -1,0 +1,221 @@
+//! Layer 5: builds the process and takes it down: cores, mesh of mailboxes, listeners, the outside thread, signals, shutdown.
+//! It decides nothing about connections or sessions.
+
+mod cpus;
+mod outside;
+mod shutdown;
+
+pub use outside::{OutsideParts, StartOutside, stand_in};
+
+use crate::base::clock::Clock;
+use crate::base::ids::ShardId;
+use crate::base::settings::{DEVELOPMENT_SECRET, LoadError, Settings};
+use crate::logs::Logs;
+use crate::net::{DriverError, Listener, NodeParts, run_shard};
+use crate::shard::Parts;
+use crate::shard::mailbox::{Mailboxes, ToOutside, ToShard};
+use crate::shard::shared::Shared;
+use crate::wire::auth::TokenKeys;
+use crate::wire::records::Registry;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io;
+use std::net::SocketAddr;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+
+pub use crate::net::Echo;
+
+/// Messages that may wait for a shard or for the outside thread.
+const INBOX_MESSAGES: usize = 65_536;
+
+/// What is started.
+pub struct Plan {
+    /// Settings in force.
+    pub settings: Settings,
+    /// Reads them again, for SIGHUP.
+    pub reload: Box<dyn Fn() -> Result<Settings, LoadError>>,
+    /// Serve `/echo`.
+    pub echo: Echo,
+    /// The outside thread.
+    pub outside: StartOutside,
+}
+
+/// Why the process did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// `host` is no address.
+    #[error("server.host {0:?} cannot be resolved: {1}")]
+    Host(String, io::Error),
+    /// The port is taken, or not ours to take.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// A shard has no I/O driver.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The operating system refused something else.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    /// The outside thread could not start (store, apps file).
+    #[error("{0}")]
+    Outside(String),
+}
+
+/// Runs the server until SIGTERM or SIGINT. Does not return after a clean shutdown.
+///
+/// # Errors
+/// The process could not start.
+pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let clock = Clock::start();
+    let settings = Arc::new(plan.settings);
+    if settings.server.auth_jwt_secret == DEVELOPMENT_SECRET {
+        tracing::warn!("the development secret signs tokens; set AUGMENTOS_AUTH_JWT_SECRET");
+    }
+    let cpus = cpus::Cpus::detect();
+    let shards = match settings.server.shards {
+        0 => cpus.shards(),
+        count => count as u16,
+    };
+    let shared = Arc::new(Shared::new(shards));
+    let listeners = bind(&settings, shards)?;
+    let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards)
+        .map(|_| flume::bounded::<ToShard>(INBOX_MESSAGES))
+        .unzip();
+    let mail = Mailboxes::new(senders);
+    let (outside, outside_inbox) = flume::bounded(INBOX_MESSAGES);
+    let outside_thread = (plan.outside)(OutsideParts {
+        cfg: settings.clone(),
+        mail: mail.clone(),
+        inbox: outside_inbox,
+        clock,
+        shared: shared.clone(),
+    })
+    .map_err(BootError::Outside)?;
+    let mesh = Mesh {
+        settings: settings.clone(),
+        shared: shared.clone(),
+        mail: mail.clone(),
+        outside,
+        clock,
+        echo: plan.echo,
+        cpus,
+    };
+    let driver = start_shards(&mesh, listeners.sockets, inboxes)?;
+    tracing::info!(address = %listeners.address, shards, driver, "serving");
+    eprintln!("prism: listening on http://{}", listeners.address);
+    wait(signals, &mail, &plan.reload, &logs);
+    shutdown::run(&settings, &shared, &mail, outside_thread, logs)
+}
+
+/// Answers SIGHUP until a signal asks the process to go.
+fn wait(
+    mut signals: Signals,
+    mail: &Mailboxes,
+    reload: &dyn Fn() -> Result<Settings, LoadError>,
+    logs: &Logs,
+) {
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            tracing::info!(signal, "going down");
+            return;
+        }
+        match reload() {
+            Ok(settings) => {
+                if let Err(error) = logs.set_filter(&settings.observability.log_level) {
+                    tracing::warn!(%error, "the log filter stays");
+                }
+                let settings = Arc::new(settings);
+                for shard in 0..mail.shards() {
+                    let message = ToShard::Settings(settings.clone());
+                    if mail.send(ShardId(shard), message).is_err() {
+                        tracing::warn!(shard, "settings not delivered; reload again");
+                    }
+                }
+                tracing::info!("settings reloaded");
+            }
+            Err(error) => tracing::error!(%error, "settings not reloaded"),
+        }
+    }
+}
+
+fn bind(settings: &Settings, shards: u16) -> Result<crate::net::Listeners, BootError> {
+    let host = &settings.server.host;
+    let address = (host.as_str(), settings.server.port as u16)
+        .to_socket_addrs()
+        .and_then(|mut found| {
+            found
+                .next()
+                .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+        })
+        .map_err(|error| BootError::Host(host.clone(), error))?;
+    crate::net::bind(address, shards).map_err(|error| BootError::Listen(address, error))
+}
+
+/// What every shard's thread is given a part of.
+struct Mesh {
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    mail: Mailboxes,
+    outside: flume::Sender<ToOutside>,
+    clock: Clock,
+    echo: Echo,
+    cpus: cpus::Cpus,
+}
+
+/// Starts all shards and waits until each accepts connections; says which driver they run on.
+fn start_shards(
+    mesh: &Mesh,
+    listeners: Vec<Listener>,
+    inboxes: Vec<flume::Receiver<ToShard>>,
+) -> Result<&'static str, BootError> {
+    let (started, starting) = flume::unbounded::<Result<&'static str, DriverError>>();
+    let keys = TokenKeys::new(&mesh.settings.server.auth_jwt_secret);
+    for (index, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
+        let id = ShardId(index as u16);
+        let (ready, failed) = (started.clone(), started.clone());
+        let parts = NodeParts {
+            shard: Parts {
+                id,
+                cfg: mesh.settings.clone(),
+                apps: Arc::new(Registry::default()),
+                shared: mesh.shared.clone(),
+                mail: mesh.mail.clone(),
+                outside: mesh.outside.clone(),
+                driver: "",
+                seed: fastrand::u64(..),
+            },
+            inbox,
+            listener,
+            clock: mesh.clock,
+            keys: keys.clone(),
+            echo: mesh.echo,
+            ready: Box::new(move |driver| {
+                let _ = ready.send(Ok(driver));
+            }),
+        };
+        let core = mesh
+            .cpus
+            .core_for(index)
+            .filter(|_| mesh.settings.server.pin_cores);
+        std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || {
+                cpus::block_signals();
+                if let Some(core) = core {
+                    cpus::pin(core);
+                }
+                if let Err(error) = run_shard(parts) {
+                    tracing::error!(shard = id.0, %error, "shard ended");
+                    let _ = failed.send(Err(error));
+                }
+            })?;
+    }
+    let mut driver = "";
+    for _ in 0..mesh.mail.shards() {
+        driver = starting
+            .recv()
+            .map_err(|_| io::Error::other("a shard ended before it began"))??;
+    }
+    Ok(driver)
+}

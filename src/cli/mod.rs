@@ -1,0 +1,78 @@
+//! Command line: what `prism` can be told. Each command is a module; `serve` is also what plain `prism` does.
+
+mod check_config;
+mod config;
+mod serve;
+mod token;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Real-time server for smart-glasses sessions.
+#[derive(Parser)]
+#[command(name = "prism", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve phones and apps (the default).
+    Serve(ServeArgs),
+    /// Print a token for a user, signed with the configured secret.
+    Token(token::TokenArgs),
+    /// Check the configuration and print every problem.
+    CheckConfig(ConfigArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone)]
+struct ConfigArgs {
+    /// Configuration file; without it config.yaml, if there is one, else defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Flags of `prism serve`; they win over file and environment.
+#[derive(Args, Clone)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// App records.
+    #[arg(long, value_name = "FILE")]
+    apps: Option<String>,
+    /// Folder of the embedded store.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR")]
+    host: Option<String>,
+    /// TCP port; 0 takes a free one.
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Shards, each a pinned core; 0 = one per CPU of the quota.
+    #[arg(long, value_name = "N")]
+    shards: Option<u16>,
+    /// auto, uring or epoll.
+    #[arg(long, value_name = "DRIVER", value_parser = ["auto", "uring", "epoll"])]
+    io_driver: Option<String>,
+    /// Serve a WebSocket echo at /echo, for conformance suites.
+    #[arg(long)]
+    enable_echo: bool,
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => serve::run(cli.serve),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Token(args)) => token::run(&args),
+        Some(Command::CheckConfig(args)) => check_config::run(&args),
+    }
+}

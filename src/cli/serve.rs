@@ -1,0 +1,67 @@
+//! Command line: `prism serve`.
+
+use super::{ServeArgs, config};
+use crate::base::settings::{LoadError, Problem, Settings};
+use crate::boot::{self, Echo, Plan};
+use crate::logs;
+use std::process::ExitCode;
+
+/// Settings with the command line's word last.
+fn load(args: &ServeArgs) -> Result<Settings, LoadError> {
+    let mut settings = config::load(&args.config)?;
+    let given = [
+        ("apps_file", args.apps.clone()),
+        ("data_dir", args.data_dir.clone()),
+        ("host", args.host.clone()),
+        ("port", args.port.map(|port| port.to_string())),
+        ("shards", args.shards.map(|shards| shards.to_string())),
+        ("io_driver", args.io_driver.clone()),
+    ];
+    for (key, value) in given {
+        if let Some(value) = value {
+            settings.set(key, &value).map_err(|expected| {
+                LoadError(vec![Problem {
+                    place: format!("--{}", key.replace('_', "-")),
+                    text: format!("expected {expected}, found {value:?}"),
+                }])
+            })?;
+        }
+    }
+    Ok(settings)
+}
+
+/// Serves until told to stop.
+pub(super) fn run(args: ServeArgs) -> ExitCode {
+    let settings = match load(&args) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let logs = match logs::start(&settings) {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let echo = if args.enable_echo {
+        Echo::On
+    } else {
+        Echo::Off
+    };
+    let plan = Plan {
+        settings,
+        reload: Box::new(move || load(&args)),
+        echo,
+        outside: boot::stand_in,
+    };
+    match boot::run(plan, logs) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("prism: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Location and calendar (protocol.md §5.7, §5.8, §18.7; invariants 41 and 42).
+
+use super::*;
+use crate::session::effects::StoreOp;
+use crate::session::flow::{device, device_sync, requests};
+use crate::wire::records::{StoredLocation, UserRecord};
+
+const HERE: &str = r#"{"type":"location_update","lat":38.7169,"lng":-9.1399,"accuracy":12.5,"correlationId":"unknown"}"#;
+const POLL: &str = r#"{"type":"location_poll_request","accuracy":"high","correlationId":"poll_1"}"#;
+
+fn changed(kit: &mut Kit, package: &str, newly_location: bool, newly_calendar: bool) {
+    kit.with(|s, cx| {
+        device_sync::subscriptions_changed(s, package, newly_location, newly_calendar, cx)
+    });
+}
+
+#[test]
+fn a_fix_goes_to_subscribers_of_either_name() {
+    let mut kit = Kit::new();
+    kit.subscribe(SCRIBE, "location_stream");
+    kit.subscribe(OTHER, "location_update");
+    kit.phone(HERE).expect("taken");
+    let sent = kit.sent();
+    for (texts, id) in [(sent.scribe(), SCRIBE), (sent.other(), OTHER)] {
+        assert_eq!(
+            texts,
+            [format!(
+                r#"{{"type":"data_stream","sessionId":"nadia@lumen.io-{id}","streamType":"location_update","data":{{"type":"location_update","lat":38.7169,"lng":-9.1399,"accuracy":12.5,"timestamp":"2026-03-14T09:26:53.589Z"}},"timestamp":"2026-03-14T09:26:53.589Z"}}"#
+            )]
+        );
+    }
+}
+
+#[test]
+fn a_poll_is_answered_by_the_phone_once_and_to_the_asker_only() {
+    let mut kit = Kit::new();
+    kit.subscribe(SCRIBE, "location_update");
+    kit.app(OTHER, POLL).expect("taken");
+    assert_eq!(
+        kit.sent().phone(),
+        [
+            r#"{"type":"request_single_location","accuracy":"high","correlationId":"poll_1","timestamp":"2026-03-14T09:26:53.589Z"}"#
+        ]
+    );
+    let body = r#"{"coords":{"latitude":1,"longitude":2}}"#;
+    let (status, answer) = kit.rest(Call::LocationPoll {
+        correlation_id: "poll_1".into(),
+        body: body.into(),
+    });
+    assert_eq!(
+        (status, answer.as_str()),
+        (
+            200,
+            r#"{"success":true,"resolved":true,"timestamp":"2026-03-14T09:26:53.589Z"}"#
+        )
+    );
+    let sent = kit.sent();
+    assert!(sent.scribe().is_empty());
+    assert_eq!(value(sent.other()[0])["data"]["correlationId"], "poll_1");
+    assert!(kit.s.timers.is_empty() && kit.s.m.location.polls().is_empty());
+    // It became the last known location.
+    kit.app(OTHER, POLL).expect("taken");
+    let sent = kit.sent();
+    assert_eq!((sent.phone().len(), sent.other().len()), (0, 1));
+}
+
+#[test]
+fn two_apps_with_one_id_both_get_the_answer() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, POLL).expect("taken");
+    kit.app(SCRIBE, POLL).expect("taken");
+    kit.phone(r#"{"type":"location_update","lat":1,"lng":2,"correlationId":"poll_1"}"#)
+        .expect("taken");
+    let sent = kit.sent();
+    assert_eq!((sent.scribe().len(), sent.other().len()), (1, 1));
+}
+
+#[test]
+fn a_poll_survives_an_absent_phone_and_is_forgotten_after_thirty_seconds() {
+    let mut kit = Kit::new();
+    kit.phone_away();
+    kit.app(OTHER, POLL).expect("taken");
+    assert!(kit.sent().texts.is_empty());
+    kit.phone_back();
+    assert_eq!(types(&kit.sent().phone()), ["request_single_location"]);
+    kit.pass(29_999);
+    assert_eq!(kit.s.m.location.polls().len(), 1);
+    kit.pass(1);
+    assert!(kit.s.m.location.polls().is_empty());
+    assert!(kit.sent().texts.is_empty());
+}
+
+#[test]
+fn a_poll_needs_permission_and_an_id() {
+    let mut kit = Kit::new();
+    kit.run_app(PLAIN, 12, Sdk::V2);
+    assert_eq!(
+        kit.refused(PLAIN, POLL),
+        (
+            "PERMISSION_DENIED".into(),
+            "Location permission required".into()
+        )
+    );
+    let anonymous = r#"{"type":"location_poll_request","accuracy":"high"}"#;
+    assert_eq!(
+        kit.refused(OTHER, anonymous),
+        (
+            "MALFORMED_MESSAGE".into(),
+            "correlationId is required".into()
+        )
+    );
+}
+
+#[test]
+fn a_stopped_app_leaves_no_poll() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, POLL).expect("taken");
+    kit.with(|s, cx| requests::app_stopped(s, OTHER, cx));
+    assert!(kit.s.timers.is_empty() && kit.s.m.location.polls().is_empty());
+}
+
+#[test]
+fn the_phone_knows_the_effective_tier() {
+    let mut kit = Kit::new();
+    device_hooks::subscribe(&mut kit.s, SCRIBE, "location_stream", Some("high"));
+    changed(&mut kit, SCRIBE, true, false);
+    assert_eq!(
+        kit.sent().phone(),
+        [r#"{"type":"set_location_tier","tier":"high","timestamp":"2026-03-14T09:26:53.589Z"}"#]
+    );
+    changed(&mut kit, SCRIBE, false, false);
+    assert!(kit.sent().texts.is_empty());
+    kit.phone_away();
+    kit.phone_back();
+    assert_eq!(types(&kit.sent().phone()), ["set_location_tier"]);
+    device_hooks::unsubscribe(&mut kit.s, SCRIBE);
+    kit.phone_away();
+    changed(&mut kit, SCRIBE, false, false);
+    kit.phone_back();
+    assert!(
+        kit.sent().phone().is_empty(),
+        "a fresh socket is at reduced anyway"
+    );
+}
+
+#[test]
+fn new_listeners_get_what_is_known_once() {
+    let mut kit = Kit::new();
+    changed(&mut kit, SCRIBE, true, true);
+    assert!(kit.sent().texts.is_empty(), "nothing is known yet");
+    kit.phone(HERE).expect("taken");
+    let events = r#"{"events":[{"id":"b","title":"B","start":"2026-03-15"},{"id":"a","title":"A","start":"2026-03-14T15:00:00Z"},{"title":"no id"}]}"#;
+    kit.subscribe(OTHER, "calendar_event");
+    assert_eq!(
+        kit.rest(Call::Calendar {
+            body: events.into()
+        })
+        .0,
+        200
+    );
+    assert_eq!(kit.sent().other().len(), 2, "event by event");
+    changed(&mut kit, SCRIBE, true, true);
+    let sent = kit.sent();
+    let streams: Vec<_> = sent
+        .scribe()
+        .iter()
+        .map(|text| value(text)["streamType"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(
+        streams,
+        [
+            Some("location_update".into()),
+            Some("calendar_event".into()),
+            Some("calendar_event".into())
+        ]
+    );
+    assert_eq!(value(sent.scribe()[1])["data"]["eventId"], "a");
+}
+
+#[test]
+fn bad_bodies_are_answered_with_their_texts() {
+    let mut kit = Kit::new();
+    let wanted = r#"{"success":false,"message":"location object required. Expected { location: {...} } or Expo LocationObject with coords"}"#;
+    assert_eq!(
+        kit.rest(Call::Location {
+            body: r#"{"lat":1,"lng":2}"#.into()
+        }),
+        (400, wanted.into())
+    );
+    assert_eq!(
+        kit.rest(Call::Calendar { body: "{}".into() }),
+        (
+            400,
+            r#"{"success":false,"message":"events array required"}"#.into()
+        )
+    );
+    let (status, body) = kit.rest(Call::Location {
+        body: r#"{"location":{"lat":"x","lng":2}}"#.into(),
+    });
+    assert_eq!(
+        (status, body.as_str()),
+        (
+            200,
+            r#"{"success":true,"timestamp":"2026-03-14T09:26:53.589Z"}"#
+        )
+    );
+    assert_eq!(kit.s.m.location.last(), None);
+}
+
+#[test]
+fn the_location_is_seeded_and_saved_when_it_changed() {
+    let mut kit = Kit::new();
+    let location = Some(StoredLocation {
+        lat: 0.0,
+        lng: 0.0,
+        accuracy: None,
+        unix_ms: 5,
+    });
+    let record = UserRecord {
+        location,
+        ..UserRecord::default()
+    };
+    kit.with(|s, cx| device::user_loaded(s, &record, cx));
+    assert!(kit.s.m.location.last().is_some(), "zero is a place");
+    kit.with(device::save_location);
+    assert!(kit.fx.is_empty());
+    kit.phone(HERE).expect("taken");
+    kit.with(device::save_location);
+    let saved = kit.fx.list().iter().any(|effect| matches!(effect, Effect::Store { op: StoreOp::SetLocation(at), .. } if at.lat == 38.7169));
+    assert!(saved);
+}

@@ -1,0 +1,259 @@
+//! App-to-app messages (behaviour.md §7.10, protocol.md §8.21, §9.19; invariant 42).
+
+use super::*;
+use crate::session::flow::{app_messages, requests};
+use crate::session::managers::app_messages::{
+    Content, Incoming, Outgoing, Payload, RoomConfig, RoomRequest, RoomUpdate, To,
+};
+
+const DIRECT: &str = r#"{"type":"app_direct_message","targetUserId":"Ben@lumen.io","payload":{"t":"hi"},"messageId":"m2","senderUserId":"evil@x.io"}"#;
+
+fn outgoing(kit: &mut Kit) -> Vec<Outgoing> {
+    let sent = kit.sent();
+    let boxed = |effect: &Effect| match effect {
+        Effect::AppMessage(message) => Some((**message).clone()),
+        _ => None,
+    };
+    sent.fx.list().iter().filter_map(boxed).collect()
+}
+
+fn payload(room_id: Option<&str>) -> Payload {
+    Payload {
+        json: r#"{"t":"hi"}"#.into(),
+        message_id: "m1".into(),
+        room_id: room_id.map(str::to_owned),
+        sent_unix_ms: 1_773_480_413_589,
+    }
+}
+
+fn arrive(kit: &mut Kit, from: &str, content: Content) {
+    let incoming = Incoming {
+        from: UserId::new(from),
+        package: Package::new(OTHER),
+        content,
+    };
+    kit.with(|s, cx| app_messages::arrived(s, &incoming, cx));
+}
+
+#[test]
+fn a_broadcast_leaves_under_the_servers_identity() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, r#"{"type":"app_broadcast_message","payload":{"t":"hi"},"messageId":"m1","senderUserId":"evil@x.io"}"#).expect("taken");
+    let message = Incoming {
+        from: UserId::new("nadia@lumen.io"),
+        package: Package::new(OTHER),
+        content: Content::Message(payload(None)),
+    };
+    assert_eq!(
+        outgoing(&mut kit),
+        [Outgoing {
+            to: To::Everybody,
+            message
+        }]
+    );
+    kit.app(
+        OTHER,
+        r#"{"type":"app_broadcast_message","payload":1,"messageId":"m1","roomId":"r1"}"#,
+    )
+    .expect("taken");
+    assert_eq!(
+        outgoing(&mut kit)[0].to,
+        To::Rooms(RoomRequest::Send {
+            room_id: "r1".into()
+        })
+    );
+}
+
+#[test]
+fn a_message_arrives_with_its_sender_and_never_at_the_sender() {
+    let mut kit = Kit::new();
+    arrive(
+        &mut kit,
+        "ben@lumen.io",
+        Content::Message(payload(Some("r1"))),
+    );
+    arrive(&mut kit, "nadia@lumen.io", Content::Message(payload(None)));
+    assert_eq!(
+        kit.sent().other(),
+        [
+            r#"{"type":"app_message_received","payload":{"t":"hi"},"messageId":"m1","senderUserId":"ben@lumen.io","senderSessionId":"ben@lumen.io-com.acme.other","timestamp":"2026-03-14T09:26:53.589Z","roomId":"r1"}"#
+        ]
+    );
+}
+
+#[test]
+fn a_direct_message_is_confirmed_once() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, DIRECT).expect("taken");
+    let left = outgoing(&mut kit);
+    assert_eq!(left[0].to, To::User(UserId::new("ben@lumen.io")));
+    let done = || Content::Delivery {
+        message_id: "m2".into(),
+        error: None,
+    };
+    arrive(&mut kit, "ben@lumen.io", done());
+    arrive(&mut kit, "ben@lumen.io", done());
+    assert_eq!(
+        kit.sent().other(),
+        [
+            r#"{"type":"app_direct_message_response","messageId":"m2","success":true,"targetUserId":"ben@lumen.io"}"#
+        ]
+    );
+    assert!(kit.s.timers.is_empty());
+}
+
+#[test]
+fn the_target_confirms_or_says_that_nobody_is_there() {
+    let mut kit = Kit::new();
+    arrive(&mut kit, "ben@lumen.io", Content::Direct(payload(None)));
+    let sent = kit.sent();
+    assert_eq!(types(&sent.other()), ["app_message_received"]);
+    kit.s.m.apps.ensure(&Package::new(OTHER)).conn = None;
+    arrive(&mut kit, "ben@lumen.io", Content::Direct(payload(None)));
+    let left = outgoing(&mut kit);
+    assert_eq!(left[0].to, To::User(UserId::new("ben@lumen.io")));
+    let error = Some("Target user is not active");
+    assert_eq!(
+        left[0].message.content,
+        Content::Delivery {
+            message_id: "m1".into(),
+            error
+        }
+    );
+}
+
+#[test]
+fn a_direct_message_that_nobody_confirms_fails_in_time() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, DIRECT).expect("taken");
+    kit.sent();
+    kit.pass(9_999);
+    assert!(kit.sent().texts.is_empty());
+    kit.pass(1);
+    assert_eq!(
+        kit.sent().other(),
+        [
+            r#"{"type":"app_direct_message_response","messageId":"m2","success":false,"error":"Delivery was not confirmed in time","targetUserId":"ben@lumen.io"}"#
+        ]
+    );
+    kit.cfg.messages.direct_messages_max = 0;
+    kit.app(OTHER, DIRECT).expect("answered");
+    assert_eq!(
+        value(kit.sent().other()[0])["error"],
+        "Too many unconfirmed messages"
+    );
+}
+
+#[test]
+fn incomplete_messages_have_their_texts() {
+    let mut kit = Kit::new();
+    for (text, wanted) in [
+        (
+            r#"{"type":"app_broadcast_message","payload":1}"#,
+            "messageId is required",
+        ),
+        (
+            r#"{"type":"app_direct_message","targetUserId":"b@x.io"}"#,
+            "messageId is required",
+        ),
+        (
+            r#"{"type":"app_direct_message","messageId":"m"}"#,
+            "targetUserId is required",
+        ),
+        (r#"{"type":"app_room_join"}"#, "roomId is required"),
+        (r#"{"type":"app_room_leave"}"#, "roomId is required"),
+    ] {
+        assert_eq!(
+            kit.refused(OTHER, text),
+            ("MALFORMED_MESSAGE".into(), wanted.into())
+        );
+    }
+}
+
+#[test]
+fn switched_off_nothing_leaves_and_nothing_arrives() {
+    let mut kit = Kit::new();
+    kit.cfg.messages.app_to_app_enabled = false;
+    kit.app(OTHER, DIRECT).expect("ignored");
+    kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
+    arrive(&mut kit, "ben@lumen.io", Content::Message(payload(None)));
+    assert!(kit.fx.is_empty() && kit.s.timers.is_empty());
+}
+
+#[test]
+fn only_those_who_use_the_feature_hear_who_comes_and_goes() {
+    let mut kit = Kit::new();
+    arrive(&mut kit, "ben@lumen.io", Content::Joined);
+    assert!(kit.sent().texts.is_empty());
+    kit.app(
+        OTHER,
+        r#"{"type":"app_broadcast_message","payload":1,"messageId":"m"}"#,
+    )
+    .expect("taken");
+    kit.sent();
+    arrive(&mut kit, "ben@lumen.io", Content::Joined);
+    arrive(&mut kit, "ben@lumen.io", Content::Left);
+    let sent = kit.sent();
+    assert_eq!(types(&sent.other()), ["app_user_joined", "app_user_left"]);
+    assert_eq!(value(sent.other()[0])["userId"], "ben@lumen.io");
+    kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
+    kit.sent();
+    arrive(&mut kit, "ben@lumen.io", Content::Joined);
+    assert!(kit.sent().texts.is_empty(), "anew after each attach");
+}
+
+#[test]
+fn rooms_are_entered_left_and_reported() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, r#"{"type":"app_room_join","roomId":"r1","roomConfig":{"maxUsers":4,"isPrivate":true,"metadata":{"a":1}}}"#).expect("taken");
+    let config = RoomConfig {
+        max_users: Some(4),
+        is_private: true,
+        metadata: r#"{"a":1}"#.into(),
+    };
+    assert_eq!(
+        outgoing(&mut kit)[0].to,
+        To::Rooms(RoomRequest::Join {
+            room_id: "r1".into(),
+            config: config.clone()
+        })
+    );
+    let update = RoomUpdate {
+        room_id: "r1".into(),
+        change: "user_joined",
+        members: 2,
+        config,
+    };
+    arrive(&mut kit, "ben@lumen.io", Content::Room(update));
+    assert_eq!(
+        kit.sent().other(),
+        [
+            r#"{"type":"app_room_updated","roomId":"r1","updateType":"user_joined","roomData":{"isPrivate":true,"maxUsers":4,"memberCount":2,"metadata":{"a":1}},"timestamp":"2026-03-14T09:26:53.589Z"}"#
+        ]
+    );
+    arrive(
+        &mut kit,
+        "nadia@lumen.io",
+        Content::RoomRefused {
+            message: "Cannot join room r1: it is full".into(),
+        },
+    );
+    assert_eq!(
+        value(kit.sent().other()[0])["message"],
+        "Cannot join room r1: it is full"
+    );
+    kit.app(OTHER, r#"{"type":"app_room_leave","roomId":"r1"}"#)
+        .expect("taken");
+    assert_eq!(
+        outgoing(&mut kit)[0].to,
+        To::Rooms(RoomRequest::Leave {
+            room_id: "r1".into()
+        })
+    );
+    kit.with(|s, cx| requests::app_lost(s, OTHER, cx));
+    let left: Vec<To> = outgoing(&mut kit)
+        .into_iter()
+        .map(|message| message.to)
+        .collect();
+    assert_eq!(left, [To::Rooms(RoomRequest::LeaveAll), To::Everybody]);
+}

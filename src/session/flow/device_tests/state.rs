@@ -1,0 +1,209 @@
+//! Device state, capabilities, settings (protocol.md §17, §18.4, §18.5; invariant 43).
+
+use super::*;
+use crate::session::effects::StoreOp;
+use crate::session::flow::device;
+use crate::wire::records::UserRecord;
+use serde_json::json;
+
+#[test]
+fn a_connected_model_is_announced_remembered_and_answered() {
+    let mut kit = Kit::new();
+    let (status, body) = kit.device_state(r#"{"connected":true,"modelName":"Vuzix Z100"}"#);
+    let answer = value(&body);
+    assert_eq!(status, 200);
+    assert_eq!(answer["appliedState"]["isGlassesConnected"], true);
+    assert_eq!(answer["appliedState"]["isPhoneConnected"], true);
+    assert_eq!(
+        answer["appliedState"]["capabilities"]["display"]["maxTextLines"],
+        7
+    );
+    let sent = kit.sent();
+    assert_eq!(
+        types(&sent.scribe()),
+        ["capabilities_update", "device_state_update"]
+    );
+    assert!(sent.scribe()[0].ends_with(r#""hasWifi":false},"modelName":"Vuzix Z100"}"#));
+    assert_eq!(
+        sent.scribe()[1],
+        r#"{"type":"device_state_update","state":{"connected":true,"modelName":"Vuzix Z100"},"fullSnapshot":false,"timestamp":"2026-03-14T09:26:53.589Z"}"#
+    );
+    assert!(sent.phone().is_empty());
+    let remembered = |fx: &Effects| {
+        let is_it = |effect: &&Effect| matches!(effect, Effect::Store { op: StoreOp::AddGlassesModel(model), .. } if model == "Vuzix Z100");
+        fx.list().iter().filter(is_it).count()
+    };
+    assert_eq!(remembered(&sent.fx), 1);
+    kit.device_state(r#"{"connected":false}"#);
+    kit.device_state(r#"{"connected":true}"#);
+    assert_eq!(remembered(&kit.fx), 0);
+}
+
+#[test]
+fn the_same_state_again_says_nothing() {
+    let mut kit = Kit::new();
+    kit.device_state(r#"{"connected":true,"batteryLevel":71,"timestamp":1}"#);
+    kit.sent();
+    let (status, _) = kit.device_state(r#"{"connected":true,"batteryLevel":71,"timestamp":2}"#);
+    assert_eq!(status, 200);
+    assert!(kit.sent().texts.is_empty());
+}
+
+#[test]
+fn a_state_posted_while_the_session_loads_is_taken() {
+    let mut kit = Kit::new();
+    kit.s.state = State::Initializing;
+    assert_eq!(
+        kit.device_state(r#"{"connected":true,"modelName":"Mentra Live"}"#)
+            .0,
+        200
+    );
+    let mut record = UserRecord::default();
+    record
+        .user_settings
+        .insert("default_wearable".into(), json!("Vuzix Z100"));
+    kit.with(|s, cx| device::user_loaded(s, &record, cx));
+    assert_eq!(kit.s.m.device.model(), Some("Mentra Live"));
+}
+
+#[test]
+fn only_privileged_apps_see_the_hotspot_password() {
+    let mut kit = Kit::new();
+    kit.device_state(r#"{"hotspotSsid":"g","hotspotPassword":"pw"}"#);
+    let sent = kit.sent();
+    assert!(sent.scribe()[0].contains("hotspotPassword"));
+    assert!(sent.other()[0].contains(r#""state":{"hotspotSsid":"g"}"#));
+    kit.device_state(r#"{"hotspotPassword":"new"}"#);
+    let sent = kit.sent();
+    assert_eq!((sent.scribe().len(), sent.other().len()), (1, 0));
+    kit.with(|s, cx| device::send_snapshot(s, OTHER, ConnId(11), cx));
+    kit.with(|s, cx| device::send_snapshot(s, SCRIBE, ConnId(10), cx));
+    let sent = kit.sent();
+    assert!(!sent.other()[0].contains("hotspotPassword"));
+    assert!(sent.other()[0].contains(r#""fullSnapshot":true"#));
+    assert!(sent.scribe()[0].contains(r#""hotspotPassword":"new""#));
+}
+
+#[test]
+fn the_eleventh_post_in_a_second_is_refused() {
+    let mut kit = Kit::new();
+    for level in 0..10 {
+        assert_eq!(
+            kit.device_state(&format!(r#"{{"batteryLevel":{level}}}"#))
+                .0,
+            200
+        );
+    }
+    let reply = kit.call(Call::DeviceState {
+        body: Default::default(),
+    });
+    let answer = kit.answer(reply).expect("answered").clone();
+    assert_eq!((answer.status, answer.retry_after_s), (429, Some(1)));
+    assert_eq!(answer.body, r#"{"error":"Too Many Requests"}"#.as_bytes());
+    kit.pass(1000);
+    assert_eq!(kit.device_state("{}").0, 200);
+}
+
+#[test]
+fn the_socket_message_drives_the_same_procedure_and_is_relayed() {
+    let mut kit = Kit::new();
+    kit.subscribe(OTHER, "glasses_connection_state");
+    let text = r#"{"type":"glasses_connection_state","modelName":"Mentra Live","status":"RECONNECTED","wifi":{"connected":true,"ssid":"Attic"}}"#;
+    kit.phone(text).expect("taken");
+    let sent = kit.sent();
+    assert_eq!(
+        types(&sent.other()),
+        ["capabilities_update", "device_state_update", "data_stream"]
+    );
+    assert!(sent.other()[2].contains(text));
+    let away = r#"{"type":"glasses_connection_state","modelName":"Mentra Live","status":"DISCONNECTED","wifi":{"connected":null,"ssid":null}}"#;
+    kit.phone(away).expect("taken");
+    let sent = kit.sent();
+    assert_eq!(
+        value(sent.scribe()[0])["state"],
+        json!({"connected": false, "modelName": null})
+    );
+    assert_eq!(kit.s.m.device.state()["wifiSsid"], "Attic");
+}
+
+#[test]
+fn missing_hardware_is_named_and_unknown_models_lack_nothing() {
+    let mut kit = Kit::new();
+    let record = kit.apps.get("com.acme.display").expect("known").clone();
+    assert!(device::missing_hardware(&kit.s, &record).is_empty());
+    kit.device_state(r#"{"connected":true,"modelName":"Mentra Live"}"#);
+    assert_eq!(device::missing_hardware(&kit.s, &record), ["DISPLAY"]);
+    assert!(device::glasses_connected(&kit.s));
+    kit.device_state(r#"{"modelName":"Acme X"}"#);
+    assert!(device::missing_hardware(&kit.s, &record).is_empty());
+    assert_eq!(device::capabilities_json(&kit.s), b"null");
+}
+
+#[test]
+fn a_default_wearable_sets_the_model_without_connecting() {
+    let mut kit = Kit::new();
+    kit.subscribe(OTHER, "augmentos:brightness");
+    let changes = json!({"default_wearable": "Vuzix Z100", "brightness": 70});
+    let changes = changes.as_object().cloned().expect("an object");
+    assert_eq!(
+        kit.rest(Call::UserSettings { changes }),
+        (200, "{}".to_owned())
+    );
+    let sent = kit.sent();
+    assert_eq!(
+        types(&sent.scribe()),
+        ["capabilities_update", "device_state_update"]
+    );
+    assert_eq!(
+        types(&sent.other()),
+        [
+            "capabilities_update",
+            "device_state_update",
+            "augmentos_settings_update"
+        ]
+    );
+    let update = value(sent.other()[2]);
+    assert_eq!(update["sessionId"], "nadia@lumen.io-com.acme.other");
+    assert_eq!(update["settings"]["brightness"], 70);
+    assert_eq!(update["settings"]["headUpAngle"], 45);
+    assert!(!kit.s.m.device.is_connected());
+}
+
+#[test]
+fn app_settings_go_to_the_socket_the_webhook_and_the_next_ack() {
+    let mut kit = Kit::new();
+    let settings = vec![json!({"key": "lang", "value": "pt"})];
+    let package = SCRIBE.to_owned();
+    assert_eq!(
+        kit.rest(Call::AppSettings { package, settings }),
+        (200, "{}".to_owned())
+    );
+    let sent = kit.sent();
+    assert_eq!(
+        sent.scribe(),
+        [
+            r#"{"type":"settings_update","packageName":"com.acme.scribe","sessionId":"nadia@lumen.io-com.acme.scribe","settings":[{"key":"lang","value":"pt"}],"timestamp":"2026-03-14T09:26:53.589Z"}"#
+        ]
+    );
+    let http = sent.http();
+    assert_eq!(
+        (http[0].url.as_str(), http[0].timeout_ms),
+        ("https://scribe.dev/settings", 5000)
+    );
+    assert_eq!(
+        http[0].body,
+        r#"{"userIdForSettings":"nadia@lumen.io","settings":[{"key":"lang","value":"pt"}]}"#
+            .as_bytes()
+    );
+    let record = kit.apps.get(SCRIBE).expect("known").clone();
+    assert_eq!(
+        device::app_settings_json(&kit.s, &record),
+        br#"[{"key":"lang","value":"pt"}]"#
+    );
+    let failed = crate::session::event::HttpOutcome::Failed {
+        error: "gone".into(),
+    };
+    let call = http[0].call;
+    assert!(kit.with(|s, cx| super::super::requests::http_result(s, call, &failed, cx)));
+    assert!(!kit.with(|s, cx| super::super::requests::http_result(s, call, &failed, cx)));
+}

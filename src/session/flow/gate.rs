@@ -1,0 +1,105 @@
+//! Layer 2, flow: whether a hardware request has a phone and glasses to go to, with the texts that apps see
+//! (protocol.md §17.3).
+
+use crate::session::handlers::{ErrorCode, Reject};
+use crate::session::{Cx, Session, State};
+use crate::wire::streams::Permission;
+
+/// What the glasses are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Request {
+    /// A photo.
+    Photo,
+    /// A video stream.
+    Stream,
+}
+
+impl Request {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Photo => "photo",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// Phone, then glasses.
+///
+/// # Errors
+/// The text for the developer.
+pub(crate) fn hardware(s: &Session, request: Request, cx: &Cx<'_>) -> Result<(), String> {
+    if !cx.cfg.device.validation_enabled {
+        return Ok(());
+    }
+    let kind = request.as_str();
+    if s.m.phone.open().is_none() {
+        return Err(if s.state == State::Disconnected {
+            format!("Cannot process {kind} request - phone WebSocket is not open (state: 3)")
+        } else {
+            format!("Cannot process {kind} request - phone is not connected (no WebSocket)")
+        });
+    }
+    if !s.m.device.has_glasses() {
+        return Err(format!(
+            "Cannot process {kind} request - smart glasses are not connected"
+        ));
+    }
+    Ok(())
+}
+
+/// Streams need Wi-Fi on models that have it.
+///
+/// # Errors
+/// The text for the developer.
+pub(crate) fn wifi(s: &Session, cx: &Cx<'_>) -> Result<(), String> {
+    if cx.cfg.device.validation_enabled && s.m.device.lacks_wifi() {
+        return Err(
+            "Cannot process request - smart glasses must be connected to WiFi for this operation"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Whether the app's record grants `wanted`.
+///
+/// # Errors
+/// `PERMISSION_DENIED` with `text`.
+pub(crate) fn permission(
+    package: &str,
+    wanted: Permission,
+    text: &str,
+    cx: &Cx<'_>,
+) -> Result<(), Reject> {
+    let granted = cx
+        .apps
+        .get(package)
+        .is_some_and(|record| record.grants(wanted));
+    if granted {
+        Ok(())
+    } else {
+        Err(Reject::new(ErrorCode::PermissionDenied, text))
+    }
+}
+
+/// For requests that only need the phone.
+///
+/// # Errors
+/// `INTERNAL_ERROR` `Glasses not connected`.
+pub(crate) fn phone(s: &Session) -> Result<(), Reject> {
+    if s.m.phone.open().is_some() {
+        Ok(())
+    } else {
+        Err(internal("Glasses not connected"))
+    }
+}
+
+/// `INTERNAL_ERROR` with `text`.
+pub(crate) fn internal(text: impl Into<String>) -> Reject {
+    Reject::new(ErrorCode::InternalError, text)
+}
+
+/// `MALFORMED_MESSAGE` with `text`.
+pub(crate) fn malformed(text: impl Into<String>) -> Reject {
+    Reject::new(ErrorCode::MalformedMessage, text)
+}
