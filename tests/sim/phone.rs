@@ -121,6 +121,7 @@ impl World {
         phone.next_chunk += 1;
         let mut chunk = vec![0_u8; 64];
         chunk[..4].copy_from_slice(&phone.next_chunk.to_le_bytes());
+        chunk[4..8].copy_from_slice(&(ix as u32).to_le_bytes());
         self.send(conn, Up::Binary(chunk.into()));
         self.after(CHUNK_MS, Act::Phone(ix, PhoneWake::Chunk(conn)));
     }

@@ -3,7 +3,7 @@
 use super::app::KEY;
 use super::invariants::Failure;
 use super::script::{Step, draw};
-use super::world::{Act, START_MS, World};
+use super::world::{Act, World};
 use prism::base::settings::Settings;
 use prism::session::event::Sdk;
 use prism::session::rest::Call;
@@ -226,7 +226,7 @@ impl Plan {
             small.users.len(),
             small.generations,
             steps.join("\n"),
-            world.trace.tail(&shown.user, START_MS, 40),
+            world.trace.tail(&shown.user, 40),
         )
     }
 }

@@ -21,13 +21,13 @@ impl Trace {
         }
     }
 
-    /// The last `count` lines about `user` (all users when empty), times relative to `start_ms`.
-    pub(crate) fn tail(&self, user: &str, start_ms: u64, count: usize) -> String {
+    /// The last `count` lines about `user` (all users when empty).
+    pub(crate) fn tail(&self, user: &str, count: usize) -> String {
         let about: Vec<String> = self
             .lines
             .iter()
             .filter(|(_, who, _)| user.is_empty() || who == user || who.is_empty())
-            .map(|(at, who, text)| format!("{:>9} {who:<16} {text}", at - start_ms))
+            .map(|(at, who, text)| format!("{:>9} {who:<16} {text}", at))
             .collect();
         about[about.len().saturating_sub(count)..].join("\n")
     }

@@ -321,6 +321,7 @@ impl World {
         let t = self.now.mono_ms - START_MS;
         self.trace.add(t, &sock.user, || match &frame {
             Down::Text(value) => format!("<- {conn:?} {} {value}", sock.package),
+            Down::Binary(data) => format!("<- {conn:?} {} {} bytes", sock.package, data.len()),
             other => format!("<- {conn:?} {} {other:?}", sock.package),
         });
         self.watch.sent(conn, frame.clone());
@@ -359,6 +360,10 @@ impl World {
 
     /// A phone opens a socket. `None`: refused.
     pub(crate) fn open_phone(&mut self, party: Party, user: &str) -> Option<ConnId> {
+        // Upgrades are refused with 503 while the process drains.
+        if self.shard.is_draining() {
+            return None;
+        }
         let handle = self.net.handle();
         let sock = self.sock(party, user, "");
         let id = UserId::new(user);
@@ -384,6 +389,9 @@ impl World {
         package: &str,
         headers: AppHeaders,
     ) -> Option<ConnId> {
+        if self.shard.is_draining() {
+            return None;
+        }
         let handle = self.net.handle();
         let sock = self.sock(party, user, package);
         let candidate = Candidate {
@@ -463,8 +471,11 @@ impl World {
         };
         sock.last_rx_ms = self.now.mono_ms;
         let t = self.now.mono_ms - START_MS;
-        self.trace
-            .add(t, &sock.user, || format!("-> {conn:?} {} {frame:?}", sock.package));
+        self.trace.add(t, &sock.user, || match &frame {
+            Up::Binary(data) => format!("-> {conn:?} {} bytes", data.len()),
+            Up::Text(text) => format!("-> {conn:?} {} {text}", sock.package),
+            other => format!("-> {conn:?} {} {other:?}", sock.package),
+        });
         let message = match &frame {
             Up::Text(text) => Message::Text(text.clone().into()),
             Up::Binary(data) => Message::Binary(data.clone()),

@@ -83,9 +83,12 @@ impl Watch {
         let now_ms = view.now_ms;
         let pair = self.pair(user, &app.package);
         if pair.state != app.state {
-            let restart = matches!(app.state, AppState::Resurrecting | AppState::Connecting)
+            // Not a start that the user asks for in the grace: nothing is restarted then.
+            let restart = app.state == AppState::Resurrecting
                 && pair.sdk == Sdk::V2
-                && pair.state != AppState::Connecting;
+                && pair.state == AppState::GracePeriod
+                // A recovery offers the old subscriptions (§2.14).
+                && pair.recovered_ms != now_ms;
             let over = matches!(
                 app.state,
                 AppState::Stopped | AppState::Stopping | AppState::Dormant
@@ -93,13 +96,11 @@ impl Watch {
             if restart || over {
                 pair.subs.clear();
             }
-            if app.state == AppState::Stopping && pair.started_ms != now_ms {
-                pair.stopped = true;
-            }
             pair.state = app.state;
             pair.since_ms = now_ms;
         }
-        if app.user_stopped && pair.started_ms != now_ms {
+        // A start that waits for its own stop leaves both flags up for a while.
+        if (app.user_stopped || app.state == AppState::Stopping) && app.start.is_none() {
             pair.stopped = true;
         }
         if pair.conn != app.conn {
@@ -293,13 +294,16 @@ impl Watch {
 
     /// 8: audio arrives in the order it was sent.
     fn invariant_08_order(&mut self, user: &str, conn: ConnId, chunk: &[u8]) {
-        let Some(number) = chunk.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes)) else {
+        let word = |at: usize| {
+            let bytes = chunk.get(at..at + 4)?;
+            Some(u32::from_le_bytes(bytes.try_into().ok()?))
+        };
+        let (Some(number), Some(phone)) = (word(0), word(4)) else {
             return;
         };
         let own = self.socks.entry(conn).or_default();
-        let last = std::mem::replace(&mut own.chunk, number);
-        // Two phones of one user count on their own; a jump back by more than a few is another phone.
-        if number < last && last - number < 3 {
+        let last = own.chunks.insert(phone, number).unwrap_or(0);
+        if number <= last {
             let text = format!("chunk {number} came after {last} on {conn:?}");
             self.broken(8, "order", user, text);
         }

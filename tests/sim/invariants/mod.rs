@@ -87,6 +87,7 @@ pub(crate) struct Pair {
     /// Stopped on purpose and not started again.
     stopped: bool,
     started_ms: u64,
+    recovered_ms: u64,
     /// Session requests in flight.
     webhooks: BTreeSet<(u64, CallId)>,
     /// Replaced sockets and when.
@@ -106,6 +107,7 @@ impl Default for Pair {
             subs: BTreeSet::new(),
             stopped: false,
             started_ms: 0,
+            recovered_ms: 0,
             webhooks: BTreeSet::new(),
             replaced: Vec::new(),
             shown: 0,
@@ -137,7 +139,8 @@ pub(crate) struct SockView {
     hello: bool,
     deferred_ms: Option<u64>,
     pongs: bool,
-    chunk: u32,
+    /// The last chunk heard, by phone.
+    chunks: BTreeMap<u32, u32>,
     mic: Option<bool>,
     cleared: bool,
 }
@@ -285,6 +288,9 @@ impl Watch {
                 match call {
                     Call::StartApp { package, .. } => self.wants_start(user, package),
                     Call::DeviceState { .. } => self.forced(user),
+                    Call::Recover { package, .. } => {
+                        self.pair(user, package).recovered_ms = view.now_ms;
+                    }
                     _ => {}
                 }
             }
