@@ -226,7 +226,7 @@ impl Plan {
             small.users.len(),
             small.generations,
             steps.join("\n"),
-            world.trace.tail(&shown.user, 40),
+            world.trace.tail(&shown.user, 60),
         )
     }
 }
@@ -234,7 +234,7 @@ impl Plan {
 /// Runs seeds `first..first + count` on all cores; the explanation of the lowest that fails, and how many fail.
 pub(crate) fn run_seeds(first: u64, count: u64) -> Result<u64, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let rows: Vec<(u64, Vec<u64>)> = std::thread::scope(|scope| {
+    let rows: Vec<(u64, Vec<(u64, Failure)>)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|thread| {
                 scope.spawn(move || {
@@ -242,8 +242,8 @@ pub(crate) fn run_seeds(first: u64, count: u64) -> Result<u64, String> {
                     for seed in (first + thread..first + count).step_by(threads as usize) {
                         let world = Plan::new(seed).run(false);
                         events += world.events;
-                        if world.failure().is_some() {
-                            failed.push(seed);
+                        if let Some(failure) = world.failure() {
+                            failed.push((seed, failure.clone()));
                         }
                     }
                     (events, failed)
@@ -256,20 +256,20 @@ pub(crate) fn run_seeds(first: u64, count: u64) -> Result<u64, String> {
             .collect()
     });
     let events = rows.iter().map(|row| row.0).sum();
-    let mut failed: Vec<u64> = rows.into_iter().flat_map(|row| row.1).collect();
-    failed.sort_unstable();
-    match failed.first() {
-        None => Ok(events),
-        Some(seed) => {
-            let plan = Plan::new(*seed);
-            let world = plan.run(false);
-            let failure = world.failure().expect("a run of a seed repeats exactly");
-            Err(format!(
-                "{} of {count} seeds fail: {:?}\n{}",
-                failed.len(),
-                &failed[..failed.len().min(20)],
-                plan.explain(failure)
-            ))
-        }
-    }
+    let mut failed: Vec<_> = rows.into_iter().flat_map(|row| row.1).collect();
+    failed.sort_by_key(|row| row.0);
+    let Some((seed, failure)) = failed.first() else {
+        return Ok(events);
+    };
+    let list: Vec<String> = failed
+        .iter()
+        .take(20)
+        .map(|(seed, failure)| format!("  {seed}: {} {}", failure.number, failure.text))
+        .collect();
+    Err(format!(
+        "{} of {count} seeds fail:\n{}\n{}",
+        failed.len(),
+        list.join("\n"),
+        Plan::new(*seed).explain(failure)
+    ))
 }

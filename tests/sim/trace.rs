@@ -26,6 +26,7 @@ impl Trace {
         let about: Vec<String> = self
             .lines
             .iter()
+            .filter(|(.., text)| !text.ends_with(" bytes"))
             .filter(|(_, who, _)| user.is_empty() || who == user || who.is_empty())
             .map(|(at, who, text)| format!("{:>9} {who:<16} {text}", at))
             .collect();

@@ -21,7 +21,7 @@ impl Watch {
         let Some(list) = message["subscriptions"].as_array() else {
             return;
         };
-        let Some(sock) = view.net.get(conn) else {
+        let Some(sock) = view.net.get(conn).filter(|sock| sock.is_open()) else {
             return;
         };
         let attached = view
@@ -82,6 +82,7 @@ impl Watch {
     fn note_transition(&mut self, user: &str, app: &AppSession, view: &View<'_>) {
         let now_ms = view.now_ms;
         let pair = self.pair(user, &app.package);
+        pair.previous = pair.state;
         if pair.state != app.state {
             // Not a start that the user asks for in the grace: nothing is restarted then.
             let restart = app.state == AppState::Resurrecting
@@ -339,7 +340,6 @@ impl Watch {
     }
 
     pub(super) fn look_at_webhook(&mut self, user: &str, package: &str, body: &Value, view: &View<'_>) {
-        let before = self.before.states.get(package).copied();
         let now_ms = self.now_ms;
         let pair = self.pair(user, package);
         let (state, recent) = (pair.state, now_ms - pair.started_ms <= 15_000);
@@ -348,7 +348,7 @@ impl Watch {
             .is_none_or(|session| session.m.phone.open().is_none());
         let kind = body["type"].as_str().unwrap_or_default();
         if kind == "session_request" {
-            let retry = matches!(before, Some(AppState::Connecting | AppState::Resurrecting))
+            let retry = matches!(pair.previous, AppState::Connecting | AppState::Resurrecting)
                 || pair.webhooks.len() > 1
                 || state == AppState::Connecting;
             if phone_away && !recent && !retry {
@@ -368,11 +368,10 @@ impl Watch {
         let now_ms = self.now_ms;
         let problem = match op {
             StoreOp::AddRunning(package) => {
-                let before = self.before.states.get(&**package).copied();
                 let pair = self.pair(user, package);
                 let back = matches!(
-                    before,
-                    Some(AppState::GracePeriod | AppState::TransportDown)
+                    pair.previous,
+                    AppState::GracePeriod | AppState::TransportDown
                 );
                 (back || pair.state != AppState::Running)
                     .then(|| format!("{package} added while {:?}", pair.state))
@@ -380,8 +379,15 @@ impl Watch {
             StoreOp::RemoveRunning(package) => {
                 let pair = self.pair(user, package);
                 let gave_up = pair.state == AppState::Stopped && now_ms - pair.started_ms < 30_000;
-                (!live || !(pair.stopped || gave_up))
-                    .then(|| format!("{package} removed while {:?}", pair.state))
+                let stopping = pair.previous == AppState::Stopping;
+                let allowed = if live {
+                    pair.stopped || gave_up || stopping
+                } else {
+                    // A disposal in the middle of a deliberate stop finishes it.
+                    self.users[user].stopping_at_end.contains(&**package)
+                };
+                (!allowed)
+                    .then(|| format!("{package} removed though nobody stopped it"))
             }
             _ => None,
         };

@@ -57,8 +57,10 @@ impl Watch {
                     || name.starts_with("translation")
             })
         });
-        if need != known.need {
-            known.need = need;
+        let sets: Vec<_> = known.pairs.values().map(|pair| pair.subs.clone()).collect();
+        // Any change of any set starts the hold-down anew (§4.2), but a list that says the same again does not (§2.6).
+        if sets != known.sets {
+            known.sets = sets;
             known.need_since_ms = view.now_ms;
         }
         let settled_ms = known.need_since_ms.max(known.current_since_ms) + SETTLED_MS;

@@ -78,6 +78,8 @@ enum Seen {
 #[derive(Debug)]
 pub(crate) struct Pair {
     state: AppState,
+    /// Before the last event.
+    previous: AppState,
     since_ms: u64,
     conn: Option<ConnId>,
     sdk: Sdk,
@@ -100,6 +102,7 @@ impl Default for Pair {
     fn default() -> Self {
         Self {
             state: AppState::Stopped,
+            previous: AppState::Stopped,
             since_ms: 0,
             conn: None,
             sdk: Sdk::V2,
@@ -123,7 +126,10 @@ pub(crate) struct UserView {
     current_since_ms: u64,
     lost_ms: u64,
     pairs: BTreeMap<String, Pair>,
-    need: bool,
+    /// Apps whose stop was going on when the last session ended.
+    stopping_at_end: BTreeSet<String>,
+    /// Every app's set after the last event.
+    sets: Vec<BTreeSet<String>>,
     need_since_ms: u64,
     /// The last things that may send the microphone state at once.
     forced_ms: u64,
@@ -186,7 +192,6 @@ struct Before {
     user: String,
     fingerprint: String,
     current: Option<ConnId>,
-    states: BTreeMap<String, AppState>,
     starting: bool,
     ping: Option<ConnId>,
 }
@@ -265,12 +270,6 @@ impl Watch {
         self.before = Before {
             fingerprint: session.map(fingerprint).unwrap_or_default(),
             current: session.and_then(|session| session.m.phone.open()),
-            states: session
-                .map(|session| {
-                    let apps = session.m.apps.iter();
-                    apps.map(|app| (app.package.to_string(), app.state)).collect()
-                })
-                .unwrap_or_default(),
             starting: session
                 .is_some_and(|session| session.m.apps.iter().any(|app| app.start.is_some())),
             user,
@@ -331,7 +330,12 @@ impl Watch {
         match kind {
             "ping" => {
                 own.pongs = true;
-                if sock.is_open() && sock.stalled_until_ms == 0 {
+                // 12 goes before 7: a socket that is being stopped gets `app_stopped` and nothing else.
+                let leaving = view.session(&sock.user).is_some_and(|session| {
+                    let mut stops = session.m.apps.iter().filter_map(|app| app.stop.as_ref());
+                    stops.any(|stop| stop.conn == Some(conn))
+                });
+                if sock.is_open() && sock.stalled_until_ms == 0 && !leaving {
                     self.before.ping = Some(conn);
                 }
             }

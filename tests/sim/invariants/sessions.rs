@@ -1,12 +1,12 @@
 //! Invariants 1–8, 22, 46: sessions and their sockets.
 
 use super::super::net::{Down, Party, Up};
-use super::{Cause, Seen, View, Watch, fingerprint};
+use super::{Cause, Pair, Seen, View, Watch, fingerprint};
 use prism::base::close::CloseReason;
 use prism::base::ids::ConnId;
 use prism::session::State;
+use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
-use std::collections::BTreeMap;
 
 /// Deadlines are met within this (ms): one turn of the shard.
 const SLACK_MS: u64 = 60;
@@ -19,8 +19,12 @@ impl Watch {
         let known = self.users.entry(user.to_owned()).or_default();
         let (old_epoch, old_current) = (known.epoch, known.current);
         if old_epoch != epoch {
-            known.pairs = BTreeMap::new();
-            known.need = false;
+            let stopping = |(name, pair): (String, Pair)| {
+                (pair.state == AppState::Stopping).then_some(name)
+            };
+            let pairs = std::mem::take(&mut known.pairs);
+            known.stopping_at_end = pairs.into_iter().filter_map(stopping).collect();
+            known.sets.clear();
             known.mic_changes.clear();
             known.need_since_ms = view.now_ms;
         }
