@@ -2,16 +2,14 @@
 //! It decides nothing about connections or sessions.
 
 mod cpus;
-mod outside;
 mod shutdown;
-
-pub use outside::{OutsideParts, StartOutside, stand_in};
 
 use crate::base::clock::Clock;
 use crate::base::ids::ShardId;
-use crate::base::settings::{DEVELOPMENT_SECRET, LoadError, Settings};
+use crate::base::settings::{DEVELOPMENT_SECRET, Settings};
 use crate::logs::Logs;
 use crate::net::{DriverError, Listener, NodeParts, run_shard};
+use crate::services::{self, Reload, Running, Start, StartError};
 use crate::shard::Parts;
 use crate::shard::mailbox::{Mailboxes, ToOutside, ToShard};
 use crate::shard::shared::Shared;
@@ -22,6 +20,7 @@ use signal_hook::iterator::Signals;
 use std::io;
 use std::net::SocketAddr;
 use std::net::ToSocketAddrs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::net::Echo;
@@ -33,12 +32,12 @@ const INBOX_MESSAGES: usize = 65_536;
 pub struct Plan {
     /// Settings in force.
     pub settings: Settings,
-    /// Reads them again, for SIGHUP.
-    pub reload: Box<dyn Fn() -> Result<Settings, LoadError>>,
+    /// Folder of the configuration file.
+    pub config_dir: PathBuf,
+    /// Reads settings again, for SIGHUP and the admin call.
+    pub reload: Reload,
     /// Serve `/echo`.
     pub echo: Echo,
-    /// The outside thread.
-    pub outside: StartOutside,
 }
 
 /// Why the process did not start.
@@ -57,8 +56,8 @@ pub enum BootError {
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
     /// The outside thread could not start (store, apps file).
-    #[error("{0}")]
-    Outside(String),
+    #[error(transparent)]
+    Outside(#[from] StartError),
 }
 
 /// Runs the server until SIGTERM or SIGINT. Does not return after a clean shutdown.
@@ -84,14 +83,16 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         .unzip();
     let mail = Mailboxes::new(senders);
     let (outside, outside_inbox) = flume::bounded(INBOX_MESSAGES);
-    let outside_thread = (plan.outside)(OutsideParts {
-        cfg: settings.clone(),
-        mail: mail.clone(),
+    let services = services::start(Start {
+        settings: settings.clone(),
+        config_dir: plan.config_dir,
         inbox: outside_inbox,
+        shards: mail.clone(),
         clock,
         shared: shared.clone(),
-    })
-    .map_err(BootError::Outside)?;
+        reload: plan.reload,
+        dropped_log_lines: crate::logs::dropped_lines,
+    })?;
     let mesh = Mesh {
         settings: settings.clone(),
         shared: shared.clone(),
@@ -100,42 +101,23 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         clock,
         echo: plan.echo,
         cpus,
+        registry: services.registry.clone(),
     };
     let driver = start_shards(&mesh, listeners.sockets, inboxes)?;
     tracing::info!(address = %listeners.address, shards, driver, "serving");
     eprintln!("prism: listening on http://{}", listeners.address);
-    wait(signals, &mail, &plan.reload, &logs);
-    shutdown::run(&settings, &shared, &mail, outside_thread, logs)
+    wait(signals, &services);
+    shutdown::run(&settings, &shared, &mail, services, logs)
 }
 
 /// Answers SIGHUP until a signal asks the process to go.
-fn wait(
-    mut signals: Signals,
-    mail: &Mailboxes,
-    reload: &dyn Fn() -> Result<Settings, LoadError>,
-    logs: &Logs,
-) {
+fn wait(mut signals: Signals, services: &Running) {
     for signal in signals.forever() {
         if signal != SIGHUP {
             tracing::info!(signal, "going down");
             return;
         }
-        match reload() {
-            Ok(settings) => {
-                if let Err(error) = logs.set_filter(&settings.observability.log_level) {
-                    tracing::warn!(%error, "the log filter stays");
-                }
-                let settings = Arc::new(settings);
-                for shard in 0..mail.shards() {
-                    let message = ToShard::Settings(settings.clone());
-                    if mail.send(ShardId(shard), message).is_err() {
-                        tracing::warn!(shard, "settings not delivered; reload again");
-                    }
-                }
-                tracing::info!("settings reloaded");
-            }
-            Err(error) => tracing::error!(%error, "settings not reloaded"),
-        }
+        services.reload();
     }
 }
 
@@ -161,6 +143,7 @@ struct Mesh {
     clock: Clock,
     echo: Echo,
     cpus: cpus::Cpus,
+    registry: Arc<Registry>,
 }
 
 /// Starts all shards and waits until each accepts connections; says which driver they run on.
@@ -178,7 +161,7 @@ fn start_shards(
             shard: Parts {
                 id,
                 cfg: mesh.settings.clone(),
-                apps: Arc::new(Registry::default()),
+                apps: mesh.registry.clone(),
                 shared: mesh.shared.clone(),
                 mail: mesh.mail.clone(),
                 outside: mesh.outside.clone(),

@@ -6,6 +6,7 @@ pub mod boot;
 pub mod cli;
 pub mod logs;
 pub mod net;
+pub mod services;
 pub mod session;
 pub mod shard;
 pub mod wire;

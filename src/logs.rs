@@ -24,7 +24,7 @@ pub enum LogError {
 
 /// The running log writer. Dropping it flushes what is queued (the writer gives up on its own if its reader is stuck).
 pub struct Logs {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: FilterHandle,
     dropped: ErrorCounter,
     _writer: WorkerGuard,
 }
@@ -34,7 +34,9 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 /// Lines dropped since the start of the process; 0 before [`start`].
 #[must_use]
 pub fn dropped_lines() -> u64 {
-    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    DROPPED
+        .get()
+        .map_or(0, |counter| counter.dropped_lines() as u64)
 }
 
 /// Installs the process-wide subscriber.
@@ -52,24 +54,46 @@ pub fn start(settings: &Settings) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(parse(&observability.log_level)?);
     let subscriber = tracing_subscriber::registry().with(filter);
     if observability.log_json {
-        let layer = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let layer = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false);
         subscriber.with(layer.with_writer(writer)).try_init()
     } else {
-        subscriber.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()
+        subscriber
+            .with(fmt::layer().with_ansi(false).with_writer(writer))
+            .try_init()
     }
     .map_err(|_| LogError::Twice)?;
     let _ = DROPPED.set(dropped.clone());
-    Ok(Logs { filter: handle, dropped, _writer: guard })
+    Ok(Logs {
+        filter: FilterHandle(handle),
+        dropped,
+        _writer: guard,
+    })
 }
 
-impl Logs {
+/// Changes the filter from any thread.
+#[derive(Clone)]
+pub struct FilterHandle(reload::Handle<EnvFilter, Registry>);
+
+impl FilterHandle {
     /// Replaces the filter, as on SIGHUP.
     ///
     /// # Errors
     /// [`LogError::Filter`] for a text that is no filter; the old one stays.
-    pub fn set_filter(&self, text: &str) -> Result<(), LogError> {
+    pub fn set(&self, text: &str) -> Result<(), LogError> {
         let filter = parse(text)?;
-        self.filter.reload(filter).map_err(|_| LogError::Gone)
+        self.0.reload(filter).map_err(|_| LogError::Gone)
+    }
+}
+
+impl Logs {
+    /// For changing the filter later.
+    #[must_use]
+    pub fn handle(&self) -> FilterHandle {
+        self.filter.clone()
     }
 
     /// Lines dropped because the queue was full.

@@ -1,2 +1,213 @@
-//! Load tester.
-fn main() {}
+//! Load tester for the real-time tier: simulated phones, app servers and a webhook receiver in one thread.
+//! Speaks only the public protocol and shares no code with the server.
+
+mod capacity;
+mod cli;
+mod clock;
+mod engine;
+mod frame;
+mod hist;
+mod http;
+mod library;
+mod procfs;
+mod report;
+mod rng;
+mod scenario;
+mod schedule;
+mod sys;
+mod tag;
+mod token;
+mod track;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{AppsFileArgs, CapacityArgs, Cli, Command, DriveArgs, RunArgs};
+use report::{RunResult, build::Context};
+
+/// Exit codes; see `prism-load --help`.
+const FAILED: u8 = 1;
+const NOT_RUN: u8 = 2;
+const INVALID: u8 = 3;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run(&args),
+        Command::List => {
+            list();
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::AppsFile(args) => {
+            print!("{}", apps_file(&args));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::FindCapacity(args) => find_capacity(&args),
+        Command::Compare { a, b } => compare(&a, &b),
+        Command::Summarise { folder, subject } => summarise(&folder, &subject),
+    };
+    outcome.unwrap_or_else(|message| {
+        eprintln!("prism-load: {message}");
+        ExitCode::from(NOT_RUN)
+    })
+}
+
+fn list() {
+    for (name, text) in library::ALL {
+        let about =
+            scenario::Scenario::parse(text).map_or_else(|error| error.to_string(), |own| own.about);
+        println!("{name:<20}{about}");
+    }
+}
+
+/// The apps file for the server under test: `load.app0` to `load.app4`.
+fn apps_file(args: &AppsFileArgs) -> String {
+    let mut out = String::from("apps:\n");
+    for app in 0..scenario::APPS_MAX {
+        out.push_str(&format!(
+            "  - packageName: load.app{app}\n    name: Load {app}\n    appType: background\n    \
+             publicUrl: http://127.0.0.1:{}\n    apiKey: {}\n    permissions: [ALL]\n    settings: []\n    tools: []\n",
+            args.webhook_port, args.api_key
+        ));
+    }
+    out
+}
+
+fn prepare(drive: &DriveArgs) -> Result<(), String> {
+    if let Some(cpu) = drive.cpu {
+        sys::pin_to(cpu).map_err(|error| format!("core {cpu}: {error}"))?;
+    }
+    let descriptors = sys::prepare_process();
+    if !drive.quiet {
+        eprintln!("{descriptors} descriptors; {}", drive.description());
+    }
+    Ok(())
+}
+
+fn context(drive: &DriveArgs) -> Context {
+    Context {
+        label: drive.label(),
+        commit: drive.commit.clone(),
+        driver: drive.description(),
+        started: clock::iso(clock::wall_ms()),
+        bring_up_s: 0.0,
+        watched: drive.server_pid.is_some() || drive.server_pid_file.is_some(),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write_json(path: &Path, run: &RunResult) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(run).map_err(|error| error.to_string())?;
+    write(path, &text)
+}
+
+fn run(args: &RunArgs) -> Result<ExitCode, String> {
+    let scenario = args.scenario.load().map_err(|error| error.to_string())?;
+    prepare(&args.drive)?;
+    let mut context = context(&args.drive);
+    let say = |error: engine::EngineError| error.to_string();
+    let mut engine = engine::Engine::new(args.drive.settings(), scenario.clone()).map_err(say)?;
+    context.bring_up_s = engine.bring_up().map_err(say)?;
+    engine.settle(scenario.settle_s).map_err(say)?;
+    let measured = engine
+        .run_phase(None, scenario.warmup_s, scenario.duration_s)
+        .map_err(say)?;
+    let result = report::build::result(&scenario, &context, measured);
+    print!("{}", report::text::summary(&result));
+    if let Some(path) = &args.json {
+        write_json(path, &result)?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &report::html::page(&result))?;
+    }
+    Ok(match result.verdict.word() {
+        "INVALID" => ExitCode::from(INVALID),
+        "FAILED" => ExitCode::from(FAILED),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
+    let scenario = args.scenario.load().map_err(|error| error.to_string())?;
+    if !scenario
+        .streams
+        .iter()
+        .any(|stream| stream.per_user_per_s.is_some())
+    {
+        return Err(format!("{} has no open-loop stream", scenario.name));
+    }
+    prepare(&args.drive)?;
+    let found = capacity::find(args, &scenario, &context(&args.drive))
+        .map_err(|error| error.to_string())?;
+    println!(
+        "capacity: {}{:.0} messages/s held (P99 at most {} ms, nothing lost){}; {}",
+        if found.generator_limited {
+            "at least "
+        } else {
+            ""
+        },
+        found.kept_per_s,
+        args.p99_ms,
+        found
+            .failed_per_s
+            .map_or_else(String::new, |rate| format!(", {rate:.0} did not")),
+        found.reason
+    );
+    if let Some(best) = &found.best {
+        print!("{}", report::text::summary(best));
+        if let Some(path) = &args.json {
+            write_json(path, best)?;
+        }
+    }
+    Ok(if found.generator_limited {
+        ExitCode::from(INVALID)
+    } else if found.best.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
+}
+
+fn compare(a: &Path, b: &Path) -> Result<ExitCode, String> {
+    let (a, b) = (RunResult::load(a)?, RunResult::load(b)?);
+    print!("{}", report::compare::table(&a, &b));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summarise(folder: &Path, subject: &str) -> Result<ExitCode, String> {
+    let rounds = report::summary::load(folder)?;
+    print!("{}", report::summary::markdown(&rounds, subject));
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_apps_file_declares_five_background_apps() {
+        let text = apps_file(&AppsFileArgs {
+            webhook_port: 7071,
+            api_key: "key".into(),
+        });
+        let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let apps = value["apps"].as_array().unwrap();
+        assert_eq!(apps.len(), 5);
+        assert_eq!(apps[4]["packageName"], "load.app4");
+        assert_eq!(apps[0]["publicUrl"], "http://127.0.0.1:7071");
+        assert_eq!(
+            (&apps[2]["appType"], &apps[2]["permissions"][0]),
+            (&"background".into(), &"ALL".into())
+        );
+    }
+}

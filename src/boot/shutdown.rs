@@ -4,17 +4,18 @@ use super::BootError;
 use crate::base::ids::ShardId;
 use crate::base::settings::Settings;
 use crate::logs::Logs;
+use crate::services::Running;
 use crate::shard::mailbox::{Mailboxes, ToShard};
 use crate::shard::shared::Shared;
 use std::io::Write as _;
 use std::process;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(5);
 /// Time for the store's last writes.
-const STORE_MS: u64 = 500;
+const STORE: Duration = Duration::from_millis(500);
 
 /// One line on standard error, now: the log writer may be what hangs.
 fn mark(text: &str) {
@@ -37,7 +38,7 @@ pub(super) fn run(
     settings: &Settings,
     shared: &Shared,
     mail: &Mailboxes,
-    outside: JoinHandle<()>,
+    services: Running,
     logs: Logs,
 ) -> Result<(), BootError> {
     shared.start_draining();
@@ -59,7 +60,9 @@ pub(super) fn run(
     }
     let handshake_ms = settings.health.close_handshake_timeout_ms;
     wait(handshake_ms + 1000, || shared.is_drained());
-    wait(STORE_MS, || outside.is_finished());
+    if !services.stop(STORE) {
+        tracing::warn!("the store did not finish in time");
+    }
     tracing::info!("all closed");
     let flushed = thread::spawn(move || drop(logs));
     wait(settings.server.log_flush_timeout_ms, || {

@@ -28,11 +28,14 @@ pub(super) fn load(args: &ConfigArgs) -> Result<Settings, LoadError> {
         })?,
         None => String::new(),
     };
-    let mut settings = settings::load(&yaml, |name| std::env::var(name).ok())?;
-    // A relative apps file stands beside the configuration.
-    if let Some(folder) = path.as_deref().and_then(Path::parent) {
-        let apps = folder.join(&settings.server.apps_file);
-        settings.server.apps_file = apps.to_string_lossy().into_owned();
-    }
-    Ok(settings)
+    settings::load(&yaml, |name| std::env::var(name).ok())
+}
+
+/// Folder of the configuration file; a relative apps file stands beside it.
+pub(super) fn folder(args: &ConfigArgs) -> PathBuf {
+    path(args)
+        .as_deref()
+        .and_then(Path::parent)
+        .map(Path::to_owned)
+        .unwrap_or_default()
 }

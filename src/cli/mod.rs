@@ -2,6 +2,7 @@
 
 mod check_config;
 mod config;
+pub mod demo;
 mod serve;
 mod token;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Serve phones and apps (the default).
     Serve(ServeArgs),
+    /// Show a server, an app and a phone at work, live, for a few seconds.
+    Demo(DemoArgs),
     /// Print a token for a user, signed with the configured secret.
     Token(token::TokenArgs),
     /// Check the configuration and print every problem.
@@ -65,6 +68,36 @@ struct ServeArgs {
     enable_echo: bool,
 }
 
+/// Flags of `prism demo`.
+#[derive(Args, Clone)]
+struct DemoArgs {
+    /// Seconds of speech.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// auto, uring or epoll.
+    #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = ["auto", "uring", "epoll"])]
+    io_driver: String,
+}
+
+fn demo(args: &DemoArgs) -> ExitCode {
+    let shown = std::env::current_exe()
+        .map_err(demo::DemoError::io("finding this program"))
+        .and_then(|server| {
+            demo::run(&demo::DemoOptions {
+                seconds: args.seconds,
+                io_driver: args.io_driver.clone(),
+                server,
+            })
+        });
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("prism demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -72,6 +105,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         None => serve::run(cli.serve),
         Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Demo(args)) => demo(&args),
         Some(Command::Token(args)) => token::run(&args),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
     }

@@ -4,7 +4,9 @@ use super::{ServeArgs, config};
 use crate::base::settings::{LoadError, Problem, Settings};
 use crate::boot::{self, Echo, Plan};
 use crate::logs;
+use crate::services::Reload;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Settings with the command line's word last.
 fn load(args: &ServeArgs) -> Result<Settings, LoadError> {
@@ -51,11 +53,20 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     } else {
         Echo::Off
     };
+    let filter = logs.handle();
+    let config_dir = config::folder(&args.config);
+    let reload: Reload = Arc::new(move || {
+        let settings = load(&args).map_err(|error| error.to_string())?;
+        filter
+            .set(&settings.observability.log_level)
+            .map_err(|error| error.to_string())?;
+        Ok(settings)
+    });
     let plan = Plan {
         settings,
-        reload: Box::new(move || load(&args)),
+        config_dir,
+        reload,
         echo,
-        outside: boot::stand_in,
     };
     match boot::run(plan, logs) {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,6 +34,8 @@ pub enum HttpKind {
     Provider,
     /// Weather.
     Weather,
+    /// Health of an app server (services only).
+    Health,
 }
 
 /// HTTP method of an outbound call.

@@ -51,6 +51,8 @@ settings! {
         store_url: String = String::new();
         /// Addresses or CIDRs whose X-Forwarded-For is believed.
         trusted_proxies: Vec<String> = Vec::new();
+        /// Secret of the identity provider whose tokens /auth/exchange-token takes; empty = that route answers 401. Established name: SUPABASE_JWT_SECRET.
+        supabase_jwt_secret: String = String::new();
         /// E-mails whose core token opens /api/admin. Established name: ADMIN_EMAILS.
         admin_emails: Vec<String> = Vec::new();
         /// User sessions of this process; beyond it new ones get 503. 0 = unlimited.

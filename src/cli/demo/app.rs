@@ -18,8 +18,11 @@ pub(super) struct AppServer {
 impl AppServer {
     /// Listens for webhooks on a free loopback port.
     pub(super) fn start(shared: Arc<Shared>) -> Result<Self, DemoError> {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(DemoError::io("listening for webhooks"))?;
-        let address = listener.local_addr().map_err(DemoError::io("listening for webhooks"))?;
+        let listener =
+            TcpListener::bind("127.0.0.1:0").map_err(DemoError::io("listening for webhooks"))?;
+        let address = listener
+            .local_addr()
+            .map_err(DemoError::io("listening for webhooks"))?;
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 if let Ok(body) = http::serve_one(&mut stream) {
@@ -27,7 +30,9 @@ impl AppServer {
                 }
             }
         });
-        Ok(Self { url: format!("http://{address}") })
+        Ok(Self {
+            url: format!("http://{address}"),
+        })
     }
 
     /// `publicUrl`.
@@ -37,7 +42,9 @@ impl AppServer {
 }
 
 fn on_webhook(body: &str, shared: &Arc<Shared>) {
-    let Ok(request) = serde_json::from_str::<Value>(body) else { return };
+    let Ok(request) = serde_json::from_str::<Value>(body) else {
+        return;
+    };
     match request["type"].as_str() {
         Some("session_request") => {
             let shared = Arc::clone(shared);
@@ -47,7 +54,9 @@ fn on_webhook(body: &str, shared: &Arc<Shared>) {
                 }
             });
         }
-        Some("stop_request") => shared.board().stopped = request["reason"].as_str().map(str::to_owned),
+        Some("stop_request") => {
+            shared.board().stopped = request["reason"].as_str().map(str::to_owned)
+        }
         _ => {}
     }
 }
@@ -71,8 +80,14 @@ fn session(request: &Value, shared: &Shared) -> Result<(), Box<tungstenite::Erro
     }
 }
 
-fn on_text(socket: &mut Socket, text: &str, shared: &Shared) -> Result<(), Box<tungstenite::Error>> {
-    let Ok(message) = serde_json::from_str::<Value>(text) else { return Ok(()) };
+fn on_text(
+    socket: &mut Socket,
+    text: &str,
+    shared: &Shared,
+) -> Result<(), Box<tungstenite::Error>> {
+    let Ok(message) = serde_json::from_str::<Value>(text) else {
+        return Ok(());
+    };
     match message["type"].as_str() {
         Some("tpa_connection_ack") => {
             let subscriptions = json!({ "type": "subscription_update", "packageName": super::scene::PACKAGE,
@@ -101,5 +116,7 @@ fn on_audio(chunk: &[u8], shared: &Shared) {
 }
 
 fn send(socket: &mut Socket, message: &Value) -> Result<(), Box<tungstenite::Error>> {
-    socket.send(Message::text(message.to_string())).map_err(Box::new)
+    socket
+        .send(Message::text(message.to_string()))
+        .map_err(Box::new)
 }

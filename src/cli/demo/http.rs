@@ -9,7 +9,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Status and body of one request.
-pub(super) fn request(address: SocketAddr, method: &str, path: &str, token: &str, body: &str) -> io::Result<(u16, String)> {
+pub(super) fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: &str,
+) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     write!(
@@ -19,11 +25,21 @@ pub(super) fn request(address: SocketAddr, method: &str, path: &str, token: &str
         body.len()
     )?;
     let mut answer = Vec::new();
-    stream.take(MESSAGE_BYTES_MAX as u64).read_to_end(&mut answer)?;
+    stream
+        .take(MESSAGE_BYTES_MAX as u64)
+        .read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no HTTP answer: {head:?}")))?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("no HTTP answer: {head:?}"),
+        )
+    })?;
     Ok((status, body.to_owned()))
 }
 
@@ -48,7 +64,10 @@ pub(super) fn serve_one(stream: &mut TcpStream) -> io::Result<String> {
                     answer.len()
                 )?;
                 stream.write_all(answer)?;
-                return Ok(String::from_utf8_lossy(&received[head_end + 4..head_end + 4 + length]).into_owned());
+                return Ok(
+                    String::from_utf8_lossy(&received[head_end + 4..head_end + 4 + length])
+                        .into_owned(),
+                );
             }
         }
         if received.len() > MESSAGE_BYTES_MAX {
@@ -62,5 +81,7 @@ pub(super) fn serve_one(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -61,23 +61,44 @@ pub struct DemoOptions {
 pub fn run(options: &DemoOptions) -> Result<(), DemoError> {
     let clock = Clock::start();
     let shared = Arc::new(Shared::new(clock));
-    println!("Prism demo: one server, one app, one phone, {} s of real speech\n", options.seconds);
+    println!(
+        "Prism demo: one server, one app, one phone, {} s of real speech\n",
+        options.seconds
+    );
     let app = AppServer::start(Arc::clone(&shared))?;
     let server = ServerProcess::start(&options.server, &options.io_driver, app.url())?;
     println!("  server  {}  ({})", server.address(), server.describe()?);
     let mut phone = Phone::connect(server.address(), server.token(), Arc::clone(&shared))?;
-    println!("  phone   connected as {}, acknowledged after {}", scene::USER, scene::millis(phone.ack_ns()));
+    println!(
+        "  phone   connected as {}, acknowledged after {}",
+        scene::USER,
+        scene::millis(phone.ack_ns())
+    );
     let start_ns = phone.start_app(server.address(), server.token())?;
-    println!("  app     {} started: webhook, /app-ws, ack, subscriptions in {}", scene::PACKAGE, scene::millis(start_ns));
+    println!(
+        "  app     {} started: webhook, /app-ws, ack, subscriptions in {}",
+        scene::PACKAGE,
+        scene::millis(start_ns)
+    );
     phone.wait_for_microphone()?;
     println!("  phone   microphone switched on by the app's subscription\n");
-    println!("    time   level                 packets out/in   latency P50 / P99      on the glasses");
+    println!(
+        "    time   level                 packets out/in   latency P50 / P99      on the glasses"
+    );
     let speech = &SPEECH_WAV[WAV_HEADER_BYTES..];
-    phone.stream(speech, PACKET_BYTES, options.seconds, |progress| println!("    {progress}"))?;
+    phone.stream(speech, PACKET_BYTES, options.seconds, |progress| {
+        println!("    {progress}")
+    })?;
     phone.finish()?;
     let summary = shared.summary(speech, PACKET_BYTES);
     println!("\n{summary}");
     drop(phone);
     server.stop()?;
-    if summary.is_perfect() { Ok(()) } else { Err(DemoError::Protocol("what arrived is not what was sent".into())) }
+    if summary.is_perfect() {
+        Ok(())
+    } else {
+        Err(DemoError::Protocol(
+            "what arrived is not what was sent".into(),
+        ))
+    }
 }

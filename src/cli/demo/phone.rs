@@ -33,13 +33,19 @@ pub(super) struct Phone {
 
 impl Phone {
     /// Opens `/glasses-ws`, waits for the ack, reports connected glasses.
-    pub(super) fn connect(server: SocketAddr, token: &str, shared: Arc<Shared>) -> Result<Self, DemoError> {
+    pub(super) fn connect(
+        server: SocketAddr,
+        token: &str,
+        shared: Arc<Shared>,
+    ) -> Result<Self, DemoError> {
         let started = shared.clock.mono_ns();
         let stream = TcpStream::connect(server).map_err(DemoError::io("connecting the phone"))?;
-        stream.set_nodelay(true).map_err(DemoError::io("connecting the phone"))?;
+        stream
+            .set_nodelay(true)
+            .map_err(DemoError::io("connecting the phone"))?;
         let url = format!("ws://{server}/glasses-ws?token={token}&livekit=true&udpEncryption=true");
-        let (socket, _) =
-            tungstenite::client(url, stream).map_err(|error| DemoError::Protocol(format!("phone upgrade: {error}")))?;
+        let (socket, _) = tungstenite::client(url, stream)
+            .map_err(|error| DemoError::Protocol(format!("phone upgrade: {error}")))?;
         let mut phone = Self {
             socket,
             server,
@@ -49,9 +55,14 @@ impl Phone {
             microphone_on: false,
             pressed_ns: None,
         };
-        phone.wait("connection_ack", |_, message| message["type"] == "connection_ack")?;
+        phone.wait("connection_ack", |_, message| {
+            message["type"] == "connection_ack"
+        })?;
         phone.ack_ns = phone.shared.clock.mono_ns() - started;
-        phone.post("/api/client/device/state", r#"{"connected":true,"modelName":"Even Realities G1"}"#)?;
+        phone.post(
+            "/api/client/device/state",
+            r#"{"connected":true,"modelName":"Even Realities G1"}"#,
+        )?;
         Ok(phone)
     }
 
@@ -63,10 +74,13 @@ impl Phone {
     /// Asks for the app as the phone's user would; returns how long it took.
     pub(super) fn start_app(&mut self, server: SocketAddr, token: &str) -> Result<u64, DemoError> {
         let started = self.shared.clock.mono_ns();
-        let (status, body) = http::request(server, "POST", &format!("/apps/{PACKAGE}/start"), token, "")
-            .map_err(DemoError::io("starting the app"))?;
+        let (status, body) =
+            http::request(server, "POST", &format!("/apps/{PACKAGE}/start"), token, "")
+                .map_err(DemoError::io("starting the app"))?;
         if status != 200 || !body.contains(r#""isRunning":true"#) {
-            return Err(DemoError::Protocol(format!("the app did not start: {status} {body}")));
+            return Err(DemoError::Protocol(format!(
+                "the app did not start: {status} {body}"
+            )));
         }
         Ok(self.shared.clock.mono_ns() - started)
     }
@@ -137,18 +151,29 @@ impl Phone {
     fn post(&self, path: &str, body: &str) -> Result<(), DemoError> {
         let (status, answer) = http::request(self.server, "POST", path, &self.token, body)
             .map_err(DemoError::io("a REST call of the phone"))?;
-        if status == 200 { Ok(()) } else { Err(DemoError::Protocol(format!("{path}: {status} {answer}"))) }
+        if status == 200 {
+            Ok(())
+        } else {
+            Err(DemoError::Protocol(format!("{path}: {status} {answer}")))
+        }
     }
 
     fn send(&mut self, message: Message) -> Result<(), DemoError> {
-        self.socket.send(message).map_err(|error| DemoError::Protocol(format!("phone socket: {error}")))
+        self.socket
+            .send(message)
+            .map_err(|error| DemoError::Protocol(format!("phone socket: {error}")))
     }
 
-    fn wait(&mut self, what: &str, mut done: impl FnMut(&Self, &Value) -> bool) -> Result<(), DemoError> {
+    fn wait(
+        &mut self,
+        what: &str,
+        mut done: impl FnMut(&Self, &Value) -> bool,
+    ) -> Result<(), DemoError> {
         let deadline = self.shared.clock.mono_ns() + STEP_TIMEOUT_NS;
         loop {
             let message = self.read_one(deadline)?;
-            let message = message.ok_or_else(|| DemoError::Protocol(format!("no {what} within 10 s")))?;
+            let message =
+                message.ok_or_else(|| DemoError::Protocol(format!("no {what} within 10 s")))?;
             if done(self, &message) {
                 return Ok(());
             }
@@ -168,15 +193,22 @@ impl Phone {
                 return Ok(None);
             }
             let timeout = Duration::from_nanos(left.max(NS_PER_MS / 10));
-            self.socket.get_ref().set_read_timeout(Some(timeout)).map_err(DemoError::io("phone socket"))?;
+            self.socket
+                .get_ref()
+                .set_read_timeout(Some(timeout))
+                .map_err(DemoError::io("phone socket"))?;
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    let Ok(message) = serde_json::from_str::<Value>(text.as_str()) else { continue };
+                    let Ok(message) = serde_json::from_str::<Value>(text.as_str()) else {
+                        continue;
+                    };
                     self.on_message(&message);
                     return Ok(Some(message));
                 }
                 Ok(_) => {}
-                Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Error::Io(error))
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     return Ok(None);
                 }
                 Err(error) => return Err(DemoError::Protocol(format!("phone socket: {error}"))),
@@ -186,12 +218,17 @@ impl Phone {
 
     fn on_message(&mut self, message: &Value) {
         match message["type"].as_str() {
-            Some("microphone_state_change") => self.microphone_on = message["requiredData"] == json!(["pcm"]),
+            Some("microphone_state_change") => {
+                self.microphone_on = message["requiredData"] == json!(["pcm"])
+            }
             Some("display_event") if message["packageName"] == PACKAGE => {
                 let now = self.shared.clock.mono_ns();
                 let mut board = self.shared.board();
                 board.displays += 1;
-                board.shown = message["layout"]["text"].as_str().unwrap_or_default().to_owned();
+                board.shown = message["layout"]["text"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
                 if let Some(pressed) = self.pressed_ns.take() {
                     board.round_trip.saturating_record(now - pressed);
                 }
@@ -204,7 +241,10 @@ impl Phone {
 /// One cell of the level meter: loudest sample of a packet on a logarithmic scale.
 fn bar(pcm: &[u8]) -> char {
     const CELLS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let peak = pcm.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs()).max();
+    let peak = pcm
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs())
+        .max();
     let bits = 16 - peak.unwrap_or(0).leading_zeros() as usize;
     CELLS[bits.saturating_sub(7).min(CELLS.len() - 1)]
 }

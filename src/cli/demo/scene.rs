@@ -23,7 +23,11 @@ pub(super) const API_KEY: &str = "demo-key";
 
 /// A duration for people.
 pub(super) fn millis(ns: u64) -> String {
-    if ns < 1_000_000 { format!("{} µs", ns / 1000) } else { format!("{:.1} ms", ns as f64 / 1e6) }
+    if ns < 1_000_000 {
+        format!("{} µs", ns / 1000)
+    } else {
+        format!("{:.1} ms", ns as f64 / 1e6)
+    }
 }
 
 /// What phone and app tell each other behind the server's back, to measure it.
@@ -57,7 +61,9 @@ pub(super) struct Board {
 
 impl Shared {
     pub(super) fn new(clock: Clock) -> Self {
-        let histogram = || Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("constant bounds are valid");
+        let histogram = || {
+            Histogram::new_with_bounds(1_000, 60_000_000_000, 3).expect("constant bounds are valid")
+        };
         let board = Board {
             sent_ns: VecDeque::new(),
             packets_out: 0,
@@ -69,7 +75,10 @@ impl Shared {
             shown: String::new(),
             stopped: None,
         };
-        Self { clock, board: Mutex::new(board) }
+        Self {
+            clock,
+            board: Mutex::new(board),
+        }
     }
 
     pub(super) fn board(&self) -> MutexGuard<'_, Board> {
@@ -112,15 +121,31 @@ pub(super) struct Summary {
 impl Summary {
     /// Nothing lost, nothing changed, properly stopped.
     pub(super) fn is_perfect(&self) -> bool {
-        self.identical && self.packets_in == self.packets_out && self.displays > 0 && self.stopped.is_some()
+        self.identical
+            && self.packets_in == self.packets_out
+            && self.displays > 0
+            && self.stopped.is_some()
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { packets_out, packets_in, bytes, latency, .. } = self;
-        let same = if self.identical { "byte-identical" } else { "NOT IDENTICAL" };
-        writeln!(f, "  audio    {packets_out} packets sent, {packets_in} received, {bytes} bytes, {same}")?;
+        let Self {
+            packets_out,
+            packets_in,
+            bytes,
+            latency,
+            ..
+        } = self;
+        let same = if self.identical {
+            "byte-identical"
+        } else {
+            "NOT IDENTICAL"
+        };
+        writeln!(
+            f,
+            "  audio    {packets_out} packets sent, {packets_in} received, {bytes} bytes, {same}"
+        )?;
         writeln!(
             f,
             "  latency  phone → server → app: P50 {}, P99 {}, max {}",
@@ -136,7 +161,10 @@ impl fmt::Display for Summary {
             millis(self.round_trip_p50)
         )?;
         let stopped = self.stopped.as_deref().unwrap_or("no stop webhook");
-        write!(f, "  app      stopped by the user: webhook {stopped:?}, then app_stopped, then close 1000")
+        write!(
+            f,
+            "  app      stopped by the user: webhook {stopped:?}, then app_stopped, then close 1000"
+        )
     }
 }
 
@@ -157,12 +185,21 @@ impl ServerProcess {
             "apps:\n  - packageName: {PACKAGE}\n    name: Demo\n    appType: standard\n    publicUrl: {app_url}\n    \
              apiKey: {API_KEY}\n    permissions: [MICROPHONE]\n"
         );
-        std::fs::write(folder.join("apps.yaml"), apps).map_err(DemoError::io("writing apps.yaml"))?;
-        std::fs::write(folder.join("config.yaml"), "").map_err(DemoError::io("writing config.yaml"))?;
+        std::fs::write(folder.join("apps.yaml"), apps)
+            .map_err(DemoError::io("writing apps.yaml"))?;
+        std::fs::write(folder.join("config.yaml"), "")
+            .map_err(DemoError::io("writing config.yaml"))?;
         let address = free_address().map_err(DemoError::io("finding a free port"))?;
         let mut child = Command::new(binary)
             .arg("serve")
-            .args(["--host", "127.0.0.1", "--port", &address.port().to_string(), "--io-driver", io_driver])
+            .args([
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &address.port().to_string(),
+                "--io-driver",
+                io_driver,
+            ])
             .arg("--config")
             .arg(folder.join("config.yaml"))
             .arg("--apps")
@@ -171,15 +208,22 @@ impl ServerProcess {
             .arg(folder.join("data"))
             .env("AUGMENTOS_AUTH_JWT_SECRET", DEVELOPMENT_SECRET)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(DemoError::io("starting the server"))?;
-        let log = child.stdout.take().expect("stdout was piped");
+        let log = child.stderr.take().expect("stderr was piped");
         wait_until_listening(log)?;
         let claims = serde_json::json!({ "sub": "demo", "email": USER });
-        let token = TokenKeys::new(DEVELOPMENT_SECRET).mint(&claims);
-        Ok(Self { child, address, token, folder })
+        let token = TokenKeys::new(DEVELOPMENT_SECRET)
+            .mint(&claims)
+            .map_err(|error| DemoError::Protocol(format!("minting a token: {error:?}")))?;
+        Ok(Self {
+            child,
+            address,
+            token,
+            folder,
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -192,19 +236,25 @@ impl ServerProcess {
 
     /// Driver and shards, from `/health`.
     pub(super) fn describe(&self) -> Result<String, DemoError> {
-        let (_, body) =
-            super::http::request(self.address, "GET", "/health", "", "").map_err(DemoError::io("asking /health"))?;
-        let health: serde_json::Value =
-            serde_json::from_str(&body).map_err(|error| DemoError::Protocol(format!("/health: {error}")))?;
+        let (_, body) = super::http::request(self.address, "GET", "/health", "", "")
+            .map_err(DemoError::io("asking /health"))?;
+        let health: serde_json::Value = serde_json::from_str(&body)
+            .map_err(|error| DemoError::Protocol(format!("/health: {error}")))?;
         let driver = health["ioDriver"].as_str().unwrap_or("driver unknown");
-        Ok(format!("{driver}, {} shards", health["shards"].as_array().map_or(0, Vec::len)))
+        Ok(format!(
+            "{driver}, {} shards",
+            health["shards"].as_array().map_or(0, Vec::len)
+        ))
     }
 
     /// SIGTERM, as an orchestrator would.
     pub(super) fn stop(mut self) -> Result<(), DemoError> {
         // SAFETY: kill(2) takes no pointers; the child is ours and not yet reaped, so its pid cannot be anyone else's.
         unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
-        let status = self.child.wait().map_err(DemoError::io("waiting for the server"))?;
+        let status = self
+            .child
+            .wait()
+            .map_err(DemoError::io("waiting for the server"))?;
         println!("  server   closed every socket with 1001 and left with {status}");
         Ok(())
     }

@@ -1,0 +1,295 @@
+//! The command line of `prism-load`.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::engine::{Settings, Target};
+use crate::scenario::{Scenario, ScenarioError};
+use crate::{clock, library};
+
+/// Load tester for Prism and every server that speaks the same protocol.
+#[derive(Debug, Parser)]
+#[command(name = "prism-load", version)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one scenario and report. Exit code 0: passed, 1: an expectation failed, 2: could not run, 3: INVALID.
+    Run(RunArgs),
+    /// List the built-in scenarios.
+    List,
+    /// Print an apps file that declares load.app0 to load.app4, for the server under test.
+    AppsFile(AppsFileArgs),
+    /// Find the highest open-loop rate that keeps a P99 and loses nothing.
+    FindCapacity(CapacityArgs),
+    /// Compare two result files.
+    Compare {
+        /// First result.
+        a: PathBuf,
+        /// Second result; ratios are second / first.
+        b: PathBuf,
+    },
+    /// Make a Markdown table of a folder of <workload>.<server>.<round>.json files.
+    Summarise {
+        /// The folder.
+        folder: PathBuf,
+        /// Server whose ratios to the others are given.
+        #[arg(long, default_value = "prism")]
+        subject: String,
+    },
+}
+
+/// Kind of server under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetKind {
+    /// The whole protocol.
+    Prism,
+    /// A plain relay.
+    Relay,
+}
+
+/// Where and how to drive the server.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DriveArgs {
+    /// Kind of server.
+    #[arg(long, value_enum, default_value = "prism")]
+    pub(crate) target: TargetKind,
+    /// IPv4 address of the server.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: Ipv4Addr,
+    /// Port of the server.
+    #[arg(long, default_value_t = 8002)]
+    pub(crate) port: u16,
+    /// Secret of the core tokens (the server's AUGMENTOS_AUTH_JWT_SECRET).
+    #[arg(
+        long,
+        env = "AUGMENTOS_AUTH_JWT_SECRET",
+        default_value = "load-test-secret",
+        hide_env_values = true
+    )]
+    pub(crate) jwt_secret: String,
+    /// API key of every load.appN.
+    #[arg(long, default_value = "load-test-key")]
+    pub(crate) api_key: String,
+    /// Port of the webhook receiver; must be the one in the server's apps file.
+    #[arg(long, default_value_t = 7070)]
+    pub(crate) webhook_port: u16,
+    /// Install each app by REST before starting it.
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// First part of every e-mail; by default a new one, hence new sessions, in every run.
+    #[arg(long)]
+    pub(crate) user_prefix: Option<String>,
+    /// Process of the server, for CPU and memory.
+    #[arg(long)]
+    pub(crate) server_pid: Option<i32>,
+    /// File with the server's pid, read again during the run (for restarts).
+    #[arg(long)]
+    pub(crate) server_pid_file: Option<PathBuf>,
+    /// Shell command of the restart fault; must return quickly or run in the background.
+    #[arg(long)]
+    pub(crate) restart_command: Option<String>,
+    /// Core to run on.
+    #[arg(long)]
+    pub(crate) cpu: Option<usize>,
+    /// Poll without ever sleeping.
+    #[arg(long)]
+    pub(crate) busy_poll: bool,
+    /// Seed of phases and jitter.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// No progress lines.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Name of the server in reports.
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// Commit of the server in reports.
+    #[arg(long, default_value = "unknown")]
+    pub(crate) commit: String,
+}
+
+/// Which scenario, and what to change in it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ScenarioArgs {
+    /// Name of a built-in scenario, or a YAML file.
+    pub(crate) scenario: String,
+    /// Multiply the number of users.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) scale: f64,
+    /// Users, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) users: Option<u32>,
+    /// Apps of each user, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) apps: Option<usize>,
+    /// Measured seconds, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) duration: Option<f64>,
+    /// Warm-up seconds, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) warmup: Option<f64>,
+    /// Users brought up per second, instead of the scenario's.
+    #[arg(long)]
+    pub(crate) ramp: Option<f64>,
+    /// Messages per second of each user in every open-loop stream (or visitors per second).
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Messages under way in every closed-loop stream.
+    #[arg(long)]
+    pub(crate) in_flight: Option<u32>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArgs,
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// Write the JSON result here.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the HTML page here.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// Arguments of `find-capacity`.
+#[derive(Debug, Args)]
+pub(crate) struct CapacityArgs {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArgs,
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// P99 that must hold, milliseconds.
+    #[arg(long, default_value_t = 100.0)]
+    pub(crate) p99_ms: f64,
+    /// First rate tried, messages per second of all users together.
+    #[arg(long, default_value_t = 5000.0)]
+    pub(crate) from: f64,
+    /// Stop when the bounds are this close, as a share of the lower one.
+    #[arg(long, default_value_t = 0.05)]
+    pub(crate) precision: f64,
+    /// Seconds measured at each rate. Longer than a minute shows pauses that come once a minute.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) step_s: f64,
+    /// Write the JSON result of the best step here.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Arguments of `apps-file`.
+#[derive(Debug, Args)]
+pub(crate) struct AppsFileArgs {
+    /// Port of the webhook receiver.
+    #[arg(long, default_value_t = 7070)]
+    pub(crate) webhook_port: u16,
+    /// API key of every app.
+    #[arg(long, default_value = "load-test-key")]
+    pub(crate) api_key: String,
+}
+
+impl DriveArgs {
+    /// The engine's settings.
+    pub(crate) fn settings(&self) -> Settings {
+        let target = match self.target {
+            TargetKind::Prism => Target::Prism {
+                jwt_secret: self.jwt_secret.clone(),
+                api_key: self.api_key.clone(),
+                webhook_port: self.webhook_port,
+                install: self.install,
+            },
+            TargetKind::Relay => Target::Relay,
+        };
+        let from_file = self
+            .server_pid_file
+            .as_ref()
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .and_then(|text| text.trim().parse().ok());
+        Settings {
+            address: SocketAddrV4::new(self.host, self.port),
+            target,
+            server_pid: self.server_pid.or(from_file),
+            pid_file: self.server_pid_file.clone(),
+            restart_command: self.restart_command.clone(),
+            busy_poll: self.busy_poll,
+            user_prefix: self
+                .user_prefix
+                .clone()
+                .unwrap_or_else(|| format!("r{:x}", clock::wall_ms() & 0xffff_ffff)),
+            seed: self.seed,
+            progress: !self.quiet,
+        }
+    }
+
+    /// Name of the server in reports.
+    pub(crate) fn label(&self) -> String {
+        self.label.clone().unwrap_or_else(|| {
+            match self.target {
+                TargetKind::Prism => "prism",
+                TargetKind::Relay => "relay",
+            }
+            .to_owned()
+        })
+    }
+
+    /// How the server is driven, for reports.
+    pub(crate) fn description(&self) -> String {
+        let core = self
+            .cpu
+            .map_or_else(|| "any core".to_owned(), |cpu| format!("core {cpu}"));
+        let polling = if self.busy_poll {
+            "busy polling"
+        } else {
+            "sleeping when idle"
+        };
+        format!(
+            "generator: one thread, epoll, {polling}, {core}; target {:?}",
+            self.target
+        )
+    }
+}
+
+impl ScenarioArgs {
+    /// The scenario with scale and overrides.
+    pub(crate) fn load(&self) -> Result<Scenario, ScenarioError> {
+        let mut own = library::find(&self.scenario)?;
+        if let Some(users) = self.users {
+            own.users = users;
+        }
+        own.scale(self.scale);
+        if let Some(apps) = self.apps {
+            own.apps_per_user = apps;
+        }
+        if let Some(duration) = self.duration {
+            own.duration_s = duration;
+        }
+        if let Some(warmup) = self.warmup {
+            own.warmup_s = warmup;
+        }
+        if let Some(ramp) = self.ramp {
+            own.ramp_users_per_s = ramp;
+        }
+        for stream in &mut own.streams {
+            if stream.per_user_per_s.is_some() {
+                stream.per_user_per_s = self.rate.or(stream.per_user_per_s);
+            }
+            if stream.in_flight.is_some() {
+                stream.in_flight = self.in_flight.or(stream.in_flight);
+            }
+        }
+        if let (Some(connects), Some(rate)) = (&mut own.connects, self.rate) {
+            connects.per_s = rate;
+        }
+        own.check()?;
+        Ok(own)
+    }
+}

@@ -1,0 +1,108 @@
+//! Bringing the users up: phone, installation, start, webhook, app socket, subscriptions. At a limited rate.
+
+use super::timers::Timer;
+use super::{Background, Engine, EngineError, Target};
+use crate::clock::{self, SECOND};
+use crate::schedule::{Poisson, Round, Schedule};
+
+/// Without any new user ready for so long, bring-up has failed.
+const PATIENCE: u64 = 20 * SECOND;
+
+impl Engine {
+    /// Connects everyone and waits until all are ready. Returns the seconds it took.
+    pub(crate) fn bring_up(&mut self) -> Result<f64, EngineError> {
+        let start = clock::mono_ns();
+        let gap = SECOND as f64 / self.scenario.ramp_users_per_s;
+        for user in 0..self.users.len() {
+            let due = start + (user as f64 * gap) as u64;
+            let user = u32::try_from(user).unwrap_or(u32::MAX);
+            self.timers.at(due, Timer::PhoneConnect(user));
+        }
+        self.timers.at(start + SECOND, Timer::Sweep);
+        self.start_background(start);
+        let mut best = (0, start);
+        let mut shown = start;
+        loop {
+            let now = clock::mono_ns();
+            let ready = self.users.iter().filter(|user| user.ready()).count();
+            if ready == self.users.len() {
+                return Ok((now - start) as f64 / SECOND as f64);
+            }
+            if ready > best.0 {
+                best = (ready, now);
+            }
+            if now - best.1 > PATIENCE {
+                return Err(EngineError::BringUp(self.missing(ready)));
+            }
+            if self.settings.progress && now - shown > SECOND {
+                shown = now;
+                eprintln!("bring-up: {ready} of {} users ready", self.users.len());
+            }
+            // Counting is linear in the users: look every 20 ms, not after every event.
+            self.turn_until(now + 20 * clock::MILLI)?;
+        }
+    }
+
+    fn missing(&self, ready: usize) -> String {
+        let phones = self.users.iter().filter(|user| user.acked).count();
+        let causes: Vec<String> = (self.stats.errors.0.iter())
+            .chain(&self.stats.closes.0)
+            .map(|(cause, count)| format!("{cause} ({count})"))
+            .collect();
+        format!(
+            "{ready} of {} users ready, {phones} phones acknowledged, {} webhooks seen; {}",
+            self.users.len(),
+            self.hooks.requests,
+            if causes.is_empty() {
+                "no errors reported".to_owned()
+            } else {
+                causes.join(", ")
+            }
+        )
+    }
+
+    /// The phone of a user is known to the server for the first time.
+    pub(super) fn begin_user(&mut self, user: u32, now: u64) {
+        self.users[user as usize].begun = true;
+        self.post_device_state(user);
+        for app in 0..self.scenario.apps_per_user {
+            let app = u8::try_from(app).unwrap_or(u8::MAX);
+            match self.settings.target {
+                Target::Prism { .. } => self.request_app(user, app),
+                Target::Relay => self.dial_app(user, app, now),
+            }
+        }
+    }
+
+    /// Pings go on in every mode; REST reports and churn only where the scenario has them.
+    fn start_background(&mut self, start: u64) {
+        let everyone: Vec<u32> = (0..self.scenario.users).collect();
+        let ping = Round::new(&everyone, super::phone::PING_EVERY, start, &mut self.rng);
+        self.background
+            .push((Background::Ping, Schedule::Even(ping)));
+    }
+
+    /// Begins what only runs during traffic.
+    pub(super) fn start_reports(&mut self, start: u64) {
+        let everyone: Vec<u32> = (0..self.scenario.users).collect();
+        let rest = self.scenario.rest;
+        let churn = self.scenario.faults.iter().find_map(|fault| match fault {
+            crate::scenario::Fault::Churn(churn) => Some(churn.per_user_per_h / 60.0),
+            _ => None,
+        });
+        let rates = [
+            (Background::DeviceState, rest.device_state_per_min),
+            (Background::Location, rest.location_per_min),
+            (Background::Churn, churn.unwrap_or(0.0)),
+        ];
+        self.background
+            .retain(|(kind, _)| *kind == Background::Ping);
+        for (kind, per_min) in rates {
+            if per_min > 0.0 {
+                let period = (60.0 * SECOND as f64 / per_min) as u64;
+                let arrivals = Poisson::new(&everyone, period, start, &mut self.rng);
+                self.background.push((kind, Schedule::Poisson(arrivals)));
+            }
+        }
+    }
+}

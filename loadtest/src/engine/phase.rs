@@ -1,0 +1,271 @@
+//! One traffic phase: warm-up, measured window, drain, and what came out of it.
+
+use super::stats::Stats;
+use super::timers::Timer;
+use super::traffic::open_rate;
+use super::{Engine, EngineError};
+use crate::clock::{self, SECOND};
+use crate::hist::Class;
+use crate::procfs::{self, ProcessSample};
+use crate::scenario::Kind;
+use crate::track::Tally;
+
+/// Counts of one class of stream messages.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamResult {
+    /// What was counted.
+    pub(crate) class: Class,
+    /// Messages sent in the whole phase.
+    pub(crate) sent: u64,
+    /// Deliveries inside the window, per second.
+    pub(crate) delivered_per_s: f64,
+    /// The accounting over the whole phase.
+    pub(crate) tally: Tally,
+    /// Display only: users whose last text does not stand on the glasses.
+    pub(crate) wrong_text_standing: u64,
+}
+
+/// The server over the window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServerUse {
+    /// At the beginning.
+    pub(crate) before: ProcessSample,
+    /// At the end.
+    pub(crate) after: ProcessSample,
+    /// Cores it may use.
+    pub(crate) cores: u64,
+}
+
+/// Everything that a phase yields.
+pub(crate) struct Measured {
+    /// Length of the window, seconds.
+    pub(crate) seconds: f64,
+    /// Per class that had streams.
+    pub(crate) streams: Vec<StreamResult>,
+    /// Latencies and other counts.
+    pub(crate) stats: Stats,
+    /// The server, where its pid is known and it lived through the window.
+    pub(crate) server: Option<ServerUse>,
+    /// CPU of our thread in the window, seconds.
+    pub(crate) generator_cpu_s: f64,
+    /// Share of the window in which our thread had something to do.
+    pub(crate) generator_busy: f64,
+    /// CPU of everything on the machine in the window, seconds.
+    pub(crate) machine_busy_s: f64,
+    /// Open-loop messages per second that were asked for; 0 in closed loops.
+    pub(crate) offered_per_s: f64,
+    /// The timeline.
+    pub(crate) timeline: Vec<super::Second>,
+    /// Phones connected at the end, of all.
+    pub(crate) phones_alive: (usize, usize),
+    /// Apps attached at the end, of all.
+    pub(crate) apps_alive: (usize, usize),
+    /// Apps left out of the accounting (those that were made to stop reading).
+    pub(crate) unaccounted_apps: usize,
+}
+
+/// What is known at the beginning of the window.
+struct Before {
+    time: u64,
+    pid: Option<i32>,
+    server: Option<ProcessSample>,
+    own_cpu: u64,
+    idle: u64,
+    machine: f64,
+}
+
+impl Engine {
+    /// Runs the scenario's traffic once. `rate` replaces the per-user rate of every open stream; times are
+    /// seconds.
+    pub(crate) fn run_phase(
+        &mut self,
+        rate: Option<f64>,
+        warmup_s: f64,
+        duration_s: f64,
+    ) -> Result<Measured, EngineError> {
+        let ns = |seconds: f64| (seconds * SECOND as f64) as u64;
+        self.phase = self.phase.wrapping_add(1);
+        self.stats = Stats::new();
+        for user in &mut self.users {
+            user.reset(self.streams.len());
+        }
+        let start = clock::mono_ns();
+        let window = start + ns(warmup_s);
+        self.window = (window, window + ns(duration_s));
+        for stream in &mut self.streams {
+            stream.begin(self.scenario.users, start, rate, &mut self.rng);
+        }
+        self.start_reports(start);
+        self.start_sampling(start, warmup_s + duration_s);
+        self.plan_faults(window);
+        self.generating = true;
+        if self.scenario.connects.is_some() {
+            self.timers.at(start, Timer::Visit);
+        }
+        self.kick_closed();
+        self.turn_until(window)?;
+        let before = self.look();
+        self.turn_until(self.window.1)?;
+        let after = self.look();
+        self.generating = false;
+        let measured_ns = after.time - before.time;
+        self.drain()?;
+        Ok(self.collect(&before, &after, measured_ns, rate))
+    }
+
+    fn look(&self) -> Before {
+        Before {
+            time: clock::mono_ns(),
+            pid: self.settings.server_pid,
+            server: self.settings.server_pid.and_then(procfs::process),
+            own_cpu: clock::thread_cpu_ns(),
+            idle: self.spare.idle_ns,
+            machine: procfs::machine_busy_s(),
+        }
+    }
+
+    /// Waits for what is under way, and for phones and apps that are coming back.
+    fn drain(&mut self) -> Result<(), EngineError> {
+        let least = clock::mono_ns() + (self.scenario.drain_s * SECOND as f64) as u64;
+        self.turn_until(least)?;
+        if self.scenario.faults.is_empty() {
+            return Ok(());
+        }
+        // A phone needs up to 5 s and an app 7 s to come back.
+        let most = least + 10 * SECOND;
+        while clock::mono_ns() < most && !self.users.iter().all(super::user::User::ready) {
+            self.turn_until((clock::mono_ns() + 50 * clock::MILLI).min(most))?;
+        }
+        Ok(())
+    }
+
+    fn collect(
+        &mut self,
+        before: &Before,
+        after: &Before,
+        measured_ns: u64,
+        rate: Option<f64>,
+    ) -> Measured {
+        let seconds = measured_ns as f64 / SECOND as f64;
+        let generator_cpu_s = (after.own_cpu - before.own_cpu) as f64 / SECOND as f64;
+        let idle_s = (after.idle - before.idle) as f64 / SECOND as f64;
+        let generator_busy = if self.settings.busy_poll {
+            1.0 - idle_s / seconds
+        } else {
+            generator_cpu_s / seconds
+        };
+        let server = match (before.server, after.server) {
+            // A restarted server is another process with a clock of its own.
+            (Some(first), Some(last)) if before.pid == after.pid => Some(ServerUse {
+                before: first,
+                after: last,
+                cores: self.settings.server_pid.map_or(0, procfs::allowed_cores),
+            }),
+            _ => None,
+        };
+        let offered_per_s = match rate {
+            Some(rate) => self.open_members() * rate,
+            None => open_rate(&self.streams, self.scenario.users),
+        };
+        let (streams, unaccounted_apps) = self.account(seconds);
+        let apps: Vec<bool> = (self.users.iter())
+            .flat_map(|user| user.apps.iter().map(|app| app.ready))
+            .collect();
+        let phones = self.users.iter().filter(|user| user.acked).count();
+        let timeline = std::mem::take(&mut self.sampler.timeline);
+        self.window = (0, 0);
+        Measured {
+            seconds,
+            streams,
+            stats: std::mem::replace(&mut self.stats, Stats::new()),
+            server,
+            generator_cpu_s,
+            generator_busy: generator_busy.clamp(0.0, 1.0),
+            machine_busy_s: after.machine - before.machine,
+            offered_per_s,
+            timeline,
+            phones_alive: (phones, self.users.len()),
+            apps_alive: (apps.iter().filter(|ready| **ready).count(), apps.len()),
+            unaccounted_apps,
+        }
+    }
+
+    fn open_members(&self) -> f64 {
+        self.streams
+            .iter()
+            .filter(|stream| stream.schedule.is_some())
+            .map(|stream| f64::from(stream.members))
+            .sum()
+    }
+
+    /// Adds the trackers up, per class.
+    fn account(&mut self, seconds: f64) -> (Vec<StreamResult>, usize) {
+        let stuck_share = self.scenario.faults.iter().find_map(|fault| match fault {
+            crate::scenario::Fault::StuckReaders(stuck) => Some(stuck.share),
+            _ => None,
+        });
+        let mut results = Vec::new();
+        let mut unaccounted = 0;
+        for class in [Class::Audio, Class::Event, Class::Display] {
+            let indices: Vec<usize> = (0..self.streams.len())
+                .filter(|index| self.streams[*index].class == class)
+                .collect();
+            if indices.is_empty() {
+                continue;
+            }
+            let mut tally = Tally::default();
+            let mut wrong = 0;
+            unaccounted = 0;
+            for number in 0..self.users.len() {
+                let user = u32::try_from(number).unwrap_or(u32::MAX);
+                let left_out: Vec<bool> = (0..self.users[number].apps.len())
+                    .map(|app| {
+                        let app = u8::try_from(app).unwrap_or(u8::MAX);
+                        stuck_share.is_some_and(|share| self.is_stuck(user, app, share))
+                    })
+                    .collect();
+                unaccounted += left_out.iter().filter(|out| **out).count();
+                for index in &indices {
+                    let own = &mut self.users[number];
+                    let sent = own.seq[*index];
+                    if self.streams[*index].spec.kind == Kind::Display {
+                        tally.add(&own.displays[*index].finish(sent));
+                        wrong += u64::from(own.standing[*index] != sent);
+                        continue;
+                    }
+                    for (app, out) in own.apps.iter_mut().zip(&left_out) {
+                        if !out {
+                            tally.add(&app.trackers[*index].finish(sent));
+                        }
+                    }
+                }
+            }
+            let count = self.stats.count[class.index()];
+            tally.damaged = count.damaged;
+            tally.misrouted = count.misrouted;
+            results.push(StreamResult {
+                class,
+                sent: count.sent,
+                delivered_per_s: count.received_in_window as f64 / seconds,
+                tally,
+                wrong_text_standing: wrong,
+            });
+        }
+        (results, unaccounted)
+    }
+
+    /// Waits without traffic for `seconds`.
+    pub(crate) fn settle(&mut self, seconds: f64) -> Result<(), EngineError> {
+        self.turn_until(clock::mono_ns() + (seconds * SECOND as f64) as u64)
+    }
+
+    /// Users who send open-loop messages.
+    pub(crate) fn open_users(&self) -> f64 {
+        self.scenario
+            .streams
+            .iter()
+            .filter(|stream| stream.per_user_per_s.is_some())
+            .map(|stream| (f64::from(self.scenario.users) * stream.share).round())
+            .sum()
+    }
+}

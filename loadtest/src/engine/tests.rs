@@ -1,0 +1,149 @@
+//! The whole engine, tiny, against a server that runs in the same process on blocking threads.
+
+mod fake;
+
+use std::net::SocketAddrV4;
+
+use super::{Engine, Measured, Settings, Target};
+use crate::hist::Class;
+use crate::scenario::Scenario;
+use fake::{Fake, Quirk};
+
+fn settings(address: SocketAddrV4, target: Target) -> Settings {
+    Settings {
+        address,
+        target,
+        server_pid: i32::try_from(std::process::id()).ok(),
+        pid_file: None,
+        restart_command: None,
+        busy_poll: false,
+        user_prefix: "t".into(),
+        seed: 1,
+        progress: false,
+    }
+}
+
+fn prism() -> Target {
+    Target::Prism {
+        jwt_secret: fake::SECRET.into(),
+        api_key: fake::API_KEY.into(),
+        webhook_port: 0,
+        install: true,
+    }
+}
+
+fn run(quirk: Quirk, target: Target, text: &str) -> Measured {
+    let scenario = Scenario::parse(text).unwrap();
+    let fake = Fake::start(quirk);
+    let mut engine = Engine::new(settings(fake.address, target), scenario.clone()).unwrap();
+    fake.set_webhook_port(engine.hooks.port);
+    engine.bring_up().unwrap();
+    engine
+        .run_phase(None, scenario.warmup_s, scenario.duration_s)
+        .unwrap()
+}
+
+const BASE: &str = "{ name: tiny, users: 3, apps_per_user: 2, ramp_users_per_s: 1000, warmup_s: 0.1, drain_s: 0.5,";
+
+#[test]
+fn closed_loop_audio_reaches_every_app_and_is_accounted_for() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 100, in_flight: 2 }}] }}"
+    );
+    let measured = run(Quirk::None, Target::Relay, &text);
+    let audio = &measured.streams[0];
+    assert!(audio.sent >= 6, "each user sends at least its window");
+    assert_eq!(audio.tally.expected, audio.sent * 2);
+    assert_eq!(audio.tally.delivered, audio.tally.expected);
+    assert_eq!(
+        (audio.tally.lost, audio.tally.damaged, audio.tally.misrouted),
+        (0, 0, 0)
+    );
+    assert!(
+        measured.stats.latency[Class::Audio.index()]
+            .summary()
+            .is_some()
+    );
+    assert_eq!(measured.phones_alive, (3, 3));
+    assert_eq!(measured.apps_alive, (6, 6));
+    assert!(measured.server.is_some());
+}
+
+#[test]
+fn events_and_displays_go_through_whole_and_in_order() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: event, bytes: 200, per_user_per_s: 100 }}, \
+         {{ kind: display, bytes: 300, per_user_per_s: 50 }}] }}"
+    );
+    let measured = run(Quirk::None, Target::Relay, &text);
+    for (stream, receivers) in measured.streams.iter().zip([2, 1]) {
+        assert!(stream.sent > 0);
+        assert_eq!(stream.tally.expected, stream.sent * receivers);
+        assert_eq!(stream.tally.delivered, stream.tally.expected);
+        assert_eq!((stream.tally.out_of_order, stream.tally.damaged), (0, 0));
+        assert_eq!(stream.wrong_text_standing, 0);
+    }
+    assert!(measured.offered_per_s > 449.0 && measured.offered_per_s < 451.0);
+}
+
+#[test]
+fn a_server_that_loses_repeats_and_damages_is_found_out() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 100 }}] }}"
+    );
+    let lossy = run(Quirk::DropEveryFifth, Target::Relay, &text).streams[0].tally;
+    assert!(lossy.lost > 0);
+    assert_eq!(lossy.delivered + lossy.lost, lossy.expected);
+    let twice = run(Quirk::SendTwice, Target::Relay, &text).streams[0].tally;
+    assert_eq!((twice.duplicated, twice.lost), (twice.expected, 0));
+    let damaged = run(Quirk::FlipLastByte, Target::Relay, &text).streams[0].tally;
+    assert_eq!(damaged.damaged, damaged.expected);
+    let astray = run(Quirk::ToEveryone, Target::Relay, &text).streams[0].tally;
+    assert!(astray.misrouted > 0 && astray.lost == 0);
+}
+
+#[test]
+fn the_whole_protocol_from_token_to_subscription_brings_every_app_up() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 100, in_flight: 1 }}, \
+         {{ kind: event, bytes: 200, per_user_per_s: 50 }}] }}"
+    );
+    let measured = run(Quirk::None, prism(), &text);
+    assert_eq!(measured.apps_alive, (6, 6));
+    for stream in &measured.streams {
+        assert!(stream.sent > 0);
+        assert_eq!(stream.tally.delivered, stream.tally.expected);
+    }
+    assert!(
+        measured.stats.errors.0.is_empty(),
+        "{:?}",
+        measured.stats.errors
+    );
+}
+
+#[test]
+fn a_herd_comes_back_and_what_it_missed_is_not_called_lost() {
+    let text = format!(
+        "{BASE} duration_s: 2.5, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}], \
+         faults: [{{ herd: {{ at_s: 0.2, within_s: 0.1, return_s: [0.5, 0.8] }} }}] }}"
+    );
+    let measured = run(Quirk::None, Target::Relay, &text);
+    assert_eq!(measured.phones_alive, (3, 3));
+    assert_eq!(measured.apps_alive, (6, 6));
+    assert!(measured.stats.skipped_offline > 0, "phones were away");
+    assert_eq!(measured.streams[0].tally.lost, 0);
+    assert_eq!(measured.stats.phone_acks, 3);
+}
+
+#[test]
+fn visitors_are_acknowledged_and_leave() {
+    let text = "{ name: tiny, users: 1, warmup_s: 0.1, duration_s: 0.5, drain_s: 0.2, \
+         connects: { per_s: 100, identities: 5, concurrent_max: 50 } }";
+    let measured = run(Quirk::None, prism(), text);
+    assert!(measured.stats.visits > 0);
+    assert!(
+        measured.stats.errors.0.is_empty(),
+        "{:?}",
+        measured.stats.errors
+    );
+}

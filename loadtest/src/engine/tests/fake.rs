@@ -1,0 +1,357 @@
+//! A server for the engine's tests: blocking threads, its own framing, just enough of the protocol. With
+//! quirks, to see that the accounting notices them.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+pub(super) const SECRET: &str = "fake-secret";
+pub(super) const API_KEY: &str = "fake-key";
+
+/// What the server does wrong with audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Quirk {
+    None,
+    DropEveryFifth,
+    SendTwice,
+    FlipLastByte,
+    /// Audio goes to the apps of all users.
+    ToEveryone,
+}
+
+#[derive(Default)]
+struct User {
+    phone: Option<TcpStream>,
+    apps: HashMap<String, TcpStream>,
+}
+
+#[derive(Default)]
+struct State {
+    users: HashMap<String, User>,
+    webhook_port: u16,
+    frames: u64,
+}
+
+struct Shared {
+    quirk: Quirk,
+    port: u16,
+    state: Mutex<State>,
+    attached: Condvar,
+}
+
+pub(super) struct Fake {
+    pub(super) address: SocketAddrV4,
+    shared: Arc<Shared>,
+}
+
+impl Fake {
+    pub(super) fn start(quirk: Quirk) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
+            panic!("bound to an IPv4 address");
+        };
+        let shared = Arc::new(Shared {
+            quirk,
+            port: address.port(),
+            state: Mutex::default(),
+            attached: Condvar::new(),
+        });
+        let own = shared.clone();
+        thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let shared = own.clone();
+                thread::spawn(move || shared.serve(socket));
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub(super) fn set_webhook_port(&self, port: u16) {
+        self.shared.state.lock().unwrap().webhook_port = port;
+    }
+}
+
+struct Request {
+    method: String,
+    path: String,
+    query: HashMap<String, String>,
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    reader
+        .read_line(&mut line)
+        .ok()
+        .filter(|count| *count > 0)?;
+    let mut words = line.split(' ');
+    let method = words.next()?.to_owned();
+    let target = words.next()?.to_owned();
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let query = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    let mut headers = HashMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((key, value)) = line.split_once(':') else {
+            break;
+        };
+        headers.insert(key.to_lowercase(), value.trim().to_owned());
+    }
+    let length = headers
+        .get("content-length")
+        .map_or(0, |text| text.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request {
+        method,
+        path: path.to_owned(),
+        query,
+        headers,
+        body,
+    })
+}
+
+/// Reads one masked frame: opcode and payload.
+fn read_frame(reader: &mut BufReader<TcpStream>) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    reader.read_exact(&mut head).ok()?;
+    let length = match head[1] & 0x7f {
+        126 => {
+            let mut bytes = [0; 2];
+            reader.read_exact(&mut bytes).ok()?;
+            usize::from(u16::from_be_bytes(bytes))
+        }
+        127 => panic!("no test sends 64 KiB"),
+        short => usize::from(short),
+    };
+    let mut key = [0; 4];
+    reader.read_exact(&mut key).ok()?;
+    let mut payload = vec![0; length];
+    reader.read_exact(&mut payload).ok()?;
+    for (index, byte) in payload.iter_mut().enumerate() {
+        *byte ^= key[index % 4];
+    }
+    Some((head[0] & 15, payload))
+}
+
+fn write_frame(mut socket: &TcpStream, opcode: u8, payload: &[u8]) {
+    let mut frame = vec![0x80 | opcode];
+    if payload.len() < 126 {
+        frame.push(u8::try_from(payload.len()).unwrap());
+    } else {
+        frame.push(126);
+        frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+    }
+    frame.extend(payload);
+    // A peer that is gone is not this function's business.
+    let _ = socket.write_all(&frame);
+}
+
+fn email_of(token: &str) -> Option<String> {
+    let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+    rules.required_spec_claims.clear();
+    rules.validate_exp = false;
+    let key = jsonwebtoken::DecodingKey::from_secret(SECRET.as_bytes());
+    let claims = jsonwebtoken::decode::<serde_json::Value>(token, &key, &rules)
+        .ok()?
+        .claims;
+    Some(claims["email"].as_str()?.to_owned())
+}
+
+impl Shared {
+    fn serve(&self, socket: TcpStream) {
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        while let Some(request) = read_request(&mut reader) {
+            if request.method == "GET" {
+                let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+                (&socket).write_all(answer.as_bytes()).unwrap();
+                if request.path == "/glasses-ws" {
+                    self.phone(&socket, &mut reader, &request);
+                } else {
+                    self.app(&socket, &mut reader, &request);
+                }
+                return;
+            }
+            let body = self.rest(&request);
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            if (&socket).write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn phone(&self, socket: &TcpStream, reader: &mut BufReader<TcpStream>, request: &Request) {
+        let user = match request.query.get("token") {
+            Some(token) => email_of(token).expect("the token is signed with our secret"),
+            None => request.query["user"].clone(),
+        };
+        self.with_user(&user, |own| own.phone = socket.try_clone().ok());
+        if request.query.contains_key("token") {
+            write_frame(socket, 1, br#"{"type":"connection_ack","sessionId":"x"}"#);
+        }
+        while let Some((opcode, payload)) = read_frame(reader) {
+            match opcode {
+                1 if payload == br#"{"type":"ping"}"# => {
+                    write_frame(socket, 1, br#"{"type":"pong"}"#)
+                }
+                1 => self.event(&user, &payload),
+                2 => self.audio(&user, payload),
+                8 => {
+                    write_frame(socket, 8, &payload);
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn with_user<T>(&self, user: &str, act: impl FnOnce(&mut User) -> T) -> T {
+        act(self
+            .state
+            .lock()
+            .unwrap()
+            .users
+            .entry(user.to_owned())
+            .or_default())
+    }
+
+    fn audio(&self, user: &str, mut payload: Vec<u8>) {
+        let mut state = self.state.lock().unwrap();
+        state.frames += 1;
+        let drop_it = self.quirk == Quirk::DropEveryFifth && state.frames.is_multiple_of(5);
+        if drop_it {
+            return;
+        }
+        if self.quirk == Quirk::FlipLastByte
+            && let Some(last) = payload.last_mut()
+        {
+            *last ^= 1;
+        }
+        for (name, own) in &state.users {
+            if name != user && self.quirk != Quirk::ToEveryone {
+                continue;
+            }
+            for app in own.apps.values() {
+                write_frame(app, 2, &payload);
+                if self.quirk == Quirk::SendTwice {
+                    write_frame(app, 2, &payload);
+                }
+            }
+        }
+    }
+
+    fn event(&self, user: &str, payload: &[u8]) {
+        let data = String::from_utf8(payload.to_vec()).unwrap();
+        self.with_user(user, |own| {
+            for (session, app) in &own.apps {
+                let text = format!(
+                    r#"{{"type":"data_stream","sessionId":"{session}","streamType":"button_press","data":{data},"timestamp":"2026-03-14T09:26:53.592Z"}}"#
+                );
+                write_frame(app, 1, text.as_bytes());
+            }
+        });
+    }
+
+    fn app(&self, socket: &TcpStream, reader: &mut BufReader<TcpStream>, request: &Request) {
+        let mut identity = request.query.get("user").map(|user| {
+            let session = request.query["session"].clone();
+            (user.clone(), session)
+        });
+        if let Some((user, session)) = &identity {
+            self.attach(user, session, socket);
+        }
+        while let Some((opcode, payload)) = read_frame(reader) {
+            if opcode == 8 {
+                write_frame(socket, 8, &payload);
+                return;
+            }
+            let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+            match message["type"].as_str().unwrap() {
+                "tpa_connection_init" => {
+                    assert_eq!(message["apiKey"], API_KEY);
+                    let session = message["sessionId"].as_str().unwrap();
+                    let package = message["packageName"].as_str().unwrap();
+                    let user = session.strip_suffix(&format!("-{package}")).unwrap();
+                    write_frame(socket, 1, br#"{"type":"tpa_connection_ack","settings":[]}"#);
+                    identity = Some((user.to_owned(), session.to_owned()));
+                }
+                "subscription_update" => {
+                    assert!(!message["subscriptions"].as_array().unwrap().is_empty());
+                    let (user, session) = identity.as_ref().expect("the init comes first");
+                    self.attach(user, session, socket);
+                }
+                "display_event" => {
+                    let (user, _) = identity.as_ref().unwrap();
+                    self.with_user(user, |own| {
+                        if let Some(phone) = &own.phone {
+                            write_frame(phone, 1, &payload);
+                        }
+                    });
+                }
+                other => panic!("unexpected {other}"),
+            }
+        }
+    }
+
+    fn attach(&self, user: &str, session: &str, socket: &TcpStream) {
+        let socket = socket.try_clone().unwrap();
+        self.with_user(user, |own| own.apps.insert(session.to_owned(), socket));
+        self.attached.notify_all();
+    }
+
+    fn rest(&self, request: &Request) -> String {
+        let token = request.headers["authorization"]
+            .strip_prefix("Bearer ")
+            .unwrap();
+        let user = email_of(token).expect("the token is signed with our secret");
+        let Some(rest) = request.path.strip_prefix("/apps/") else {
+            return r#"{"success":true}"#.into();
+        };
+        assert!(serde_json::from_slice::<serde_json::Value>(&request.body).is_ok());
+        let package = rest.strip_suffix("/start").unwrap();
+        let session = format!("{user}-{package}");
+        self.webhook(&user, &session);
+        let state = self.state.lock().unwrap();
+        let (_state, waited) = self
+            .attached
+            .wait_timeout_while(state, Duration::from_secs(5), |state| {
+                !state.users[&user].apps.contains_key(&session)
+            })
+            .unwrap();
+        assert!(!waited.timed_out(), "{session} did not attach");
+        r#"{"success":true,"data":{"status":"started","isRunning":true}}"#.into()
+    }
+
+    fn webhook(&self, user: &str, session: &str) {
+        let port = self.state.lock().unwrap().webhook_port;
+        let body = serde_json::json!({
+            "type": "session_request", "sessionId": session, "userId": user,
+            "timestamp": "2026-03-14T09:26:53.589Z",
+            "mentraOSWebsocketUrl": format!("ws://127.0.0.1:{}/app-ws", self.port),
+        })
+        .to_string();
+        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        write!(
+            socket,
+            "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}

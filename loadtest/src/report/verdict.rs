@@ -1,0 +1,210 @@
+//! Whether a run's figures can be used at all (validity), and whether the scenario's expectations held.
+//! The rules are explained in `docs/performance-method.md`.
+
+use serde::{Deserialize, Serialize};
+
+use super::RunResult;
+use crate::hist::Class;
+use crate::scenario::Fault;
+
+/// A generator that is busier than this may be what limits a closed loop.
+pub(crate) const GENERATOR_BUSY_MAX: f64 = 0.97;
+/// A server that is less busy than this (share of its cores) beside such a generator was not the limit.
+pub(crate) const SERVER_LOADED: f64 = 0.85;
+/// Below this a closed loop's throughput is noted as a lower bound.
+pub(crate) const SERVER_SATURATED: f64 = 0.95;
+/// An open loop whose generator is later than this at the 99th percentile, microseconds, ...
+pub(crate) const LAG_P99_MAX_US: f64 = 1000.0;
+/// ... and by more than this share of the measured P99, measures itself.
+pub(crate) const LAG_SHARE_MAX: f64 = 0.25;
+/// Least share of the offered messages that the generator must have got to.
+pub(crate) const OFFERED_MIN: f64 = 0.99;
+/// Cores used by others above which a run is noted as noisy.
+pub(crate) const NOISE_CORES: f64 = 0.1;
+
+/// Judgement of one run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verdict {
+    /// Why the figures must not be used; empty when they can be.
+    pub(crate) invalid: Vec<String>,
+    /// What to keep in mind.
+    pub(crate) notes: Vec<String>,
+    /// Expectations that did not hold.
+    pub(crate) failed: Vec<String>,
+    /// The generator's own lateness is a large part of the measured latency: the true one is lower.
+    pub(crate) late: bool,
+}
+
+impl Verdict {
+    /// One word for tables.
+    pub(crate) fn word(&self) -> &'static str {
+        if !self.invalid.is_empty() {
+            "INVALID"
+        } else if !self.failed.is_empty() {
+            "FAILED"
+        } else {
+            "ok"
+        }
+    }
+}
+
+/// Judges a run; `watched` says whether the caller gave a server pid.
+pub(crate) fn judge(run: &RunResult, watched: bool) -> Verdict {
+    let mut own = Verdict::default();
+    validity(run, watched, &mut own);
+    expectations(run, &mut own.failed);
+    own
+}
+
+/// Latency counts from the intended time, so a late generator makes the server look slower, never faster.
+/// Where the scenario is about faults and not about microseconds that is only noted.
+fn lateness(run: &RunResult, own: &mut Verdict) {
+    let Some(lag) = &run.generator.lag else {
+        return;
+    };
+    let measured = [
+        Class::Audio,
+        Class::Event,
+        Class::Display,
+        Class::PhoneConnect,
+    ]
+    .into_iter()
+    .filter_map(|class| Some(run.class(class)?.latency.as_ref()?.p99_us))
+    .fold(0.0, f64::max);
+    own.late = lag.p99_us > LAG_P99_MAX_US && lag.p99_us > measured * LAG_SHARE_MAX;
+    if !own.late {
+        return;
+    }
+    let text = format!(
+        "the generator was late: P99 {:.1} ms behind its schedule, of {:.1} ms measured",
+        lag.p99_us / 1000.0,
+        measured / 1000.0
+    );
+    if run.scenario.faults.is_empty() {
+        own.invalid.push(text);
+    } else {
+        own.notes
+            .push(format!("{text}; latencies are upper bounds"));
+    }
+}
+
+fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
+    let closed = run
+        .scenario
+        .streams
+        .iter()
+        .any(|stream| stream.in_flight.is_some());
+    let busy = run.generator.busy;
+    if closed {
+        match &run.server {
+            Some(server) => {
+                let used = server.cores_used / (server.cores_allowed.max(1) as f64);
+                if busy >= GENERATOR_BUSY_MAX && used < SERVER_LOADED {
+                    own.invalid.push(format!(
+                        "the generator was the bottleneck: busy {:.0} % of the time, the server {:.0} % of its cores",
+                        busy * 100.0, used * 100.0
+                    ));
+                } else if used < SERVER_SATURATED {
+                    own.notes.push(format!(
+                        "the server was not saturated ({:.0} % of its cores, generator {:.0} %): deliveries per second are a lower bound",
+                        used * 100.0, busy * 100.0
+                    ));
+                }
+            }
+            None if busy >= GENERATOR_BUSY_MAX => own.invalid.push(format!(
+                "the generator was busy {:.0} % of the time and the server's CPU is not known",
+                busy * 100.0
+            )),
+            None => {}
+        }
+    }
+    lateness(run, own);
+    let offered = run.offered_per_s * run.seconds;
+    if let Some(lag) = &run.generator.lag
+        && offered > 0.0
+        && run.scenario.connects.is_none()
+        && (lag.count as f64) < offered * OFFERED_MIN - 1.0
+    {
+        own.invalid.push(format!(
+            "the generator got to {} of {offered:.0} messages only",
+            lag.count
+        ));
+    }
+    let restarts = run
+        .scenario
+        .faults
+        .iter()
+        .any(|fault| matches!(fault, Fault::Restart(_)));
+    if watched && run.server.is_none() && !restarts {
+        own.invalid
+            .push("the server process ended during the run".into());
+    }
+    for cause in run.errors.keys() {
+        if cause.contains("EMFILE") || cause.contains("EADDRNOTAVAIL") {
+            own.invalid.push(format!("the generator ran out: {cause}"));
+        }
+    }
+    if run.generator.other_cores > NOISE_CORES {
+        own.notes.push(format!(
+            "noisy machine: other work used {:.2} cores",
+            run.generator.other_cores
+        ));
+    }
+    if run.server.is_none() {
+        own.notes
+            .push("no server process was watched: no CPU or memory figures".into());
+    }
+}
+
+fn expectations(run: &RunResult, failed: &mut Vec<String>) {
+    let expect = &run.scenario.expect;
+    let total = run.total();
+    let mut at_most = |name: &str, got: f64, most: Option<f64>| {
+        if let Some(most) = most
+            && got > most
+        {
+            failed.push(format!("{name}: {got:.1}, at most {most:.1} expected"));
+        }
+    };
+    let lost_max = expect.lost_max.map(|most| most as f64);
+    at_most("lost", total.lost as f64, lost_max);
+    let wrong: u64 = run
+        .classes
+        .iter()
+        .map(|class| class.wrong_text_standing)
+        .sum();
+    let disorder = total.out_of_order + total.duplicated + total.damaged + total.misrouted + wrong;
+    at_most(
+        "out of order, twice, damaged, misrouted or wrong text standing",
+        disorder as f64,
+        expect.disorder_max.map(|most| most as f64),
+    );
+    let ping = run
+        .class(Class::Ping)
+        .and_then(|class| class.latency.as_ref());
+    let slowest = if run.counts.ping_timeouts > 0 {
+        f64::INFINITY
+    } else {
+        ping.map_or(0.0, |latency| latency.max_us / 1000.0)
+    };
+    at_most("slowest pong, ms", slowest, expect.ping_max_ms);
+    for class in [Class::Audio, Class::Event] {
+        let latency = run.class(class).and_then(|own| own.latency.as_ref());
+        let p99 = latency.map_or(0.0, |latency| latency.p99_us / 1000.0);
+        at_most(&format!("{} P99, ms", class.name()), p99, expect.p99_max_ms);
+    }
+    for (name, (alive, all), least) in [
+        ("phones", run.counts.phones_alive, expect.phones_alive_min),
+        ("apps", run.counts.apps_alive, expect.apps_alive_min),
+    ] {
+        if let Some(least) = least
+            && (alive as f64) < least * all as f64
+        {
+            failed.push(format!("{name} alive at the end: {alive} of {all}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,455 @@
+//! Scenarios: what the users do, for how long, and what goes wrong. Read from YAML; unknown keys are errors.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Most apps a user can have; the apps file declares that many packages.
+pub(crate) const APPS_MAX: usize = 5;
+/// Most streams in one scenario (the tag has a byte for it, histograms do not care).
+const STREAMS_MAX: usize = 16;
+
+/// A whole scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    /// Short name; also names the result.
+    pub(crate) name: String,
+    /// What it shows, in a sentence.
+    #[serde(default)]
+    pub(crate) about: String,
+    /// Simulated users; `--scale` multiplies it.
+    pub(crate) users: u32,
+    /// Apps of each user, 0 to 5, all subscribed to what the streams need.
+    #[serde(default)]
+    pub(crate) apps_per_user: usize,
+    /// Users brought up per second.
+    #[serde(default = "defaults::ramp")]
+    pub(crate) ramp_users_per_s: f64,
+    /// Pause between bring-up and traffic, seconds (boot screens end, subscriptions take effect).
+    #[serde(default = "defaults::settle")]
+    pub(crate) settle_s: f64,
+    /// Traffic that is not measured, seconds.
+    #[serde(default = "defaults::warmup")]
+    pub(crate) warmup_s: f64,
+    /// Measured traffic, seconds.
+    pub(crate) duration_s: f64,
+    /// Wait for what is still under way, seconds.
+    #[serde(default = "defaults::drain")]
+    pub(crate) drain_s: f64,
+    /// The traffic.
+    #[serde(default)]
+    pub(crate) streams: Vec<Stream>,
+    /// Background REST calls of each user.
+    #[serde(default)]
+    pub(crate) rest: RestLoad,
+    /// Sockets opened and closed for the sake of it.
+    #[serde(default)]
+    pub(crate) connects: Option<Connects>,
+    /// What goes wrong, and when.
+    #[serde(default)]
+    pub(crate) faults: Vec<Fault>,
+    /// What must hold for the run to pass.
+    #[serde(default)]
+    pub(crate) expect: Expect,
+}
+
+mod defaults {
+    pub(super) fn ramp() -> f64 {
+        200.0
+    }
+    pub(super) fn settle() -> f64 {
+        2.0
+    }
+    pub(super) fn warmup() -> f64 {
+        3.0
+    }
+    pub(super) fn drain() -> f64 {
+        2.0
+    }
+    pub(super) fn one() -> f64 {
+        1.0
+    }
+    pub(super) fn once() -> u32 {
+        1
+    }
+    pub(super) fn spread() -> f64 {
+        1.0
+    }
+    pub(super) fn phone_return() -> [f64; 2] {
+        [5.0, 6.3]
+    }
+}
+
+/// What a stream consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// Binary frames, phone to every app.
+    Audio,
+    /// `button_press` texts, phone to every app in the envelope.
+    Event,
+    /// `display_event` texts, first app to the phone.
+    Display,
+}
+
+/// One kind of traffic. Exactly one of `in_flight`, `per_user_per_s` is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stream {
+    /// What it consists of.
+    pub(crate) kind: Kind,
+    /// Size of a message, bytes.
+    pub(crate) bytes: usize,
+    /// Closed loop: so many messages of each user are under way at any time.
+    #[serde(default)]
+    pub(crate) in_flight: Option<u32>,
+    /// Open loop: each user sends so many per second, whatever the server does.
+    #[serde(default)]
+    pub(crate) per_user_per_s: Option<f64>,
+    /// Spacing of an open loop.
+    #[serde(default)]
+    pub(crate) arrivals: Arrivals,
+    /// Share of the users that take part, 0 to 1.
+    #[serde(default = "defaults::one")]
+    pub(crate) share: f64,
+    /// Display only: ask the server not to throttle.
+    #[serde(default)]
+    pub(crate) force: bool,
+}
+
+/// Spacing of open-loop messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Arrivals {
+    /// Every user at a fixed period and a random phase: microphones.
+    #[default]
+    Even,
+    /// Independent arrivals: people.
+    Poisson,
+}
+
+/// REST calls in the background, per user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestLoad {
+    /// `POST /api/client/device/state` per user and minute.
+    #[serde(default)]
+    pub(crate) device_state_per_min: f64,
+    /// `POST /api/client/location` per user and minute.
+    #[serde(default)]
+    pub(crate) location_per_min: f64,
+}
+
+/// Connect, authenticate, leave: at a rate, beside the scenario's own users.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Connects {
+    /// Attempts per second (open loop); `--scale` multiplies it.
+    pub(crate) per_s: f64,
+    /// Different users among them; each new user is a new session on the server.
+    pub(crate) identities: u32,
+    /// Most attempts under way; beyond it an attempt is skipped and counted.
+    pub(crate) concurrent_max: u32,
+}
+
+/// Something that goes wrong. Times are seconds after the measured part began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Fault {
+    /// Phones and apps vanish within moments, and return together.
+    Herd(Herd),
+    /// Single phones drop and return, spread over the whole run.
+    Churn(Churn),
+    /// Some apps stop reading.
+    StuckReaders(StuckReaders),
+    /// The app server (webhook receiver and app sockets) is away.
+    AppServerGone(AppServerGone),
+    /// One client misbehaves.
+    Abuse(Abuse),
+    /// The server is restarted: by the given shell command, or by whoever runs it.
+    Restart(Restart),
+}
+
+/// See [`Fault::Herd`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Herd {
+    /// When the first one goes.
+    pub(crate) at_s: f64,
+    /// All go within this time.
+    #[serde(default = "defaults::spread")]
+    pub(crate) within_s: f64,
+    /// Share of the users, 0 to 1.
+    #[serde(default = "defaults::one")]
+    pub(crate) share: f64,
+    /// A phone returns so many seconds after the herd began: from, to.
+    #[serde(default = "defaults::phone_return")]
+    pub(crate) return_s: [f64; 2],
+    /// How often.
+    #[serde(default = "defaults::once")]
+    pub(crate) times: u32,
+    /// Distance between repetitions.
+    #[serde(default)]
+    pub(crate) every_s: f64,
+}
+
+/// See [`Fault::Churn`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Churn {
+    /// Drops of each phone per hour.
+    pub(crate) per_user_per_h: f64,
+}
+
+/// See [`Fault::StuckReaders`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StuckReaders {
+    /// When they stop.
+    pub(crate) at_s: f64,
+    /// For how long.
+    pub(crate) for_s: f64,
+    /// Share of the users whose last app stops reading, 0 to 1.
+    pub(crate) share: f64,
+    /// Receive buffer of those sockets, bytes (the kernel doubles it).
+    pub(crate) receive_buffer: i32,
+}
+
+/// See [`Fault::AppServerGone`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppServerGone {
+    /// When it goes.
+    pub(crate) at_s: f64,
+    /// For how long.
+    pub(crate) for_s: f64,
+}
+
+/// See [`Fault::Abuse`]. All by one extra user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Abuse {
+    /// When it begins.
+    pub(crate) at_s: f64,
+    /// For how long.
+    pub(crate) for_s: f64,
+    /// Sockets opened per minute, each replacing the one before.
+    #[serde(default)]
+    pub(crate) opens_per_min: f64,
+    /// `POST /api/client/device/state` per second.
+    #[serde(default)]
+    pub(crate) device_state_per_s: f64,
+    /// Texts per second that are not JSON.
+    #[serde(default)]
+    pub(crate) garbage_per_s: f64,
+}
+
+/// See [`Fault::Restart`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Restart {
+    /// When `--restart-command` is run.
+    pub(crate) at_s: f64,
+    /// How often.
+    #[serde(default = "defaults::once")]
+    pub(crate) times: u32,
+    /// Distance between repetitions.
+    #[serde(default)]
+    pub(crate) every_s: f64,
+}
+
+/// What must hold. Absent: not checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expect {
+    /// Most messages lost at connected receivers.
+    pub(crate) lost_max: Option<u64>,
+    /// Most messages out of order, twice, damaged or misrouted together.
+    pub(crate) disorder_max: Option<u64>,
+    /// Slowest pong, milliseconds.
+    pub(crate) ping_max_ms: Option<f64>,
+    /// 99th percentile of audio and events, milliseconds.
+    pub(crate) p99_max_ms: Option<f64>,
+    /// Share of phones connected at the end.
+    pub(crate) phones_alive_min: Option<f64>,
+    /// Share of apps attached at the end.
+    pub(crate) apps_alive_min: Option<f64>,
+}
+
+/// Why a scenario cannot be run.
+#[derive(Debug)]
+pub(crate) enum ScenarioError {
+    /// The file cannot be read.
+    Unreadable(String),
+    /// Not YAML of this shape; the text names line and key.
+    Syntax(String),
+    /// A value outside its bounds.
+    Value(String),
+}
+
+impl std::fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(text) | Self::Syntax(text) | Self::Value(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads and checks a scenario file.
+    pub(crate) fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ScenarioError::Unreadable(format!("{}: {error}", path.display())))?;
+        Self::parse(&text)
+    }
+
+    /// Reads and checks the text of a scenario.
+    pub(crate) fn parse(text: &str) -> Result<Self, ScenarioError> {
+        let own: Self = serde_saphyr::from_str(text)
+            .map_err(|error| ScenarioError::Syntax(error.to_string()))?;
+        own.check()?;
+        Ok(own)
+    }
+
+    /// Multiplies everything that counts users by `factor`.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.users = (f64::from(self.users) * factor).ceil() as u32;
+        self.ramp_users_per_s *= factor.max(1.0);
+        if let Some(connects) = &mut self.connects {
+            connects.per_s *= factor;
+            connects.identities = (f64::from(connects.identities) * factor).ceil() as u32;
+        }
+    }
+
+    /// Whether some stream is of `kind`.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.streams.iter().any(|stream| stream.kind == kind)
+    }
+
+    /// Checks every bound; also after overrides.
+    pub(crate) fn check(&self) -> Result<(), ScenarioError> {
+        let fail = |text: &str| Err(ScenarioError::Value(format!("{}: {text}", self.name)));
+        if self.users == 0 && self.connects.is_none() {
+            return fail("users must be at least 1");
+        }
+        if self.apps_per_user > APPS_MAX {
+            return fail("apps_per_user must be 0 to 5");
+        }
+        if self.streams.len() > STREAMS_MAX {
+            return fail("at most 16 streams");
+        }
+        if self.duration_s <= 0.0 || self.ramp_users_per_s <= 0.0 {
+            return fail("duration_s and ramp_users_per_s must be above 0");
+        }
+        if !self.streams.is_empty() && self.apps_per_user == 0 {
+            return fail("streams need apps_per_user of at least 1");
+        }
+        for stream in &self.streams {
+            if stream.in_flight.is_some() == stream.per_user_per_s.is_some() {
+                return fail("a stream needs exactly one of in_flight, per_user_per_s");
+            }
+            if stream.in_flight == Some(0) || stream.per_user_per_s.is_some_and(|rate| rate <= 0.0)
+            {
+                return fail("in_flight and per_user_per_s must be above 0");
+            }
+            if !(0.0..=1.0).contains(&stream.share) {
+                return fail("share must be 0 to 1");
+            }
+            if stream.bytes < crate::tag::TAG_BYTES || stream.bytes > 1 << 20 {
+                return fail("bytes must be 24 to 1048576");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "
+name: small
+users: 10
+apps_per_user: 2
+duration_s: 5
+streams:
+  - { kind: audio, bytes: 100, in_flight: 1 }
+  - { kind: event, bytes: 200, per_user_per_s: 0.5, arrivals: poisson, share: 0.3 }
+faults:
+  - herd: { at_s: 1 }
+  - restart: { at_s: 2, times: 3, every_s: 10 }
+expect: { lost_max: 0 }
+";
+
+    fn error(text: &str) -> String {
+        Scenario::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_scenario_is_read_with_its_defaults() {
+        let own = Scenario::parse(GOOD).unwrap();
+        assert_eq!((own.users, own.streams.len(), own.faults.len()), (10, 2, 2));
+        assert_eq!(own.streams[1].arrivals, Arrivals::Poisson);
+        let Fault::Herd(herd) = &own.faults[0] else {
+            panic!("the first fault is a herd");
+        };
+        assert_eq!((herd.return_s, herd.times), ([5.0, 6.3], 1));
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_at_every_depth_and_are_named() {
+        for (from, to, key) in [
+            ("users: 10", "users: 10\nuser: 3", "user"),
+            ("bytes: 100", "byts: 100", "byts"),
+            ("at_s: 1 }", "at_s: 1, whithin_s: 2 }", "whithin_s"),
+            ("- herd:", "- hurd:", "hurd"),
+            ("lost_max", "lost_maximum", "lost_maximum"),
+        ] {
+            let text = error(&GOOD.replace(from, to));
+            assert!(text.contains(key), "{key} is not named in: {text}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused() {
+        for (from, to, word) in [
+            ("users: 10", "users: 0", "users"),
+            ("apps_per_user: 2", "apps_per_user: 6", "apps_per_user"),
+            ("apps_per_user: 2", "apps_per_user: 0", "apps_per_user"),
+            ("in_flight: 1", "in_flight: 0", "in_flight"),
+            (
+                "in_flight: 1",
+                "in_flight: 1, per_user_per_s: 2",
+                "exactly one",
+            ),
+            ("share: 0.3", "share: 1.3", "share"),
+            ("bytes: 100", "bytes: 10", "bytes"),
+        ] {
+            let text = error(&GOOD.replace(from, to));
+            assert!(text.contains(word), "{word} is not named in: {text}");
+        }
+    }
+
+    #[test]
+    fn one_number_scales_a_scenario() {
+        let mut own = Scenario::parse(GOOD).unwrap();
+        own.scale(2.5);
+        assert_eq!(own.users, 25);
+        own.scale(0.01);
+        assert_eq!(own.users, 1);
+    }
+
+    #[test]
+    fn every_scenario_that_is_shipped_can_be_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let own = Scenario::load(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            assert_eq!(own.name, path.file_stem().unwrap().to_str().unwrap());
+            count += 1;
+        }
+        assert!(count >= 12, "only {count} scenarios");
+    }
+}

@@ -1,0 +1,193 @@
+//! Outside thread: what every service shares, and the ways back to the shards. It decides nothing.
+
+use super::Reload;
+use super::metrics::Aggregate;
+use super::registry::Apps;
+use super::rest::Memory;
+use super::store::writes::Writes;
+use super::webhooks::Webhooks;
+use crate::base::clock::Clock;
+use crate::base::ids::{Origin, ReplyTo, ShardId, UserId};
+use crate::base::settings::Settings;
+use crate::session::effects::RestAnswer;
+use crate::session::rest::Call;
+use crate::shard::mailbox::{Answer, Mailboxes, Refused, ToShard};
+use crate::shard::shared::Shared;
+use crate::wire::auth::TokenKeys;
+use crate::wire::records::Registry;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+/// A session's answer must come within this.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// A start may take its timer and the stop of another app; an output call its provider's time.
+const SLOW_CALL_LIMIT: Duration = Duration::from_secs(40);
+/// Calls into sessions at a time.
+const CALLS_MAX: usize = 65_536;
+/// Attempts to deliver to a full shard inbox, and the pause between them.
+const DELIVERIES: u32 = 20;
+const DELIVERY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Locks without fear of a panic elsewhere: every holder leaves whole values behind.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shared by all tasks of the outside thread.
+pub(crate) struct Services {
+    pub(crate) settings: RwLock<Arc<Settings>>,
+    pub(crate) config_dir: PathBuf,
+    pub(crate) reload: Reload,
+    pub(crate) dropped_log_lines: fn() -> u64,
+    pub(crate) shards: Mailboxes,
+    pub(crate) clock: Clock,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tokens: TokenKeys,
+    pub(crate) writes: Writes,
+    pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) apps: Apps,
+    pub(crate) aggregate: Mutex<Aggregate>,
+    pub(crate) memory: Memory,
+    pub(crate) calls: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    pub(crate) next_call: AtomicU64,
+}
+
+impl Services {
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.apps.current()
+    }
+
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.clock.now().unix_ms
+    }
+
+    /// `timestamp` of an answer.
+    pub(crate) fn iso(&self) -> String {
+        self.clock.now().iso().to_string()
+    }
+
+    /// Sends to a user's shard, waiting a little for room.
+    pub(crate) async fn deliver_home(&self, user: &UserId, message: ToShard) -> bool {
+        let shard = crate::base::ids::home_shard(user, self.shards.shards());
+        self.deliver(shard, message).await
+    }
+
+    /// Sends to a shard, waiting a little for room. Says whether it was taken.
+    pub(crate) async fn deliver(&self, shard: ShardId, mut message: ToShard) -> bool {
+        for _ in 0..DELIVERIES {
+            match self.shards.send(shard, message) {
+                Ok(()) => return true,
+                Err(Refused(back)) => message = back,
+            }
+            sleep(DELIVERY_PAUSE).await;
+        }
+        tracing::warn!(shard = shard.0, "shard-inbox-full");
+        false
+    }
+
+    /// Sends the same to every shard.
+    pub(crate) async fn broadcast(&self, message: impl Fn() -> ToShard) {
+        for shard in 0..self.shards.shards() {
+            self.deliver(ShardId(shard), message()).await;
+        }
+    }
+
+    /// Answers an HTTP request.
+    pub(crate) async fn answer(&self, reply: ReplyTo, answer: Answer) {
+        match reply.origin {
+            Origin::Shard(shard) => {
+                self.deliver(
+                    shard,
+                    ToShard::Reply {
+                        id: reply.id,
+                        answer,
+                    },
+                )
+                .await;
+            }
+            Origin::Outside => self.resolve(reply.id, answer),
+        }
+    }
+
+    /// A session answered a call of ours; late answers find nobody.
+    pub(crate) fn resolve(&self, id: u64, answer: Answer) {
+        if let Some(waiter) = lock(&self.calls).remove(&id) {
+            let _ = waiter.send(answer);
+        }
+    }
+
+    /// A place for one answer that a session or service will send.
+    pub(crate) fn expect_answer(&self) -> Option<(ReplyTo, oneshot::Receiver<Answer>)> {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.next_call.fetch_add(1, Ordering::Relaxed);
+        let mut calls = lock(&self.calls);
+        if calls.len() >= CALLS_MAX {
+            return None;
+        }
+        calls.insert(id, sender);
+        Some((
+            ReplyTo {
+                origin: Origin::Outside,
+                id,
+            },
+            receiver,
+        ))
+    }
+
+    /// Asks a user's live session; 503 `NO_ACTIVE_SESSION` when there is none or it does not answer.
+    pub(crate) async fn call_session(&self, user: &UserId, call: Call) -> RestAnswer {
+        let slow = matches!(
+            call,
+            Call::StartApp { .. }
+                | Call::StopApp { .. }
+                | Call::Outputs { .. }
+                | Call::Recover { .. }
+        );
+        let Some((reply, answer)) = self.expect_answer() else {
+            return no_session();
+        };
+        let sent = self
+            .deliver_home(
+                user,
+                ToShard::Call {
+                    user: user.clone(),
+                    reply,
+                    call,
+                },
+            )
+            .await;
+        let limit = if slow { SLOW_CALL_LIMIT } else { CALL_LIMIT };
+        let answered = if sent {
+            timeout(limit, answer).await.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        lock(&self.calls).remove(&reply.id);
+        match answered {
+            Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => answer,
+            _ => no_session(),
+        }
+    }
+
+    /// As [`Services::call_session`], where only success matters; `false` without a live session.
+    pub(crate) async fn tell_session(&self, user: &UserId, call: Call) -> bool {
+        (200..300).contains(&self.call_session(user, call).await.status)
+    }
+}
+
+/// What P reacts to (protocol.md §18.1).
+pub(crate) fn no_session() -> RestAnswer {
+    RestAnswer::json(
+        503,
+        r#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#,
+    )
+}

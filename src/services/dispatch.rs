@@ -1,0 +1,201 @@
+//! Outside thread: takes messages of the shards in order and starts a bounded task for whatever must wait. A panic in a task
+//! ends that task with an answer of 500, never the thread.
+
+use super::context::Services;
+use super::rest;
+use super::store::Change;
+use crate::base::ids::{CallId, ShardId, UserId};
+use crate::session::effects::{HttpCall, RestAnswer, StoreOp};
+use crate::session::event::{Event, HttpOutcome, StoreOutcome};
+use crate::shard::mailbox::{Answer, OutsideRequest, ToOutside, ToShard};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// REST requests being answered; beyond it 503.
+const REQUESTS_MAX: usize = 8192;
+/// User records being read; beyond it the session starts with defaults.
+const LOADS_MAX: usize = 16_384;
+/// Messages taken before other tasks get their turn.
+const TURN: u32 = 128;
+
+struct Dispatcher {
+    cx: Arc<Services>,
+    drained: flume::Sender<ShardId>,
+    requests: Arc<Semaphore>,
+    loads: Arc<Semaphore>,
+}
+
+/// Runs until all senders are gone.
+pub(crate) async fn run(
+    cx: Arc<Services>,
+    inbox: flume::Receiver<ToOutside>,
+    drained: flume::Sender<ShardId>,
+) {
+    let dispatcher = Dispatcher {
+        cx,
+        drained,
+        requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        loads: Arc::new(Semaphore::new(LOADS_MAX)),
+    };
+    let mut taken = 0;
+    while let Ok(message) = inbox.recv_async().await {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| dispatcher.take(message))).is_err() {
+            tracing::error!("a message to the outside thread was lost to a defect");
+        }
+        taken += 1;
+        if taken % TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn place(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(places).try_acquire_owned().ok()
+}
+
+impl Dispatcher {
+    fn take(&self, message: ToOutside) {
+        match message {
+            ToOutside::LoadUser { user, epoch, .. } => self.load(user, epoch),
+            ToOutside::Store {
+                user,
+                epoch,
+                op,
+                ack,
+                ..
+            } => self.store(user, epoch, op, ack),
+            ToOutside::Http {
+                user, epoch, call, ..
+            } => self.http(user, epoch, call),
+            ToOutside::CancelHttp { user, epoch, call } => {
+                self.cx.webhooks.cancel(&(user, epoch, call))
+            }
+            ToOutside::Request(request) => self.request(*request),
+            ToOutside::Reply { id, answer } => self.cx.resolve(id, answer),
+            ToOutside::Report(report) => super::metrics::take_report(&self.cx, *report),
+            ToOutside::AppLink(link) => rest::registrations::link(&self.cx, &link),
+            ToOutside::Drained(shard) => drop(self.drained.try_send(shard)),
+        }
+    }
+
+    fn result(&self, user: UserId, epoch: u64, event: Event) {
+        let cx = Arc::clone(&self.cx);
+        tokio::spawn(async move {
+            cx.deliver_home(&user.clone(), ToShard::Result { user, epoch, event })
+                .await
+        });
+    }
+
+    fn load(&self, user: UserId, epoch: u64) {
+        let Some(place) = place(&self.loads) else {
+            return self.result(user, epoch, Event::UserLoaded { record: None });
+        };
+        let cx = Arc::clone(&self.cx);
+        tokio::spawn(async move {
+            let _place = place;
+            let loaded = AssertUnwindSafe(rest::apps::user_record(&cx, &user))
+                .catch_unwind()
+                .await;
+            let record = match loaded {
+                Ok(Ok(record)) => Some(Box::new(record)),
+                Ok(Err(error)) => {
+                    tracing::error!(user = user.log_tag(), %error, "user record not loaded");
+                    None
+                }
+                Err(_) => None,
+            };
+            let message = ToShard::Result {
+                user: user.clone(),
+                epoch,
+                event: Event::UserLoaded { record },
+            };
+            cx.deliver_home(&user, message).await;
+        });
+    }
+
+    fn store(&self, user: UserId, epoch: u64, op: StoreOp, ack: Option<CallId>) {
+        let change = Change::Session(user.clone(), op);
+        let Some(call) = ack else {
+            if let Err(error) = self.cx.writes.submit(change) {
+                tracing::warn!(user = user.log_tag(), %error, "store-write-refused");
+            }
+            return;
+        };
+        // Queued here, not in the task: order per user is the order of the inbox.
+        let pending = match self.cx.writes.begin(change) {
+            Ok(pending) => pending,
+            Err(_) => {
+                return self.result(
+                    user,
+                    epoch,
+                    Event::Stored {
+                        call,
+                        outcome: StoreOutcome::Failed,
+                    },
+                );
+            }
+        };
+        let cx = Arc::clone(&self.cx);
+        tokio::spawn(async move {
+            let outcome = pending
+                .wait()
+                .await
+                .map_or(StoreOutcome::Failed, |_| StoreOutcome::Done);
+            let message = ToShard::Result {
+                user: user.clone(),
+                epoch,
+                event: Event::Stored { call, outcome },
+            };
+            cx.deliver_home(&user, message).await;
+        });
+    }
+
+    fn http(&self, user: UserId, epoch: u64, call: HttpCall) {
+        let cx = Arc::clone(&self.cx);
+        let id = call.call;
+        let key = (user.clone(), epoch, id);
+        let task = tokio::spawn({
+            let key = key.clone();
+            async move {
+                let outcome = AssertUnwindSafe(cx.webhooks.call(call, Some(key)))
+                    .catch_unwind()
+                    .await;
+                let outcome = outcome.unwrap_or_else(|_| HttpOutcome::Failed {
+                    error: "internal error".into(),
+                });
+                let message = ToShard::Result {
+                    user: user.clone(),
+                    epoch,
+                    event: Event::Http { call: id, outcome },
+                };
+                cx.deliver_home(&user, message).await;
+            }
+        });
+        self.cx.webhooks.track(key, task.abort_handle());
+    }
+
+    fn request(&self, request: OutsideRequest) {
+        let cx = Arc::clone(&self.cx);
+        let reply = request.reply;
+        let Some(place) = place(&self.requests) else {
+            let busy = RestAnswer {
+                retry_after_s: Some(5),
+                ..RestAnswer::json(503, r#"{"error":"Server is busy"}"#)
+            };
+            tokio::spawn(async move { cx.answer(reply, Answer::Whole(busy)).await });
+            return;
+        };
+        tokio::spawn(async move {
+            let _place = place;
+            let answers = AssertUnwindSafe(rest::answer(&cx, &request)).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(route = ?request.route, correlation_id = request.correlation_id, "a REST answer was lost to a defect");
+                vec![Answer::Whole(RestAnswer::json(500, r#"{"error":"Internal server error"}"#))]
+            });
+            for answer in answers {
+                cx.answer(reply, answer).await;
+            }
+        });
+    }
+}

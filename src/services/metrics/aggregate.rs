@@ -1,0 +1,224 @@
+//! Outside thread: the merged figures of all shards. Counters keep the last report of each shard; histograms go into a window
+//! of ten-second slots for quantiles and into cumulative buckets for Prometheus.
+
+use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
+use crate::shard::mailbox::ShardReport;
+use crate::wire::kinds::{AppKind, PhoneKind};
+use std::collections::VecDeque;
+
+/// Upper bounds in seconds: 0.1 ms … 10 s.
+pub(crate) const BOUNDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+/// One slot of the window (ms).
+const SLOT_MS: u64 = 10_000;
+/// Slots kept: quantiles look back one minute.
+const SLOTS: usize = 6;
+
+/// A cumulative histogram.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Buckets {
+    /// Per bound, not yet summed up; the last is above all bounds.
+    pub(crate) counts: [u64; BOUNDS.len() + 1],
+    /// Seconds.
+    pub(crate) sum: f64,
+}
+
+impl Buckets {
+    pub(crate) fn add(&mut self, latency: &Latency) {
+        let Some(histogram) = latency.histogram() else {
+            return;
+        };
+        for step in histogram.iter_recorded() {
+            let seconds = step.value_iterated_to() as f64 / 1e9;
+            let count = step.count_since_last_iteration();
+            // Two significant digits: a value may read up to 1 % high, which must not push it past its bound.
+            let slot = BOUNDS
+                .iter()
+                .position(|bound| seconds <= bound * 1.01)
+                .unwrap_or(BOUNDS.len());
+            self.counts[slot] += count;
+            self.sum += seconds * count as f64;
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+#[derive(Clone)]
+struct Slot {
+    begun_ms: u64,
+    metrics: Metrics,
+    /// Messages in and errors when the slot began, for rates.
+    opened: u64,
+    closed: u64,
+}
+
+/// All figures.
+pub(crate) struct Aggregate {
+    shards: Vec<Option<ShardReport>>,
+    window: VecDeque<Slot>,
+    pub(crate) timings: Vec<Buckets>,
+    pub(crate) latencies: [Vec<Buckets>; 2],
+}
+
+pub(crate) fn kinds(side: Side) -> Vec<&'static str> {
+    let mut names: Vec<_> = match side {
+        Side::PhoneIn => PhoneKind::ALL.iter().map(|kind| kind.wire()).collect(),
+        Side::AppIn => AppKind::ALL.iter().map(|kind| kind.wire()).collect(),
+    };
+    names.push("other");
+    names
+}
+
+fn empty() -> Metrics {
+    Metrics::new(PhoneKind::COUNT, AppKind::COUNT)
+}
+
+impl Aggregate {
+    pub(crate) fn new(shards: u16) -> Self {
+        Self {
+            shards: vec![None; usize::from(shards)],
+            window: VecDeque::new(),
+            timings: vec![Buckets::default(); Timing::ALL.len()],
+            latencies: [Side::PhoneIn, Side::AppIn]
+                .map(|side| vec![Buckets::default(); kinds(side).len()]),
+        }
+    }
+
+    /// Merges a report. When a slot of the window ends, returns the p99 of scheduling delay within it (ms).
+    pub(crate) fn take(&mut self, report: ShardReport, now_ms: u64) -> Option<u64> {
+        for (index, buckets) in self.timings.iter_mut().enumerate() {
+            buckets.add(report.metrics.timing(Timing::ALL[index]));
+        }
+        for side in [Side::PhoneIn, Side::AppIn] {
+            for (buckets, latency) in self.latencies[side as usize]
+                .iter_mut()
+                .zip(report.metrics.latencies(side))
+            {
+                buckets.add(latency);
+            }
+        }
+        let ended = self.turn(now_ms);
+        if let Some(slot) = self.window.back_mut() {
+            slot.metrics.merge_histograms(&report.metrics);
+        }
+        if let Some(place) = self.shards.get_mut(usize::from(report.shard.0)) {
+            *place = Some(report);
+        }
+        ended
+    }
+
+    fn turn(&mut self, now_ms: u64) -> Option<u64> {
+        let fresh = self
+            .window
+            .back()
+            .is_some_and(|slot| now_ms < slot.begun_ms + SLOT_MS);
+        if fresh {
+            return None;
+        }
+        let p99_ms = self
+            .window
+            .back()
+            .map(|slot| quantile(slot.metrics.timing(Timing::TurnLag), 0.99) / 1_000_000);
+        if self.window.len() == SLOTS {
+            self.window.pop_front();
+        }
+        let (opened, closed) = (self.opened(), self.closed());
+        self.window.push_back(Slot {
+            begun_ms: now_ms,
+            metrics: empty(),
+            opened,
+            closed,
+        });
+        p99_ms
+    }
+
+    pub(crate) fn opened(&self) -> u64 {
+        self.counter(Counter::PhoneOpened) + self.counter(Counter::AppOpened)
+    }
+
+    pub(crate) fn closed(&self) -> u64 {
+        Counter::ALL
+            .iter()
+            .filter(|counter| counter.name() == "mentra_connections_closed_total")
+            .map(|counter| self.counter(*counter))
+            .sum()
+    }
+
+    /// Connections opened and closed within the window.
+    pub(crate) fn churn(&self) -> (u64, u64) {
+        let first = self
+            .window
+            .front()
+            .map_or((0, 0), |slot| (slot.opened, slot.closed));
+        (
+            self.opened().saturating_sub(first.0),
+            self.closed().saturating_sub(first.1),
+        )
+    }
+
+    /// Merged histograms of the window.
+    pub(crate) fn window(&self) -> Metrics {
+        let mut merged = empty();
+        for slot in &self.window {
+            merged.merge_histograms(&slot.metrics);
+        }
+        merged
+    }
+
+    /// Last reports.
+    pub(crate) fn reports(&self) -> impl Iterator<Item = &ShardReport> {
+        self.shards.iter().flatten()
+    }
+
+    /// Sum over shards.
+    pub(crate) fn counter(&self, counter: Counter) -> u64 {
+        self.reports()
+            .map(|report| report.metrics.get(counter))
+            .sum()
+    }
+
+    /// Sum over shards.
+    pub(crate) fn gauge(&self, of: impl Fn(&ShardReport) -> u64) -> u64 {
+        self.reports().map(of).sum()
+    }
+
+    /// Messages by kind, summed over shards.
+    pub(crate) fn messages(&self, side: Side) -> Vec<u64> {
+        let mut sums = vec![0; kinds(side).len()];
+        for report in self.reports() {
+            for (sum, count) in sums.iter_mut().zip(report.metrics.messages(side)) {
+                *sum += count;
+            }
+        }
+        sums
+    }
+
+    /// `uring`, `epoll`, `mixed`, or `starting` before the first report.
+    pub(crate) fn driver(&self) -> &'static str {
+        let mut drivers = self.reports().map(|report| report.driver);
+        match drivers.next() {
+            None => "starting",
+            Some(first) if drivers.all(|driver| driver == first) => first,
+            Some(_) => "mixed",
+        }
+    }
+}
+
+/// Nanoseconds; 0 where nothing was recorded.
+pub(crate) fn quantile(latency: &Latency, quantile: f64) -> u64 {
+    latency
+        .histogram()
+        .map_or(0, |histogram| histogram.value_at_quantile(quantile))
+}
+
+/// Nanoseconds; 0 where nothing was recorded.
+pub(crate) fn mean(latency: &Latency) -> f64 {
+    latency
+        .histogram()
+        .map_or(0.0, |histogram| histogram.mean())
+}

@@ -1,0 +1,155 @@
+//! Outside thread: `GET /health` (behaviour.md §10.2), from the shards' last reports only.
+
+use super::aggregate::{kinds, mean, quantile};
+use super::process;
+use crate::base::metrics::{Counter, Latency, Side, Timing};
+use crate::services::context::{Services, lock};
+use crate::session::effects::RestAnswer;
+use serde_json::{Map, Value, json};
+
+const MIB: u64 = 1 << 20;
+
+/// The answer: 200, or 503 while draining.
+pub(crate) fn answer(cx: &Services) -> RestAnswer {
+    if cx.shared.is_draining() {
+        return RestAnswer::json(
+            503,
+            r#"{"status":"draining","message":"Server is shutting down"}"#,
+        );
+    }
+    RestAnswer::json(200, document(cx).to_string())
+}
+
+fn by_type(side: Side, counts: &[u64]) -> Value {
+    let pairs = kinds(side)
+        .into_iter()
+        .zip(counts)
+        .filter(|(_, count)| **count > 0);
+    Value::Object(
+        pairs
+            .map(|(kind, count)| (kind.to_owned(), json!(count)))
+            .collect::<Map<_, _>>(),
+    )
+}
+
+fn quality(processed: u64, errors: u64) -> &'static str {
+    match errors * 1000 {
+        permille if permille > processed * 100 => "unhealthy",
+        permille if permille > processed * 10 => "degraded",
+        _ => "healthy",
+    }
+}
+
+fn document(cx: &Services) -> Value {
+    let memory = process::memory();
+    let now = cx.clock.now();
+    let all = lock(&cx.aggregate);
+    let window = all.window();
+    let lag = window.timing(Timing::TurnLag);
+    let samples = lag.histogram().map_or(0, |histogram| histogram.len());
+    let lag_ms = cx
+        .shared
+        .beats
+        .iter()
+        .map(|beat| beat.lag_us())
+        .max()
+        .unwrap_or(0) as f64
+        / 1000.0;
+    let (phone, app) = (all.messages(Side::PhoneIn), all.messages(Side::AppIn));
+    let processed: u64 = phone.iter().chain(&app).sum();
+    let error = |counter: &&Counter| counter.name() == "mentra_message_errors_total";
+    let errors: u64 = Counter::ALL
+        .iter()
+        .filter(error)
+        .map(|counter| all.counter(*counter))
+        .sum();
+    let mut latency = Latency::default();
+    for side in [Side::PhoneIn, Side::AppIn] {
+        window
+            .latencies(side)
+            .iter()
+            .for_each(|of_kind| latency.merge(of_kind));
+    }
+    let (opened, closed) = all.churn();
+    let sessions = all.gauge(|shard| shard.sessions);
+    let (phones, apps) = (
+        all.gauge(|shard| shard.phones),
+        all.gauge(|shard| shard.apps),
+    );
+    let uptime = now.mono_ms / 1000;
+    json!({
+        "status": "ok",
+        "quality": quality(processed, errors),
+        "timestamp": now.iso().as_str(),
+        "heapUsedMB": memory.heap_used / MIB,
+        "heapTotalMB": memory.heap_total / MIB,
+        "rssMB": memory.rss / MIB,
+        "externalMB": memory.external / MIB,
+        "eventLoopLagMs": lag_ms,
+        "activeSessions": sessions,
+        "uptimeSeconds": uptime,
+        "uptime": uptime,
+        "ioDriver": all.driver(),
+        "eventLoop": {
+            "lagMs": lag_ms,
+            "lagAvgMs": mean(lag) / 1e6,
+            "lagP99Ms": quantile(lag, 0.99) as f64 / 1e6,
+            "samples": samples,
+        },
+        "sessions": { "userSessions": sessions, "miniappSessions": apps },
+        "throughput": {
+            "wsClientMessagesIn": all.counter(Counter::PhoneMessagesIn),
+            "wsClientMessagesOut": all.counter(Counter::PhoneMessagesOut),
+            "wsMiniappMessagesIn": all.counter(Counter::AppMessagesIn),
+            "wsMiniappMessagesOut": all.counter(Counter::AppMessagesOut),
+            "httpRequests": {
+                "2xx": all.counter(Counter::Http2xx),
+                "3xx": all.counter(Counter::Http3xx),
+                "4xx": all.counter(Counter::Http4xx),
+                "5xx": all.counter(Counter::Http5xx),
+            },
+        },
+        "udp": {
+            "received": all.counter(Counter::UdpReceived),
+            "dropped": all.counter(Counter::UdpDropped),
+            "pings": all.counter(Counter::UdpPings),
+            "decrypted": all.counter(Counter::UdpDecrypted),
+            "decryptionFailures": all.counter(Counter::UdpDecryptionFailures),
+        },
+        "memory": {
+            "heapUsed": memory.heap_used,
+            "heapTotal": memory.heap_total,
+            "rss": memory.rss,
+            "external": memory.external,
+            "arrayBuffers": all.gauge(|shard| shard.outbound_bytes + shard.inbound_bytes),
+        },
+        "connections": {
+            "glassesConnections": phones,
+            "appConnections": apps,
+            "totalSessions": sessions,
+            "connectionsLastMinute": opened,
+            "disconnectionsLastMinute": closed,
+        },
+        "messages": {
+            "glassesTypes": by_type(Side::PhoneIn, &phone),
+            "appTypes": by_type(Side::AppIn, &app),
+            "processed": processed,
+            "errors": errors,
+            "avgLatencyMs": mean(&latency) / 1e6,
+            "p99LatencyMs": quantile(&latency, 0.99) as f64 / 1e6,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quality_follows_the_error_rate() {
+        assert_eq!(quality(0, 0), "healthy");
+        assert_eq!(quality(1000, 10), "healthy");
+        assert_eq!(quality(1000, 11), "degraded");
+        assert_eq!(quality(1000, 101), "unhealthy");
+    }
+}

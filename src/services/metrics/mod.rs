@@ -1,0 +1,32 @@
+//! Outside thread, figures: merges what the shards report and renders it. Histograms are merged, never averaged; no figure
+//! is read from a session.
+
+mod aggregate;
+pub(crate) mod health;
+mod process;
+mod prometheus;
+pub(crate) mod vitals;
+
+pub(crate) use aggregate::Aggregate;
+pub(crate) use prometheus::render;
+
+use super::context::{Services, lock};
+use crate::shard::mailbox::ShardReport;
+
+/// Takes a shard's report and judges overload (behaviour.md §10.7).
+pub(crate) fn take_report(cx: &Services, report: ShardReport) {
+    let settings = cx.settings();
+    let now_ms = cx.clock.now().mono_ms;
+    let late = lock(&cx.aggregate).take(report, now_ms);
+    if let Some(p99_ms) = late {
+        let overloaded =
+            settings.server.shed_load_enabled && p99_ms > settings.server.admission_lag_ms;
+        if overloaded != cx.shared.is_overloaded() {
+            tracing::warn!(overloaded, p99_ms, "admission");
+            cx.shared.set_overloaded(overloaded);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,417 @@
+//! Outside thread: `GET /metrics`, Prometheus text 0.0.4 (behaviour.md §10.3). Each name gets one HELP and one TYPE; no user
+//! and no package is ever a label.
+
+use super::aggregate::{Aggregate, BOUNDS, Buckets, kinds, mean, quantile};
+use super::process;
+use crate::base::metrics::{Counter, Latency, Side, Timing};
+use crate::services::context::{Services, lock};
+use std::fmt::{Display, Write as _};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Content type of the text.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "{name} {value}")
+        } else {
+            writeln!(self.0, "{name}{{{labels}}} {value}")
+        };
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        self.sample(name, "", value);
+    }
+
+    fn buckets(&mut self, name: &str, labels: &str, buckets: &Buckets) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let mut sum = 0;
+        for (bound, count) in BOUNDS.iter().zip(&buckets.counts) {
+            sum += count;
+            self.sample(
+                &format!("{name}_bucket"),
+                &format!("{labels}{comma}le=\"{bound}\""),
+                sum,
+            );
+        }
+        self.sample(
+            &format!("{name}_bucket"),
+            &format!("{labels}{comma}le=\"+Inf\""),
+            buckets.count(),
+        );
+        self.sample(&format!("{name}_sum"), labels, buckets.sum);
+        self.sample(&format!("{name}_count"), labels, buckets.count());
+    }
+
+    fn quantiles(&mut self, name: &str, labels: &str, latency: &Latency) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        for (label, at) in [
+            ("0.5", 0.5),
+            ("0.9", 0.9),
+            ("0.99", 0.99),
+            ("0.999", 0.999),
+            ("1", 1.0),
+        ] {
+            let seconds = quantile(latency, at) as f64 / 1e9;
+            self.sample(
+                name,
+                &format!("{labels}{comma}quantile=\"{label}\""),
+                seconds,
+            );
+        }
+    }
+}
+
+/// A label value between quotes.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+/// The whole page.
+pub(crate) fn render(cx: &Services) -> String {
+    let mut page = Page::default();
+    let aggregate = lock(&cx.aggregate);
+    gauges(&mut page, &aggregate);
+    lag(&mut page, cx, &aggregate);
+    counters(&mut page, &aggregate);
+    messages(&mut page, &aggregate);
+    timings(&mut page, &aggregate);
+    drop(aggregate);
+    outside(&mut page, cx);
+    memory(&mut page, cx);
+    page.0
+}
+
+fn gauges(page: &mut Page, all: &Aggregate) {
+    page.one(
+        "mentra_user_sessions",
+        "gauge",
+        "Live user sessions.",
+        all.gauge(|shard| shard.sessions),
+    );
+    page.one(
+        "mentra_miniapp_sessions",
+        "gauge",
+        "Attached app sockets.",
+        all.gauge(|shard| shard.apps),
+    );
+    page.head("mentra_connections_active", "gauge", "Open connections.");
+    page.sample(
+        "mentra_connections_active",
+        "kind=\"glasses\"",
+        all.gauge(|shard| shard.phones),
+    );
+    page.sample(
+        "mentra_connections_active",
+        "kind=\"app\"",
+        all.gauge(|shard| shard.apps),
+    );
+    page.sample(
+        "mentra_connections_active",
+        "kind=\"app_pending\"",
+        all.gauge(|shard| shard.pending_apps),
+    );
+    page.sample(
+        "mentra_connections_active",
+        "kind=\"http\"",
+        all.gauge(|shard| shard.http),
+    );
+    page.head("mentra_app_state", "gauge", "App sessions by state.");
+    let states = [
+        "stopped",
+        "connecting",
+        "running",
+        "grace_period",
+        "transport_down",
+        "resurrecting",
+        "dormant",
+        "stopping",
+    ];
+    for (index, state) in states.iter().enumerate() {
+        page.sample(
+            "mentra_app_state",
+            &format!("state=\"{state}\""),
+            all.gauge(|shard| shard.app_states[index]),
+        );
+    }
+    page.one(
+        "mentra_mic_active_sessions",
+        "gauge",
+        "Sessions whose microphone is on.",
+        all.gauge(|shard| shard.mic_active),
+    );
+    page.head("prism_buffer_bytes", "gauge", "Bytes held for connections.");
+    page.sample(
+        "prism_buffer_bytes",
+        "direction=\"out\"",
+        all.gauge(|shard| shard.outbound_bytes),
+    );
+    page.sample(
+        "prism_buffer_bytes",
+        "direction=\"in\"",
+        all.gauge(|shard| shard.inbound_bytes),
+    );
+    page.head(
+        "prism_shard_sessions",
+        "gauge",
+        "Live user sessions by core.",
+    );
+    for report in all.reports() {
+        page.sample(
+            "prism_shard_sessions",
+            &format!("core=\"{}\"", report.shard.0),
+            report.sessions,
+        );
+    }
+    page.head(
+        "prism_io_driver",
+        "gauge",
+        "1 for the I/O driver that the shards run on.",
+    );
+    page.sample(
+        "prism_io_driver",
+        &format!("driver=\"{}\"", escape(all.driver())),
+        1,
+    );
+}
+
+fn lag(page: &mut Page, cx: &Services, all: &Aggregate) {
+    let window = all.window();
+    let lag = window.timing(Timing::TurnLag);
+    page.head(
+        "mentra_event_loop_lag_ms",
+        "gauge",
+        "Scheduling delay of the last turn (ms).",
+    );
+    for (core, beat) in cx.shared.beats.iter().enumerate() {
+        page.sample(
+            "mentra_event_loop_lag_ms",
+            &format!("core=\"{core}\""),
+            beat.lag_us() as f64 / 1000.0,
+        );
+    }
+    page.one(
+        "mentra_event_loop_lag_avg_ms",
+        "gauge",
+        "Mean scheduling delay of the last minute (ms).",
+        mean(lag) / 1e6,
+    );
+    let p99 = quantile(lag, 0.99) as f64 / 1e6;
+    page.one(
+        "mentra_event_loop_lag_p99_ms",
+        "gauge",
+        "99th percentile of scheduling delay of the last minute (ms).",
+        p99,
+    );
+    page.head(
+        "prism_turn_seconds",
+        "gauge",
+        "Length of one turn of work in the last minute.",
+    );
+    page.quantiles("prism_turn_seconds", "", window.timing(Timing::TurnLength));
+    page.head(
+        "mentra_message_latency_quantile_seconds",
+        "gauge",
+        "Receipt to last write, of the last minute.",
+    );
+    for (side, label) in [(Side::PhoneIn, "glasses"), (Side::AppIn, "app")] {
+        for (kind, latency) in kinds(side).iter().zip(window.latencies(side)) {
+            if latency.histogram().is_some() {
+                let labels = format!("side=\"{label}\",type=\"{}\"", escape(kind));
+                page.quantiles("mentra_message_latency_quantile_seconds", &labels, latency);
+            }
+        }
+    }
+}
+
+fn counters(page: &mut Page, all: &Aggregate) {
+    let mut last = "";
+    for counter in Counter::ALL {
+        if counter.name() != last {
+            last = counter.name();
+            page.head(last, "counter", counter.help());
+        }
+        page.sample(last, counter.labels(), all.counter(*counter));
+    }
+}
+
+fn messages(page: &mut Page, all: &Aggregate) {
+    page.head("mentra_messages_total", "counter", "Messages by type.");
+    for (side, label) in [(Side::PhoneIn, "glasses"), (Side::AppIn, "app")] {
+        for (kind, count) in kinds(side).iter().zip(all.messages(side)) {
+            let labels = format!(
+                "side=\"{label}\",direction=\"in\",type=\"{}\"",
+                escape(kind)
+            );
+            page.sample("mentra_messages_total", &labels, count);
+        }
+    }
+    page.head(
+        "mentra_message_latency_seconds",
+        "histogram",
+        "Receipt of a message to its last write.",
+    );
+    for (side, label) in [(Side::PhoneIn, "glasses"), (Side::AppIn, "app")] {
+        for (kind, buckets) in kinds(side).iter().zip(&all.latencies[side as usize]) {
+            if buckets.count() > 0 {
+                let labels = format!("side=\"{label}\",type=\"{}\"", escape(kind));
+                page.buckets("mentra_message_latency_seconds", &labels, buckets);
+            }
+        }
+    }
+}
+
+fn timings(page: &mut Page, all: &Aggregate) {
+    let name_of = |timing: Timing| match timing {
+        Timing::AppStart => (
+            "mentra_app_start_seconds",
+            "",
+            "Accepted start to attached socket.",
+        ),
+        Timing::PhoneDowntime => (
+            "mentra_reconnect_downtime_seconds",
+            "kind=\"glasses\"",
+            "Loss of a socket to its return.",
+        ),
+        Timing::PingPhone => (
+            "mentra_ping_rtt_seconds",
+            "kind=\"glasses\"",
+            "Protocol ping to its pong.",
+        ),
+        Timing::PingApp => (
+            "mentra_ping_rtt_seconds",
+            "kind=\"app\"",
+            "Protocol ping to its pong.",
+        ),
+        Timing::AudioFanout => (
+            "mentra_audio_fanout_seconds",
+            "",
+            "Receipt of an audio frame to its last write.",
+        ),
+        Timing::TurnLag => ("prism_turn_lag_seconds", "", "Scheduling delay of shards."),
+        Timing::TurnLength => (
+            "prism_turn_length_seconds",
+            "",
+            "Length of one turn of work.",
+        ),
+    };
+    let mut last = "";
+    for (timing, buckets) in Timing::ALL.iter().zip(&all.timings) {
+        let (name, labels, help) = name_of(*timing);
+        if name != last {
+            page.head(name, "histogram", help);
+            last = name;
+        }
+        page.buckets(name, labels, buckets);
+    }
+}
+
+fn outside(page: &mut Page, cx: &Services) {
+    page.head(
+        "mentra_webhook_seconds",
+        "histogram",
+        "Outbound HTTP attempts, waiting included.",
+    );
+    for ((kind, result), latency) in cx.webhooks.timings() {
+        let mut buckets = Buckets::default();
+        buckets.add(&latency);
+        page.buckets(
+            "mentra_webhook_seconds",
+            &format!("kind=\"{kind}\",result=\"{result}\""),
+            &buckets,
+        );
+    }
+    let figures = cx.writes.figures();
+    let store = "Store: commits, failed commits, changes written, coalesced, refused.";
+    page.head("prism_store_total", "counter", store);
+    for (event, figure) in [
+        ("commit", &figures.commits),
+        ("failure", &figures.failures),
+        ("written", &figures.written),
+        ("coalesced", &figures.coalesced),
+        ("refused", &figures.refused),
+    ] {
+        page.sample(
+            "prism_store_total",
+            &format!("event=\"{event}\""),
+            figure.load(Relaxed),
+        );
+    }
+    page.one(
+        "prism_store_waiting",
+        "gauge",
+        "Changes that are not durable yet.",
+        cx.writes.depth(),
+    );
+    page.one(
+        "prism_apps_known",
+        "gauge",
+        "App records.",
+        cx.registry().len(),
+    );
+    let dropped = (cx.dropped_log_lines)();
+    page.one(
+        "prism_log_lines_dropped_total",
+        "counter",
+        "Log lines dropped because the log's reader was slow.",
+        dropped,
+    );
+}
+
+fn memory(page: &mut Page, cx: &Services) {
+    let memory = process::memory();
+    let buffers = lock(&cx.aggregate).gauge(|shard| shard.outbound_bytes + shard.inbound_bytes);
+    page.one(
+        "mentra_heap_used_bytes",
+        "gauge",
+        "Private resident memory.",
+        memory.heap_used,
+    );
+    page.one(
+        "mentra_heap_total_bytes",
+        "gauge",
+        "Memory mapped for data.",
+        memory.heap_total,
+    );
+    page.one("mentra_rss_bytes", "gauge", "Resident memory.", memory.rss);
+    page.one(
+        "mentra_external_bytes",
+        "gauge",
+        "Resident file pages.",
+        memory.external,
+    );
+    page.one(
+        "mentra_array_buffers_bytes",
+        "gauge",
+        "Bytes in connection buffers.",
+        buffers,
+    );
+    page.one(
+        "mentra_uptime_seconds",
+        "gauge",
+        "Since the start of the process.",
+        cx.clock.now().mono_ms / 1000,
+    );
+    let stalled = u8::from(cx.shared.is_stalled(
+        cx.clock.now().mono_ms,
+        cx.settings().observability.livez_stall_ms,
+    ));
+    page.one(
+        "prism_stalled",
+        "gauge",
+        "1 while some shard does not turn.",
+        stalled,
+    );
+}

@@ -1,0 +1,246 @@
+//! Layer 3, the outside thread: everything that may wait for somebody else. Webhooks, the store, app records, REST answers
+//! that need no live session, metrics and health. One OS thread with a tokio runtime; the only room that names tokio. It
+//! never touches a session: it sends messages to shards, and whatever it cannot do in time it answers as failed.
+
+mod addresses;
+mod admin_listener;
+pub mod apps_file;
+mod context;
+mod dispatch;
+mod metrics;
+pub mod registry;
+mod rest;
+pub mod store;
+mod webhooks;
+
+use crate::base::clock::Clock;
+use crate::base::ids::ShardId;
+use crate::base::settings::Settings;
+use crate::shard::mailbox::{Mailboxes, ToOutside};
+use crate::shard::shared::Shared;
+use crate::wire::auth::TokenKeys;
+use crate::wire::records::Registry;
+use context::Services;
+use metrics::Aggregate;
+use registry::Apps;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use store::writes::Writes;
+use webhooks::Webhooks;
+
+/// Reads the settings anew, as on SIGHUP; the text says what is wrong. May also apply what belongs to the process (log filter).
+pub type Reload = Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+/// What the outside thread needs.
+pub struct Start {
+    /// Settings at start.
+    pub settings: Arc<Settings>,
+    /// Folder of the configuration file: a relative `apps_file` is looked up there.
+    pub config_dir: PathBuf,
+    /// Messages of the shards.
+    pub inbox: flume::Receiver<ToOutside>,
+    /// The shards.
+    pub shards: Mailboxes,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Flags all threads read.
+    pub shared: Arc<Shared>,
+    /// See [`Reload`].
+    pub reload: Reload,
+    /// Log lines dropped so far.
+    pub dropped_log_lines: fn() -> u64,
+}
+
+/// Why the outside thread cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The apps file.
+    #[error(transparent)]
+    Apps(#[from] registry::AppsError),
+    /// Thread, runtime or admin listener.
+    #[error("outside thread: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+enum Control {
+    Reload,
+    Stop(Duration),
+}
+
+struct Ready {
+    registry: Arc<Registry>,
+    admin: Option<SocketAddr>,
+}
+
+/// The running outside thread.
+pub struct Running {
+    /// First snapshot of the app records, for shards to start with.
+    pub registry: Arc<Registry>,
+    /// Where the admin listener listens, when there is one.
+    pub admin: Option<SocketAddr>,
+    control: flume::Sender<Control>,
+    drained: flume::Receiver<ShardId>,
+    shards: u16,
+    done: flume::Receiver<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Starts the thread and returns when store and app records are loaded.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start(start: Start) -> Result<Running, StartError> {
+    let (ready_in, ready) = flume::bounded(1);
+    let (control_in, control) = flume::bounded(16);
+    let shards = start.shards.shards();
+    let (drained_in, drained) = flume::bounded(usize::from(shards).max(1));
+    let (done_in, done) = flume::bounded(1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new()
+        .name("outside".into())
+        .spawn(move || {
+            runtime.block_on(run(start, ready_in, control, drained_in));
+            // Blocking look-ups of dead name servers must not hold the exit up.
+            runtime.shutdown_background();
+            let _ = done_in.send(());
+        })?;
+    let gone = || StartError::Io(std::io::Error::other("the thread ended while it started"));
+    let ready: Ready = ready.recv().map_err(|_| gone())??;
+    let Ready { registry, admin } = ready;
+    Ok(Running {
+        registry,
+        admin,
+        control: control_in,
+        drained,
+        shards,
+        done,
+        thread,
+    })
+}
+
+impl Running {
+    /// Reads settings and apps file again, in the background; problems go to the log and change nothing.
+    pub fn reload(&self) {
+        let _ = self.control.try_send(Control::Reload);
+    }
+
+    /// Waits until every shard reported `Drained`; `false` after `limit`.
+    #[must_use]
+    pub fn wait_drained(&self, limit: Duration) -> bool {
+        let mut seen = std::collections::HashSet::new();
+        let clock = Clock::start();
+        while seen.len() < usize::from(self.shards) {
+            let spent = Duration::from_millis(clock.now().mono_ms);
+            match self.drained.recv_timeout(limit.saturating_sub(spent)) {
+                Ok(shard) => drop(seen.insert(shard)),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Writes what waits for the store and ends the thread; `false` when that took longer than `limit`.
+    #[must_use]
+    pub fn stop(self, limit: Duration) -> bool {
+        let _ = self.control.try_send(Control::Stop(limit));
+        let ended = self
+            .done
+            .recv_timeout(limit + Duration::from_millis(100))
+            .is_ok();
+        ended && self.thread.join().is_ok()
+    }
+}
+
+async fn run(
+    start: Start,
+    ready: flume::Sender<Result<Ready, StartError>>,
+    control: flume::Receiver<Control>,
+    drained: flume::Sender<ShardId>,
+) {
+    let inbox = start.inbox.clone();
+    let (cx, ready_message, listener) = match build(start).await {
+        Ok(built) => built,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    if ready.send(Ok(ready_message)).is_err() {
+        return;
+    }
+    tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
+    tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
+    rest::start_background(&cx);
+    if let Some(listener) = listener {
+        tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
+    }
+    let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&cx), inbox, drained));
+    while let Ok(message) = control.recv_async().await {
+        match message {
+            Control::Reload => {
+                if let Err(problem) = rest::admin::reload(&cx).await {
+                    tracing::error!(problem, "reload refused");
+                }
+            }
+            Control::Stop(limit) => {
+                if !cx.writes.close(limit).await {
+                    tracing::error!(
+                        waiting = cx.writes.depth(),
+                        "writes were not durable before the exit"
+                    );
+                }
+                break;
+            }
+        }
+    }
+    dispatcher.abort();
+}
+
+async fn build(
+    start: Start,
+) -> Result<(Arc<Services>, Ready, Option<tokio::net::TcpListener>), StartError> {
+    let settings = start.settings;
+    let file = registry::read_apps_file(&settings, &start.config_dir)?;
+    let store = store::open(&settings).await?;
+    tracing::info!(
+        store = store.kind(),
+        apps_in_file = file.len(),
+        "store open"
+    );
+    let limit = Duration::from_millis(settings.store.db_timeout_ms);
+    let apps = Apps::load(file, &store, limit).await;
+    let server = &settings.server;
+    let listener = match server.admin_port {
+        0 => None,
+        port => {
+            Some(tokio::net::TcpListener::bind((server.admin_host.as_str(), port as u16)).await?)
+        }
+    };
+    let admin = listener
+        .as_ref()
+        .map(tokio::net::TcpListener::local_addr)
+        .transpose()?;
+    let cx = Arc::new(Services {
+        tokens: TokenKeys::new(&server.auth_jwt_secret),
+        writes: Writes::start(store, settings.store.clone()),
+        webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
+        apps,
+        aggregate: Aggregate::new(start.shards.shards()).into(),
+        memory: rest::Memory::new(&settings),
+        settings: RwLock::new(settings),
+        config_dir: start.config_dir,
+        reload: start.reload,
+        dropped_log_lines: start.dropped_log_lines,
+        shards: start.shards,
+        clock: start.clock,
+        shared: start.shared,
+        calls: Default::default(),
+        next_call: Default::default(),
+    });
+    let registry = cx.registry();
+    Ok((cx, Ready { registry, admin }, listener))
+}

@@ -1,0 +1,227 @@
+//! Outside thread: app records of the apps file merged with those of the store, handed to every shard as one immutable
+//! snapshot. Where both know a package the file wins. It never changes a record.
+
+use super::apps_file::{self, AppsFileError};
+use super::context::{Services, lock};
+use super::store::{Space, Store, StoreError};
+use crate::base::settings::Settings;
+use crate::shard::mailbox::ToShard;
+use crate::wire::records::{AppRecord, Registry};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Records read at a time.
+const PAGE: usize = 500;
+/// Largest apps file.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Why the apps file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AppsError {
+    /// It cannot be read.
+    #[error("apps file {0}: {1}")]
+    Read(String, std::io::Error),
+    /// It is wrong.
+    #[error("apps file {0}:\n{1}")]
+    Wrong(String, AppsFileError),
+}
+
+/// The current records.
+pub(crate) struct Apps {
+    file: Mutex<Vec<AppRecord>>,
+    current: RwLock<Arc<Registry>>,
+    refreshed_ms: std::sync::atomic::AtomicU64,
+}
+
+/// Reads and checks the apps file of `settings`; a missing file of the default name means no apps.
+///
+/// # Errors
+/// See [`AppsError`].
+pub fn read_apps_file(settings: &Settings, config_dir: &Path) -> Result<Vec<AppRecord>, AppsError> {
+    let name = &settings.server.apps_file;
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = config_dir.join(name);
+    let shown = path.display().to_string();
+    let text = match std::fs::metadata(&path).and_then(|meta| {
+        if meta.len() > FILE_BYTES_MAX {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::FileTooLarge,
+                "larger than 64 MiB",
+            ));
+        }
+        std::fs::read_to_string(&path)
+    }) {
+        Ok(text) => text,
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound
+                && *name == Settings::default().server.apps_file =>
+        {
+            tracing::warn!(
+                path = shown,
+                "no apps file: only apps of the store are known"
+            );
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(AppsError::Read(shown, error)),
+    };
+    apps_file::parse(&text, settings.server.profile).map_err(|error| AppsError::Wrong(shown, error))
+}
+
+async fn stored(store: &Arc<dyn Store>, limit: Duration) -> Result<Vec<AppRecord>, StoreError> {
+    let mut records = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = timeout(limit, store.list(Space::App, &after, PAGE))
+            .await
+            .map_err(|_| StoreError::Timeout)??;
+        let full = page.len() == PAGE;
+        for document in page {
+            match serde_json::from_slice::<AppRecord>(&document.json) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    tracing::error!(package = document.owner, %error, "a stored app record is damaged")
+                }
+            }
+            after = document.owner;
+        }
+        if !full {
+            return Ok(records);
+        }
+    }
+}
+
+fn same(left: &Registry, right: &Registry) -> bool {
+    left.loaded == right.loaded
+        && left.len() == right.len()
+        && left
+            .iter()
+            .all(|(package, record)| right.get(package) == Some(record))
+}
+
+impl Apps {
+    /// The first snapshot. Without an answer of the store it holds the file's records and is not `loaded`.
+    pub(crate) async fn load(
+        file: Vec<AppRecord>,
+        store: &Arc<dyn Store>,
+        limit: Duration,
+    ) -> Self {
+        let registry = match stored(store, limit).await {
+            Ok(records) => Registry::new(records.into_iter().chain(file.iter().cloned()), 1),
+            Err(error) => {
+                tracing::error!(%error, "app records of the store could not be read");
+                let mut registry = Registry::new(file.iter().cloned(), 1);
+                registry.loaded = false;
+                registry
+            }
+        };
+        Self {
+            file: Mutex::new(file),
+            current: RwLock::new(Arc::new(registry)),
+            refreshed_ms: 0.into(),
+        }
+    }
+
+    pub(crate) fn current(&self) -> Arc<Registry> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the file's records; the next [`refresh`] shows them.
+    pub(crate) fn set_file(&self, records: Vec<AppRecord>) {
+        *lock(&self.file) = records;
+    }
+}
+
+/// Reads the store again and tells all shards when anything changed.
+pub(crate) async fn refresh(cx: &Services) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let settings = cx.settings();
+    let now_ms = cx.clock.now().mono_ms;
+    let records = match stored(
+        cx.writes.store(),
+        Duration::from_millis(settings.store.db_timeout_ms),
+    )
+    .await
+    {
+        Ok(records) => {
+            cx.apps.refreshed_ms.store(now_ms, Relaxed);
+            records
+        }
+        Err(error) => {
+            let age_ms = now_ms.saturating_sub(cx.apps.refreshed_ms.load(Relaxed));
+            if age_ms > settings.apps.app_cache_stale_warn_ms {
+                tracing::warn!(%error, age_ms, "app records are stale");
+            }
+            return;
+        }
+    };
+    let old = cx.apps.current();
+    let file = lock(&cx.apps.file).clone();
+    let new = Registry::new(records.into_iter().chain(file), old.version + 1);
+    if same(&old, &new) {
+        return;
+    }
+    tracing::info!(
+        apps = new.len(),
+        version = new.version,
+        "app records changed"
+    );
+    let new = Arc::new(new);
+    *cx.apps
+        .current
+        .write()
+        .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
+    cx.broadcast(|| ToShard::Registry(Arc::clone(&new))).await;
+}
+
+/// Refreshes on announced changes and every `app_cache_refresh_ms`.
+pub(crate) async fn keep_fresh(cx: Arc<Services>) {
+    loop {
+        let pause = Duration::from_millis(cx.settings().apps.app_cache_refresh_ms);
+        let _ = timeout(pause, cx.writes.store().apps_changed()).await;
+        refresh(&cx).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::store::{Change, memory::Memory};
+
+    fn record(package: &str, name: &str) -> AppRecord {
+        AppRecord {
+            package_name: package.into(),
+            name: name.into(),
+            ..AppRecord::default()
+        }
+    }
+
+    #[test]
+    fn the_file_wins_over_the_store_and_a_dead_store_leaves_the_file() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let memory = Arc::new(Memory::default());
+            let put = |package: &str| Change::PutApp(Box::new(record(package, "stored")));
+            memory.commit(&[put("a"), put("b")]).await.expect("commits");
+            let store: Arc<dyn Store> = memory.clone();
+            let limit = Duration::from_secs(5);
+            let registry = Apps::load(vec![record("a", "file")], &store, limit)
+                .await
+                .current();
+            assert_eq!(registry.get("a").expect("known").name, "file");
+            assert_eq!(registry.get("b").expect("known").name, "stored");
+            assert!(registry.loaded);
+            memory.set_failing(true);
+            let registry = Apps::load(vec![record("a", "file")], &store, limit)
+                .await
+                .current();
+            assert!(registry.get("a").is_some() && !registry.loaded);
+        });
+    }
+}

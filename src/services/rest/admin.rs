@@ -1,0 +1,178 @@
+//! Outside thread, REST: administration (behaviour.md §9.5): connections, configuration, reload, ending a session. Only for
+//! core tokens of `admin_emails`; secrets are never shown.
+
+use super::{Handled, auth, param, query, refuse, reply};
+use crate::base::ids::UserId;
+use crate::base::settings::Settings;
+use crate::services::context::{Services, lock};
+use crate::services::registry;
+use crate::session::rest::Call;
+use crate::shard::mailbox::{OutsideRequest, ToShard};
+use futures_util::StreamExt as _;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, PoisonError};
+
+/// Sessions asked for one list, and at a time.
+const USERS_MAX: usize = 2000;
+const ASKED_AT_A_TIME: usize = 64;
+/// Parts of key names whose values are secrets.
+const SECRET: &[&str] = &["secret", "token", "private_key", "api_key", "store_url"];
+
+/// `GET /api/admin/connections?user=…|package=…|kind=…`.
+pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
+    auth::admin(cx, r)?;
+    let users = match (query(r, "user"), query(r, "package")) {
+        (Some(user), _) => vec![UserId::new(user)],
+        (None, Some(package)) => super::registrations::users_of(cx, package),
+        (None, None) => return Err(refuse(400, "user or package is required")),
+    };
+    let total = users.len();
+    let lists: Vec<Vec<Value>> = futures_util::stream::iter(users.into_iter().take(USERS_MAX))
+        .map(|user| async move {
+            let answer = cx.call_session(&user, Call::Connections).await;
+            if answer.status == 200 {
+                serde_json::from_slice(&answer.body).unwrap_or_default()
+            } else {
+                Vec::new()
+            }
+        })
+        .buffer_unordered(ASKED_AT_A_TIME)
+        .collect()
+        .await;
+    let wanted = |name: &str, names: &[&str], connection: &Value| match query(r, name) {
+        Some(value) => names.iter().any(|name| connection[*name] == value),
+        None => true,
+    };
+    let mut found: Vec<_> = lists.into_iter().flatten().collect();
+    found.retain(|connection| {
+        wanted("kind", &["kind"], connection)
+            && wanted("package", &["package", "packageName"], connection)
+    });
+    Ok(reply(
+        200,
+        &json!({ "success": true, "connections": found, "sessions": total, "truncated": total > USERS_MAX }),
+    ))
+}
+
+/// `GET /api/admin/connections/summary`.
+pub(super) fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
+    auth::admin(cx, r)?;
+    let all = lock(&cx.aggregate);
+    let shard = |report: &crate::shard::mailbox::ShardReport| {
+        json!({
+            "core": report.shard.0,
+            "sessions": report.sessions,
+            "glasses": report.phones,
+            "apps": report.apps,
+            "pendingApps": report.pending_apps,
+            "http": report.http,
+            "appStates": report.app_states,
+            "driver": report.driver,
+        })
+    };
+    let (opened, closed) = all.churn();
+    let body = json!({
+        "success": true,
+        "totals": {
+            "sessions": all.gauge(|shard| shard.sessions),
+            "glasses": all.gauge(|shard| shard.phones),
+            "apps": all.gauge(|shard| shard.apps),
+            "http": all.gauge(|shard| shard.http),
+            "connectionsLastMinute": opened,
+            "disconnectionsLastMinute": closed,
+        },
+        "cores": all.reports().map(shard).collect::<Vec<_>>(),
+        "timestamp": cx.iso(),
+    });
+    Ok(reply(200, &body))
+}
+
+fn effective(settings: &Settings) -> Value {
+    let mut sections = Map::new();
+    for key in Settings::KEYS {
+        let value = settings.show(key.name).unwrap_or_default();
+        let secret =
+            SECRET.iter().any(|part| key.name.contains(part)) && value.parse::<u64>().is_err();
+        let shown = match value.as_str() {
+            "\"\"" => value,
+            _ if secret => "\"***\"".to_owned(),
+            _ => value,
+        };
+        let section = sections
+            .entry(key.section)
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(section) = section {
+            let parsed = serde_json::from_str(&shown).unwrap_or(Value::String(shown));
+            section.insert(key.name.to_owned(), parsed);
+        }
+    }
+    Value::Object(sections)
+}
+
+/// `GET /api/admin/config`.
+pub(super) fn config(cx: &Services, r: &OutsideRequest) -> Handled {
+    auth::admin(cx, r)?;
+    Ok(reply(
+        200,
+        &json!({ "success": true, "config": effective(&cx.settings()) }),
+    ))
+}
+
+/// `POST /api/admin/reload`.
+pub(super) async fn reload_route(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::admin(cx, r)?;
+    tracing::info!(user = user.log_tag(), "reload asked for");
+    match reload(cx).await {
+        Ok(apps) => Ok(reply(200, &json!({ "success": true, "apps": apps }))),
+        Err(problem) => Err(reply(400, &json!({ "success": false, "error": problem }))),
+    }
+}
+
+/// Reads settings and apps file; both or neither take effect. Returns the number of apps.
+pub(crate) async fn reload(cx: &Services) -> Result<usize, String> {
+    let settings = Arc::new((cx.reload)()?);
+    let apps =
+        registry::read_apps_file(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
+    *cx.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
+    cx.broadcast(|| ToShard::Settings(Arc::clone(&settings)))
+        .await;
+    cx.apps.set_file(apps);
+    registry::refresh(cx).await;
+    let apps = cx.registry().len();
+    tracing::info!(apps, "configuration reloaded");
+    Ok(apps)
+}
+
+/// `POST /api/admin/sessions/:user/dispose`.
+pub(super) async fn dispose(cx: &Services, r: &OutsideRequest) -> Handled {
+    let admin = auth::admin(cx, r)?;
+    let user = UserId::new(param(r, 0));
+    tracing::info!(
+        admin = admin.log_tag(),
+        user = user.log_tag(),
+        "session disposal asked for"
+    );
+    let answer = cx.call_session(&user, Call::Dispose).await;
+    if answer.status == 200 {
+        Ok(reply(200, &json!({ "success": true })))
+    } else {
+        Err(refuse(404, "Session not found"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shown_configuration_hides_secrets_and_keeps_the_rest() {
+        let mut settings = Settings::default();
+        settings.server.store_url = "postgres://u:hunter2@h/db".into();
+        settings.streaming.managed_api_token = "hunter2".into();
+        let shown = effective(&settings);
+        assert!(!shown.to_string().contains("hunter2"));
+        assert!(!shown.to_string().contains(&settings.server.auth_jwt_secret));
+        assert_eq!(shown["device"]["photo_upload_token_ttl_s"], 120);
+        assert_eq!(shown["server"]["supabase_jwt_secret"], "");
+    }
+}

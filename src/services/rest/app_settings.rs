@@ -1,0 +1,210 @@
+//! Outside thread, REST: per-user app settings (protocol.md §18.13). Durable first; then the live session tells the app, or
+//! this file does when there is none.
+
+use super::{Handled, auth, body, fail, header, param, refuse, reply};
+use crate::base::ids::{CallId, UserId};
+use crate::services::context::Services;
+use crate::services::store::{Change, Outcome};
+use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
+use crate::session::rest::Call;
+use crate::shard::mailbox::OutsideRequest;
+use crate::wire::ids::parse_app_session_id;
+use crate::wire::records::AppRecord;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+const BAD_PAYLOAD: &str = "Invalid update payload format. Expected an array of { key, value } or one { key, value } object.";
+
+fn not_found() -> RestAnswer {
+    refuse(404, "App not found")
+}
+
+fn client(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
+    if let Some(user) = &r.user {
+        return Ok(user.clone());
+    }
+    let value =
+        header(r, "authorization").ok_or_else(|| refuse(401, "Authorization header missing"))?;
+    let token = value
+        .strip_prefix("Bearer ")
+        .filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| refuse(401, "Invalid Authorization header format"))?;
+    auth::core_user(cx, token)
+        .map_err(|_| refuse(401, "Invalid core token or error processing request"))
+}
+
+/// `/appsettings/:pkg`.
+pub(super) async fn of_app(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = client(cx, r)?;
+    let record = cx
+        .registry()
+        .get(param(r, 0))
+        .cloned()
+        .ok_or_else(not_found)?;
+    if r.method == "GET" {
+        read(cx, &user, &record).await
+    } else {
+        update(cx, r, &user, &record).await
+    }
+}
+
+async fn read(cx: &Services, user: &UserId, record: &AppRecord) -> Handled {
+    let stored = super::apps::user_record(cx, user).await?;
+    let values = stored.app_settings.get(&record.package_name);
+    let settings: Vec<_> = record
+        .settings
+        .iter()
+        .map(|declared| with_selected(declared, values))
+        .collect();
+    Ok(reply(
+        200,
+        &json!({
+            "success": true,
+            "userId": user.as_str(),
+            "name": record.display_name(),
+            "description": record.description,
+            "uninstallable": !cx.settings().apps.preinstalled_apps.contains(&record.package_name),
+            "webviewURL": record.webview_url,
+            "version": record.version,
+            "settings": settings,
+            "permissions": record.permissions,
+            "organization": null,
+        }),
+    ))
+}
+
+fn stored_value<'a>(key: Option<&Value>, values: Option<&'a Vec<Value>>) -> Option<&'a Value> {
+    let entry = values?
+        .iter()
+        .find(|entry| entry.get("key") == key && key.is_some())?;
+    entry.get("value")
+}
+
+fn with_selected(declared: &Value, values: Option<&Vec<Value>>) -> Value {
+    let mut setting = declared.clone();
+    if let Value::Object(map) = &mut setting
+        && map.get("type").and_then(Value::as_str) != Some("group")
+    {
+        let default = map.get("defaultValue").cloned().unwrap_or(Value::Null);
+        let selected = stored_value(map.get("key"), values)
+            .cloned()
+            .unwrap_or(default);
+        map.insert("selected".into(), selected);
+    }
+    setting
+}
+
+fn entries(body: Value) -> Option<Vec<Value>> {
+    let list = match body {
+        Value::Array(list) => list,
+        Value::Object(map) => vec![Value::Object(map)],
+        _ => return None,
+    };
+    let pair = |entry: &Value| {
+        let key = entry.get("key")?.as_str().filter(|key| !key.is_empty())?;
+        Some(json!({ "key": key, "value": entry.get("value")? }))
+    };
+    list.iter()
+        .map(pair)
+        .collect::<Option<Vec<_>>>()
+        .filter(|entries| !entries.is_empty())
+}
+
+async fn update(
+    cx: &Services,
+    r: &OutsideRequest,
+    user: &UserId,
+    record: &Arc<AppRecord>,
+) -> Handled {
+    let entries = entries(body(r)).ok_or_else(|| refuse(400, BAD_PAYLOAD))?;
+    super::apps::user_record(cx, user).await?;
+    let package = record.package_name.clone();
+    let change = Change::AppSettings(user.clone(), package.clone(), entries);
+    if let Outcome::AppSettings(settings) = cx.writes.apply(change).await? {
+        let told = cx
+            .tell_session(
+                user,
+                Call::AppSettings {
+                    package,
+                    settings: settings.clone(),
+                },
+            )
+            .await;
+        if !told && !record.public_url.is_empty() {
+            let call = settings_call(cx, user, record, &settings);
+            // Not awaited: the answer does not depend on the app server (protocol.md §13.3).
+            let webhook = Arc::clone(&cx.webhooks);
+            tokio::spawn(async move { webhook.call(call, None).await });
+        }
+    }
+    Ok(reply(
+        200,
+        &json!({ "success": true, "message": "Settings updated successfully" }),
+    ))
+}
+
+fn settings_call(cx: &Services, user: &UserId, record: &AppRecord, settings: &[Value]) -> HttpCall {
+    HttpCall {
+        call: CallId(0),
+        kind: HttpKind::Settings,
+        method: HttpMethod::Post,
+        url: format!("{}/settings", record.public_url.trim_end_matches('/')),
+        headers: Vec::new(),
+        body: json!({ "userIdForSettings": user.as_str(), "settings": settings })
+            .to_string()
+            .into(),
+        timeout_ms: cx.settings().apps.settings_webhook_timeout_ms,
+    }
+}
+
+/// `GET /appsettings/user/:pkg`: app credentials with `x-user-id`, or the id of a live app session; never a bare e-mail.
+pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
+    let package = param(r, 0);
+    let user = if let Some(user) = header(r, "x-user-id") {
+        if *auth::app(cx, r)? != *package {
+            return Err(refuse(403, "Package does not match credentials"));
+        }
+        UserId::new(user)
+    } else {
+        let token =
+            auth::bearer(r).ok_or_else(|| fail(400, "Authorization header missing or invalid"))?;
+        let parsed = parse_app_session_id(token, |user| cx.shared.live.contains(user));
+        match parsed {
+            Some((user, of)) if of == package && cx.shared.live.contains(&user) => {
+                UserId::new(&user)
+            }
+            _ => return Err(refuse(401, "Invalid session")),
+        }
+    };
+    let record = cx.registry().get(package).cloned().ok_or_else(not_found)?;
+    let stored = super::apps::user_record(cx, &user).await?;
+    let values = stored.app_settings.get(package);
+    let item = |declared: &Value| {
+        let default = declared.get("defaultValue").cloned().unwrap_or(Value::Null);
+        let value = stored_value(declared.get("key"), values)
+            .cloned()
+            .unwrap_or_else(|| default.clone());
+        let mut item = Map::new();
+        for name in ["key", "type", "label", "options"] {
+            item.insert(
+                name.into(),
+                declared.get(name).cloned().unwrap_or(Value::Null),
+            );
+        }
+        item.insert("value".into(), value);
+        item.insert("defaultValue".into(), default);
+        Value::Object(item)
+    };
+    let declared = record
+        .settings
+        .iter()
+        .filter(|declared| declared.get("type").and_then(Value::as_str) != Some("group"));
+    let settings: Vec<_> = declared
+        .filter(|declared| declared.get("key").is_some())
+        .map(item)
+        .collect();
+    Ok(reply(
+        200,
+        &json!({ "success": true, "settings": settings }),
+    ))
+}

@@ -1,0 +1,264 @@
+//! Outside thread, REST: app lists, install and uninstall (protocol.md §18.3).
+
+use super::{Handled, auth, fail, param, query, reply};
+use crate::base::ids::UserId;
+use crate::services::context::Services;
+use crate::services::store::{Change, Outcome, StoreError};
+use crate::session::effects::RestAnswer;
+use crate::session::rest::Call;
+use crate::shard::mailbox::OutsideRequest;
+use crate::wire::records::{AppRecord, InstalledApp, UserRecord};
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+
+/// The stored record of a user, who is created when new.
+pub(crate) async fn user_record(cx: &Services, user: &UserId) -> Result<UserRecord, StoreError> {
+    let registry = cx.registry();
+    let wanted = &cx.settings().apps.preinstalled_apps;
+    let packages = wanted
+        .iter()
+        .filter(|package| registry.get(package).is_some())
+        .cloned()
+        .collect();
+    cx.writes.user(user, packages, cx.unix_ms()).await
+}
+
+/// What a live session says of itself.
+pub(super) struct Snapshot {
+    pub(super) running: HashSet<String>,
+    pub(super) capabilities: Value,
+}
+
+/// `None` without a live session.
+pub(super) async fn snapshot(cx: &Services, user: &UserId) -> Option<Snapshot> {
+    let answer = cx.call_session(user, Call::Snapshot).await;
+    if answer.status != 200 {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    let running = body["running"].as_array().into_iter().flatten();
+    Some(Snapshot {
+        running: running
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+        capabilities: body["capabilities"].clone(),
+    })
+}
+
+/// The public part of a record: everything but the key's hash.
+fn public(record: &AppRecord) -> Map<String, Value> {
+    let Ok(Value::Object(mut map)) = serde_json::to_value(record) else {
+        return Map::new();
+    };
+    map.remove("hashedApiKey");
+    map.remove("allowedIps");
+    map
+}
+
+/// Requirements that the glasses do not meet, by level (protocol.md §17.4). Unknown glasses meet everything.
+fn compatibility(record: &AppRecord, capabilities: &Value) -> Value {
+    let has = |kind: &str| {
+        let flag = match kind {
+            "CAMERA" => "hasCamera",
+            "DISPLAY" => "hasDisplay",
+            "MICROPHONE" => "hasMicrophone",
+            "SPEAKER" => "hasSpeaker",
+            "IMU" => "hasIMU",
+            "BUTTON" => "hasButton",
+            "LIGHT" => "hasLight",
+            "WIFI" => "hasWifi",
+            "EXIST" => return true,
+            _ => return false,
+        };
+        capabilities[flag] == true
+    };
+    let missing = |level: &str| -> Vec<Value> {
+        let unmet = record
+            .hardware_requirements
+            .iter()
+            .filter(|need| need.level == level && !has(&need.kind));
+        let unmet = unmet.filter(|_| !capabilities.is_null());
+        unmet.map(|need| json!({ "type": need.kind, "level": need.level, "description": need.description })).collect()
+    };
+    let required = missing("REQUIRED");
+    json!({ "isCompatible": required.is_empty(), "missingRequired": required, "missingOptional": missing("OPTIONAL") })
+}
+
+/// Records with what is known of them for one user.
+pub(super) async fn enriched<'a>(
+    cx: &Services,
+    user: &UserId,
+    records: impl Iterator<Item = &'a AppRecord>,
+    live: Option<Snapshot>,
+) -> Vec<Value> {
+    let live = match live {
+        Some(live) => Some(live),
+        None => snapshot(cx, user).await,
+    };
+    let (running, capabilities) = live.map_or((HashSet::new(), Value::Null), |live| {
+        (live.running, live.capabilities)
+    });
+    let mut list: Vec<_> = records
+        .map(|record| {
+            let mut map = public(record);
+            map.insert("compatibility".into(), compatibility(record, &capabilities));
+            map.insert(
+                "is_running".into(),
+                running.contains(&record.package_name).into(),
+            );
+            map.insert(
+                "isOnline".into(),
+                super::uptime::is_healthy(cx, &record.package_name).into(),
+            );
+            Value::Object(map)
+        })
+        .collect();
+    list.sort_by(|left, right| {
+        left["packageName"]
+            .as_str()
+            .cmp(&right["packageName"].as_str())
+    });
+    list
+}
+
+fn data(list: &[Value]) -> RestAnswer {
+    reply(200, &json!({ "success": true, "data": list }))
+}
+
+/// `GET /apps`.
+pub(super) async fn all(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = if r.user.is_none() && query(r, "apiKey").is_some() {
+        auth::system_app(cx, r)?.1
+    } else {
+        auth::client_plain(cx, r)?
+    };
+    let registry = cx.registry();
+    Ok(data(
+        &enriched(
+            cx,
+            &user,
+            registry.iter().map(|(_, record)| &**record),
+            None,
+        )
+        .await,
+    ))
+}
+
+/// `GET /apps/installed`.
+pub(super) async fn installed(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client_plain(cx, r)?;
+    let (record, registry) = (user_record(cx, &user).await?, cx.registry());
+    let known = record
+        .installed_apps
+        .iter()
+        .filter_map(|entry| registry.get(&entry.package_name))
+        .map(|record| &**record);
+    Ok(data(&enriched(cx, &user, known, None).await))
+}
+
+fn sorted(cx: &Services, wanted: impl Fn(&AppRecord) -> bool) -> Vec<Value> {
+    let registry = cx.registry();
+    let mut list: Vec<_> = registry
+        .iter()
+        .map(|(_, record)| record)
+        .filter(|record| wanted(record))
+        .collect();
+    list.sort_by(|left, right| left.package_name.cmp(&right.package_name));
+    list.into_iter()
+        .map(|record| Value::Object(public(record)))
+        .collect()
+}
+
+/// `GET /apps/available` and `/apps/public`.
+pub(super) fn available(cx: &Services) -> RestAnswer {
+    data(&sorted(cx, |_| true))
+}
+
+/// `GET /apps/search?query=`.
+pub(super) fn search(cx: &Services, r: &OutsideRequest) -> Handled {
+    let wanted = query(r, "query")
+        .or_else(|| query(r, "q"))
+        .ok_or_else(|| fail(400, "Search query is required"))?;
+    let wanted = wanted.to_lowercase();
+    Ok(data(&sorted(cx, |record| {
+        [&record.package_name, &record.name, &record.description]
+            .iter()
+            .any(|text| text.to_lowercase().contains(&wanted))
+    })))
+}
+
+/// `GET /apps/:pkg`.
+pub(super) fn one(cx: &Services, r: &OutsideRequest) -> Handled {
+    let registry = cx.registry();
+    let record = registry
+        .get(param(r, 0))
+        .ok_or_else(|| fail(404, "App not found"))?;
+    Ok(reply(
+        200,
+        &json!({ "success": true, "data": public(record) }),
+    ))
+}
+
+/// `POST /apps/install/:pkg`.
+pub(super) async fn install(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client_plain(cx, r)?;
+    let package = param(r, 0);
+    if cx.registry().get(package).is_none() {
+        return Err(fail(404, "App not found"));
+    }
+    user_record(cx, &user).await?;
+    let entry = InstalledApp {
+        package_name: package.to_owned(),
+        installed_ms: cx.unix_ms(),
+        last_active_ms: 0,
+    };
+    match cx
+        .writes
+        .apply(Change::Install(user.clone(), entry))
+        .await?
+    {
+        Outcome::Installed(entry) => {
+            cx.tell_session(
+                &user,
+                Call::InstallChanged {
+                    package: package.to_owned(),
+                    installed: Some(entry),
+                },
+            )
+            .await;
+            Ok(reply(
+                200,
+                &json!({ "success": true, "message": format!("App {package} installed successfully") }),
+            ))
+        }
+        _ => Err(fail(400, "App is already installed")),
+    }
+}
+
+/// `POST /apps/uninstall/:pkg`.
+pub(super) async fn uninstall(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client_plain(cx, r)?;
+    let package = param(r, 0);
+    user_record(cx, &user).await?;
+    if cx
+        .writes
+        .apply(Change::Uninstall(user.clone(), package.to_owned()))
+        .await?
+        == Outcome::Absent
+    {
+        return Err(fail(400, "App is not installed"));
+    }
+    cx.tell_session(
+        &user,
+        Call::InstallChanged {
+            package: package.to_owned(),
+            installed: None,
+        },
+    )
+    .await;
+    Ok(reply(
+        200,
+        &json!({ "success": true, "message": format!("App {package} uninstalled successfully") }),
+    ))
+}

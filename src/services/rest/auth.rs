@@ -1,0 +1,152 @@
+//! Outside thread, REST: who asks (protocol.md §18.1). The shard may have checked already; what it did not, is checked here.
+
+use super::{Handled, header, query, refuse, reply};
+use crate::base::ids::{Package, UserId};
+use crate::services::context::Services;
+use crate::session::effects::RestAnswer;
+use crate::shard::mailbox::OutsideRequest;
+use crate::wire::auth::{TokenError, api_key_matches};
+use serde_json::json;
+
+/// The bearer token.
+pub(super) fn bearer(r: &OutsideRequest) -> Option<&str> {
+    header(r, "authorization").and_then(|value| value.strip_prefix("Bearer "))
+}
+
+/// C: the phone's user.
+pub(super) fn client(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
+    if let Some(user) = &r.user {
+        return Ok(user.clone());
+    }
+    let token = bearer(r)
+        .ok_or_else(|| refuse(401, "Authorization header missing or invalid"))?
+        .trim();
+    if matches!(token, "" | "null" | "undefined") {
+        return Err(refuse(401, "Invalid token"));
+    }
+    core_user(cx, token).map_err(|error| match error {
+        TokenError::NoUser => refuse(401, "Invalid token data"),
+        error => reply(
+            401,
+            &json!({ "error": "Invalid or expired token", "message": error.to_string() }),
+        ),
+    })
+}
+
+/// C0: as [`client`], without `message`.
+pub(super) fn client_plain(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
+    client(cx, r).map_err(|refusal| {
+        let body: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap_or_default();
+        refuse(
+            refusal.status,
+            body["error"].as_str().unwrap_or("Invalid or expired token"),
+        )
+    })
+}
+
+/// The user of a core token.
+pub(super) fn core_user(cx: &Services, token: &str) -> Result<UserId, TokenError> {
+    cx.tokens
+        .verify_core(token, cx.clock.now().unix_s())
+        .map(|claims| UserId::new(&claims.email))
+}
+
+/// A: an app server.
+pub(super) fn app(cx: &Services, r: &OutsideRequest) -> Handled<Package> {
+    if let Some(package) = &r.package {
+        return Ok(package.clone());
+    }
+    let refusal =
+        |error: &str, message: &str| reply(401, &json!({ "error": error, "message": message }));
+    let value = header(r, "authorization").ok_or_else(|| {
+        refusal(
+            "Missing Authorization header",
+            "Expected Bearer <packageName>:<apiKey>",
+        )
+    })?;
+    let token = value.strip_prefix("Bearer ").ok_or_else(|| {
+        refusal(
+            "Invalid Authorization format",
+            "Expected Bearer <packageName>:<apiKey>",
+        )
+    })?;
+    let mut parts = token.split(':');
+    let (Some(package), Some(key), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(refusal(
+            "Invalid token format",
+            "Expected <packageName>:<apiKey>",
+        ));
+    };
+    if package.trim().is_empty() || key.trim().is_empty() {
+        return Err(refusal(
+            "Invalid credentials",
+            "Package name and API key must not be empty",
+        ));
+    }
+    if !key_matches(cx, package, key)? {
+        return Err(refusal(
+            "Invalid API key",
+            "The API key does not belong to this package",
+        ));
+    }
+    Ok(Package::new(package))
+}
+
+/// Whether `key` is the API key of `package`; 500 while no app record could be read yet.
+pub(super) fn key_matches(cx: &Services, package: &str, key: &str) -> Handled<bool> {
+    let registry = cx.registry();
+    match registry.get(package) {
+        Some(record) => Ok(api_key_matches(key, &record.key_sha256)),
+        None if registry.loaded => Ok(false),
+        None => Err(refuse(500, "App records are not available")),
+    }
+}
+
+/// Q: a whitelisted system app acting for a user.
+pub(super) fn system_app(cx: &Services, r: &OutsideRequest) -> Handled<(Package, UserId)> {
+    let refusal = |status, text: &str| -> RestAnswer {
+        reply(status, &json!({ "success": false, "error": text }))
+    };
+    let (Some(key), Some(package), Some(user)) = (
+        query(r, "apiKey"),
+        query(r, "packageName"),
+        query(r, "userId"),
+    ) else {
+        return Err(refusal(
+            400,
+            "Missing required query parameters: apiKey, packageName, userId",
+        ));
+    };
+    if !cx
+        .settings()
+        .apps
+        .system_app_packages
+        .iter()
+        .any(|known| known == package)
+    {
+        return Err(refusal(
+            403,
+            "Package not authorized for API key authentication",
+        ));
+    }
+    if !key_matches(cx, package, key)? {
+        return Err(refusal(401, "Invalid API key"));
+    }
+    Ok((Package::new(package), UserId::new(user)))
+}
+
+/// An administrator's core token.
+pub(super) fn admin(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
+    let user = client(cx, r)?;
+    let settings = cx.settings();
+    if settings
+        .server
+        .admin_emails
+        .iter()
+        .any(|email| UserId::new(email.trim()) == user)
+    {
+        Ok(user)
+    } else {
+        Err(refuse(403, "Admin access required"))
+    }
+}

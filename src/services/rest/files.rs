@@ -1,0 +1,76 @@
+//! Outside thread, REST: uploaded files in the data directory. Names are made here, never taken from a client.
+
+use super::{Handled, refuse};
+use crate::services::context::Services;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Folder of a kind of file within the data directory.
+pub(super) fn folder(cx: &Services, kind: &str) -> PathBuf {
+    PathBuf::from(&cx.settings().server.data_dir).join(kind)
+}
+
+/// Writes a file durably; an existing one is replaced whole.
+pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> Handled<()> {
+    let task = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder)?;
+        let scratch = folder.join(format!("{name}.part"));
+        let mut file = std::fs::File::create(&scratch)?;
+        file.write_all(&data)?;
+        file.sync_all()?;
+        std::fs::rename(scratch, folder.join(name))
+    });
+    match task.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "an upload could not be stored");
+            Err(refuse(500, "Failed to store file"))
+        }
+        Err(_) => Err(refuse(500, "Failed to store file")),
+    }
+}
+
+/// Deletes files of a folder that were written before `unix_s`.
+pub(super) fn delete_older(folder: &std::path::Path, unix_s: u64) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let written = entry.metadata().and_then(|meta| meta.modified()).ok();
+        let written = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        if written.is_some_and(|written| written.as_secs() < unix_s) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Base of URLs that point here (protocol.md §13.1, "Scheme"), without trailing slash.
+pub(super) fn public_base(cx: &Services) -> String {
+    let settings = cx.settings();
+    let server = &settings.server;
+    if !server.public_url.is_empty() {
+        return server.public_url.trim_end_matches('/').to_owned();
+    }
+    if !server.public_host.is_empty() {
+        let host = server
+            .public_host
+            .rsplit_once(':')
+            .map_or(server.public_host.as_str(), |(host, _)| host);
+        let loopback = host
+            .trim_matches(['[', ']'])
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let scheme = if loopback || host == "localhost" {
+            "http"
+        } else {
+            "https"
+        };
+        return format!("{scheme}://{}", server.public_host);
+    }
+    let host = if matches!(server.host.as_str(), "0.0.0.0" | "::" | "") {
+        "localhost"
+    } else {
+        &server.host
+    };
+    format!("http://{host}:{}", server.port)
+}

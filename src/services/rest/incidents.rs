@@ -1,0 +1,248 @@
+//! Outside thread, REST: feedback, incidents, their logs and attachments (protocol.md §18.10). Bulk goes into files of the data
+//! directory, the store keeps who, when and which.
+
+use super::{Handled, auth, body, fail, files, header, member, multipart, param, reply, uuid};
+use crate::base::ids::UserId;
+use crate::services::context::Services;
+use crate::services::store::{Change, DocKey, Outcome};
+use crate::session::effects::RestAnswer;
+use crate::session::rest::Call;
+use crate::shard::mailbox::OutsideRequest;
+use crate::wire::auth::api_key_matches;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// Uploads of logs an incident takes.
+const LOGS_MAX: usize = 64;
+/// Attachments an incident takes.
+const ATTACHMENTS_MAX: usize = 5;
+const ATTACHMENT_BYTES_MAX: usize = 10 << 20;
+const ATTACHMENT_TYPES: &[&str] = &["image/png", "image/jpeg", "image/webp"];
+const UPLOAD_TOKEN_TTL_S: u64 = 300;
+const SOURCES: &[&str] = &["phone", "glasses", "glasses_firmware"];
+
+async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String> {
+    let id = uuid();
+    let incident = json!({
+        "id": id,
+        "user": user.as_str(),
+        "createdAt": cx.iso(),
+        "feedback": fields.get("feedback"),
+        "phoneState": fields.get("phoneState"),
+        "logs": [],
+        "attachments": [],
+    });
+    cx.writes
+        .apply(Change::PutIncident(id.clone(), incident))
+        .await?;
+    Ok(id)
+}
+
+fn has_feedback(fields: &Value) -> bool {
+    match fields.get("feedback") {
+        Some(Value::String(text)) => !text.trim().is_empty(),
+        Some(Value::Object(_)) => true,
+        _ => false,
+    }
+}
+
+/// `POST /api/client/feedback`.
+pub(super) async fn feedback(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client(cx, r)?;
+    let fields = body(r);
+    if !has_feedback(&fields) {
+        return Err(fail(400, "Feedback content required"));
+    }
+    create(cx, &user, &fields).await?;
+    Ok(reply(
+        200,
+        &json!({ "success": true, "timestamp": cx.iso() }),
+    ))
+}
+
+/// `POST /api/incidents`.
+pub(super) async fn open(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client(cx, r)?;
+    let fields = body(r);
+    if !has_feedback(&fields) {
+        return Err(fail(400, "Feedback content required"));
+    }
+    let id = create(cx, &user, &fields).await?;
+    if let Some(live) = super::apps::snapshot(cx, &user).await {
+        let tokens = live
+            .running
+            .iter()
+            .filter_map(|package| Some((package.clone(), upload_token(cx, &id, package, &user)?)));
+        cx.tell_session(
+            &user,
+            Call::RequestTelemetry {
+                incident_id: id.clone(),
+                tokens: tokens.collect(),
+            },
+        )
+        .await;
+    }
+    Ok(reply(200, &json!({ "success": true, "incidentId": id })))
+}
+
+fn upload_token(cx: &Services, incident: &str, package: &str, user: &UserId) -> Option<String> {
+    let now_s = cx.clock.now().unix_s();
+    let claims = json!({
+        "incidentId": incident, "packageName": package, "userId": user.as_str(), "iat": now_s, "exp": now_s + UPLOAD_TOKEN_TTL_S,
+    });
+    cx.tokens.mint(&claims).ok()
+}
+
+/// Who uploads: a source word and, for the phone, its user.
+enum Uploader {
+    Phone(UserId),
+    App(String),
+}
+
+/// The package of an upload token for this incident.
+fn token_package(cx: &Services, token: &str, incident: &str) -> Option<String> {
+    let claims = cx.tokens.verify(token, cx.clock.now().unix_s()).ok()?;
+    let claim = |name: &str| claims.get(name).and_then(Value::as_str);
+    (claim("incidentId")? == incident).then(|| claim("packageName").map(str::to_owned))?
+}
+
+fn uploader(
+    cx: &Services,
+    r: &OutsideRequest,
+    fields: &Value,
+    incident: &str,
+) -> Handled<Uploader> {
+    let refused = || fail(401, "Invalid or expired upload token");
+    if let (Some(key), Some(package)) = (header(r, "x-app-api-key"), header(r, "x-app-package")) {
+        let registry = cx.registry();
+        let record = registry
+            .get(package)
+            .ok_or_else(|| fail(401, "Invalid API key"))?;
+        if !api_key_matches(key, &record.key_sha256) {
+            return Err(fail(401, "Invalid API key"));
+        }
+        let token = member(fields, "uploadToken").ok_or_else(refused)?;
+        return match token_package(cx, token, incident) {
+            Some(of) if of == package => Ok(Uploader::App(of)),
+            Some(_) => Err(fail(403, "Upload token was issued for another package")),
+            None => Err(refused()),
+        };
+    }
+    if r.user.is_none()
+        && let Some(package) = auth::bearer(r).and_then(|token| token_package(cx, token, incident))
+    {
+        return Ok(Uploader::App(package));
+    }
+    let user =
+        auth::client(cx, r).map_err(|_| fail(401, "Authorization header missing or invalid"))?;
+    Ok(Uploader::Phone(user))
+}
+
+async fn stored(cx: &Services, id: &str) -> Handled<Value> {
+    let incident: Option<Value> = cx.writes.read(DocKey::incident(id)).await?;
+    incident.ok_or_else(|| fail(404, "Incident not found"))
+}
+
+fn check_owner(incident: &Value, user: &UserId) -> Handled<()> {
+    if incident["user"] == user.as_str() {
+        Ok(())
+    } else {
+        Err(fail(403, "Incident belongs to another user"))
+    }
+}
+
+async fn append(
+    cx: &Services,
+    id: &str,
+    list: &'static str,
+    entry: Value,
+    max: usize,
+) -> Handled<()> {
+    let change = Change::AppendIncident {
+        id: id.to_owned(),
+        list,
+        entries: vec![entry],
+        max,
+    };
+    match cx.writes.apply(change).await? {
+        Outcome::Absent => Err(fail(404, "Incident not found")),
+        Outcome::TotalTooLong => Err(fail(400, "Too many uploads for this incident")),
+        _ => Ok(()),
+    }
+}
+
+/// `POST /api/incidents/:id/logs`.
+pub(super) async fn logs(cx: &Services, r: &OutsideRequest) -> Handled {
+    let (id, fields) = (param(r, 0), body(r));
+    let uploader = uploader(cx, r, &fields, id)?;
+    let incident = stored(cx, id).await?;
+    let source = match &uploader {
+        Uploader::Phone(user) => {
+            check_owner(&incident, user)?;
+            let named = member(&fields, "source").unwrap_or("phone");
+            SOURCES
+                .iter()
+                .find(|known| **known == named)
+                .map_or("phone", |known| *known)
+                .to_owned()
+        }
+        Uploader::App(package) => format!("app:{package}"),
+    };
+    let logs = fields
+        .get("logs")
+        .filter(|logs| logs.is_array())
+        .ok_or_else(|| fail(400, "logs array required"))?;
+    let name = format!("{}.json", uuid());
+    let data = Bytes::from(logs.to_string());
+    let entry = json!({ "source": source, "file": name, "bytes": data.len(), "at": cx.iso() });
+    // `id` names a stored incident, so it is one of our UUIDs and safe as a folder.
+    files::save(files::folder(cx, "incidents").join(id), name, data).await?;
+    append(cx, id, "logs", entry, LOGS_MAX).await?;
+    Ok(reply(200, &json!({ "success": true })))
+}
+
+/// `POST /api/incidents/:id/attachments`.
+pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client(cx, r)?;
+    let id = param(r, 0);
+    check_owner(&stored(cx, id).await?, &user)?;
+    let parts = multipart::parts(r).ok_or_else(|| fail(400, "Invalid form data"))?;
+    let uploads: Vec<_> = parts
+        .into_iter()
+        .filter(|part| part.name == "files" && part.filename.is_some())
+        .collect();
+    if uploads.is_empty() || uploads.len() > ATTACHMENTS_MAX {
+        return Err(fail(400, "Between 1 and 5 files are required"));
+    }
+    if uploads
+        .iter()
+        .any(|part| !ATTACHMENT_TYPES.contains(&part.content_type.as_str()))
+    {
+        return Err(fail(400, "Only PNG, JPEG and WebP images are allowed"));
+    }
+    if uploads
+        .iter()
+        .any(|part| part.data.len() > ATTACHMENT_BYTES_MAX)
+    {
+        return Err(fail(413, "File too large"));
+    }
+    for part in uploads {
+        let name = uuid();
+        let entry = json!({
+            "file": name, "filename": part.filename, "type": part.content_type, "bytes": part.data.len(), "at": cx.iso(),
+        });
+        files::save(files::folder(cx, "incidents").join(id), name, part.data).await?;
+        append(cx, id, "attachments", entry, ATTACHMENTS_MAX).await?;
+    }
+    Ok(reply(200, &json!({ "success": true })))
+}
+
+/// `POST /app/error-report`: noted, never refused.
+pub(super) fn error_report(r: &OutsideRequest) -> RestAnswer {
+    tracing::info!(
+        bytes = r.body.len(),
+        correlation_id = r.correlation_id,
+        "error-report"
+    );
+    reply(200, &json!({ "success": true }))
+}

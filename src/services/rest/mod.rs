@@ -1,0 +1,246 @@
+//! Outside thread, REST: one file per family, found by [`OutsideRoute`] (protocol.md §18). Handlers answer `Ok` or refuse with
+//! `Err`, both whole answers; what must be durable is durable before the answer.
+
+pub(crate) mod admin;
+mod app_settings;
+pub(crate) mod apps;
+mod auth;
+mod files;
+mod incidents;
+mod miniapp_photos;
+mod multipart;
+mod outputs;
+mod photos;
+mod proxy;
+pub(crate) mod registrations;
+mod signing;
+mod storage;
+mod system_apps;
+mod tokens;
+mod tools;
+mod uptime;
+mod user_settings;
+mod versions;
+
+use super::context::Services;
+use super::metrics;
+use super::store::StoreError;
+use crate::base::settings::Settings;
+use crate::session::effects::RestAnswer;
+use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute as Route};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+
+/// A handler's answer or refusal.
+type Handled<T = RestAnswer> = Result<T, RestAnswer>;
+
+/// What services remember between requests; lost with the process, every part bounded.
+pub(crate) struct Memory {
+    tickets: Mutex<tokens::Tickets>,
+    storage_rate: Mutex<storage::Rate>,
+    health: Mutex<uptime::LastSeen>,
+    links: Mutex<registrations::Links>,
+    photo_keys: crate::wire::auth::TokenKeys,
+    signer: Option<signing::Signer>,
+}
+
+impl Memory {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let secret = miniapp_photos::secret(settings);
+        Self {
+            tickets: Mutex::default(),
+            storage_rate: Mutex::default(),
+            health: Mutex::default(),
+            links: Mutex::default(),
+            photo_keys: crate::wire::auth::TokenKeys::new(&secret),
+            signer: signing::Signer::new(&settings.device.webview_private_key),
+        }
+    }
+}
+
+/// Starts the loops that REST families need.
+pub(crate) fn start_background(cx: &Arc<Services>) {
+    tokio::spawn(uptime::poll(Arc::clone(cx)));
+    tokio::spawn(registrations::sweep(Arc::clone(cx)));
+    tokio::spawn(miniapp_photos::sweep(Arc::clone(cx)));
+}
+
+/// Answers a request; more than one part only for streamed answers.
+pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Vec<Answer> {
+    match r.route {
+        Route::Proxy => return proxy::forward(cx, r).await,
+        Route::MiniappPhotoFile => return vec![miniapp_photos::file(cx, r).await],
+        Route::MinVersion => return vec![versions::min_version(cx)],
+        _ => {}
+    }
+    let answer = match handle(cx, r).await {
+        Ok(answer) | Err(answer) => answer,
+    };
+    vec![Answer::Whole(answer)]
+}
+
+async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
+    match r.route {
+        Route::Health => Ok(metrics::health::answer(cx)),
+        Route::Metrics => Ok(text(200, metrics::render(cx))),
+        Route::Install => apps::install(cx, r).await,
+        Route::Uninstall => apps::uninstall(cx, r).await,
+        Route::Apps => apps::all(cx, r).await,
+        Route::AppsInstalled => apps::installed(cx, r).await,
+        Route::AppsAvailable | Route::AppsPublic => Ok(apps::available(cx)),
+        Route::AppsSearch => apps::search(cx, r),
+        Route::App => apps::one(cx, r),
+        Route::AppsVersion => Ok(versions::apps_version(cx)),
+        Route::SdkVersion => versions::sdk(cx, r),
+        Route::UserSettings => user_settings::all(cx, r).await,
+        Route::UserSettingsKey => user_settings::key(cx, r).await,
+        Route::MiniappPhotoRequest => miniapp_photos::request(cx, r).await,
+        Route::MiniappPhotoUpload => miniapp_photos::upload(cx, r).await,
+        Route::PhotoUpload => photos::upload(cx, r).await,
+        Route::SystemPhotoRequest => Err(refuse(404, "No pending photo request")),
+        Route::ExchangeToken => tokens::exchange(cx, r).await,
+        Route::WebviewToken => tokens::webview(cx, r),
+        Route::WebviewSignedToken => tokens::signed(cx, r),
+        Route::HashWithApiKey => tokens::hash(cx, r),
+        Route::ExchangeUserToken => tokens::exchange_user(cx, r),
+        Route::ExchangeStoreToken => tokens::exchange_store(cx, r),
+        Route::Feedback => incidents::feedback(cx, r).await,
+        Route::Incident => incidents::open(cx, r).await,
+        Route::IncidentLogs => incidents::logs(cx, r).await,
+        Route::IncidentAttachments => incidents::attachments(cx, r).await,
+        Route::ErrorReport => Ok(incidents::error_report(r)),
+        Route::Tts => versions::tts(r),
+        Route::RecentAudio => system_apps::recent_audio(cx, r),
+        Route::Storage => storage::all(cx, r).await,
+        Route::StorageKey => storage::key(cx, r).await,
+        Route::AppSettings => app_settings::of_app(cx, r).await,
+        Route::AppSettingsUser => app_settings::of_user(cx, r).await,
+        Route::Permissions => versions::permissions(cx, r),
+        Route::StreamOutputs | Route::StreamOutput => outputs::handle(cx, r).await,
+        Route::SystemApps => system_apps::list(cx, r).await,
+        Route::SystemAppStart | Route::SystemAppStop => system_apps::start_or_stop(cx, r).await,
+        Route::SystemTools => tools::of_system(cx, r).await,
+        Route::SystemInvokeTool => tools::invoke(cx, r).await,
+        Route::Tool => tools::call(cx, r).await,
+        Route::AppTools => tools::of_app(cx, r),
+        Route::UserTools => tools::of_user(cx, r).await,
+        Route::AppHealthCheck => uptime::check(cx, r).await,
+        Route::ServerRegister => registrations::register(cx, r).await,
+        Route::ServerHeartbeat => registrations::heartbeat(cx, r).await,
+        Route::ServerRestart => registrations::restart(cx, r).await,
+        Route::AdminConnections => admin::connections(cx, r).await,
+        Route::AdminSummary => admin::summary(cx, r),
+        Route::AdminConfig => admin::config(cx, r),
+        Route::AdminReload => admin::reload_route(cx, r).await,
+        Route::AdminDispose => admin::dispose(cx, r).await,
+        Route::Proxy | Route::MiniappPhotoFile | Route::MinVersion => Err(refuse(404, "Not found")),
+    }
+}
+
+fn text(status: u16, body: String) -> RestAnswer {
+    RestAnswer {
+        content_type: "text/plain; version=0.0.4; charset=utf-8",
+        ..RestAnswer::json(status, body)
+    }
+}
+
+fn reply(status: u16, body: &Value) -> RestAnswer {
+    RestAnswer::json(status, body.to_string())
+}
+
+/// `{"error": text}`.
+fn refuse(status: u16, text: &str) -> RestAnswer {
+    reply(status, &json!({ "error": text }))
+}
+
+/// `{"success": false, "message": text}`.
+fn fail(status: u16, text: &str) -> RestAnswer {
+    reply(status, &json!({ "success": false, "message": text }))
+}
+
+impl From<StoreError> for RestAnswer {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "a REST call met the store's failure");
+        let (status, text) = match error {
+            StoreError::Timeout | StoreError::Full | StoreError::Closed => (503, "Storage is busy"),
+            _ => (500, "Internal server error"),
+        };
+        let body = json!({ "success": false, "error": text, "message": text });
+        Self {
+            retry_after_s: (status == 503).then_some(1),
+            ..reply(status, &body)
+        }
+    }
+}
+
+/// The JSON body; one that cannot be parsed counts as `{}`.
+fn body(r: &OutsideRequest) -> Value {
+    serde_json::from_slice(&r.body).unwrap_or_else(|_| json!({}))
+}
+
+/// A non-empty text member.
+fn member<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+    body.get(name)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+}
+
+fn header<'a>(r: &'a OutsideRequest, name: &str) -> Option<&'a str> {
+    r.headers
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+}
+
+fn query<'a>(r: &'a OutsideRequest, name: &str) -> Option<&'a str> {
+    r.query
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+        .filter(|value| !value.is_empty())
+}
+
+fn param(r: &OutsideRequest, index: usize) -> &str {
+    r.params.get(index).map_or("", String::as_str)
+}
+
+/// Random UUID (version 4).
+fn uuid() -> String {
+    let mut bytes = [0; 16];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .expect("the operating system's random source does not fail");
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+/// Decoded query pairs in order, at most 64.
+pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
+    let keys = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .take(64)
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    keys.map(|(key, value)| {
+        let decode = |text: &str| {
+            crate::wire::http::query_value(&format!("v={text}"), "v").unwrap_or_default()
+        };
+        (decode(key), decode(value))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;

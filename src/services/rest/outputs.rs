@@ -1,0 +1,95 @@
+//! Outside thread, REST: restream outputs (protocol.md §18.15). Authenticates the app; the session owns the streams, and the
+//! user who owns the stream is the one whose session answers.
+
+use super::{Handled, auth, body, member, param, query, reply};
+use crate::base::ids::UserId;
+use crate::services::context::Services;
+use crate::session::effects::RestAnswer;
+use crate::session::rest::{Call, OutputAction};
+use crate::shard::mailbox::OutsideRequest;
+use crate::wire::auth::api_key_matches;
+use serde_json::{Value, json};
+
+fn error(status: u16, code: &str, message: &str) -> RestAnswer {
+    reply(status, &json!({ "error": code, "message": message }))
+}
+
+fn package(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String> {
+    if let Some(package) = &r.package {
+        return Ok(package.to_string());
+    }
+    let refused = || error(401, "UNAUTHORIZED", "Missing or invalid API key");
+    let token = auth::bearer(r).ok_or_else(refused)?;
+    let (named, key) = match token.split_once(':') {
+        Some((package, key)) => (Some(package), key),
+        None => (None, token),
+    };
+    let package = named
+        .or_else(|| query(r, "packageName"))
+        .or_else(|| query(r, "package"))
+        .or_else(|| member(fields, "packageName"))
+        .ok_or_else(|| error(400, "MISSING_PACKAGE_NAME", "packageName is required"))?;
+    match cx.registry().get(package) {
+        Some(record) if api_key_matches(key, &record.key_sha256) => Ok(package.to_owned()),
+        _ => Err(refused()),
+    }
+}
+
+/// All three routes.
+pub(super) async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
+    let fields = body(r);
+    let package = package(cx, r, &fields)?;
+    let action = match r.method.as_str() {
+        "GET" => OutputAction::List,
+        "DELETE" => OutputAction::Remove {
+            output_id: param(r, 1).to_owned(),
+        },
+        _ => {
+            let url = member(&fields, "url")
+                .ok_or_else(|| error(400, "INVALID_URL", "url is required"))?;
+            if !(url.starts_with("rtmp://") || url.starts_with("rtmps://")) {
+                return Err(error(
+                    400,
+                    "INVALID_URL_FORMAT",
+                    "url must begin with rtmp:// or rtmps://",
+                ));
+            }
+            OutputAction::Add {
+                url: url.to_owned(),
+                name: member(&fields, "name").map(str::to_owned),
+            }
+        }
+    };
+    let stream_id = param(r, 0).to_owned();
+    let candidates = match header_user(r) {
+        Some(user) => vec![user],
+        None => super::registrations::users_of(cx, &package),
+    };
+    let mut last = error(404, "STREAM_NOT_FOUND", "Stream not found");
+    for user in candidates {
+        let call = Call::Outputs {
+            stream_id: stream_id.clone(),
+            package: package.clone(),
+            action: action.clone(),
+        };
+        let answer = cx.call_session(&user, call).await;
+        match answer.status {
+            503 => {}
+            404 if answer
+                .body
+                .windows(16)
+                .any(|text| text == b"STREAM_NOT_FOUND") =>
+            {
+                last = answer
+            }
+            _ => return Ok(answer),
+        }
+    }
+    Err(last)
+}
+
+fn header_user(r: &OutsideRequest) -> Option<UserId> {
+    super::header(r, "x-user-id")
+        .or_else(|| query(r, "userId"))
+        .map(UserId::new)
+}

@@ -1,0 +1,50 @@
+//! Outside thread, REST: `POST /api/photos/upload` (protocol.md §18.8): stored, then broadcast as `photo_taken`.
+
+use super::{Handled, auth, files, miniapp_photos, multipart, refuse, reply};
+use crate::services::context::Services;
+use crate::session::rest::Call;
+use crate::shard::mailbox::OutsideRequest;
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+/// The handler.
+pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client_plain(cx, r)?;
+    let parts = multipart::parts(r).ok_or_else(|| refuse(400, "Invalid form data"))?;
+    let find = |name: &str| parts.iter().find(|part| part.name == name);
+    let metadata: Value = find("metadata")
+        .and_then(|part| serde_json::from_slice(&part.data).ok())
+        .unwrap_or_default();
+    let request_id = super::member(&metadata, "requestId")
+        .ok_or_else(|| refuse(400, "Request ID is required"))?;
+    let file = find("file").ok_or_else(|| refuse(400, "No photo file uploaded"))?;
+    if !file.content_type.starts_with("image/") {
+        return Err(refuse(400, "Only image files are allowed"));
+    }
+    if file.data.len() as u64 > cx.settings().device.photo_upload_max_bytes {
+        return Err(refuse(400, "File too large"));
+    }
+    let id = miniapp_photos::file_id(&user, request_id);
+    files::save(files::folder(cx, "photos"), id.clone(), file.data.clone()).await?;
+    let answer = cx
+        .call_session(
+            &user,
+            Call::PhotoUploaded {
+                data: base64::engine::general_purpose::STANDARD.encode(&file.data),
+                mime_type: file.content_type.clone(),
+                filename: file
+                    .filename
+                    .clone()
+                    .unwrap_or_else(|| format!("{request_id}.jpg")),
+            },
+        )
+        .await;
+    if answer.status != 200 {
+        return Err(refuse(404, "User session not found"));
+    }
+    let url = miniapp_photos::link(cx, &id, &file.content_type)?;
+    Ok(reply(
+        200,
+        &json!({ "success": true, "photoUrl": url, "requestId": request_id }),
+    ))
+}

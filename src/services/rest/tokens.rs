@@ -1,0 +1,276 @@
+//! Outside thread, REST: tokens (protocol.md §18.9). Web-view tickets live in memory for 60 s and work once.
+
+use super::{Handled, auth, body, fail, member, refuse, reply};
+use crate::base::ids::UserId;
+use crate::services::context::{Services, lock};
+use crate::shard::mailbox::OutsideRequest;
+use crate::wire::auth::{TokenKeys, api_key_matches, sha256_hex};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+const TICKET_MS: u64 = 60_000;
+/// Used and expired tickets are remembered that long, so that the answer can say so.
+const REMEMBERED_MS: u64 = 300_000;
+const TICKETS_MAX: usize = 100_000;
+const SIGNED_TTL_S: u64 = 600;
+/// SDKs verify this text.
+const ISSUER: &str = "https://prod.augmentos.cloud";
+const STORE_PACKAGE: &str = "org.augmentos.store";
+
+/// Tickets by their text.
+#[derive(Default)]
+pub(super) struct Tickets(HashMap<String, Ticket>);
+
+struct Ticket {
+    user: UserId,
+    package: String,
+    expires_ms: u64,
+    used: bool,
+}
+
+impl Tickets {
+    fn issue(&mut self, user: UserId, package: String, now_ms: u64) -> Option<String> {
+        if self.0.len() >= TICKETS_MAX {
+            self.0
+                .retain(|_, ticket| ticket.expires_ms + REMEMBERED_MS > now_ms);
+        }
+        if self.0.len() >= TICKETS_MAX {
+            return None;
+        }
+        let text = format!("{}{}", super::uuid(), super::uuid()).replace('-', "");
+        self.0.insert(
+            text.clone(),
+            Ticket {
+                user,
+                package,
+                expires_ms: now_ms + TICKET_MS,
+                used: false,
+            },
+        );
+        Some(text)
+    }
+
+    /// Redeems a ticket for `package`.
+    fn redeem(
+        &mut self,
+        text: &str,
+        package: &str,
+        now_ms: u64,
+    ) -> Result<UserId, (&'static str, &'static str)> {
+        let ticket = self
+            .0
+            .get_mut(text)
+            .ok_or(("token_not_found", "Token not found"))?;
+        if ticket.used {
+            return Err(("token_used", "Token was already used"));
+        }
+        if now_ms >= ticket.expires_ms {
+            return Err(("token_expired", "Token has expired"));
+        }
+        if ticket.package != package {
+            return Err((
+                "token_package_mismatch",
+                "Token was issued for another package",
+            ));
+        }
+        ticket.used = true;
+        Ok(ticket.user.clone())
+    }
+}
+
+/// `POST /auth/exchange-token`.
+pub(super) async fn exchange(cx: &Services, r: &OutsideRequest) -> Handled {
+    let fields = body(r);
+    let token = member(&fields, "supabaseToken").or_else(|| member(&fields, "authingToken"));
+    let token = token.ok_or_else(|| refuse(400, "No token provided"))?;
+    let refused = || refuse(401, "Invalid token");
+    let secret = &cx.settings().server.supabase_jwt_secret;
+    if secret.is_empty() || member(&fields, "supabaseToken").is_none() {
+        return Err(refused());
+    }
+    let now_s = cx.clock.now().unix_s();
+    let claims = TokenKeys::new(secret)
+        .verify_core(token, now_s)
+        .map_err(|_| refused())?;
+    let user = UserId::new(&claims.email);
+    super::apps::user_record(cx, &user).await?;
+    let claims = json!({
+        "sub": claims.sub, "email": user.as_str(), "organizations": [], "defaultOrg": null, "iat": now_s,
+    });
+    let core = cx
+        .tokens
+        .mint(&claims)
+        .map_err(|_| refuse(500, "Failed to sign token"))?;
+    Ok(reply(200, &json!({ "coreToken": core })))
+}
+
+fn package_of(fields: &Value) -> Handled<&str> {
+    member(fields, "packageName").ok_or_else(|| {
+        reply(
+            400,
+            &json!({ "success": false, "error": "packageName is required" }),
+        )
+    })
+}
+
+fn ticket(cx: &Services, user: UserId, package: &str) -> Handled {
+    let issued = lock(&cx.memory.tickets).issue(user, package.to_owned(), cx.clock.now().mono_ms);
+    let token = issued.ok_or_else(|| refuse(503, "Too many tokens are outstanding"))?;
+    Ok(reply(200, &json!({ "success": true, "token": token })))
+}
+
+/// `POST /api/auth/generate-webview-token`.
+pub(super) fn webview(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client(cx, r)?;
+    let fields = body(r);
+    ticket(cx, user, package_of(&fields)?)
+}
+
+/// Hex SHA-256 of the text followed by the app's stored key hash.
+fn keyed_hash(cx: &Services, package: &str, text: &str) -> Handled<String> {
+    let registry = cx.registry();
+    let record = registry
+        .get(package)
+        .ok_or_else(|| reply(404, &json!({ "success": false, "error": "App not found" })))?;
+    Ok(sha256_hex(format!("{text}{}", record.key_sha256)))
+}
+
+/// `POST /api/auth/generate-webview-signed-user-token`.
+pub(super) fn signed(cx: &Services, r: &OutsideRequest) -> Handled {
+    let user = auth::client(cx, r)?;
+    let fields = body(r);
+    let hash = keyed_hash(cx, package_of(&fields)?, &user)?;
+    let now_s = cx.clock.now().unix_s();
+    let claims = json!({
+        "sub": user.as_str(), "frontendToken": format!("{user}:{hash}"), "iss": ISSUER, "iat": now_s, "exp": now_s + SIGNED_TTL_S,
+    });
+    let token = cx
+        .memory
+        .signer
+        .as_ref()
+        .and_then(|signer| signer.sign(&claims));
+    let token = token.ok_or_else(|| {
+        reply(
+            500,
+            &json!({ "success": false, "error": "Failed to generate token" }),
+        )
+    })?;
+    Ok(reply(
+        200,
+        &json!({ "success": true, "token": token, "expiresIn": "10m" }),
+    ))
+}
+
+/// `POST /api/auth/hash-with-api-key`.
+pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
+    auth::client(cx, r)?;
+    let fields = body(r);
+    let (Some(text), Some(package)) = (
+        member(&fields, "stringToHash"),
+        member(&fields, "packageName"),
+    ) else {
+        return Err(reply(
+            400,
+            &json!({ "success": false, "error": "stringToHash and packageName are required" }),
+        ));
+    };
+    Ok(reply(
+        200,
+        &json!({ "success": true, "hash": keyed_hash(cx, package, text)? }),
+    ))
+}
+
+/// The package of an app's credentials, new form or old.
+fn app_of(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String> {
+    if let Some(package) = &r.package {
+        return Ok(package.to_string());
+    }
+    let token = auth::bearer(r).filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| refuse(401, "Missing or invalid Authorization header"))?;
+    let named = member(fields, "packageName");
+    let (package, key) = match token.split_once(':') {
+        Some((_, key)) if key.contains(':') => return Err(refuse(401, "Invalid token format")),
+        Some((package, key)) => (package, key),
+        None => (
+            named.ok_or_else(|| refuse(401, "Invalid token format"))?,
+            token,
+        ),
+    };
+    if package.is_empty() || key.is_empty() || named.is_some_and(|named| named != package) {
+        return Err(refuse(401, "Invalid credentials"));
+    }
+    match cx.registry().get(package) {
+        Some(record) if api_key_matches(key, &record.key_sha256) => Ok(package.to_owned()),
+        _ => Err(refuse(401, "Invalid API key")),
+    }
+}
+
+fn redeem(cx: &Services, token: &str, package: &str) -> Handled {
+    let redeemed = lock(&cx.memory.tickets).redeem(token, package, cx.clock.now().mono_ms);
+    match redeemed {
+        Ok(user) => Ok(reply(
+            200,
+            &json!({ "success": true, "userId": user.as_str() }),
+        )),
+        Err((code, error)) => Err(reply(
+            401,
+            &json!({ "success": false, "code": code, "error": error }),
+        )),
+    }
+}
+
+/// `POST /api/auth/exchange-user-token`.
+pub(super) fn exchange_user(cx: &Services, r: &OutsideRequest) -> Handled {
+    let fields = body(r);
+    let package = app_of(cx, r, &fields)?;
+    let token = member(&fields, "aos_temp_token").ok_or_else(|| {
+        reply(
+            400,
+            &json!({ "success": false, "error": "Missing aos_temp_token" }),
+        )
+    })?;
+    redeem(cx, token, &package)
+}
+
+/// `POST /api/auth/exchange-store-token`.
+pub(super) fn exchange_store(cx: &Services, r: &OutsideRequest) -> Handled {
+    let fields = body(r);
+    let token =
+        member(&fields, "aos_temp_token").ok_or_else(|| fail(400, "Missing aos_temp_token"))?;
+    if member(&fields, "packageName") != Some(STORE_PACKAGE) {
+        return Err(refuse(403, "Invalid packageName for this endpoint"));
+    }
+    redeem(cx, token, STORE_PACKAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_works_once_for_its_package_and_a_minute() {
+        let mut tickets = Tickets::default();
+        let user = UserId::new("nadia@lumen.io");
+        let first = tickets.issue(user.clone(), "a".into(), 0).expect("room");
+        assert_eq!(
+            tickets.redeem("nonsense", "a", 1).map_err(|error| error.0),
+            Err("token_not_found")
+        );
+        assert_eq!(
+            tickets.redeem(&first, "b", 1).map_err(|error| error.0),
+            Err("token_package_mismatch")
+        );
+        assert_eq!(tickets.redeem(&first, "a", 1), Ok(user.clone()));
+        assert_eq!(
+            tickets.redeem(&first, "a", 2).map_err(|error| error.0),
+            Err("token_used")
+        );
+        let second = tickets.issue(user, "a".into(), 0).expect("room");
+        assert_eq!(
+            tickets
+                .redeem(&second, "a", TICKET_MS)
+                .map_err(|error| error.0),
+            Err("token_expired")
+        );
+    }
+}

@@ -1,0 +1,457 @@
+//! Outside thread, store semantics: every write as data, and what it does to the one document it touches. Pure; no backend,
+//! no clock.
+
+use crate::base::ids::UserId;
+use crate::session::effects::StoreOp;
+use crate::wire::records::{AppRecord, InstalledApp, UserRecord};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Kinds of documents.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Space {
+    /// One [`UserRecord`] a user.
+    User,
+    /// Simple storage: one map a user and package.
+    Storage,
+    /// App records that do not stand in the apps file.
+    App,
+    /// App-server registrations.
+    Registration,
+    /// Incidents.
+    Incident,
+}
+
+impl Space {
+    /// All.
+    pub const ALL: &[Self] = &[
+        Self::User,
+        Self::Storage,
+        Self::App,
+        Self::Registration,
+        Self::Incident,
+    ];
+
+    /// Name in the backends.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Storage => "storage",
+            Self::App => "app",
+            Self::Registration => "registration",
+            Self::Incident => "incident",
+        }
+    }
+}
+
+/// Name of one document.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DocKey {
+    /// Kind.
+    pub space: Space,
+    /// User or unique id.
+    pub owner: String,
+    /// Package of simple storage, else empty.
+    pub name: String,
+}
+
+impl DocKey {
+    fn one(space: Space, owner: &str) -> Self {
+        Self {
+            space,
+            owner: owner.to_owned(),
+            name: String::new(),
+        }
+    }
+
+    /// A user's record.
+    #[must_use]
+    pub fn user(user: &UserId) -> Self {
+        Self::one(Space::User, user)
+    }
+
+    /// A user's simple storage for one package.
+    #[must_use]
+    pub fn storage(user: &UserId, package: &str) -> Self {
+        Self {
+            space: Space::Storage,
+            owner: user.to_string(),
+            name: package.to_owned(),
+        }
+    }
+
+    /// An incident.
+    #[must_use]
+    pub fn incident(id: &str) -> Self {
+        Self::one(Space::Incident, id)
+    }
+}
+
+/// Limits of simple storage (behaviour.md §7.11), in characters as JavaScript counts them (UTF-16 units).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quota {
+    /// Largest value.
+    pub value_chars: u64,
+    /// All values of one user and package.
+    pub total_chars: u64,
+}
+
+/// Keys of one user and package in simple storage.
+const KEYS_MAX: usize = 10_000;
+
+/// A registered app server (behaviour.md §2.14).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Registration {
+    /// UUID.
+    pub id: String,
+    /// App.
+    pub package: String,
+    /// Hash of the key it registered with.
+    pub key_sha256: String,
+    /// Where recovery webhooks go.
+    pub webhook_url: String,
+    /// WebSocket bases for recovery.
+    #[serde(default)]
+    pub server_urls: Vec<String>,
+    /// Milliseconds since the Unix epoch.
+    pub registered_ms: u64,
+    /// Milliseconds since the Unix epoch.
+    pub last_seen_ms: u64,
+}
+
+/// One write. Each touches exactly one document.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// Creates the user with these packages installed unless there is one; answers [`Outcome::User`].
+    EnsureUser {
+        /// Who.
+        user: UserId,
+        /// Pre-installed packages.
+        packages: Vec<String>,
+        /// Now (ms since the Unix epoch).
+        at_ms: u64,
+    },
+    /// What a session asked for.
+    Session(UserId, StoreOp),
+    /// Installs; [`Outcome::Installed`] or [`Outcome::Exists`].
+    Install(UserId, InstalledApp),
+    /// Uninstalls, also from the running list; [`Outcome::Done`] or [`Outcome::Absent`].
+    Uninstall(UserId, String),
+    /// Merges `[{key, value}]` into an app's settings; [`Outcome::AppSettings`] with all of them.
+    AppSettings(UserId, String, Vec<Value>),
+    /// Merges user settings, null deletes; [`Outcome::UserSettings`] with all of them.
+    UserSettings(UserId, Map<String, Value>),
+    /// Merges into simple storage; [`Outcome::Done`], [`Outcome::ValueTooLong`] or [`Outcome::TotalTooLong`].
+    StorageMerge(UserId, String, BTreeMap<String, String>, Quota),
+    /// Deletes one value; [`Outcome::Done`], or [`Outcome::Absent`] without any storage.
+    StorageDelete(UserId, String, String),
+    /// Deletes all; [`Outcome::Done`] or [`Outcome::Absent`].
+    StorageClear(UserId, String),
+    /// Adds or replaces an app record.
+    PutApp(Box<AppRecord>),
+    /// Removes an app record.
+    RemoveApp(String),
+    /// Adds or replaces a registration.
+    PutRegistration(Registration),
+    /// Removes a registration.
+    RemoveRegistration(String),
+    /// Opens an incident.
+    PutIncident(String, Value),
+    /// Appends to an incident's member `logs` or `attachments`; [`Outcome::Absent`] without incident, [`Outcome::TotalTooLong`]
+    /// past `max` entries.
+    AppendIncident {
+        /// Which.
+        id: String,
+        /// Member.
+        list: &'static str,
+        /// Entries.
+        entries: Vec<Value>,
+        /// Bound of the list.
+        max: usize,
+    },
+    /// Changes nothing; it is acknowledged when all that was written before to this document is durable.
+    Barrier(DocKey),
+    /// Replaces a user's record (import).
+    PutUser(UserId, Box<UserRecord>),
+}
+
+/// What a change came to.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// Applied.
+    Done,
+    /// The user, created or found.
+    User(Box<UserRecord>),
+    /// The new entry.
+    Installed(InstalledApp),
+    /// All settings of the app.
+    AppSettings(Vec<Value>),
+    /// All settings of the user.
+    UserSettings(Map<String, Value>),
+    /// It was there already; nothing changed.
+    Exists,
+    /// There was nothing to change.
+    Absent,
+    /// A value is beyond the quota; nothing changed.
+    ValueTooLong,
+    /// All values together are beyond the quota; nothing changed.
+    TotalTooLong,
+    /// The stored document cannot be read; nothing changed.
+    Damaged,
+}
+
+/// What becomes of the document.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Edit {
+    /// Stays.
+    Keep,
+    /// Is replaced.
+    Put(Vec<u8>),
+    /// Goes.
+    Delete,
+}
+
+impl Change {
+    /// The document it touches.
+    #[must_use]
+    pub fn key(&self) -> DocKey {
+        match self {
+            Self::EnsureUser { user, .. }
+            | Self::Session(user, _)
+            | Self::Install(user, _)
+            | Self::Uninstall(user, _)
+            | Self::AppSettings(user, ..)
+            | Self::UserSettings(user, _)
+            | Self::PutUser(user, _) => DocKey::user(user),
+            Self::StorageMerge(user, package, ..)
+            | Self::StorageDelete(user, package, _)
+            | Self::StorageClear(user, package) => DocKey::storage(user, package),
+            Self::PutApp(record) => DocKey::one(Space::App, &record.package_name),
+            Self::RemoveApp(package) => DocKey::one(Space::App, package),
+            Self::PutRegistration(registration) => {
+                DocKey::one(Space::Registration, &registration.id)
+            }
+            Self::RemoveRegistration(id) => DocKey::one(Space::Registration, id),
+            Self::PutIncident(id, _) | Self::AppendIncident { id, .. } => DocKey::incident(id),
+            Self::Barrier(key) => key.clone(),
+        }
+    }
+
+    /// Whether `later` makes this one pointless, both being unacknowledged and nothing of the document between them.
+    #[must_use]
+    pub fn is_superseded_by(&self, later: &Self) -> bool {
+        let (Self::Session(user, mine), Self::Session(other, theirs)) = (self, later) else {
+            return false;
+        };
+        user == other
+            && match (mine, theirs) {
+                (StoreOp::SetLocation(_), StoreOp::SetLocation(_)) => true,
+                (StoreOp::TouchApp(mine, _), StoreOp::TouchApp(theirs, _)) => mine == theirs,
+                (
+                    StoreOp::AddRunning(mine) | StoreOp::RemoveRunning(mine),
+                    StoreOp::AddRunning(theirs) | StoreOp::RemoveRunning(theirs),
+                ) => mine == theirs,
+                (mine, theirs) => mine == theirs,
+            }
+    }
+
+    /// Applies it to the document as it stands.
+    #[must_use]
+    pub fn apply(&self, document: Option<&[u8]>) -> (Edit, Outcome) {
+        match self {
+            Self::Barrier(_) => (Edit::Keep, Outcome::Done),
+            Self::PutApp(record) => (Edit::Put(json(record)), Outcome::Done),
+            Self::PutUser(_, record) => (Edit::Put(json(record)), Outcome::Done),
+            Self::PutRegistration(registration) => (Edit::Put(json(registration)), Outcome::Done),
+            Self::PutIncident(_, value) => (Edit::Put(json(value)), Outcome::Done),
+            Self::RemoveApp(_) | Self::RemoveRegistration(_) | Self::StorageClear(..) => {
+                match document {
+                    Some(_) => (Edit::Delete, Outcome::Done),
+                    None => (Edit::Keep, Outcome::Absent),
+                }
+            }
+            Self::AppendIncident {
+                list, entries, max, ..
+            } => append(document, list, entries, *max),
+            Self::StorageMerge(_, _, data, quota) => merge_storage(document, data, *quota),
+            Self::StorageDelete(_, _, key) => delete_stored(document, key),
+            _ => self.apply_to_user(document),
+        }
+    }
+
+    fn apply_to_user(&self, document: Option<&[u8]>) -> (Edit, Outcome) {
+        let Ok(existing) = parse::<UserRecord>(document) else {
+            return (Edit::Keep, Outcome::Damaged);
+        };
+        if let (Self::EnsureUser { .. }, Some(record)) = (self, &existing) {
+            return (Edit::Keep, Outcome::User(Box::new(record.clone())));
+        }
+        let before = existing.unwrap_or_default();
+        let mut record = before.clone();
+        let outcome = self.change_user(&mut record);
+        // A created user is written even when the record equals the empty one.
+        if record == before && document.is_some() {
+            (Edit::Keep, outcome)
+        } else {
+            (Edit::Put(json(&record)), outcome)
+        }
+    }
+
+    fn change_user(&self, record: &mut UserRecord) -> Outcome {
+        match self {
+            Self::EnsureUser {
+                packages, at_ms, ..
+            } => {
+                record.installed_apps = packages
+                    .iter()
+                    .map(|package| InstalledApp {
+                        package_name: package.clone(),
+                        installed_ms: *at_ms,
+                        last_active_ms: 0,
+                    })
+                    .collect();
+                return Outcome::User(Box::new(record.clone()));
+            }
+            Self::Session(_, op) => session_op(record, op),
+            Self::Install(_, app) => {
+                if record
+                    .installed_apps
+                    .iter()
+                    .any(|entry| entry.package_name == app.package_name)
+                {
+                    return Outcome::Exists;
+                }
+                record.installed_apps.push(app.clone());
+                return Outcome::Installed(app.clone());
+            }
+            Self::Uninstall(_, package) => {
+                record.running_apps.retain(|running| running != package);
+                let before = record.installed_apps.len();
+                record
+                    .installed_apps
+                    .retain(|entry| entry.package_name != *package);
+                if record.installed_apps.len() == before {
+                    return Outcome::Absent;
+                }
+            }
+            Self::AppSettings(_, package, changes) => {
+                let settings = record.app_settings.entry(package.clone()).or_default();
+                for change in changes {
+                    match settings
+                        .iter_mut()
+                        .find(|entry| entry.get("key") == change.get("key"))
+                    {
+                        Some(entry) => *entry = change.clone(),
+                        None => settings.push(change.clone()),
+                    }
+                }
+                return Outcome::AppSettings(settings.clone());
+            }
+            Self::UserSettings(_, changes) => {
+                for (key, value) in changes {
+                    if value.is_null() {
+                        record.user_settings.remove(key);
+                    } else {
+                        record.user_settings.insert(key.clone(), value.clone());
+                    }
+                }
+                return Outcome::UserSettings(record.user_settings.clone());
+            }
+            _ => {}
+        }
+        Outcome::Done
+    }
+}
+
+fn session_op(record: &mut UserRecord, op: &StoreOp) {
+    let add = |list: &mut Vec<String>, text: &str| {
+        if !list.iter().any(|entry| entry == text) {
+            list.push(text.to_owned());
+        }
+    };
+    match op {
+        StoreOp::AddRunning(package) => add(&mut record.running_apps, package),
+        StoreOp::RemoveRunning(package) => {
+            record.running_apps.retain(|running| **running != **package)
+        }
+        StoreOp::TouchApp(package, at_ms) => {
+            if let Some(entry) = record
+                .installed_apps
+                .iter_mut()
+                .find(|entry| *entry.package_name == **package)
+            {
+                entry.last_active_ms = entry.last_active_ms.max(*at_ms);
+            }
+        }
+        StoreOp::SetLocation(location) => record.location = Some(*location),
+        StoreOp::AddGlassesModel(model) => add(&mut record.glasses_models, model),
+        StoreOp::SetOnboarded(package) => add(&mut record.onboarded, package),
+    }
+}
+
+fn merge_storage(
+    document: Option<&[u8]>,
+    data: &BTreeMap<String, String>,
+    quota: Quota,
+) -> (Edit, Outcome) {
+    let chars = |text: &String| text.encode_utf16().count() as u64;
+    let Ok(stored) = parse::<BTreeMap<String, String>>(document) else {
+        return (Edit::Keep, Outcome::Damaged);
+    };
+    if data.values().any(|value| chars(value) > quota.value_chars) {
+        return (Edit::Keep, Outcome::ValueTooLong);
+    }
+    let mut stored = stored.unwrap_or_default();
+    stored.extend(data.iter().map(|(key, value)| (key.clone(), value.clone())));
+    // Only values count on the wire; the number of keys is bounded too, so that empty values are no way around the limit.
+    if stored.values().map(chars).sum::<u64>() > quota.total_chars || stored.len() > KEYS_MAX {
+        return (Edit::Keep, Outcome::TotalTooLong);
+    }
+    (Edit::Put(json(&stored)), Outcome::Done)
+}
+
+fn delete_stored(document: Option<&[u8]>, key: &str) -> (Edit, Outcome) {
+    match parse::<BTreeMap<String, String>>(document) {
+        Err(_) => (Edit::Keep, Outcome::Damaged),
+        Ok(None) => (Edit::Keep, Outcome::Absent),
+        Ok(Some(mut stored)) => match stored.remove(key) {
+            Some(_) => (Edit::Put(json(&stored)), Outcome::Done),
+            None => (Edit::Keep, Outcome::Done),
+        },
+    }
+}
+
+fn append(document: Option<&[u8]>, list: &str, entries: &[Value], max: usize) -> (Edit, Outcome) {
+    match parse::<Map<String, Value>>(document) {
+        Err(_) => (Edit::Keep, Outcome::Damaged),
+        Ok(None) => (Edit::Keep, Outcome::Absent),
+        Ok(Some(mut incident)) => {
+            let stored = incident
+                .entry(list)
+                .or_insert_with(|| Value::Array(Vec::new()));
+            let Value::Array(stored) = stored else {
+                return (Edit::Keep, Outcome::Damaged);
+            };
+            if stored.len() + entries.len() > max {
+                return (Edit::Keep, Outcome::TotalTooLong);
+            }
+            stored.extend(entries.iter().cloned());
+            (Edit::Put(json(&incident)), Outcome::Done)
+        }
+    }
+}
+
+/// A stored document as its type; `None` without one.
+pub(crate) fn parse<T: DeserializeOwned>(
+    document: Option<&[u8]>,
+) -> Result<Option<T>, serde_json::Error> {
+    document.map(serde_json::from_slice).transpose()
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("records have text keys only and serialize to memory")
+}

@@ -1,0 +1,91 @@
+//! Outside thread, store backend for tests: documents in a map, lost with the process. A switch makes it fail, to test what
+//! happens then.
+
+use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
+use crate::services::store::changes::Edit;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The backend.
+#[derive(Default)]
+pub struct Memory {
+    documents: Mutex<BTreeMap<DocKey, Vec<u8>>>,
+    failing: AtomicBool,
+    commits: AtomicU64,
+}
+
+impl Memory {
+    /// While `true` every call fails.
+    pub fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// Successful commits so far.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    fn documents(&self) -> Result<MutexGuard<'_, BTreeMap<DocKey, Vec<u8>>>, StoreError> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::Embedded("told to fail".into()));
+        }
+        Ok(self
+            .documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn get(&self, key: &DocKey) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.documents()?.get(key).cloned())
+    }
+
+    async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let documents = self.documents()?;
+        let found = documents
+            .iter()
+            .filter(|(key, _)| key.space == space && key.owner.as_str() > after)
+            .take(limit);
+        Ok(found
+            .map(|(key, json)| Document {
+                owner: key.owner.clone(),
+                name: key.name.clone(),
+                json: json.clone(),
+            })
+            .collect())
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
+        let mut documents = self.documents()?;
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let outcomes = changes.iter().map(|change| {
+            let key = change.key();
+            let (edit, outcome) = change.apply(documents.get(&key).map(Vec::as_slice));
+            match edit {
+                Edit::Keep => {}
+                Edit::Put(json) => drop(documents.insert(key, json)),
+                Edit::Delete => drop(documents.remove(&key)),
+            }
+            outcome
+        });
+        Ok(outcomes.collect())
+    }
+
+    async fn apps_changed(&self) {
+        std::future::pending().await
+    }
+
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+}

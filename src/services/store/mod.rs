@@ -1,0 +1,107 @@
+//! Outside thread, durable state (behaviour.md §12). A [`Store`] reads documents and commits batches of [`Change`]s, each batch
+//! in one durable transaction and in order. What a change means is written once, in [`changes`]; backends only keep bytes, so
+//! none of them can differ in semantics. Nobody but [`writes`] calls `commit`.
+
+pub mod changes;
+pub mod embedded;
+pub mod memory;
+pub mod postgres;
+pub mod writes;
+
+use crate::base::settings::Settings;
+use async_trait::async_trait;
+pub use changes::{Change, DocKey, Outcome, Quota, Space};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What went wrong in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The embedded database failed.
+    #[error("embedded store: {0}")]
+    Embedded(String),
+    /// PostgreSQL failed or cannot be reached.
+    #[error("postgres: {0}")]
+    Postgres(String),
+    /// No answer within `db_timeout_ms`.
+    #[error("the store did not answer in time")]
+    Timeout,
+    /// `db_queue_max` writes wait already.
+    #[error("too many writes are waiting")]
+    Full,
+    /// A stored document cannot be read.
+    #[error("a stored document is damaged: {0}")]
+    Damaged(String),
+    /// The data was written by a newer version.
+    #[error("the store has schema version {found}, this program knows {known}")]
+    Newer {
+        /// In the store.
+        found: u64,
+        /// Here.
+        known: u64,
+    },
+    /// The store was shut down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A stored document with its two-part name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Document {
+    /// First part: user or unique id.
+    pub owner: String,
+    /// Second part: package of simple storage, else empty.
+    pub name: String,
+    /// JSON.
+    pub json: Vec<u8>,
+}
+
+/// A backend.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// One document.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    async fn get(&self, key: &DocKey) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `limit` documents of a space whose owner comes after `after`, ordered by owner.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
+
+    /// Applies all changes in order and returns when they are durable, with one outcome each. All or nothing.
+    ///
+    /// # Errors
+    /// When the backend fails; nothing was applied then (or, after a lost connection, perhaps all of it: changes are such
+    /// that applying them again does no harm).
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Resolves when another process may have changed app records; a backend of one process never resolves.
+    async fn apps_changed(&self);
+
+    /// For logs.
+    fn kind(&self) -> &'static str;
+}
+
+/// Opens the store that the settings name, creating or migrating its schema.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    if settings.server.store_url.is_empty() {
+        Ok(Arc::new(embedded::Embedded::open(Path::new(
+            &settings.server.data_dir,
+        ))?))
+    } else {
+        Ok(Arc::new(
+            postgres::Postgres::open(&settings.server.store_url, &settings.store).await?,
+        ))
+    }
+}

@@ -1,0 +1,332 @@
+//! Outside thread, store backend of a fleet: PostgreSQL. Documents are locked row by row in one order, so that instances
+//! never deadlock each other; app-record changes are announced with NOTIFY. TLS follows `sslmode` of the URL.
+
+use super::changes::Edit;
+use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
+use crate::base::settings::Store as StoreSettings;
+use async_trait::async_trait;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+const CHANNEL: &str = "prism_apps";
+/// Any number will do; all instances take the same advisory lock while they migrate.
+const MIGRATION_LOCK: i64 = 0x7072_6973_6d;
+/// One entry per schema version, applied in order; never edited once released.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE prism_documents (
+  space text NOT NULL,
+  owner text COLLATE \"C\" NOT NULL,
+  name text COLLATE \"C\" NOT NULL,
+  doc text NOT NULL,
+  revision bigint NOT NULL DEFAULT 1,
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (space, owner, name)
+)"];
+
+fn failed(error: impl std::fmt::Display + std::error::Error) -> StoreError {
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    StoreError::Postgres(format!("{error}{cause}"))
+}
+
+/// The backend.
+pub struct Postgres {
+    pool: Pool,
+    limit: Duration,
+    apps_changed: Arc<Notify>,
+    listener: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl Postgres {
+    /// Connects, migrates and starts to listen for app changes.
+    ///
+    /// # Errors
+    /// For a bad URL, an unreachable server, or a schema newer than this program.
+    pub async fn open(url: &str, settings: &StoreSettings) -> Result<Self, StoreError> {
+        let config = Config::from_str(url).map_err(failed)?;
+        let limit = Duration::from_millis(settings.db_timeout_ms);
+        let manager = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let pool = Pool::builder(Manager::from_config(config.clone(), tls(), manager))
+            .max_size(settings.db_pool_size as usize)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(limit))
+            .create_timeout(Some(limit))
+            .recycle_timeout(Some(limit))
+            .build()
+            .map_err(failed)?;
+        let mut client = pool.get().await.map_err(failed)?;
+        timeout(limit * 6, migrate(&mut client))
+            .await
+            .map_err(|_| StoreError::Timeout)??;
+        let apps_changed = Arc::new(Notify::new());
+        let listener = tokio::spawn(listen(
+            config,
+            Arc::clone(&apps_changed),
+            settings.db_retry_ms,
+        ));
+        Ok(Self {
+            pool,
+            limit,
+            apps_changed,
+            listener,
+        })
+    }
+
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(self.limit, call)
+            .await
+            .map_err(|_| StoreError::Timeout)?
+    }
+}
+
+fn tls() -> MakeRustlsConnect {
+    let roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default TLS versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    MakeRustlsConnect::new(config)
+}
+
+async fn migrate(client: &mut Object) -> Result<(), StoreError> {
+    let work = client.transaction().await.map_err(failed)?;
+    work.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])
+        .await
+        .map_err(failed)?;
+    work.batch_execute("CREATE TABLE IF NOT EXISTS prism_schema (version bigint NOT NULL)")
+        .await
+        .map_err(failed)?;
+    let row = work
+        .query_one("SELECT coalesce(max(version), 0) FROM prism_schema", &[])
+        .await
+        .map_err(failed)?;
+    let found: i64 = row.get(0);
+    let known = MIGRATIONS.len() as i64;
+    if found > known {
+        return Err(StoreError::Newer {
+            found: found as u64,
+            known: known as u64,
+        });
+    }
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+        work.batch_execute(step).await.map_err(failed)?;
+        work.execute(
+            "INSERT INTO prism_schema VALUES ($1)",
+            &[&(index as i64 + 1)],
+        )
+        .await
+        .map_err(failed)?;
+    }
+    work.commit().await.map_err(failed)
+}
+
+/// Keeps one connection listening; a gap counts as a change.
+async fn listen(config: Config, changed: Arc<Notify>, retry_ms: u64) {
+    loop {
+        if let Ok((client, mut connection)) = config.connect(tls()).await {
+            let listening = async {
+                client
+                    .batch_execute(&format!("LISTEN {CHANNEL}"))
+                    .await
+                    .is_ok()
+                    && {
+                        changed.notify_one();
+                        std::future::pending().await
+                    }
+            };
+            let messages = async {
+                while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                    if matches!(message, AsyncMessage::Notification(_)) {
+                        changed.notify_one();
+                    }
+                }
+            };
+            tokio::select! {
+                _ = listening => {}
+                () = messages => {}
+            }
+        }
+        sleep(Duration::from_millis(retry_ms)).await;
+    }
+}
+
+/// Locks every document that `changes` touch, missing ones included, and returns them.
+async fn lock(
+    work: &deadpool_postgres::Transaction<'_>,
+    changes: &[Change],
+) -> Result<BTreeMap<DocKey, Option<Vec<u8>>>, StoreError> {
+    let mut documents: BTreeMap<DocKey, Option<Vec<u8>>> =
+        changes.iter().map(|change| (change.key(), None)).collect();
+    let (mut spaces, mut owners, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for key in documents.keys() {
+        spaces.push(key.space.as_str());
+        owners.push(key.owner.as_str());
+        names.push(key.name.as_str());
+    }
+    // Advisory locks also hold what does not exist yet; taken in key order.
+    work.execute(
+        "SELECT pg_advisory_xact_lock(h) FROM (SELECT DISTINCT hashtextextended(k.s || chr(1) || k.o || chr(1) || k.n, 0) AS h
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS k(s, o, n) ORDER BY h) AS locks",
+        &[&spaces, &owners, &names],
+    )
+    .await
+    .map_err(failed)?;
+    let rows = work
+        .query(
+            "SELECT d.space, d.owner, d.name, d.doc FROM prism_documents d
+             JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(s, o, n) ON d.space = k.s AND d.owner = k.o AND d.name = k.n",
+            &[&spaces, &owners, &names],
+        )
+        .await
+        .map_err(failed)?;
+    for row in rows {
+        let space: &str = row.get(0);
+        if let Some(space) = Space::ALL.iter().find(|known| known.as_str() == space) {
+            let key = DocKey {
+                space: *space,
+                owner: row.get(1),
+                name: row.get(2),
+            };
+            documents.insert(key, Some(row.get::<_, String>(3).into_bytes()));
+        }
+    }
+    Ok(documents)
+}
+
+async fn commit(client: &mut Object, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
+    let work = client.transaction().await.map_err(failed)?;
+    let mut documents = lock(&work, changes).await?;
+    let mut dirty = BTreeMap::new();
+    let mut outcomes = Vec::with_capacity(changes.len());
+    for change in changes {
+        let key = change.key();
+        let current = documents.get(&key).and_then(Option::as_deref);
+        let (edit, outcome) = change.apply(current);
+        outcomes.push(outcome);
+        let next = match edit {
+            Edit::Keep => continue,
+            Edit::Put(json) => Some(json),
+            Edit::Delete => None,
+        };
+        documents.insert(key.clone(), next);
+        dirty.insert(key, ());
+    }
+    let apps = dirty.keys().any(|key| key.space == Space::App);
+    for key in dirty.into_keys() {
+        match documents.remove(&key).flatten() {
+            Some(json) => {
+                let json = String::from_utf8(json).map_err(failed)?;
+                work.execute(
+                    "INSERT INTO prism_documents (space, owner, name, doc) VALUES ($1, $2, $3, $4)
+                     ON CONFLICT (space, owner, name) DO UPDATE
+                     SET doc = excluded.doc, revision = prism_documents.revision + 1, updated_at = now()",
+                    &[&key.space.as_str(), &key.owner, &key.name, &json],
+                )
+                .await
+            }
+            None => {
+                work.execute(
+                    "DELETE FROM prism_documents WHERE space = $1 AND owner = $2 AND name = $3",
+                    &[&key.space.as_str(), &key.owner, &key.name],
+                )
+                .await
+            }
+        }
+        .map_err(failed)?;
+    }
+    if apps {
+        work.execute("SELECT pg_notify($1, '')", &[&CHANNEL])
+            .await
+            .map_err(failed)?;
+    }
+    work.commit().await.map_err(failed)?;
+    Ok(outcomes)
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn get(&self, key: &DocKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bounded(async {
+            let client = self.pool.get().await.map_err(failed)?;
+            let query = client
+                .prepare_cached(
+                    "SELECT doc FROM prism_documents WHERE space = $1 AND owner = $2 AND name = $3",
+                )
+                .await
+                .map_err(failed)?;
+            let row = client
+                .query_opt(&query, &[&key.space.as_str(), &key.owner, &key.name])
+                .await
+                .map_err(failed)?;
+            Ok(row.map(|row| row.get::<_, String>(0).into_bytes()))
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.bounded(async {
+            let client = self.pool.get().await.map_err(failed)?;
+            let rows = client
+                .query(
+                    "SELECT owner, name, doc FROM prism_documents WHERE space = $1 AND owner > $2
+                     ORDER BY owner, name LIMIT $3",
+                    &[&space.as_str(), &after, &(limit as i64)],
+                )
+                .await
+                .map_err(failed)?;
+            let document = |row: &tokio_postgres::Row| Document {
+                owner: row.get(0),
+                name: row.get(1),
+                json: row.get::<_, String>(2).into_bytes(),
+            };
+            Ok(rows.iter().map(document).collect())
+        })
+        .await
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
+        self.bounded(async {
+            let mut client = self.pool.get().await.map_err(failed)?;
+            commit(&mut client, changes).await
+        })
+        .await
+    }
+
+    async fn apps_changed(&self) {
+        self.apps_changed.notified().await;
+    }
+
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+}

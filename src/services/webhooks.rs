@@ -1,0 +1,347 @@
+//! Outside thread: the HTTP client for webhooks, tools and providers. One attempt a call: retries belong to the caller. It
+//! follows no redirect, reads at most 256 KiB of an answer, and bounds what runs and what waits, in all and per origin.
+
+use super::addresses::{REFUSED, Reach, Resolver, is_public};
+use crate::base::clock::Clock;
+use crate::base::ids::{CallId, UserId};
+use crate::base::metrics::Latency;
+use crate::base::settings::Settings;
+use crate::session::effects::{HttpCall, HttpKind, HttpMethod};
+use crate::session::event::HttpOutcome;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// Bytes of an answer that are read; the rest is left on the socket, which is then closed.
+pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Idle connections kept per origin.
+const IDLE_PER_HOST: usize = 16;
+/// One origin may hold this part of all running calls, so that a hanging app server does not stop the others.
+const ORIGIN_SHARE: usize = 4;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error("invalid URL or header")]
+    Invalid,
+    #[error("{REFUSED}")]
+    Blocked,
+    #[error("timed out")]
+    Timeout,
+    #[error("too many outbound calls are waiting")]
+    Full,
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl FetchError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Blocked => "blocked",
+            Self::Timeout => "timeout",
+            Self::Full => "full",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+type CallKey = (UserId, u64, CallId);
+/// Cumulative durations by kind and result.
+type Timings = BTreeMap<(&'static str, &'static str), Latency>;
+
+/// The client; one per process.
+pub(crate) struct Webhooks {
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    reach: Reach,
+    clock: Clock,
+    running: Arc<Semaphore>,
+    per_origin: usize,
+    queue_max: u64,
+    waiting: AtomicU64,
+    origins: Mutex<HashMap<String, Arc<Semaphore>>>,
+    unstarted: Mutex<HashMap<CallKey, AbortHandle>>,
+    timings: Mutex<Timings>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Webhooks {
+    pub(crate) fn new(settings: &Settings, clock: Clock) -> Self {
+        let apps = &settings.apps;
+        let reach = if apps.webhook_private_addresses {
+            Reach::All
+        } else {
+            Reach::Public
+        };
+        let mut http = HttpConnector::new_with_resolver(Resolver(reach));
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(Duration::from_millis(apps.webhook_timeout_ms)));
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .build(connector);
+        let concurrency = apps.webhook_concurrency as usize;
+        Self {
+            client,
+            reach,
+            clock,
+            running: Arc::new(Semaphore::new(concurrency)),
+            per_origin: (concurrency / ORIGIN_SHARE).max(1),
+            queue_max: apps.webhook_queue_max,
+            waiting: AtomicU64::new(0),
+            origins: Mutex::default(),
+            unstarted: Mutex::default(),
+            timings: Mutex::default(),
+        }
+    }
+
+    /// Remembers how to cancel a call that has not started.
+    pub(crate) fn track(&self, key: CallKey, task: AbortHandle) {
+        if !task.is_finished() {
+            lock(&self.unstarted).insert(key, task);
+        }
+    }
+
+    /// Stops a call unless it has started.
+    pub(crate) fn cancel(&self, key: &CallKey) {
+        if let Some(task) = lock(&self.unstarted).remove(key) {
+            task.abort();
+        }
+    }
+
+    /// One attempt for a session; `key` makes it cancellable until it starts.
+    pub(crate) async fn call(&self, call: HttpCall, key: Option<CallKey>) -> HttpOutcome {
+        let kind = label(call.kind);
+        let limit = Duration::from_millis(call.timeout_ms);
+        let request = request_of(call);
+        let started = || {
+            if let Some(key) = &key {
+                lock(&self.unstarted).remove(key);
+            }
+        };
+        let result = match request {
+            Some(request) => {
+                self.fetch(kind, request, limit, ANSWER_BYTES_MAX, started)
+                    .await
+            }
+            None => Err(FetchError::Invalid),
+        };
+        started();
+        match result {
+            Ok(answer) => HttpOutcome::Answer {
+                status: answer.status().as_u16(),
+                body: answer.into_body(),
+            },
+            Err(error) => HttpOutcome::Failed {
+                error: error.to_string(),
+            },
+        }
+    }
+
+    /// One request with its whole time limit, waiting for a free place included.
+    pub(crate) async fn fetch(
+        &self,
+        kind: &'static str,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+        bytes_max: usize,
+        started: impl FnOnce(),
+    ) -> Result<Response<Bytes>, FetchError> {
+        let begun = self.clock.mono_ns();
+        let result = match timeout(limit, self.attempt(request, bytes_max, started)).await {
+            Ok(result) => result,
+            Err(_) => Err(FetchError::Timeout),
+        };
+        let label = match &result {
+            Ok(answer) if answer.status().is_success() => "ok",
+            Ok(_) => "http_error",
+            Err(error) => error.label(),
+        };
+        lock(&self.timings)
+            .entry((kind, label))
+            .or_default()
+            .record(self.clock.mono_ns() - begun);
+        result
+    }
+
+    async fn attempt(
+        &self,
+        request: Request<Full<Bytes>>,
+        bytes_max: usize,
+        started: impl FnOnce(),
+    ) -> Result<Response<Bytes>, FetchError> {
+        self.check(request.uri())?;
+        let _place = self.place(request.uri()).await?;
+        started();
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| cause(&error))?;
+        let (head, mut body) = answer.into_parts();
+        let mut read = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| FetchError::Failed(error.to_string()))?;
+            if let Some(data) = frame.data_ref() {
+                let room = bytes_max - read.len();
+                read.extend_from_slice(&data[..data.len().min(room)]);
+                if data.len() >= room {
+                    break;
+                }
+            }
+        }
+        Ok(Response::from_parts(head, read.freeze()))
+    }
+
+    fn check(&self, uri: &Uri) -> Result<(), FetchError> {
+        let host = uri.host().ok_or(FetchError::Invalid)?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(FetchError::Invalid);
+        }
+        // The connector does not ask the resolver about address literals.
+        let literal = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok();
+        match literal {
+            Some(address) if self.reach == Reach::Public && !is_public(address) => {
+                Err(FetchError::Blocked)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn place(
+        &self,
+        uri: &Uri,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), FetchError> {
+        let origin = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let of_origin = {
+            let mut origins = lock(&self.origins);
+            if origins.len() > 4096 {
+                origins.retain(|_, places| {
+                    Arc::strong_count(places) > 1 || places.available_permits() < self.per_origin
+                });
+            }
+            Arc::clone(
+                origins
+                    .entry(origin)
+                    .or_insert_with(|| Arc::new(Semaphore::new(self.per_origin))),
+            )
+        };
+        let waiting = Waiting::enter(&self.waiting, self.queue_max).ok_or(FetchError::Full)?;
+        let closed = |_| FetchError::Full;
+        let first = of_origin.acquire_owned().await.map_err(closed)?;
+        let second = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(closed)?;
+        drop(waiting);
+        Ok((first, second))
+    }
+
+    /// Durations so far, by kind and result.
+    pub(crate) fn timings(&self) -> Timings {
+        lock(&self.timings).clone()
+    }
+}
+
+/// One waiting call in the count; leaves it when dropped, cancelled calls included.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicU64, max: u64) -> Option<Self> {
+        let entered = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < max).then_some(entered)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn label(kind: HttpKind) -> &'static str {
+    match kind {
+        HttpKind::SessionRequest => "session_request",
+        HttpKind::StopRequest => "stop_request",
+        HttpKind::Settings => "settings",
+        HttpKind::Tool => "tool",
+        HttpKind::Provider => "provider",
+        HttpKind::Weather => "weather",
+        HttpKind::Health => "health",
+    }
+}
+
+fn request_of(call: HttpCall) -> Option<Request<Full<Bytes>>> {
+    let method = match call.method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Delete => Method::DELETE,
+    };
+    let mut request = Request::builder().method(method).uri(call.url.as_str());
+    if !call.body.is_empty() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let mut request = request
+        .header(USER_AGENT, concat!("prism/", env!("CARGO_PKG_VERSION")))
+        .header("traceparent", traceparent())
+        .body(Full::new(call.body))
+        .ok()?;
+    for (name, value) in call.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_str(&value).ok()?);
+    }
+    Some(request)
+}
+
+/// A fresh W3C trace context, not sampled: it lets an app server's log name the call.
+fn traceparent() -> String {
+    let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
+    format!("00-{trace:032x}-{span:016x}-00")
+}
+
+fn cause(error: &hyper_util::client::legacy::Error) -> FetchError {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if inner_text.contains(REFUSED) {
+            return FetchError::Blocked;
+        }
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    FetchError::Failed(text)
+}
+
+#[cfg(test)]
+mod tests;

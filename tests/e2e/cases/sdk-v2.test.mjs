@@ -1,0 +1,3 @@
+import {sdkScenarios} from '../lib/sdk-scenarios.mjs'
+
+sdkScenarios('v2', {comesBack: 'connected'})

@@ -1,0 +1,3 @@
+import {sdkScenarios} from '../lib/sdk-scenarios.mjs'
+
+sdkScenarios('v3', {comesBack: 'reconnected'})
