@@ -111,7 +111,10 @@ impl World {
                 }
             }
             ServerWake::ParkedOut(conn) => {
-                if self.client_of(ix, conn).is_some_and(|client| !client.acked || client.attempt > 90) {
+                if self
+                    .client_of(ix, conn)
+                    .is_some_and(|client| !client.acked || client.attempt > 90)
+                {
                     self.leave(ix, conn, 1000, "Parked timeout");
                 }
             }
@@ -277,7 +280,10 @@ impl World {
                 self.after(15_000, Act::Server(ix, ServerWake::Ping(conn)));
             }
             Sdk::V2 => {
-                self.say(conn, &json!({"type": "subscription_update", "subscriptions": []}));
+                self.say(
+                    conn,
+                    &json!({"type": "subscription_update", "subscriptions": []}),
+                );
                 let delay_ms = self.rng.u64(20..300);
                 self.after(delay_ms, Act::Server(ix, ServerWake::Full(conn)));
             }
@@ -287,7 +293,10 @@ impl World {
     fn subscribe_whole(&mut self, ix: usize, conn: ConnId) {
         if let Some(client) = self.client_of(ix, conn) {
             let list = client.subscriptions.clone();
-            self.say(conn, &json!({"type": "subscription_update", "subscriptions": list}));
+            self.say(
+                conn,
+                &json!({"type": "subscription_update", "subscriptions": list}),
+            );
         }
     }
 

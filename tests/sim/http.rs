@@ -27,8 +27,9 @@ impl Calls {
 impl World {
     pub(super) fn http_asked(&mut self, user: &str, epoch: u64, call: HttpCall) {
         let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
-        self.trace
-            .add(self.t(), user, || format!("http     {:?} {} {body}", call.call, call.url));
+        self.trace.add(self.t(), user, || {
+            format!("http     {:?} {} {body}", call.call, call.url)
+        });
         let key = (user.to_owned(), epoch, call.call);
         self.calls.open.insert(key.clone());
         self.watch.http(user, epoch, &call, &body);
@@ -67,8 +68,15 @@ impl World {
         self.after(0, Act::Result(user, epoch, event));
     }
 
-    pub(super) fn store_asked(&mut self, user: &str, epoch: u64, op: &StoreOp, ack: Option<CallId>) {
-        self.trace.add(self.t(), user, || format!("store    {op:?}"));
+    pub(super) fn store_asked(
+        &mut self,
+        user: &str,
+        epoch: u64,
+        op: &StoreOp,
+        ack: Option<CallId>,
+    ) {
+        self.trace
+            .add(self.t(), user, || format!("store    {op:?}"));
         self.watch.store(user, op);
         let draw = self.rng.u64(..);
         let (at_ms, in_time) = self.store.write(user, op, self.now.mono_ms, draw);

@@ -4,6 +4,7 @@
 pub(crate) mod app;
 pub(crate) mod http;
 pub(crate) mod invariants;
+pub(crate) mod links;
 pub(crate) mod net;
 pub(crate) mod phone;
 pub(crate) mod runs;

@@ -45,20 +45,22 @@ pub(crate) const APPS: [(&str, AppType, &[&str], &[&str]); 4] = [
 
 /// Records for [`APPS`].
 pub(crate) fn registry() -> Registry {
-    let records = APPS.iter().map(|(package, app_type, permissions, _)| AppRecord {
-        package_name: (*package).to_owned(),
-        app_type: *app_type,
-        public_url: format!("http://{package}"),
-        key_sha256: sha256_hex(KEY),
-        permissions: permissions
-            .iter()
-            .map(|kind| PermissionEntry {
-                kind: (*kind).to_owned(),
-                description: None,
-            })
-            .collect(),
-        ..AppRecord::default()
-    });
+    let records = APPS
+        .iter()
+        .map(|(package, app_type, permissions, _)| AppRecord {
+            package_name: (*package).to_owned(),
+            app_type: *app_type,
+            public_url: format!("http://{package}"),
+            key_sha256: sha256_hex(KEY),
+            permissions: permissions
+                .iter()
+                .map(|kind| PermissionEntry {
+                    kind: (*kind).to_owned(),
+                    description: None,
+                })
+                .collect(),
+            ..AppRecord::default()
+        });
     Registry::new(records, 1)
 }
 
@@ -178,7 +180,11 @@ impl Plan {
 
     /// A smaller plan that breaks the same invariant.
     fn shrink(&self, number: u8) -> Self {
-        let breaks = |plan: &Self| plan.run(false).failure().is_some_and(|f| f.number == number);
+        let breaks = |plan: &Self| {
+            plan.run(false)
+                .failure()
+                .is_some_and(|f| f.number == number)
+        };
         let mut best = self.clone();
         for user in USERS {
             let mut plan = best.clone();

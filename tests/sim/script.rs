@@ -361,6 +361,7 @@ impl World {
     fn mute_socket(&mut self, user: &str, babbles: bool) {
         let opened = self.open_app(Party::Stray, user, "none", AppHeaders::default());
         if let Some(conn) = opened.filter(|_| babbles) {
+            self.send(conn, Up::Ping);
             for text in ["{", r#"{"type":"display_event"}"#, r#"{"type":"ping"}"#] {
                 self.send(conn, Up::Text(text.to_owned()));
             }

@@ -54,7 +54,13 @@ impl Store {
     }
 
     /// Applies a write; says when it is durable and whether it is so in time.
-    pub(crate) fn write(&mut self, user: &str, op: &StoreOp, now_ms: u64, draw_ms: u64) -> (u64, bool) {
+    pub(crate) fn write(
+        &mut self,
+        user: &str,
+        op: &StoreOp,
+        now_ms: u64,
+        draw_ms: u64,
+    ) -> (u64, bool) {
         self.apply(user, op);
         let (delay_ms, in_time) = match self.mood {
             Mood::Quick => (draw_ms % 250, true),

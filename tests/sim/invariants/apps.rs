@@ -1,7 +1,7 @@
 //! Invariants 9–21, 23, 25: apps, their sockets, webhooks and subscriptions.
 
 use super::super::net::Down;
-use super::{Seen, View, Watch};
+use super::{View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::effects::StoreOp;
 use prism::session::event::Sdk;
@@ -16,42 +16,6 @@ const PATIENCE_MS: u64 = 45_000;
 const SLACK_MS: u64 = 200;
 
 impl Watch {
-    /// A subscription list reached the server: what must be stored afterwards.
-    pub(super) fn model_subscriptions(&mut self, conn: ConnId, message: &Value, view: &View<'_>) {
-        let Some(list) = message["subscriptions"].as_array() else {
-            return;
-        };
-        let Some(sock) = view.net.get(conn).filter(|sock| sock.is_open()) else {
-            return;
-        };
-        let attached = view
-            .session(&sock.user)
-            .and_then(|session| session.m.apps.by_conn(conn));
-        let Some(app) = attached else {
-            return;
-        };
-        let record = view.apps.get(&sock.package);
-        let wanted: BTreeSet<String> = list
-            .iter()
-            .filter_map(|item| item.as_str().or_else(|| item["stream"].as_str()))
-            .map(|name| match name {
-                "transcription" => "transcription:en-US".to_owned(),
-                other => other.to_owned(),
-            })
-            .filter(|name| {
-                let needed = permission_for(name);
-                needed.is_none_or(|needed| record.is_none_or(|record| record.grants(needed)))
-            })
-            .collect();
-        let young = view.now_ms - app.attached_ms <= view.cfg.apps.subscription_grace_ms;
-        let guarded = list.is_empty() && app.sdk == Sdk::V2 && young;
-        let (user, package) = (sock.user.clone(), sock.package.clone());
-        let pair = self.pair(&user, &package);
-        if !(guarded && !pair.subs.is_empty()) {
-            pair.subs = wanted;
-        }
-    }
-
     pub(super) fn look_at_apps(&mut self, user: &str, view: &View<'_>) {
         let Some(session) = view.session(user) else {
             return;
@@ -127,17 +91,21 @@ impl Watch {
     }
 
     /// 9: running means an open, authenticated socket of this user and app, and nothing else does.
-    fn invariant_09_running_means_attached(&mut self, user: &str, app: &AppSession, view: &View<'_>) {
+    fn invariant_09_running_means_attached(
+        &mut self,
+        user: &str,
+        app: &AppSession,
+        view: &View<'_>,
+    ) {
         let running = app.state == AppState::Running;
         let problem = match app.conn {
             None if running => Some("is running without a socket".to_owned()),
             Some(conn) if !running => Some(format!("has {conn:?} while {:?}", app.state)),
             Some(conn) => match view.net.get(conn) {
-                Some(sock) if sock.user == user && sock.package == *app.package => (!sock
-                    .is_open()
-                    && sock.stalled_until_ms == 0
-                    && !self.draining)
-                    .then(|| format!("runs on {conn:?}, which is closed")),
+                Some(sock) if sock.user == user && sock.package == *app.package => {
+                    (!sock.is_open() && sock.stalled_until_ms == 0 && !self.draining)
+                        .then(|| format!("runs on {conn:?}, which is closed"))
+                }
                 _ => Some(format!("runs on {conn:?}, which is somebody else's")),
             },
             None => None,
@@ -164,7 +132,12 @@ impl Watch {
     }
 
     /// 11: at most one session request in flight per user and app.
-    pub(super) fn invariant_11_one_webhook_in_flight(&mut self, user: &str, package: &str, open: usize) {
+    pub(super) fn invariant_11_one_webhook_in_flight(
+        &mut self,
+        user: &str,
+        package: &str,
+        open: usize,
+    ) {
         if open > 0 {
             let text = format!("{package} is asked again while a session request is open");
             self.broken(11, "one webhook", user, text);
@@ -211,7 +184,13 @@ impl Watch {
             .m
             .subscriptions
             .get(&app.package)
-            .map(|subscriber| subscriber.list().iter().map(|one| one.text.to_string()).collect())
+            .map(|subscriber| {
+                subscriber
+                    .list()
+                    .iter()
+                    .map(|one| one.text.to_string())
+                    .collect()
+            })
             .unwrap_or_default();
         let wanted = &self.pair(user, &app.package).subs;
         if stored != *wanted {
@@ -339,7 +318,13 @@ impl Watch {
         }
     }
 
-    pub(super) fn look_at_webhook(&mut self, user: &str, package: &str, body: &Value, view: &View<'_>) {
+    pub(super) fn look_at_webhook(
+        &mut self,
+        user: &str,
+        package: &str,
+        body: &Value,
+        view: &View<'_>,
+    ) {
         let now_ms = self.now_ms;
         let pair = self.pair(user, package);
         let (state, recent) = (pair.state, now_ms - pair.started_ms <= 15_000);
@@ -386,8 +371,7 @@ impl Watch {
                     // A disposal in the middle of a deliberate stop finishes it.
                     self.users[user].stopping_at_end.contains(&**package)
                 };
-                (!allowed)
-                    .then(|| format!("{package} removed though nobody stopped it"))
+                (!allowed).then(|| format!("{package} removed though nobody stopped it"))
             }
             _ => None,
         };
@@ -447,21 +431,6 @@ impl Watch {
             let text = format!("{conn:?} is still parked after 30 s");
             let user = view.net.get(*conn).map(|sock| sock.user.clone());
             self.broken(23, "parked sockets", &user.unwrap_or_default(), text);
-        }
-    }
-
-    /// 43: the same device state again says nothing to anybody.
-    pub(super) fn invariant_43_same_state_is_silent(&mut self, user: &str, body: &[u8], seen: &[Seen]) {
-        let key = format!("{user} {}", String::from_utf8_lossy(body));
-        let last = self.device.insert(user.to_owned(), (self.now_ms, key.clone()));
-        let same = last.is_some_and(|(at_ms, old)| at_ms == self.now_ms && old == key);
-        let said = seen.iter().find_map(|one| match one {
-            Seen::Sent(conn, frame) if !frame.kind().is_empty() => Some((conn, frame.kind())),
-            _ => None,
-        });
-        if let Some((conn, kind)) = said.filter(|_| same) {
-            let text = format!("{kind} was sent on {conn:?} for a state that did not change");
-            self.broken(43, "same device state", user, text);
         }
     }
 }

@@ -99,7 +99,13 @@ impl Watch {
     }
 
     /// 37: what is superseded never overtakes.
-    fn invariant_37_the_newest_stands(&mut self, user: &str, package: &str, last: u64, number: u64) {
+    fn invariant_37_the_newest_stands(
+        &mut self,
+        user: &str,
+        package: &str,
+        last: u64,
+        number: u64,
+    ) {
         // 0 marks texts that are not counted.
         if number > 0 && number < last {
             let text = format!("{package} is shown {number} after {last}");
@@ -108,7 +114,13 @@ impl Watch {
     }
 
     /// 39: one clear per transition.
-    fn invariant_39_one_clear(&mut self, user: &str, conn: ConnId, is_clear: bool, view: &View<'_>) {
+    fn invariant_39_one_clear(
+        &mut self,
+        user: &str,
+        conn: ConnId,
+        is_clear: bool,
+        view: &View<'_>,
+    ) {
         let forced_ms = self.users.get(user).map_or(0, |known| known.forced_ms);
         let own = self.socks.entry(conn).or_default();
         let again = std::mem::replace(&mut own.cleared, is_clear) && is_clear;

@@ -1,9 +1,13 @@
-//! Invariants 26–28: what is needed of the microphone, and what the phone was told.
+//! Invariants 26–28 and 43: what is needed of the microphone, what the phone was told, and what says nothing.
 
 use super::super::net::Down;
-use super::{View, Watch};
+use super::{Seen, View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::State;
+use prism::session::event::Sdk;
+use prism::wire::streams::permission_for;
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The hold-down and both debounces, and a turn of the shard (ms).
 const SETTLED_MS: u64 = 4300;
@@ -87,11 +91,73 @@ impl Watch {
 
     /// 27: at rest, the phone was told what is needed.
     fn invariant_27_phone_knows(&mut self, user: &str, conn: ConnId, need: bool, view: &View<'_>) {
-        let told = self.socks.get(&conn).and_then(|own| own.mic).unwrap_or(false);
+        let told = self
+            .socks
+            .get(&conn)
+            .and_then(|own| own.mic)
+            .unwrap_or(false);
         let open = view.net.get(conn).is_some_and(|sock| sock.is_open());
         if told != need && open && !self.draining {
             let text = format!("{conn:?} was told {told}, needed is {need}");
             self.broken(27, "the phone knows", user, text);
+        }
+    }
+
+    /// A subscription list reached the server: what must be stored afterwards.
+    pub(super) fn model_subscriptions(&mut self, conn: ConnId, message: &Value, view: &View<'_>) {
+        let Some(list) = message["subscriptions"].as_array() else {
+            return;
+        };
+        let Some(sock) = view.net.get(conn).filter(|sock| sock.is_open()) else {
+            return;
+        };
+        let attached = view
+            .session(&sock.user)
+            .and_then(|session| session.m.apps.by_conn(conn));
+        let Some(app) = attached else {
+            return;
+        };
+        let record = view.apps.get(&sock.package);
+        let wanted: BTreeSet<String> = list
+            .iter()
+            .filter_map(|item| item.as_str().or_else(|| item["stream"].as_str()))
+            .map(|name| match name {
+                "transcription" => "transcription:en-US".to_owned(),
+                other => other.to_owned(),
+            })
+            .filter(|name| {
+                let needed = permission_for(name);
+                needed.is_none_or(|needed| record.is_none_or(|record| record.grants(needed)))
+            })
+            .collect();
+        let young = view.now_ms - app.attached_ms <= view.cfg.apps.subscription_grace_ms;
+        let guarded = list.is_empty() && app.sdk == Sdk::V2 && young;
+        let (user, package) = (sock.user.clone(), sock.package.clone());
+        let pair = self.pair(&user, &package);
+        if !(guarded && !pair.subs.is_empty()) {
+            pair.subs = wanted;
+        }
+    }
+
+    /// 43: the same device state again says nothing to anybody.
+    pub(super) fn invariant_43_same_state_is_silent(
+        &mut self,
+        user: &str,
+        body: &[u8],
+        seen: &[Seen],
+    ) {
+        let key = format!("{user} {}", String::from_utf8_lossy(body));
+        let last = self
+            .device
+            .insert(user.to_owned(), (self.now_ms, key.clone()));
+        let same = last.is_some_and(|(at_ms, old)| at_ms == self.now_ms && old == key);
+        let said = seen.iter().find_map(|one| match one {
+            Seen::Sent(conn, frame) if !frame.kind().is_empty() => Some((conn, frame.kind())),
+            _ => None,
+        });
+        if let Some((conn, kind)) = said.filter(|_| same) {
+            let text = format!("{kind} was sent on {conn:?} for a state that did not change");
+            self.broken(43, "same device state", user, text);
         }
     }
 }

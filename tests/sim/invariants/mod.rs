@@ -48,7 +48,7 @@ impl View<'_> {
 pub(crate) enum Cause {
     Turn,
     PhoneOpened(ConnId),
-    AppOpened(ConnId),
+    AppOpened,
     Frame(ConnId, Up),
     Ended(ConnId),
     Result(String),

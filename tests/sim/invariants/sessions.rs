@@ -19,9 +19,8 @@ impl Watch {
         let known = self.users.entry(user.to_owned()).or_default();
         let (old_epoch, old_current) = (known.epoch, known.current);
         if old_epoch != epoch {
-            let stopping = |(name, pair): (String, Pair)| {
-                (pair.state == AppState::Stopping).then_some(name)
-            };
+            let stopping =
+                |(name, pair): (String, Pair)| (pair.state == AppState::Stopping).then_some(name);
             let pairs = std::mem::take(&mut known.pairs);
             known.stopping_at_end = pairs.into_iter().filter_map(stopping).collect();
             known.sets.clear();
@@ -137,9 +136,9 @@ impl Watch {
         let Some(conn) = self.before.ping else {
             return;
         };
-        let answered = seen.iter().any(|one| {
-            matches!(one, Seen::Sent(to, frame) if *to == conn && frame.kind() == "pong")
-        });
+        let answered = seen.iter().any(
+            |one| matches!(one, Seen::Sent(to, frame) if *to == conn && frame.kind() == "pong"),
+        );
         if !answered {
             let user = self.before.user.clone();
             let text = format!("a ping on {conn:?} got no pong");
@@ -254,7 +253,12 @@ impl Watch {
     }
 
     /// 46: no dead socket stays.
-    pub(super) fn invariant_46_dead_sockets_go(&mut self, user: &str, conn: ConnId, view: &View<'_>) {
+    pub(super) fn invariant_46_dead_sockets_go(
+        &mut self,
+        user: &str,
+        conn: ConnId,
+        view: &View<'_>,
+    ) {
         let Some(sock) = view.net.get(conn) else {
             return;
         };

@@ -31,7 +31,10 @@ fn a_dead_socket_that_nobody_closed_is_found_and_the_app_restarted() {
     w.net.get_mut(conn).expect("a socket").silent = true;
     w.run(70_000);
     w.sound();
-    assert_eq!(w.closes(conn), [(1001, "Connection timeout detected".into())]);
+    assert_eq!(
+        w.closes(conn),
+        [(1001, "Connection timeout detected".into())]
+    );
     assert_eq!(w.asked(SCRIBE, "session_request", t), 1);
     assert_eq!(w.state(SCRIBE), AppState::Running);
 }
@@ -78,7 +81,11 @@ fn a_stopped_app_does_not_come_back_by_init_reconnect_or_phone() {
     w.run(2000);
     w.app_connects(SCRIBE, USER); // `reconnect`
     w.run(500);
-    let refused = w.watch.log.iter().any(|row| row.2.kind() == "reconnect_rejected");
+    let refused = w
+        .watch
+        .log
+        .iter()
+        .any(|row| row.2.kind() == "reconnect_rejected");
     assert!(refused, "a stopped app is told NOT_RUNNING");
     let conn = w.phone_conn(0);
     w.hang_up(conn);
@@ -104,7 +111,10 @@ fn what_follows_an_init_at_once_finds_the_app_running() {
     let init = json!({"type": "tpa_connection_init", "packageName": package(SCRIBE), "apiKey": KEY, "sdkVersion": "3.0.0"});
     w.net.get_mut(conn).expect("a socket").party = Party::App(SCRIBE);
     w.say(conn, &init);
-    w.say(conn, &json!({"type": "subscription_update", "subscriptions": ["button_press"]}));
+    w.say(
+        conn,
+        &json!({"type": "subscription_update", "subscriptions": ["button_press"]}),
+    );
     w.run(200);
     w.sound();
     assert!(w.texts(conn, "tpa_connection_error", 0).is_empty());
@@ -135,7 +145,11 @@ fn a_replaced_socket_that_stays_is_told_to_leave_for_good() {
     w.app_doubles(SCRIBE, USER);
     w.run(6000);
     w.sound();
-    assert_eq!(w.texts(old, "app_stopped", 0).len(), 1, "v3 returns after any bare close");
+    assert_eq!(
+        w.texts(old, "app_stopped", 0).len(),
+        1,
+        "v3 returns after any bare close"
+    );
     assert_eq!(w.closes(old), [(1000, "Replaced by new connection".into())]);
 }
 
@@ -220,14 +234,21 @@ fn an_app_is_not_restarted_while_the_phone_is_elsewhere() {
 fn an_app_that_released_its_session_is_left_alone() {
     let mut w = running(Sdk::V2, SCRIBE);
     let (t, conn) = (w.t(), w.conn_of(SCRIBE));
-    w.say(conn, &json!({"type": "ownership_release", "reason": "switching_clouds"}));
+    w.say(
+        conn,
+        &json!({"type": "ownership_release", "reason": "switching_clouds"}),
+    );
     w.servers[SCRIBE].clients.clear();
     w.close(conn, 1000, "Client disconnect");
     w.run(20_000);
     w.sound();
     assert_eq!(w.state(SCRIBE), AppState::Dormant);
     assert_eq!(w.asked(SCRIBE, "session_request", t), 0);
-    assert_eq!(w.store.running(USER), [package(SCRIBE)], "the new owner needs the list");
+    assert_eq!(
+        w.store.running(USER),
+        [package(SCRIBE)],
+        "the new owner needs the list"
+    );
 }
 
 #[test]
@@ -244,7 +265,11 @@ fn starts_at_the_same_time_are_one_start() {
     w.sound();
     assert_eq!(w.asked(SCRIBE, "session_request", 0), 1);
     let answers: Vec<_> = calls.iter().map(|id| w.watch.answer(*id)).collect();
-    assert!(answers.iter().all(|one| one.is_some() && *one == answers[0]));
+    assert!(
+        answers
+            .iter()
+            .all(|one| one.is_some() && *one == answers[0])
+    );
 }
 
 #[test]

@@ -24,7 +24,11 @@ fn the_first_picture_of_a_booting_app_is_shown_after_the_boot() {
     paint(&mut w, MAPS, "first", &json!({}));
     w.run(3000);
     w.sound();
-    assert!(w.shown(phone, t).contains(&"first".to_owned()), "{:?}", w.shown(phone, t));
+    assert!(
+        w.shown(phone, t).contains(&"first".to_owned()),
+        "{:?}",
+        w.shown(phone, t)
+    );
 }
 
 #[test]
@@ -39,8 +43,14 @@ fn of_pictures_within_the_throttle_the_newest_stands() {
     w.sound();
     let shown = w.texts(phone, "display_event", t);
     let times: Vec<u64> = shown.iter().map(|row| row.0).collect();
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 300), "{times:?}");
-    assert_eq!(w.shown(phone, t).last().map(String::as_str), Some("picture 19"));
+    assert!(
+        times.windows(2).all(|pair| pair[1] - pair[0] >= 300),
+        "{times:?}"
+    );
+    assert_eq!(
+        w.shown(phone, t).last().map(String::as_str),
+        Some("picture 19")
+    );
 }
 
 #[test]
@@ -51,7 +61,12 @@ fn a_picture_of_one_app_is_not_lost_when_another_paints() {
     let (t, phone) = (w.t(), w.phone_conn(0));
     paint(&mut w, SCRIBE, "background", &json!({"durationMs": 3000}));
     w.run(100);
-    paint(&mut w, SCRIBE, "background again", &json!({"durationMs": 3000}));
+    paint(
+        &mut w,
+        SCRIBE,
+        "background again",
+        &json!({"durationMs": 3000}),
+    );
     paint(&mut w, MAPS, "foreground", &json!({"durationMs": 9000}));
     w.run(6000);
     w.sound();
@@ -65,7 +80,12 @@ fn a_picture_of_one_app_is_not_lost_when_another_paints() {
 fn an_app_cannot_write_the_dashboard() {
     let mut w = running(Sdk::V3, MAPS);
     let (t, phone) = (w.t(), w.phone_conn(0));
-    paint(&mut w, MAPS, "mine", &json!({"view": "dashboard", "packageName": "com.mentra.os"}));
+    paint(
+        &mut w,
+        MAPS,
+        "mine",
+        &json!({"view": "dashboard", "packageName": "com.mentra.os"}),
+    );
     w.run(1000);
     w.sound();
     let event = &w.texts(phone, "display_event", t)[0].1;
@@ -87,7 +107,11 @@ fn a_picture_of_a_stopped_app_does_not_come_back() {
     let t = w.t();
     w.run(10_000);
     w.sound();
-    assert!(!w.shown(phone, t).contains(&"stale".to_owned()), "{:?}", w.shown(phone, t));
+    assert!(
+        !w.shown(phone, t).contains(&"stale".to_owned()),
+        "{:?}",
+        w.shown(phone, t)
+    );
 }
 
 #[test]

@@ -109,7 +109,12 @@ impl World {
         self.texts(conn, "display_event", from_ms)
             .into_iter()
             .filter(|(_, event)| event["view"] == "main")
-            .map(|(_, event)| event["layout"]["text"].as_str().unwrap_or_default().to_owned())
+            .map(|(_, event)| {
+                event["layout"]["text"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
             .collect()
     }
 

@@ -17,7 +17,10 @@ fn the_close_of_a_superseded_phone_socket_starts_no_grace() {
     w.phone_connects_in(0, 0);
     w.run(1000);
     assert_ne!(w.phone_conn(0), old);
-    assert!(w.closes(old).is_empty(), "a phone answers any close with a new socket");
+    assert!(
+        w.closes(old).is_empty(),
+        "a phone answers any close with a new socket"
+    );
     w.hang_up(old);
     w.run(90_000);
     w.sound();
@@ -51,7 +54,11 @@ fn phones_behind_intermediaries_that_swallow_pongs_stay() {
     }
     w.sound();
     assert!(w.closes(conn).is_empty());
-    assert_eq!(w.texts(conn, "connection_ack", 0).len(), 1, "no ack is sent again");
+    assert_eq!(
+        w.texts(conn, "connection_ack", 0).len(),
+        1,
+        "no ack is sent again"
+    );
 }
 
 #[test]
@@ -83,7 +90,10 @@ fn a_store_that_is_away_does_not_lock_phones_out() {
     w.sound();
     let conn = w.phone_conn(0);
     assert_eq!(w.texts(conn, "connection_ack", 0).len(), 1);
-    assert!(w.texts(conn, "pong", 0).len() >= 2, "pings were answered meanwhile");
+    assert!(
+        w.texts(conn, "pong", 0).len() >= 2,
+        "pings were answered meanwhile"
+    );
 }
 
 #[test]

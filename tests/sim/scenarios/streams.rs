@@ -14,7 +14,10 @@ fn of_many_lists_at_once_the_last_stands() {
         json!(["transcription"]),
         json!(["button_press", "VAD"]),
     ] {
-        w.say(conn, &json!({"type": "subscription_update", "subscriptions": list}));
+        w.say(
+            conn,
+            &json!({"type": "subscription_update", "subscriptions": list}),
+        );
     }
     w.run(300);
     w.sound();
@@ -33,8 +36,15 @@ fn the_empty_list_of_a_returning_2x_app_is_ignored() {
     let back = w.conn_of(SCRIBE);
     assert_ne!(conn, back);
     let ack = &w.texts(back, "tpa_connection_ack", 0)[0].1;
-    assert_eq!(ack["subscriptions"].as_array().map(Vec::len), Some(3), "the ack tells the set");
-    w.say(back, &json!({"type": "subscription_update", "subscriptions": []}));
+    assert_eq!(
+        ack["subscriptions"].as_array().map(Vec::len),
+        Some(3),
+        "the ack tells the set"
+    );
+    w.say(
+        back,
+        &json!({"type": "subscription_update", "subscriptions": []}),
+    );
     w.run(100);
     w.sound();
     assert_eq!(w.set_of(SCRIBE), before);
@@ -62,7 +72,10 @@ fn a_short_absence_of_an_app_leaves_the_microphone_on() {
         assert_eq!(w.state(SCRIBE), AppState::Running);
         assert_eq!(w.asked(SCRIBE, "session_request", t), 0, "{sdk:?}");
         let told = w.texts(phone, "microphone_state_change", t);
-        assert!(told.iter().all(|row| row.1["isMicrophoneEnabled"] == true), "{sdk:?}");
+        assert!(
+            told.iter().all(|row| row.1["isMicrophoneEnabled"] == true),
+            "{sdk:?}"
+        );
     }
 }
 
@@ -80,7 +93,9 @@ fn lists_repeated_by_an_app_that_hears_nothing_do_not_keep_the_microphone_on() {
     }
     w.sound();
     let told = w.texts(phone, "microphone_state_change", t);
-    let off = told.iter().find(|row| row.1["isMicrophoneEnabled"] == false);
+    let off = told
+        .iter()
+        .find(|row| row.1["isMicrophoneEnabled"] == false);
     assert!(off.is_some_and(|row| row.0 < t + 4300), "{told:?}");
 }
 
@@ -90,7 +105,10 @@ fn a_developer_is_told_of_a_missing_permission_once() {
     w.run(1000);
     let conn = w.conn_of(CHESS);
     for _ in 0..3 {
-        w.say(conn, &json!({"type": "subscription_update", "subscriptions": ["*", "audio_chunk"]}));
+        w.say(
+            conn,
+            &json!({"type": "subscription_update", "subscriptions": ["*", "audio_chunk"]}),
+        );
     }
     w.run(300);
     w.sound();
@@ -105,12 +123,22 @@ fn no_wildcard_hears_the_microphone_without_the_permission() {
     w.run(6000);
     let phone = w.phone_conn(0);
     w.say(phone, &json!({"type": "VAD", "status": true}));
-    w.say(phone, &json!({"type": "local_transcription", "text": "secret", "isFinal": true}));
-    w.say(phone, &json!({"type": "button_press", "buttonId": "main", "pressType": "short"}));
+    w.say(
+        phone,
+        &json!({"type": "local_transcription", "text": "secret", "isFinal": true}),
+    );
+    w.say(
+        phone,
+        &json!({"type": "button_press", "buttonId": "main", "pressType": "short"}),
+    );
     w.run(300);
     w.sound(); // Invariant 29.
     let heard = w.texts(w.conn_of(CHESS), "data_stream", 0);
-    assert!(heard.iter().any(|row| row.1["streamType"] == "button_press"));
+    assert!(
+        heard
+            .iter()
+            .any(|row| row.1["streamType"] == "button_press")
+    );
 }
 
 #[test]
