@@ -57,6 +57,7 @@ impl World {
     pub(crate) fn add_phone(&mut self, user: &str, delay_ms: u64) -> usize {
         self.phones.push(Phone::new(user));
         let ix = self.phones.len() - 1;
+        self.phones[ix].helpful = self.rng.bool();
         self.phone_connects_in(ix, delay_ms);
         ix
     }

@@ -46,6 +46,7 @@ impl Watch {
     fn note_transition(&mut self, user: &str, app: &AppSession, view: &View<'_>) {
         let now_ms = view.now_ms;
         let pair = self.pair(user, &app.package);
+        let mut cleared = false;
         pair.previous = pair.state;
         if pair.state != app.state {
             // Not a start that the user asks for in the grace: nothing is restarted then.
@@ -58,7 +59,8 @@ impl Watch {
                 app.state,
                 AppState::Stopped | AppState::Stopping | AppState::Dormant
             );
-            if restart || over {
+            cleared = (restart || over) && !pair.subs.is_empty();
+            if cleared {
                 pair.subs.clear();
             }
             pair.state = app.state;
@@ -85,6 +87,9 @@ impl Watch {
             .map(|(conn, _)| *conn)
             .collect();
         pair.replaced.retain(|(conn, _)| !lingering.contains(conn));
+        if cleared {
+            self.sets_changed(user);
+        }
         for conn in lingering {
             self.invariant_10_replaced_sockets_go(user, conn, view);
         }
@@ -180,20 +185,13 @@ impl Watch {
         let Some(session) = view.session(user) else {
             return;
         };
-        let stored: BTreeSet<String> = session
-            .m
-            .subscriptions
-            .get(&app.package)
-            .map(|subscriber| {
-                subscriber
-                    .list()
-                    .iter()
-                    .map(|one| one.text.to_string())
-                    .collect()
-            })
-            .unwrap_or_default();
+        let subscriber = session.m.subscriptions.get(&app.package);
+        let stored = subscriber.map(|one| one.list()).unwrap_or_default();
         let wanted = &self.pair(user, &app.package).subs;
-        if stored != *wanted {
+        let same = stored.len() == wanted.len()
+            && stored.iter().all(|one| wanted.contains(&*one.text));
+        if !same {
+            let stored: Vec<_> = stored.iter().map(|one| &one.text).collect();
             let text = format!("{} has {stored:?} instead of {wanted:?}", app.package);
             self.broken(25, "stored subscriptions", user, text);
         }

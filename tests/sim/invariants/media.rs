@@ -61,15 +61,14 @@ impl Watch {
                     || name.starts_with("translation")
             })
         });
-        let sets: Vec<_> = known.pairs.values().map(|pair| pair.subs.clone()).collect();
-        // Any change of any set starts the hold-down anew (§4.2), but a list that says the same again does not (§2.6).
-        if sets != known.sets {
-            known.sets = sets;
-            known.need_since_ms = view.now_ms;
-        }
         let settled_ms = known.need_since_ms.max(known.current_since_ms) + SETTLED_MS;
         let current = known.current;
         let computed = session.m.microphone.need().media();
+        if session.state == State::Connected
+            && let Some(conn) = current.filter(|conn| view.is_timely(*conn))
+        {
+            self.invariant_41_tier(user, conn);
+        }
         if session.state == State::Connected && view.now_ms > settled_ms {
             self.invariant_26_need_is_recomputed(user, need, computed);
             if let Some(conn) = current.filter(|conn| view.is_timely(*conn)) {
@@ -78,6 +77,14 @@ impl Watch {
         }
         if let Some(conn) = current {
             self.invariant_46_dead_sockets_go(user, conn, view);
+        }
+    }
+
+    /// Any change of any set starts the hold-down anew (§4.2), but a list that says the same again does not (§2.6).
+    pub(super) fn sets_changed(&mut self, user: &str) {
+        let now_ms = self.now_ms;
+        if let Some(known) = self.users.get_mut(user) {
+            known.need_since_ms = now_ms;
         }
     }
 
@@ -134,8 +141,10 @@ impl Watch {
         let guarded = list.is_empty() && app.sdk == Sdk::V2 && young;
         let (user, package) = (sock.user.clone(), sock.package.clone());
         let pair = self.pair(&user, &package);
-        if !(guarded && !pair.subs.is_empty()) {
+        let ignored = guarded && !pair.subs.is_empty();
+        if !ignored && pair.subs != wanted {
             pair.subs = wanted;
+            self.sets_changed(&user);
         }
     }
 

@@ -5,6 +5,7 @@ mod apps;
 mod display;
 mod end;
 mod media;
+mod requests;
 mod sessions;
 
 use super::net::{Down, Net, Party, Up};
@@ -128,8 +129,6 @@ pub(crate) struct UserView {
     pairs: BTreeMap<String, Pair>,
     /// Apps whose stop was going on when the last session ended.
     stopping_at_end: BTreeSet<String>,
-    /// Every app's set after the last event.
-    sets: Vec<BTreeSet<String>>,
     need_since_ms: u64,
     /// The last things that may send the microphone state at once.
     forced_ms: u64,
@@ -148,6 +147,7 @@ pub(crate) struct SockView {
     /// The last chunk heard, by phone.
     chunks: BTreeMap<u32, u32>,
     mic: Option<bool>,
+    tier: Option<String>,
     cleared: bool,
 }
 
@@ -179,6 +179,7 @@ pub(crate) struct Watch {
     pub(crate) logging: bool,
     /// The last device state of each user: when, what.
     device: BTreeMap<String, (u64, String)>,
+    requests: BTreeMap<String, requests::Request>,
     seen: Vec<Seen>,
     opening: Option<String>,
     draining: bool,
@@ -268,7 +269,10 @@ impl Watch {
         let user = user.unwrap_or_default();
         let session = view.session(&user);
         self.before = Before {
-            fingerprint: session.map(fingerprint).unwrap_or_default(),
+            fingerprint: session
+                .filter(|_| must_be_quiet(cause, view))
+                .map(fingerprint)
+                .unwrap_or_default(),
             current: session.and_then(|session| session.m.phone.open()),
             starting: session
                 .is_some_and(|session| session.m.apps.iter().any(|app| app.start.is_some())),
@@ -356,6 +360,7 @@ impl Watch {
         if kind == "subscription_update" {
             self.model_subscriptions(conn, &value, view);
         }
+        self.note_request(conn, &value, view);
     }
 
     pub(crate) fn after(&mut self, cause: &Cause, view: &View<'_>) {
@@ -383,6 +388,7 @@ impl Watch {
         self.look_at_cause(cause, &seen, view);
         self.invariant_19_nobody_waits_for_ever();
         self.look_at_sockets(view);
+        self.invariant_42_photos_end(view);
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.look_at_media(&user, view);
         }
@@ -416,14 +422,28 @@ impl Watch {
             self.invariant_06_ack_first(conn, frame, &sock.user);
             self.look_at_screen(conn, frame, view);
             self.note_microphone(conn, frame, view);
+            self.note_tier(conn, frame);
         } else {
             self.look_at_app_frame(conn, frame, view);
+            self.invariant_42_one_outcome(conn, frame);
         }
     }
 
     /// The answer of a REST call, once it is there.
     pub(crate) fn answer(&self, id: u64) -> Option<&(u16, Value)> {
         self.asked.get(&id)?.answer.as_ref()
+    }
+}
+
+/// Whether the event may be one that changes nothing, so that it pays to look closely.
+fn must_be_quiet(cause: &Cause, view: &View<'_>) -> bool {
+    match cause {
+        Cause::Ended(_) | Cause::Frame(_, Up::Pong(_) | Up::Ping | Up::Close(..)) => true,
+        Cause::Frame(conn, _) => view
+            .net
+            .get(*conn)
+            .is_some_and(|sock| sock.party == Party::Stray),
+        _ => false,
     }
 }
 

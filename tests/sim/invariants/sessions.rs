@@ -1,7 +1,7 @@
 //! Invariants 1–8, 22, 46: sessions and their sockets.
 
 use super::super::net::{Down, Party, Up};
-use super::{Cause, Pair, Seen, View, Watch, fingerprint};
+use super::{Cause, Pair, Seen, View, Watch, fingerprint, must_be_quiet};
 use prism::base::close::CloseReason;
 use prism::base::ids::ConnId;
 use prism::session::State;
@@ -23,7 +23,6 @@ impl Watch {
                 |(name, pair): (String, Pair)| (pair.state == AppState::Stopping).then_some(name);
             let pairs = std::mem::take(&mut known.pairs);
             known.stopping_at_end = pairs.into_iter().filter_map(stopping).collect();
-            known.sets.clear();
             known.mic_changes.clear();
             known.need_since_ms = view.now_ms;
         }
@@ -160,6 +159,9 @@ impl Watch {
         let Some(sock) = view.net.get(conn) else {
             return;
         };
+        if !must_be_quiet(cause, view) {
+            return;
+        }
         let user = sock.user.clone();
         let after = view.session(&user).map(fingerprint).unwrap_or_default();
         if sock.package.is_empty() {
