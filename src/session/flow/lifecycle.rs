@@ -6,7 +6,8 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, device, device_hooks, hello, lost, notices, phone_in, restart, returned, screen, start,
+    answers, device, device_hooks, hello, location, lost, notices, phone_in, restart, returned,
+    screen, start,
 };
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
@@ -67,6 +68,7 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     }
     tracing::debug!(user = %s.user, conn = %conn.tag(), "superseded phone socket took over");
     phone_is_back(s, cx);
+    location::socket_promoted(s, cx);
 }
 
 fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
