@@ -103,7 +103,7 @@ impl Plan {
                 ((*user).to_owned(), rng.u64(0..3000), phones, running)
             })
             .collect();
-        let length_ms = rng.u64(20_000..110_000);
+        let length_ms = rng.u64(15_000..90_000);
         let mut steps: Vec<_> = (0..rng.usize(10..70))
             .map(|_| {
                 let user = users[rng.usize(0..count)].0.clone();
@@ -170,7 +170,10 @@ impl Plan {
                 world.rest(user, Call::Dispose);
             }
         }
-        world.run(150_000);
+        world.run(35_000);
+        // Only sockets that are silent for two minutes are left now.
+        world.turn_ms = 1000;
+        world.run(115_000);
         if world.failure().is_none() {
             world.shard.report(NetGauges::default());
             world.call(super::invariants::Cause::Turn, |_, _| {});

@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) rng: fastrand::Rng,
     pub(crate) events: u64,
+    /// How often the shard turns although no session is due.
+    pub(crate) turn_ms: u64,
     cfg: Arc<Settings>,
     apps: Arc<Registry>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -107,6 +109,7 @@ impl World {
             trace: Trace::default(),
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
             events: 0,
+            turn_ms: TURN_MS,
             cfg,
             apps,
             queue: BinaryHeap::new(),
@@ -187,7 +190,7 @@ impl World {
             .map(Session::next_deadline_ms)
             .min()
             .unwrap_or(u64::MAX);
-        due.min(self.turned_ms + TURN_MS)
+        due.min(self.turned_ms + self.turn_ms)
             .max(self.turned_ms + 1)
             .max(self.now.mono_ms)
     }
