@@ -8,6 +8,7 @@ pub mod apps_file;
 mod context;
 mod dispatch;
 mod metrics;
+pub mod offline;
 pub mod registry;
 mod rest;
 pub mod store;

@@ -8,7 +8,7 @@ mod prometheus;
 pub(crate) mod vitals;
 
 pub(crate) use aggregate::Aggregate;
-pub(crate) use prometheus::render;
+pub(crate) use prometheus::{CONTENT_TYPE, render};
 
 use super::context::{Services, lock};
 use crate::shard::mailbox::ShardReport;

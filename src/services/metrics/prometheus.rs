@@ -84,6 +84,7 @@ pub(crate) fn render(cx: &Services) -> String {
     let mut page = Page::default();
     let aggregate = lock(&cx.aggregate);
     gauges(&mut page, &aggregate);
+    capacity(&mut page, &aggregate);
     lag(&mut page, cx, &aggregate);
     counters(&mut page, &aggregate);
     messages(&mut page, &aggregate);
@@ -146,6 +147,9 @@ fn gauges(page: &mut Page, all: &Aggregate) {
             all.gauge(|shard| shard.app_states[index]),
         );
     }
+}
+
+fn capacity(page: &mut Page, all: &Aggregate) {
     page.one(
         "mentra_mic_active_sessions",
         "gauge",

@@ -82,7 +82,10 @@ pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Vec<Answer> {
 async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
     match r.route {
         Route::Health => Ok(metrics::health::answer(cx)),
-        Route::Metrics => Ok(text(200, metrics::render(cx))),
+        Route::Metrics => Ok(RestAnswer {
+            content_type: metrics::CONTENT_TYPE,
+            ..RestAnswer::json(200, metrics::render(cx))
+        }),
         Route::Install => apps::install(cx, r).await,
         Route::Uninstall => apps::uninstall(cx, r).await,
         Route::Apps => apps::all(cx, r).await,
@@ -134,13 +137,6 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::AdminReload => admin::reload_route(cx, r).await,
         Route::AdminDispose => admin::dispose(cx, r).await,
         Route::Proxy | Route::MiniappPhotoFile | Route::MinVersion => Err(refuse(404, "Not found")),
-    }
-}
-
-fn text(status: u16, body: String) -> RestAnswer {
-    RestAnswer {
-        content_type: "text/plain; version=0.0.4; charset=utf-8",
-        ..RestAnswer::json(status, body)
     }
 }
 
@@ -241,6 +237,6 @@ pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;

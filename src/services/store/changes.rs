@@ -175,7 +175,7 @@ pub enum Change {
     },
     /// Changes nothing; it is acknowledged when all that was written before to this document is durable.
     Barrier(DocKey),
-    /// Replaces a user's record (import).
+    /// Replaces a user's record (import); user settings stay where the new record has none, for they are exported apart.
     PutUser(UserId, Box<UserRecord>),
 }
 
@@ -265,7 +265,9 @@ impl Change {
         match self {
             Self::Barrier(_) => (Edit::Keep, Outcome::Done),
             Self::PutApp(record) => (Edit::Put(json(record)), Outcome::Done),
-            Self::PutUser(_, record) => (Edit::Put(json(record)), Outcome::Done),
+            Self::PutUser(_, record) => {
+                (Edit::Put(json(&imported(document, record))), Outcome::Done)
+            }
             Self::PutRegistration(registration) => (Edit::Put(json(registration)), Outcome::Done),
             Self::PutIncident(_, value) => (Edit::Put(json(value)), Outcome::Done),
             Self::RemoveApp(_) | Self::RemoveRegistration(_) | Self::StorageClear(..) => {
@@ -365,6 +367,16 @@ impl Change {
         }
         Outcome::Done
     }
+}
+
+fn imported(document: Option<&[u8]>, record: &UserRecord) -> UserRecord {
+    let mut record = record.clone();
+    if record.user_settings.is_empty()
+        && let Ok(Some(stored)) = parse::<UserRecord>(document)
+    {
+        record.user_settings = stored.user_settings;
+    }
+    record
 }
 
 fn session_op(record: &mut UserRecord, op: &StoreOp) {

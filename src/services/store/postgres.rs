@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 const CHANNEL: &str = "prism_apps";
 /// Any number will do; all instances take the same advisory lock while they migrate.
-const MIGRATION_LOCK: i64 = 0x7072_6973_6d;
+const MIGRATION_LOCK: i64 = 0x0070_7269_736d;
 /// One entry per schema version, applied in order; never edited once released.
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE prism_documents (
@@ -31,7 +31,7 @@ CREATE TABLE prism_documents (
   PRIMARY KEY (space, owner, name)
 )"];
 
-fn failed(error: impl std::fmt::Display + std::error::Error) -> StoreError {
+fn failed(error: impl std::error::Error) -> StoreError {
     let cause = error
         .source()
         .map(|cause| format!(": {cause}"))

@@ -376,3 +376,6 @@ async fn write_all(inner: Arc<Inner>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

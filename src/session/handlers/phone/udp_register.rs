@@ -21,7 +21,7 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
         return Ok(());
     };
     if hash != s.user.hash32() {
-        tracing::warn!(user = %s.user.log_tag(), hash, "phone announced an unexpected UDP hash");
+        tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, "phone announced an unexpected UDP hash");
     }
     cx.fx.push(Effect::UdpRegister { hash });
     Ok(())
