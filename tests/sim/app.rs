@@ -24,6 +24,8 @@ pub(crate) enum Manners {
     Hang,
     /// Answers 500.
     Refuse,
+    /// Answers 200 and never connects.
+    Ghost,
     /// Connects twice at once.
     Twice,
     /// Refuses the connection: the process is not there.
@@ -146,6 +148,7 @@ impl World {
             Manners::Hang => {}
             Manners::Down => self.answer_http(key, 5, refused()),
             Manners::Refuse => self.answer_http(key, 20, status(500)),
+            Manners::Ghost => self.answer_http(key, 20, status(200)),
             Manners::Good | Manners::Twice => {
                 let delay_ms = self.rng.u64(5..900);
                 self.begin_client(ix, &user, key, delay_ms);

@@ -184,6 +184,7 @@ impl World {
             up_ms: now_ms,
             down_ms: now_ms,
             silent: false,
+            pongs_lost: false,
             stalled_until_ms: 0,
             peer_left: false,
             ended: false,
@@ -284,6 +285,7 @@ impl World {
             return;
         };
         match (sock.party, frame) {
+            (_, Down::Ping(_)) if sock.pongs_lost => {}
             (_, Down::Ping(payload)) => self.send(conn, Up::Pong(payload)),
             (Party::Phone(ix), frame) => self.phone_received(ix, conn, frame),
             (Party::App(ix), frame) => self.server_received(ix, conn, frame),

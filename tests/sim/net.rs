@@ -58,6 +58,8 @@ pub(crate) struct Sock {
     pub(crate) down_ms: u64,
     /// Nothing gets through any more, and neither end knows.
     pub(crate) silent: bool,
+    /// Something on the way answers or swallows protocol pings.
+    pub(crate) pongs_lost: bool,
     /// The peer reads nothing until then.
     pub(crate) stalled_until_ms: u64,
     /// The peer has gone.

@@ -133,8 +133,9 @@ pub(crate) fn draw(rng: &mut fastrand::Rng, servers: usize) -> Step {
 }
 
 fn manners(rng: &mut fastrand::Rng) -> Manners {
-    match rng.u32(0..10) {
+    match rng.u32(0..11) {
         0..5 => Manners::Good,
+        10 => Manners::Ghost,
         5 => Manners::Late,
         6 => Manners::Hang,
         7 => Manners::Refuse,

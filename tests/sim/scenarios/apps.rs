@@ -97,6 +97,20 @@ fn a_stopped_app_does_not_come_back_by_init_reconnect_or_phone() {
 }
 
 #[test]
+fn an_init_that_comes_after_its_start_failed_is_refused() {
+    let mut w = quiet(Sdk::V2);
+    w.manners(SCRIBE, Manners::Ghost);
+    w.start(USER, SCRIBE);
+    w.run(7000);
+    w.app_connects(SCRIBE, USER);
+    let conn = w.conn_of(SCRIBE);
+    w.run(500);
+    w.sound();
+    assert_eq!(w.closes(conn), [(1008, "App not started for this session".into())]);
+    assert_eq!(w.state(SCRIBE), AppState::Stopped);
+}
+
+#[test]
 fn what_follows_an_init_at_once_finds_the_app_running() {
     let mut w = quiet(Sdk::V3);
     w.manners(SCRIBE, Manners::Hang);
@@ -199,11 +213,13 @@ fn a_restart_that_fails_ends_in_stopped_and_the_phone_is_told() {
         (Sdk::V2, Manners::Hang),
         (Sdk::V3, Manners::Refuse),
         (Sdk::V3, Manners::Hang),
+        (Sdk::V3, Manners::Ghost),
     ] {
         let mut w = running(sdk, SCRIBE);
         w.manners(SCRIBE, manners);
         w.server_crashes(SCRIBE);
-        w.run(30_000);
+        // Grace, stop webhook, start.
+        w.run(5000 + 3000 + 6000 + 500);
         w.sound();
         assert_eq!(w.state(SCRIBE), AppState::Stopped, "{sdk:?} {manners:?}");
         assert_eq!(w.texts(w.phone_conn(0), "app_stopped", 0).len(), 1);
