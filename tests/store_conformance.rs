@@ -445,8 +445,9 @@ fn postgres() {
         return;
     };
     run(async {
-        let settings = Settings::default().store;
-        let open = || prism::services::store::postgres::Postgres::open(&url, &settings);
+        let mut settings = Settings::default();
+        settings.server.store_url = url;
+        let open = || prism::services::store::postgres::Postgres::open(&settings);
         suite(Arc::new(open().await.expect("opens and migrates"))).await;
 
         // Two instances change one document at the same time; nothing is lost.
@@ -483,8 +484,9 @@ fn postgres() {
 fn postgres_announces_app_changes_to_other_instances() {
     let Some(url) = postgres_url() else { return };
     run(async {
-        let settings = Settings::default().store;
-        let open = || prism::services::store::postgres::Postgres::open(&url, &settings);
+        let mut settings = Settings::default();
+        settings.server.store_url = url;
+        let open = || prism::services::store::postgres::Postgres::open(&settings);
         let (left, right) = (open().await.expect("opens"), open().await.expect("opens"));
         // Listening began: the first announcement is the listener's own.
         left.apps_changed().await;

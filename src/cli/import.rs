@@ -21,6 +21,9 @@ const BATCH: usize = 500;
 pub(super) struct ImportArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Print the counts as JSON.
+    #[arg(long)]
+    json: bool,
     /// JSON lines; each is an app, a user, a user's settings or a simple storage, told apart by its members.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -66,7 +69,14 @@ fn import(args: &ImportArgs) -> Result<(), Box<dyn Error>> {
         }
         written += write(&store, &mut changes)?;
     }
-    println!("{written} records imported, {skipped} lines skipped");
+    if args.json {
+        println!(
+            "{}",
+            serde_json::json!({ "imported": written, "skipped": skipped })
+        );
+    } else {
+        println!("{written} records imported, {skipped} lines skipped");
+    }
     Ok(())
 }
 

@@ -33,7 +33,7 @@ enum Command {
     Token(token::TokenArgs),
     /// Check the configuration and print every problem.
     CheckConfig(ConfigArgs),
-    /// List apps, make API keys, remove records.
+    /// List, add and remove app records, make and rotate API keys.
     Apps(apps::AppsArgs),
     /// List users and show their records.
     Users(users::UsersArgs),

@@ -11,6 +11,9 @@ use std::process::ExitCode;
 pub(super) struct UsersArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Print JSON on one line.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -19,7 +22,7 @@ pub(super) struct UsersArgs {
 enum Command {
     /// Print every user, one a line.
     List,
-    /// Print a user's record as JSON.
+    /// Print a user's record, indented JSON.
     Show {
         /// The user's e-mail address.
         email: String,
@@ -34,8 +37,14 @@ pub(super) fn run(args: &UsersArgs) -> ExitCode {
 fn read(args: &UsersArgs) -> Result<(), Box<dyn Error>> {
     let store = Offline::open(&config::load(&args.config)?)?;
     match &args.command {
+        Command::List if args.json => {
+            let mut users = Vec::new();
+            store.each_user(|user| users.push(user.to_owned()))?;
+            println!("{}", serde_json::to_string(&users)?);
+        }
         Command::List => store.each_user(|user| println!("{user}"))?,
         Command::Show { email } => match store.user(&UserId::new(email))? {
+            Some(record) if args.json => println!("{}", serde_json::to_string(&record)?),
             Some(record) => println!("{}", serde_json::to_string_pretty(&record)?),
             None => return Err(format!("no user {email}").into()),
         },

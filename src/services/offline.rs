@@ -5,6 +5,7 @@ use super::store::{self, Change, DocKey, Outcome, Space, Store, StoreError};
 use crate::base::ids::UserId;
 use crate::base::settings::Settings;
 use crate::wire::records::{AppRecord, UserRecord};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// Changes of one commit.
@@ -49,11 +50,21 @@ impl Offline {
     /// # Errors
     /// When the store fails or the record is damaged.
     pub fn user(&self, user: &UserId) -> Result<Option<UserRecord>, StoreError> {
-        let json = self.runtime.block_on(self.store.get(&DocKey::user(user)))?;
-        json.map(|json| {
-            serde_json::from_slice(&json).map_err(|error| StoreError::Damaged(error.to_string()))
-        })
-        .transpose()
+        self.one(&DocKey::user(user))
+    }
+
+    /// An app record of the store (not of the apps file).
+    ///
+    /// # Errors
+    /// When the store fails or the record is damaged.
+    pub fn app(&self, package: &str) -> Result<Option<AppRecord>, StoreError> {
+        self.one(&DocKey::app(package))
+    }
+
+    fn one<T: DeserializeOwned>(&self, key: &DocKey) -> Result<Option<T>, StoreError> {
+        let json = self.runtime.block_on(self.store.get(key))?;
+        store::changes::parse(json.as_deref())
+            .map_err(|error| StoreError::Damaged(error.to_string()))
     }
 
     /// Calls `each` with the name of every user, in order.

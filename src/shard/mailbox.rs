@@ -481,3 +481,54 @@ impl Mailboxes {
         self.send(crate::base::ids::home_shard(user, self.shards()), message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn mail() -> (Mailboxes, flume::Receiver<ToShard>, Bell) {
+        let (sender, inbox) = flume::bounded(4);
+        let mail = Mailboxes::new(vec![sender]);
+        let bell = mail.bell(ShardId(0));
+        (mail, inbox, bell)
+    }
+
+    #[test]
+    fn a_message_wakes_the_shard_that_waits_once() {
+        let (mail, inbox, bell) = mail();
+        let woken = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(bell.poll(&waker, || inbox.try_recv().ok()).is_pending());
+        assert!(mail.send(ShardId(0), ToShard::Drain).is_ok());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(bell.poll(&waker, || inbox.try_recv().ok()).is_ready());
+    }
+
+    /// The tick drains the inbox too; a woken waiter that finds nothing must sleep again, not spin.
+    #[test]
+    fn a_waiter_whose_message_another_took_sleeps_again() {
+        let (mail, inbox, bell) = mail();
+        let woken = Arc::new(Count::default());
+        // A new waker each time, as a runtime may hand out.
+        let waker = || Waker::from(Arc::clone(&woken));
+        assert!(bell.poll(&waker(), || inbox.try_recv().ok()).is_pending());
+        assert!(mail.send(ShardId(0), ToShard::Drain).is_ok());
+        assert!(inbox.try_recv().is_ok());
+        let before = woken.0.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            assert!(bell.poll(&waker(), || inbox.try_recv().ok()).is_pending());
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), before);
+    }
+}

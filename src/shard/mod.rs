@@ -175,6 +175,14 @@ impl Shard {
         self.users.contains_key(user)
     }
 
+    /// The live session of `user`, only to look at: diagnostics and the simulator's invariants.
+    #[must_use]
+    pub fn session(&self, user: &str) -> Option<&Session> {
+        let at = *self.users.get(user)?;
+        let entry = self.entries.get(at as usize)?.as_ref()?;
+        Some(&entry.session)
+    }
+
     /// Sets the instant of everything that follows.
     #[inline]
     pub fn at(&mut self, now: Now) {

@@ -168,7 +168,10 @@ impl From<StoreError> for RestAnswer {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "a REST call met the store's failure");
         let (status, text) = match error {
-            StoreError::Timeout | StoreError::Full | StoreError::Closed => (503, "Storage is busy"),
+            StoreError::Timeout
+            | StoreError::Full
+            | StoreError::Closed
+            | StoreError::Unreachable(_) => (503, "Storage is busy"),
             _ => (500, "Internal server error"),
         };
         let body = json!({ "success": false, "error": text, "message": text });

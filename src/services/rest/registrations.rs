@@ -9,7 +9,6 @@ use crate::services::store::{Change, Space};
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, ToShard};
-use crate::wire::auth::api_key_matches;
 use crate::wire::records::AppType;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -172,8 +171,8 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
             "packageName, apiKey and webhookUrl are required",
         ));
     };
-    let record = cx.registry().get(package).cloned();
-    let record = record.filter(|record| api_key_matches(key, &record.key_sha256));
+    let known = super::auth::key_matches(cx, package, key)?;
+    let record = cx.registry().get(package).filter(|_| known).cloned();
     let record = record.ok_or_else(|| failed(401, "Invalid API key"))?;
     if webhook_url.len() > URL_BYTES_MAX
         || !(webhook_url.starts_with("http://") || webhook_url.starts_with("https://"))

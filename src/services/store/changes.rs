@@ -67,6 +67,12 @@ impl DocKey {
         }
     }
 
+    /// An app record.
+    #[must_use]
+    pub fn app(package: &str) -> Self {
+        Self::one(Space::App, package)
+    }
+
     /// A user's record.
     #[must_use]
     pub fn user(user: &UserId) -> Self {

@@ -273,7 +273,8 @@ impl Inner {
 
     /// Commits until it works; changes stay queued in the caller's hands, so order holds.
     async fn commit(&self, changes: &[Change]) -> Vec<Outcome> {
-        let mut pause_ms = self.settings.db_retry_ms;
+        // A cut connection is no outage: the first retry comes at once.
+        let mut pause_ms = 0;
         loop {
             match self.store.commit(changes).await {
                 Ok(outcomes) => {
@@ -287,7 +288,9 @@ impl Inner {
                     self.figures.failures.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, changes = changes.len(), retry_ms = pause_ms, "store-write-failed");
                     sleep(Duration::from_millis(pause_ms)).await;
-                    pause_ms = (pause_ms * 2).min(RETRY_MAX_MS);
+                    pause_ms = (pause_ms * 2)
+                        .min(RETRY_MAX_MS)
+                        .max(self.settings.db_retry_ms);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use crate::base::ids::Package;
 use crate::session::effects::Class;
 use crate::session::flow::{dashboard, relay};
-use crate::session::managers::location::{Fix, Poll, effective_tier};
+use crate::session::managers::location::{Fix, Poll, WEAKEST, effective_tier};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -108,6 +108,15 @@ pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
     sync_tier(s, cx);
     for poll in s.m.location.polls().to_vec() {
         ask_phone(s, &poll, cx);
+    }
+}
+
+/// A superseded socket became the current one again. It may have been told a tier in its earlier time, so that silence no
+/// longer means the weakest one (invariant 41).
+pub(crate) fn socket_promoted(s: &mut Session, cx: &mut Cx<'_>) {
+    if s.m.location.told() == WEAKEST {
+        s.m.location.set_told("");
+        sync_tier(s, cx);
     }
 }
 

@@ -6,8 +6,8 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, churn, device, hello, lost, notices, phone_in, restart, returned, screen, start,
-    user_settings,
+    answers, churn, device, hello, location, lost, notices, phone_in, restart, returned, screen,
+    start, user_settings,
 };
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
@@ -67,6 +67,7 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     }
     tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "superseded phone socket took over");
     phone_is_back(s, cx);
+    location::socket_promoted(s, cx);
 }
 
 fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
