@@ -7,20 +7,20 @@ use crate::shard::mailbox::ToShard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 /// After this the answer is given with the figures there are.
 const LIMIT: Duration = Duration::from_millis(50);
-/// Between two rounds, so that a flood of questions costs the shards little.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between two rounds (ms), so that a flood of questions costs the shards little.
+const PAUSE_MS: u64 = 10;
 
 /// The rounds of asking.
 #[derive(Default)]
 pub(crate) struct Rounds {
     /// Number of the last one begun.
     begun: AtomicU64,
-    /// Held while a round is under way: when it may begin at the earliest.
-    turn: Mutex<Option<Instant>>,
+    /// Held while a round is under way: `mono_ms` before which none may begin.
+    turn: Mutex<u64>,
     /// A report arrived.
     news: Notify,
 }
@@ -48,11 +48,12 @@ pub(crate) async fn fresh(cx: &Services) {
         if cx.rounds.begun.load(Ordering::Relaxed) >= wanted {
             return;
         }
-        if let Some(at) = *next {
-            sleep_until(at).await;
+        let early_ms = next.saturating_sub(cx.clock.now().mono_ms);
+        if early_ms > 0 {
+            sleep(Duration::from_millis(early_ms)).await;
         }
         let round = cx.rounds.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        *next = Some(Instant::now() + PAUSE);
+        *next = cx.clock.now().mono_ms + PAUSE_MS;
         for shard in 0..cx.shards.shards() {
             // A full inbox is a shard that is late anyway.
             let _ = cx.shards.send(ShardId(shard), ToShard::ReportNow(round));

@@ -419,12 +419,11 @@ mod tests {
                 restart.await,
                 (200, json!({ "success": true, "recoveredSessions": 1 }))
             );
-            let calls = lock(&kit.calls);
+            let calls = lock(&kit.calls).clone();
             assert!(matches!(
                 calls.as_slice(),
                 [Call::Recover { webhook_url, .. }] if webhook_url == "http://127.0.0.1:7010/webhook"
             ));
-            drop(calls);
             let stranger = kit.client(Route::ServerRestart, "POST", &[], body);
             assert_eq!(stranger.await.0, 403);
             let summary = kit.bearer(&token, Route::AdminSummary, "GET", &[], Value::Null);
