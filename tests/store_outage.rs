@@ -146,6 +146,31 @@ fn connections_that_hang_are_left_behind() {
     });
 }
 
+#[test]
+fn tls_is_verified_against_the_given_authority() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let authority = postgres.tls();
+    let url = format!("{}?sslmode=require", postgres.url);
+    let trusting = Site::new(&url, &[("store_ca_file", &authority)]);
+    assert_eq!(trusting.cli_json(&["users", "list", "--json"]), json!([]));
+    let stranger = Site::new(&url, &[]);
+    let refused = stranger.cli(&["users", "list"]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && error.contains("UnknownIssuer"),
+        "{error}"
+    );
+    let missing = Site::new(&url, &[("store_ca_file", "/nowhere/ca.pem")]);
+    let refused = missing.cli(&["users", "list"]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && error.contains("store_ca_file"),
+        "{error}"
+    );
+}
+
 fn entry(package: &str, url: &str, key: &str) -> String {
     format!(
         "  - {{packageName: {package}, appType: background, publicUrl: '{url}', apiKey: {key}}}\n"

@@ -55,7 +55,7 @@ fn import(args: &ImportArgs) -> Result<(), Box<dyn Error>> {
             }
             match serde_json::from_str(&line)
                 .ok()
-                .and_then(|record| change_of(&record, quota))
+                .and_then(|record| change_of(&plain(record), quota))
             {
                 Some(change) => changes.push(change),
                 None => {
@@ -95,6 +95,27 @@ fn write(store: &Offline, changes: &mut Vec<Change>) -> Result<usize, Box<dyn Er
     let written = changes.len() - lost;
     changes.clear();
     Ok(written)
+}
+
+/// Numbers as numbers, where the export wrapped them in text with their type; dates stay as they are.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Array(list) => list.into_iter().map(plain).collect(),
+        Value::Object(map) => {
+            let wrapped = ["$numberInt", "$numberLong", "$numberDouble"]
+                .iter()
+                .find_map(|name| map.get(*name)?.as_str()?.parse::<serde_json::Number>().ok());
+            match wrapped {
+                Some(number) if map.len() == 1 => Value::Number(number),
+                _ => Value::Object(
+                    map.into_iter()
+                        .map(|(name, value)| (name, plain(value)))
+                        .collect(),
+                ),
+            }
+        }
+        other => other,
+    }
 }
 
 /// What a record asks for; `None` for an unknown one.

@@ -45,6 +45,11 @@ impl OwnPostgres {
         self.script("up");
     }
 
+    /// From now on only TLS; the certificates to trust.
+    pub(crate) fn tls(&self) -> String {
+        self.script("tls")
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         let (_, rest) = self.url.split_once('@').expect("a user");
         rest.split('/')

@@ -77,6 +77,40 @@ fn later_locations_replace_waiting_ones_and_order_is_kept() {
 }
 
 #[test]
+fn an_outage_does_not_fill_the_queue_with_the_same_few_facts() {
+    run(async {
+        let (writes, memory) = start(|settings| {
+            // Three facts, and the read that follows.
+            settings.db_queue_max = 4;
+            settings.db_retry_ms = 10;
+        });
+        memory.set_failing(true);
+        for turn in 0..100 {
+            writes.submit(location(f64::from(turn))).expect("room");
+            writes.submit(running(turn % 2 == 1, "a")).expect("room");
+            writes.submit(running(turn % 2 == 0, "b")).expect("room");
+        }
+        memory.set_failing(false);
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.location.expect("stored").lat, 99.0);
+        assert_eq!(record.running_apps, ["a"]);
+    });
+}
+
+#[test]
+fn a_later_change_never_jumps_before_one_that_somebody_waits_for() {
+    run(async {
+        let (writes, _) = start(|settings| settings.db_write_delay_ms = 1000);
+        writes.submit(running(true, "a")).expect("room");
+        let waited = writes.begin(running(false, "a")).expect("room");
+        writes.submit(running(true, "a")).expect("room");
+        assert_eq!(waited.wait().await.expect("durable"), Outcome::Done);
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.running_apps, ["a"]);
+    });
+}
+
+#[test]
 fn nothing_is_acknowledged_while_the_store_is_down_and_nothing_is_lost() {
     run(async {
         let (writes, memory) = start(|settings| {
