@@ -188,8 +188,8 @@ impl Watch {
         let subscriber = session.m.subscriptions.get(&app.package);
         let stored = subscriber.map(|one| one.list()).unwrap_or_default();
         let wanted = &self.pair(user, &app.package).subs;
-        let same = stored.len() == wanted.len()
-            && stored.iter().all(|one| wanted.contains(&*one.text));
+        let same =
+            stored.len() == wanted.len() && stored.iter().all(|one| wanted.contains(&*one.text));
         if !same {
             let stored: Vec<_> = stored.iter().map(|one| &one.text).collect();
             let text = format!("{} has {stored:?} instead of {wanted:?}", app.package);

@@ -106,7 +106,10 @@ fn an_init_that_comes_after_its_start_failed_is_refused() {
     let conn = w.conn_of(SCRIBE);
     w.run(500);
     w.sound();
-    assert_eq!(w.closes(conn), [(1008, "App not started for this session".into())]);
+    assert_eq!(
+        w.closes(conn),
+        [(1008, "App not started for this session".into())]
+    );
     assert_eq!(w.state(SCRIBE), AppState::Stopped);
 }
 
