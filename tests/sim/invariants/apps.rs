@@ -364,7 +364,8 @@ impl Watch {
                 let gave_up = pair.state == AppState::Stopped && now_ms - pair.started_ms < 30_000;
                 let stopping = pair.previous == AppState::Stopping;
                 let allowed = if live {
-                    pair.stopped || gave_up || stopping
+                    // A stop of a stopped app may write once more what is not yet known to be durable.
+                    pair.stopped || gave_up || stopping || pair.stop_asked_ms == now_ms
                 } else {
                     // A disposal in the middle of a deliberate stop finishes it.
                     self.users[user].stopping_at_end.contains(&**package)

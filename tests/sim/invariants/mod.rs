@@ -91,6 +91,8 @@ pub(crate) struct Pair {
     stopped: bool,
     started_ms: u64,
     recovered_ms: u64,
+    /// The last time that somebody asked for a stop, whatever came of it.
+    stop_asked_ms: u64,
     /// Session requests in flight.
     webhooks: BTreeSet<(u64, CallId)>,
     /// Replaced sockets and when.
@@ -112,6 +114,7 @@ impl Default for Pair {
             stopped: false,
             started_ms: 0,
             recovered_ms: 0,
+            stop_asked_ms: 0,
             webhooks: BTreeSet::new(),
             replaced: Vec::new(),
             shown: 0,
@@ -290,6 +293,9 @@ impl Watch {
                 self.asked.insert(*id, asked);
                 match call {
                     Call::StartApp { package, .. } => self.wants_start(user, package),
+                    Call::StopApp { package, .. } => {
+                        self.pair(user, package).stop_asked_ms = view.now_ms;
+                    }
                     Call::DeviceState { .. } => self.forced(user),
                     Call::Recover { package, .. } => {
                         self.pair(user, package).recovered_ms = view.now_ms;
@@ -352,6 +358,10 @@ impl Watch {
                 "start_app" => {
                     let package = value["packageName"].as_str().unwrap_or_default();
                     self.wants_start(&sock.user, package);
+                }
+                "stop_app" => {
+                    let package = value["packageName"].as_str().unwrap_or_default();
+                    self.pair(&sock.user, package).stop_asked_ms = view.now_ms;
                 }
                 "glasses_connection_state" | "connection_init" => self.forced(&sock.user),
                 _ => {}

@@ -236,7 +236,8 @@ impl Watch {
             1011 => false,
             _ => true,
         };
-        if !echo && !(known && fits) {
+        let in_table = known && fits;
+        if !echo && !in_table {
             let text = format!("{conn:?} {} was closed {code} {reason:?}", sock.package);
             self.broken(22, "close codes", &sock.user.clone(), text);
         }
