@@ -5,7 +5,6 @@ use super::{Cause, Pair, Seen, View, Watch, fingerprint, must_be_quiet};
 use prism::base::close::CloseReason;
 use prism::base::ids::ConnId;
 use prism::session::State;
-use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
 
 /// Deadlines are met within this (ms): one turn of the shard.
