@@ -18,8 +18,7 @@ impl Watch {
         let known = self.users.entry(user.to_owned()).or_default();
         let (old_epoch, old_current) = (known.epoch, known.current);
         if old_epoch != epoch {
-            let stopping =
-                |(name, pair): (String, Pair)| (pair.state == AppState::Stopping).then_some(name);
+            let stopping = |(name, pair): (String, Pair)| pair.is_stopping.then_some(name);
             let pairs = std::mem::take(&mut known.pairs);
             known.stopping_at_end = pairs.into_iter().filter_map(stopping).collect();
             known.mic_changes.clear();
