@@ -48,6 +48,7 @@ impl Watch {
         let pair = self.pair(user, &app.package);
         let mut cleared = false;
         pair.previous = pair.state;
+        pair.was_stopping = std::mem::replace(&mut pair.is_stopping, app.stop.is_some());
         if pair.state != app.state {
             // Not a start that the user asks for in the grace: nothing is restarted then.
             let restart = app.state == AppState::Resurrecting
@@ -248,7 +249,8 @@ impl Watch {
     ) {
         let state = self.pair(user, package).state;
         let stopped = matches!(state, AppState::Stopped | AppState::Stopping);
-        if stopped && view.is_timely(conn) && view.session(user).is_some() {
+        let ordered = view.is_timely(conn) && !self.before.loading;
+        if stopped && ordered && view.session(user).is_some() {
             let text = format!("{package} is {state:?} and got {kind:?} on {conn:?}");
             self.broken(12, "stopped stays stopped", user, text);
         }
@@ -362,7 +364,7 @@ impl Watch {
             StoreOp::RemoveRunning(package) => {
                 let pair = self.pair(user, package);
                 let gave_up = pair.state == AppState::Stopped && now_ms - pair.started_ms < 30_000;
-                let stopping = pair.previous == AppState::Stopping;
+                let stopping = pair.was_stopping;
                 let allowed = if live {
                     // A stop of a stopped app may write once more what is not yet known to be durable.
                     pair.stopped || gave_up || stopping || pair.stop_asked_ms == now_ms

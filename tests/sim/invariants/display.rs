@@ -90,9 +90,11 @@ impl Watch {
         conn: ConnId,
         view: &View<'_>,
     ) {
-        let state = self.pair(user, package).state;
-        let stopped = matches!(state, AppState::Stopped | AppState::Stopping);
-        if stopped && view.is_timely(conn) {
+        let pair = self.pair(user, package);
+        // The message that stops an app may also bring a phone's socket back, which is repainted first.
+        let (state, earlier) = (pair.state, pair.since_ms < view.now_ms);
+        let stopped = matches!(state, AppState::Stopped | AppState::Stopping) && earlier;
+        if stopped && view.is_timely(conn) && !self.before.loading {
             let text = format!("content of {package} was shown while it is {state:?}");
             self.broken(36, "stopped apps are not shown", user, text);
         }

@@ -11,11 +11,11 @@ mod sessions;
 use super::net::{Down, Net, Party, Up};
 use prism::base::ids::{CallId, ConnId};
 use prism::base::settings::Settings;
-use prism::session::Session;
 use prism::session::effects::{HttpCall, HttpKind, StoreOp};
 use prism::session::event::Sdk;
 use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
+use prism::session::{Session, State};
 use prism::shard::Shard;
 use prism::shard::mailbox::ShardReport;
 use prism::wire::records::Registry;
@@ -82,6 +82,9 @@ pub(crate) struct Pair {
     /// Before the last event.
     previous: AppState,
     since_ms: u64,
+    /// A stop went on before the last event, and goes on after it; its webhook may outlive the socket.
+    was_stopping: bool,
+    is_stopping: bool,
     conn: Option<ConnId>,
     sdk: Sdk,
     attached_ms: u64,
@@ -107,6 +110,8 @@ impl Default for Pair {
             state: AppState::Stopped,
             previous: AppState::Stopped,
             since_ms: 0,
+            was_stopping: false,
+            is_stopping: false,
             conn: None,
             sdk: Sdk::V2,
             attached_ms: 0,
@@ -197,6 +202,8 @@ struct Before {
     fingerprint: String,
     current: Option<ConnId>,
     starting: bool,
+    /// The user record was still being read: what was held then happens within one event, starts and stops together.
+    loading: bool,
     ping: Option<ConnId>,
 }
 
@@ -279,6 +286,7 @@ impl Watch {
             current: session.and_then(|session| session.m.phone.open()),
             starting: session
                 .is_some_and(|session| session.m.apps.iter().any(|app| app.start.is_some())),
+            loading: session.is_some_and(|session| session.state == State::Initializing),
             user,
             ping: None,
         };

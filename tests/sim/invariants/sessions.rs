@@ -5,7 +5,6 @@ use super::{Cause, Pair, Seen, View, Watch, fingerprint, must_be_quiet};
 use prism::base::close::CloseReason;
 use prism::base::ids::ConnId;
 use prism::session::State;
-use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
 
 /// Deadlines are met within this (ms): one turn of the shard.
@@ -19,8 +18,7 @@ impl Watch {
         let known = self.users.entry(user.to_owned()).or_default();
         let (old_epoch, old_current) = (known.epoch, known.current);
         if old_epoch != epoch {
-            let stopping =
-                |(name, pair): (String, Pair)| (pair.state == AppState::Stopping).then_some(name);
+            let stopping = |(name, pair): (String, Pair)| pair.is_stopping.then_some(name);
             let pairs = std::mem::take(&mut known.pairs);
             known.stopping_at_end = pairs.into_iter().filter_map(stopping).collect();
             known.mic_changes.clear();
