@@ -66,6 +66,12 @@ impl Decoder {
         }
     }
 
+    /// Bytes of one frame: 20, 40 or 60.
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
     /// Forgets the stream, so that the next frame follows silence.
     pub fn reset(&mut self) {
         self.synthesis = Synthesis::new();

@@ -56,7 +56,11 @@ pub(super) struct Lines {
 /// Reads a frame of at least 16 bytes.
 pub(super) fn read(frame: &[u8], lines: &mut Lines) -> Result<Side, BadFrame> {
     let mut fields = Fields::of(frame)?;
-    let stop = if fields.take(1) == 1 { LINES } else { LINES / 2 };
+    let stop = if fields.take(1) == 1 {
+        LINES
+    } else {
+        LINES / 2
+    };
     let last = (fields.take(7) as usize + 1) * 2;
     if last > LINES {
         return Err(BadFrame);
@@ -314,12 +318,19 @@ impl<'a> Bits<'a> {
                 }
                 left -= 1;
                 let outward = 0.25 + if *step > 0 { 0.0625 } else { -0.0625 };
-                *fraction = if self.bit()? == 1 { outward } else { outward - 0.5 };
+                *fraction = if self.bit()? == 1 {
+                    outward
+                } else {
+                    outward - 0.5
+                };
             }
             return Ok(());
         }
         let pairs = lines.steps[..last].chunks_exact_mut(2).zip(escapes);
-        for step in pairs.filter(|(_, planes)| **planes > 0).flat_map(|(pair, _)| pair) {
+        for step in pairs
+            .filter(|(_, planes)| **planes > 0)
+            .flat_map(|(pair, _)| pair)
+        {
             if left == 0 {
                 break;
             }

@@ -204,7 +204,12 @@ mod tests {
 
     #[test]
     fn every_lattice_point_has_its_number_of_pulses() {
-        for (dimensions, count, points) in [(10, 10, 2_390_004), (6, 1, 6), (16, 8, 15_158_272), (16, 6, 774_912)] {
+        for (dimensions, count, points) in [
+            (10, 10, 2_390_004),
+            (6, 1, 6),
+            (16, 8, 15_158_272),
+            (16, 6, 774_912),
+        ] {
             for step in 0..2000 {
                 let index = step * (points - 1) / 1999;
                 let mut out = [0; 16];

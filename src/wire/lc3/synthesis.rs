@@ -57,7 +57,10 @@ impl Synthesis {
         let scale = (2.0 / LINES as f32).sqrt();
         let mut unfolded = [0.0; 2 * LINES];
         unfolded[..HALF].copy_from_slice(&folded[HALF..]);
-        for (to, from) in unfolded[HALF..HALF + LINES].iter_mut().zip(folded.iter().rev()) {
+        for (to, from) in unfolded[HALF..HALF + LINES]
+            .iter_mut()
+            .zip(folded.iter().rev())
+        {
             *to = -from;
         }
         for (to, from) in unfolded[HALF + LINES..].iter_mut().zip(folded) {

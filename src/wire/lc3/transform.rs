@@ -106,9 +106,15 @@ fn by_four(x: [(f32, f32); 4], roots: &[(f32, f32); 3]) -> [(f32, f32); 4] {
     let odd_less = (x[1].0 - x[3].0, x[1].1 - x[3].1);
     [
         (even.0 + odd.0, even.1 + odd.1),
-        times((even_less.0 + odd_less.1, even_less.1 - odd_less.0), roots[0]),
+        times(
+            (even_less.0 + odd_less.1, even_less.1 - odd_less.0),
+            roots[0],
+        ),
         times((even.0 - odd.0, even.1 - odd.1), roots[1]),
-        times((even_less.0 - odd_less.1, even_less.1 + odd_less.0), roots[2]),
+        times(
+            (even_less.0 - odd_less.1, even_less.1 + odd_less.0),
+            roots[2],
+        ),
     ]
 }
 
