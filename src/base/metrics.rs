@@ -89,6 +89,9 @@ counters! {
     Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
     AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";
     AudioBytesUdp = "mentra_audio_bytes_total" {"transport=\"udp\""} "Microphone audio received.";
+    Lc3Frames = "prism_lc3_frames_total" {""} "LC3 frames decoded: 10 ms of sound each.";
+    Lc3BadPackets = "prism_lc3_packets_dropped_total" {""} "LC3 packets dropped whole: some frame did not decode, or more frames than a packet may hold.";
+    Lc3Partial = "prism_lc3_partial_frames_total" {""} "Ends of LC3 packets that did not fill a frame and were dropped.";
     DisplaySent = "mentra_display_total" {"outcome=\"sent\""} "Display requests.";
     DisplayThrottled = "mentra_display_total" {"outcome=\"throttled\""} "Display requests.";
     DisplayQueued = "mentra_display_total" {"outcome=\"queued\""} "Display requests.";

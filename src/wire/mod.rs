@@ -8,6 +8,7 @@ pub mod http;
 pub mod ids;
 pub mod json;
 pub mod kinds;
+pub mod lc3;
 pub mod members;
 pub mod records;
 pub mod streams;

@@ -1,7 +1,9 @@
-//! Layer 2, manager: the microphone audio of a session: its format, sample alignment and receivers (behaviour.md §5.1).
-//! Makes no decision about the microphone.
+//! Layer 2, manager: the microphone audio of a session: its format, decoding, sample alignment and receivers (behaviour.md
+//! §5.1). Makes no decision about the microphone.
 
 use crate::base::ids::ConnId;
+use crate::base::metrics::{Counter, Metrics};
+use crate::wire::lc3::{Decoder, PACKET_FRAMES_MAX, PCM_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// What the phone's frames contain.
@@ -26,6 +28,44 @@ pub struct Audio {
     pub last_ms: u64,
     format: Format,
     carry: Option<u8>,
+    lc3: Option<Box<Lc3>>,
+}
+
+/// The decoder of a session whose phone sends LC3.
+struct Lc3 {
+    decoder: Decoder,
+    heard: Heard,
+    /// Room for blocks. Each block is split off; the room is used again once its receivers have let go of it.
+    pcm: BytesMut,
+}
+
+/// What the decoder has behind it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// Silence.
+    Nothing,
+    /// The phone's last packets.
+    Stream,
+}
+
+impl Lc3 {
+    /// Room taken at a time: five blocks of a phone's usual 30 ms.
+    const ROOM_BYTES: usize = 15 * PCM_BYTES;
+
+    fn decode(&mut self, packet: &[u8], metrics: &mut Metrics) -> Option<Bytes> {
+        let frames = (packet.len() / self.decoder.frame_bytes()).min(PACKET_FRAMES_MAX);
+        if self.pcm.capacity() < frames * PCM_BYTES {
+            self.pcm.reserve(Self::ROOM_BYTES.max(frames * PCM_BYTES));
+        }
+        let Ok(decoded) = self.decoder.decode(packet, &mut self.pcm) else {
+            metrics.inc(Counter::Lc3BadPackets);
+            return None;
+        };
+        metrics.add(Counter::Lc3Frames, decoded.frames as u64);
+        metrics.add(Counter::Lc3Partial, u64::from(decoded.left_over > 0));
+        self.heard = Heard::Stream;
+        (decoded.frames > 0).then(|| self.pcm.split().freeze())
+    }
 }
 
 impl Audio {
@@ -35,22 +75,55 @@ impl Audio {
         self.format
     }
 
-    /// Asks for a format and returns the effective one. There is no LC3 decoder in this build, so that `lc3` falls back to PCM
-    /// as behaviour.md §5.1 wants it for a decoder that cannot be created. A change forgets the odd byte.
+    /// Sets the format and returns the effective one: PCM where no decoder can be created (behaviour.md §5.1). Every call
+    /// starts a new decoder; another format forgets the odd byte (the same one might come amid its stream).
     pub fn configure(&mut self, wanted: Format) -> Format {
-        let effective = match wanted {
-            Format::Pcm | Format::Lc3 { .. } => Format::Pcm,
+        self.lc3 = match wanted {
+            Format::Pcm => None,
+            Format::Lc3 { frame_bytes } => Decoder::new(frame_bytes.into()).ok().map(|decoder| {
+                Box::new(Lc3 {
+                    decoder,
+                    heard: Heard::Nothing,
+                    pcm: BytesMut::new(),
+                })
+            }),
         };
-        if effective != self.format || wanted != effective {
+        let effective = match self.lc3 {
+            Some(_) => wanted,
+            None => Format::Pcm,
+        };
+        if effective != self.format {
             self.carry = None;
         }
         self.format = effective;
         effective
     }
 
+    /// A chunk from the phone → whole samples, or nothing: not enough for a sample or a frame, or not decodable (counted).
+    pub fn pcm(&mut self, data: Bytes, metrics: &mut Metrics) -> Option<Bytes> {
+        match &mut self.lc3 {
+            Some(lc3) => lc3.decode(&data, metrics),
+            None => self.align(data),
+        }
+    }
+
+    /// A chunk that nobody listens to. It is not decoded; the next that is decoded follows silence, not older sound.
+    pub fn pass_over(&mut self, data: Bytes) {
+        match &mut self.lc3 {
+            Some(lc3) if lc3.heard == Heard::Stream => {
+                lc3.decoder.reset();
+                lc3.heard = Heard::Nothing;
+            }
+            Some(_) => {}
+            None => {
+                self.align(data);
+            }
+        }
+    }
+
     /// Cuts a chunk at a sample boundary; an odd byte waits for the next chunk. `None`: nothing whole yet. Copies only while
     /// the phone is out of step.
-    pub fn align(&mut self, data: Bytes) -> Option<Bytes> {
+    fn align(&mut self, data: Bytes) -> Option<Bytes> {
         let whole = (data.len() + usize::from(self.carry.is_some())) & !1;
         if whole == 0 {
             if let Some(&byte) = data.first() {

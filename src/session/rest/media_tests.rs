@@ -4,6 +4,7 @@ use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::Effect;
 use crate::session::event::Sdk;
 use crate::session::flow::media_kit::Kit;
+use crate::session::managers::audio::Format;
 use crate::session::rest::Call;
 use serde_json::{Value, json};
 
@@ -104,22 +105,65 @@ fn the_audio_format_is_answered_with_what_is_in_force() {
             &json!("Audio format configured successfully")
         )
     );
-    let body = br#"{"format":"lc3"}"#.to_vec().into();
-    let (status, answer) = ask(&mut kit, Call::AudioConfigure { body });
-    assert_eq!(
-        (status, &answer["format"], &answer["lc3Config"]),
-        (200, &json!("pcm"), &Value::Null)
-    );
-    assert!(
-        answer["message"]
-            .as_str()
-            .expect("a text")
-            .starts_with("LC3")
-    );
+    let lc3 =
+        |bytes: u64| json!({"sampleRate": 16_000, "frameDurationMs": 10, "frameSizeBytes": bytes});
+    for (asked, effective) in [
+        (Value::Null, 20),
+        (
+            json!({"sampleRate": 16_000, "frameDurationMs": 10, "frameSizeBytes": 60}),
+            60,
+        ),
+        (
+            json!({"sampleRate": 48_000, "frameDurationMs": 7.5, "frameSizeBytes": 40}),
+            40,
+        ),
+        (json!({"frameSizeBytes": 33}), 20),
+        (json!({"frameSizeBytes": "60"}), 20),
+    ] {
+        let body = json!({"format": "lc3", "lc3Config": asked})
+            .to_string()
+            .into();
+        let (status, answer) = ask(&mut kit, Call::AudioConfigure { body });
+        assert_eq!(
+            (
+                status,
+                &answer["format"],
+                &answer["lc3Config"],
+                &answer["message"]
+            ),
+            (
+                200,
+                &json!("lc3"),
+                &lc3(effective),
+                &json!("Audio format configured successfully")
+            )
+        );
+    }
+    let frame_bytes = 20;
+    assert_eq!(kit.s.m.audio.format(), Format::Lc3 { frame_bytes });
     let body = br#"{"format":"opus"}"#.to_vec().into();
     let (status, answer) = ask(&mut kit, Call::AudioConfigure { body });
     assert_eq!(
         (status, &answer["message"]),
         (400, &json!("Invalid format. Must be \"pcm\" or \"lc3\""))
     );
+    assert_eq!(
+        kit.s.m.audio.format(),
+        Format::Lc3 { frame_bytes },
+        "a refusal changes nothing"
+    );
+}
+
+#[test]
+fn without_a_decoder_the_answer_says_that_audio_is_pcm() {
+    let mut kit = Kit::new();
+    kit.cfg.audio.lc3_frame_bytes = 50;
+    let body = br#"{"format":"lc3","lc3Config":null}"#.to_vec().into();
+    let (status, answer) = ask(&mut kit, Call::AudioConfigure { body });
+    assert_eq!(
+        (status, &answer["format"], &answer["lc3Config"]),
+        (200, &json!("pcm"), &Value::Null)
+    );
+    let note = answer["message"].as_str().expect("a text");
+    assert!(note.starts_with("LC3"), "{note}");
 }

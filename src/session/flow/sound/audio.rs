@@ -1,5 +1,5 @@
-//! Layer 2, flow: one audio chunk: fan-out and microphone evidence (behaviour.md §5.2). Allocates nothing while the phone's
-//! chunks hold whole samples.
+//! Layer 2, flow: one audio chunk: decoding, fan-out and microphone evidence (behaviour.md §5.2). Decodes once for all and never
+//! for nobody. Allocates nothing while the phone's chunks hold whole samples, or LC3 frames whose PCM the receivers consume.
 
 use crate::base::ids::ConnId;
 use crate::session::effects::Effect;
@@ -13,21 +13,29 @@ pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>)
         return;
     }
     s.m.audio.last_ms = cx.now.mono_ms;
-    if let Some(pcm) = s.m.audio.align(data)
-        && let Some((last, others)) = s.m.audio.targets.split_last()
-    {
-        for conn in others {
-            cx.fx.push(Effect::Binary {
-                conn: *conn,
-                data: pcm.clone(),
-            });
-        }
-        cx.fx.push(Effect::Binary {
-            conn: *last,
-            data: pcm,
-        });
+    // Whoever else needs PCM (recognisers, when there are any) asks here too.
+    if s.m.audio.targets.is_empty() {
+        s.m.audio.pass_over(data);
+    } else if let Some(pcm) = s.m.audio.pcm(data, cx.metrics) {
+        fan_out(s, pcm, cx);
     }
     crate::session::flow::microphone::audio_arrived(s, cx);
+}
+
+fn fan_out(s: &Session, pcm: Bytes, cx: &mut Cx<'_>) {
+    let Some((last, others)) = s.m.audio.targets.split_last() else {
+        return;
+    };
+    for conn in others {
+        cx.fx.push(Effect::Binary {
+            conn: *conn,
+            data: pcm.clone(),
+        });
+    }
+    cx.fx.push(Effect::Binary {
+        conn: *last,
+        data: pcm,
+    });
 }
 
 /// No audio though wanted: one re-sync per cooldown (behaviour.md §5.3). Runs only when switched on in the settings.
