@@ -1,3 +1,5 @@
+//! Decoder against reference PCM: exactness, garbage, resets.
+
 use super::{BadFrame, Decoder, PACKET_FRAMES_MAX, PCM_BYTES, UnsupportedSize};
 use bytes::BytesMut;
 use lc3_codec::common::complex::Complex;

@@ -66,7 +66,7 @@ fn a_lost_or_stopped_app_gets_no_audio() {
 }
 
 /// Forty frames of 60 bytes; `tests/golden/lc3/README.md`.
-const LC3: &[u8] = include_bytes!("../../../tests/golden/lc3/60.lc3");
+const LC3: &[u8] = include_bytes!("../../../../tests/golden/lc3/60.lc3");
 
 fn configure(kit: &mut Kit, frame_bytes: u8) {
     let wanted = Format::Lc3 { frame_bytes };
@@ -157,7 +157,7 @@ fn configuring_again_starts_anew() {
     assert_eq!(again, blocks(&mut fresh));
 
     configure(&mut kit, 20);
-    kit.audio(include_bytes!("../../../tests/golden/lc3/20.lc3"));
+    kit.audio(include_bytes!("../../../../tests/golden/lc3/20.lc3"));
     assert_eq!(blocks(&mut kit)[0].len(), 40 * 320);
 
     assert_eq!(kit.s.m.audio.configure(Format::Pcm), Format::Pcm);
