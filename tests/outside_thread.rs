@@ -6,7 +6,9 @@ use prism::base::settings::Settings;
 use prism::services::{self, Running, Start};
 use prism::session::effects::{HttpCall, HttpKind, HttpMethod, StoreOp};
 use prism::session::event::{Event, HttpOutcome, StoreOutcome};
-use prism::shard::mailbox::{Answer, Mailboxes, OutsideRequest, OutsideRoute, ToOutside, ToShard};
+use prism::shard::mailbox::{
+    Answer, AppLink, LinkChange, Mailboxes, OutsideRequest, OutsideRoute, ToOutside, ToShard,
+};
 use prism::shard::shared::Shared;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -314,5 +316,36 @@ fn all_shards_are_waited_for_at_the_end() {
     assert!(!fixture.running.wait_drained(Duration::from_millis(20)));
     fixture.send(ToOutside::Drained(SHARD));
     assert!(fixture.running.wait_drained(Duration::from_secs(5)));
+    assert!(fixture.running.stop(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_crashed_app_server_has_its_restarts_spread() {
+    let fixture = fixture();
+    let link = |user: &str, change| {
+        ToOutside::AppLink(Box::new(AppLink {
+            user: UserId::new(user),
+            package: Package::new("com.acme.scribe"),
+            key_sha256: String::new(),
+            change,
+        }))
+    };
+    for user in 0..10 {
+        fixture.send(link(&format!("user{user}@lumen.io"), LinkChange::Lost));
+    }
+    let mut told: Vec<String> = (0..10)
+        .map(|_| match fixture.receive() {
+            ToShard::MassDisconnect {
+                user, jitter_ms, ..
+            } => {
+                assert!(jitter_ms <= 2000);
+                user.to_string()
+            }
+            _ => panic!("a word of the crash"),
+        })
+        .collect();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 10, "each of them is told once");
     assert!(fixture.running.stop(Duration::from_secs(5)));
 }

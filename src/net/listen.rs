@@ -33,11 +33,15 @@ pub struct Listeners {
 /// # Errors
 /// The first failing system call.
 pub fn bind(address: SocketAddr, count: u16) -> io::Result<Listeners> {
-    let first = bind_one(address)?;
+    // With `SO_REUSEPORT` a second server would silently get a part of the connections.
+    if address.port() != 0 {
+        drop(bind_one(address, Sharing::Alone)?);
+    }
+    let first = bind_one(address, Sharing::Group)?;
     let address = first.local_addr()?;
     let mut sockets = vec![Listener(first)];
     for _ in 1..count {
-        sockets.push(Listener(bind_one(address)?));
+        sockets.push(Listener(bind_one(address, Sharing::Group)?));
     }
     Ok(Listeners { sockets, address })
 }
@@ -50,7 +54,16 @@ fn check(result: i32) -> io::Result<i32> {
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+/// Whether other sockets may listen on the same port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// None.
+    Alone,
+    /// Those of our other shards.
+    Group,
+}
+
+fn bind_one(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => libc::AF_INET,
         SocketAddr::V6(_) => libc::AF_INET6,
@@ -64,14 +77,18 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         ))?;
         OwnedFd::from_raw_fd(fd)
     };
-    for option in [libc::SO_REUSEADDR, libc::SO_REUSEPORT] {
+    let options: &[i32] = match sharing {
+        Sharing::Alone => &[libc::SO_REUSEADDR],
+        Sharing::Group => &[libc::SO_REUSEADDR, libc::SO_REUSEPORT],
+    };
+    for option in options {
         let on: i32 = 1;
         // SAFETY: the option value lives during the call and its size is given.
         check(unsafe {
             libc::setsockopt(
                 fd.as_raw_fd(),
                 libc::SOL_SOCKET,
-                option,
+                *option,
                 (&raw const on).cast(),
                 size_of::<i32>() as u32,
             )

@@ -175,6 +175,7 @@ async fn run(
     }
     tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
     tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
+    tokio::spawn(metrics::vitals::watch(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
@@ -205,6 +206,7 @@ async fn build(
     start: Start,
 ) -> Result<(Arc<Services>, Ready, Option<tokio::net::TcpListener>), StartError> {
     let settings = start.settings;
+    tracing::info!(settings = %rest::admin::effective(&settings), "effective settings");
     let file = registry::read_apps_file(&settings, &start.config_dir)?;
     let store = store::open(&settings).await?;
     tracing::info!(
@@ -231,6 +233,7 @@ async fn build(
         webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),
+        rounds: Default::default(),
         memory: rest::Memory::new(&settings),
         settings: RwLock::new(settings),
         config_dir: start.config_dir,

@@ -5,6 +5,8 @@ use super::process;
 use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
 use crate::services::context::{Services, lock};
 use crate::session::effects::RestAnswer;
+use crate::shard::mailbox::ShardReport;
+use crate::shard::shared::Beat;
 use serde_json::{Map, Value, json};
 
 const MIB: u64 = 1 << 20;
@@ -63,7 +65,8 @@ fn document(cx: &Services) -> Value {
         "activeSessions": sessions,
         "uptimeSeconds": uptime,
         "uptime": uptime,
-        "ioDriver": all.driver(),
+        "ioDriver": cx.shared.driver(),
+        "shards": shards(cx, &all, now.mono_ms),
         "eventLoop": lag,
         "sessions": { "userSessions": sessions, "miniappSessions": apps },
         "throughput": throughput(&all),
@@ -84,6 +87,31 @@ fn document(cx: &Services) -> Value {
         },
         "messages": messages,
     })
+}
+
+/// One row a shard, in shard order, whether it reported or not.
+fn shards(cx: &Services, all: &Aggregate, now_ms: u64) -> Vec<Value> {
+    let row = |(id, beat): (usize, &Beat)| {
+        let report = all
+            .reports()
+            .find(|report| usize::from(report.shard.0) == id);
+        let of = |gauge: fn(&ShardReport) -> u64| report.map_or(0, gauge);
+        json!({
+            "id": id,
+            "driver": beat.driver(),
+            "sessions": of(|shard| shard.sessions),
+            "phones": of(|shard| shard.phones),
+            "apps": of(|shard| shard.apps),
+            "pendingApps": of(|shard| shard.pending_apps),
+            "http": of(|shard| shard.http),
+            "micActive": of(|shard| shard.mic_active),
+            "bufferBytes": of(|shard| shard.outbound_bytes + shard.inbound_bytes),
+            "lagMs": beat.lag_us() as f64 / 1000.0,
+            "lastTurnMs": now_ms.saturating_sub(beat.turned_ms()),
+            "reportAgeMs": report.map(|report| now_ms.saturating_sub(report.at_ms)),
+        })
+    };
+    cx.shared.beats.iter().enumerate().map(row).collect()
 }
 
 fn number(object: &Value, name: &str) -> u64 {
@@ -120,6 +148,7 @@ fn udp(all: &Aggregate) -> Value {
         "received": all.counter(Counter::UdpReceived),
         "dropped": all.counter(Counter::UdpDropped),
         "pings": all.counter(Counter::UdpPings),
+        "sessions": all.gauge(|shard| shard.udp_sessions),
         "decrypted": all.counter(Counter::UdpDecrypted),
         "decryptionFailures": all.counter(Counter::UdpDecryptionFailures),
     })

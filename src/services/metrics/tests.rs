@@ -3,26 +3,16 @@
 use super::aggregate::{Aggregate, Buckets};
 use crate::base::ids::ShardId;
 use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
-use crate::services::rest::testkit::Kit;
-use crate::shard::mailbox::ShardReport;
+use crate::services::rest::testkit::{self, Kit};
+use crate::shard::mailbox::{OutsideRoute, ShardReport};
 use crate::wire::kinds::{AppKind, PhoneKind};
 use std::collections::HashSet;
 
 fn report(shard: u16, metrics: Metrics) -> ShardReport {
     ShardReport {
         shard: ShardId(shard),
-        at_ms: 0,
-        driver: "epoll",
-        sessions: 3,
-        phones: 2,
-        apps: 5,
-        pending_apps: 0,
-        http: 1,
-        app_states: [0, 0, 5, 0, 0, 0, 0, 0],
-        mic_active: 1,
-        outbound_bytes: 10,
-        inbound_bytes: 20,
         metrics,
+        ..testkit::report(0)
     }
 }
 
@@ -53,7 +43,6 @@ fn counters_of_a_shard_replace_its_last_ones_and_sum_over_shards() {
     all.take(report(1, of_one), 3);
     assert_eq!(all.counter(Counter::UdpReceived), 14);
     assert_eq!(all.gauge(|shard| shard.sessions), 6);
-    assert_eq!(all.driver(), "epoll");
 }
 
 #[test]
@@ -82,6 +71,7 @@ fn the_page_is_well_formed() {
         metrics.message(Side::PhoneIn, 0);
         metrics.message_latency(Side::PhoneIn, 0, 1_500_000, 4);
         metrics.time(Timing::PingApp, 30_000_000);
+        kit.cx.shared.beats[0].runs_on("epoll");
         super::take_report(&kit.cx, report(0, metrics));
         let page = super::render(&kit.cx);
         let mut announced = HashSet::new();
@@ -124,6 +114,7 @@ fn the_page_is_well_formed() {
 #[test]
 fn health_has_both_shapes_and_says_when_it_drains() {
     Kit::run(|kit| async move {
+        kit.cx.shared.beats[0].runs_on("epoll");
         super::take_report(&kit.cx, report(0, metrics()));
         let answer = super::health::answer(&kit.cx);
         let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
@@ -140,8 +131,29 @@ fn health_has_both_shapes_and_says_when_it_drains() {
         );
         assert_eq!(body["connections"]["glassesConnections"], 2);
         assert_eq!(body["ioDriver"], "epoll");
+        let row = &body["shards"][0];
+        assert_eq!(
+            (&row["driver"], &row["phones"]),
+            (&"epoll".into(), &2.into())
+        );
         assert!(body["rssMB"].as_u64().is_some_and(|rss| rss > 0));
         kit.cx.shared.start_draining();
         assert_eq!(super::health::answer(&kit.cx).status, 503);
+    });
+}
+
+#[test]
+fn health_is_no_older_than_the_question_and_questions_share_a_round() {
+    Kit::run(|kit| async move {
+        let request = Kit::request(OutsideRoute::Health, "GET", &[], &serde_json::Value::Null);
+        let (_, body) = kit.send(&request).await;
+        assert_eq!(body["activeSessions"], 3, "nobody reported before");
+        let before = kit.cx.rounds.begun();
+        let questions = (0..20).map(|_| kit.send(&request));
+        for (status, body) in futures_util::future::join_all(questions).await {
+            assert_eq!((status, &body["activeSessions"]), (200, &3.into()));
+        }
+        // At most one for the first and one for all that came while it was under way.
+        assert!(kit.cx.rounds.begun() <= before + 2);
     });
 }

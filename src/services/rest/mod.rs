@@ -7,6 +7,7 @@ pub(crate) mod apps;
 mod auth;
 mod files;
 mod incidents;
+mod links;
 mod miniapp_photos;
 mod multipart;
 mod outputs;
@@ -39,7 +40,9 @@ pub(crate) struct Memory {
     tickets: Mutex<tokens::Tickets>,
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
-    links: Mutex<registrations::Links>,
+    links: Mutex<links::Links>,
+    /// Package and webhook URL of servers that have a registration.
+    noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
     photo_keys: crate::wire::auth::TokenKeys,
     signer: Option<signing::Signer>,
 }
@@ -52,6 +55,7 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
+            noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),
         }
@@ -81,11 +85,17 @@ pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Vec<Answer> {
 
 async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
     match r.route {
-        Route::Health => Ok(metrics::health::answer(cx)),
-        Route::Metrics => Ok(RestAnswer {
-            content_type: metrics::CONTENT_TYPE,
-            ..RestAnswer::json(200, metrics::render(cx))
-        }),
+        Route::Health => {
+            metrics::fresh(cx).await;
+            Ok(metrics::health::answer(cx))
+        }
+        Route::Metrics => {
+            metrics::fresh(cx).await;
+            Ok(RestAnswer {
+                content_type: metrics::CONTENT_TYPE,
+                ..RestAnswer::json(200, metrics::render(cx))
+            })
+        }
         Route::Install => apps::install(cx, r).await,
         Route::Uninstall => apps::uninstall(cx, r).await,
         Route::Apps => apps::all(cx, r).await,
@@ -132,7 +142,7 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::ServerHeartbeat => registrations::heartbeat(cx, r).await,
         Route::ServerRestart => registrations::restart(cx, r).await,
         Route::AdminConnections => admin::connections(cx, r).await,
-        Route::AdminSummary => admin::summary(cx, r),
+        Route::AdminSummary => admin::summary(cx, r).await,
         Route::AdminConfig => admin::config(cx, r),
         Route::AdminReload => admin::reload_route(cx, r).await,
         Route::AdminDispose => admin::dispose(cx, r).await,

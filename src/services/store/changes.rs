@@ -127,6 +127,19 @@ pub struct Registration {
     pub registered_ms: u64,
     /// Milliseconds since the Unix epoch.
     pub last_seen_ms: u64,
+    /// Addresses it registered from.
+    #[serde(default)]
+    pub source_ips: Vec<String>,
+    /// Made by us when the server's first socket attached.
+    #[serde(default)]
+    pub implicit: bool,
+    /// Heard of recently; an inactive one has no sessions.
+    #[serde(default = "yes")]
+    pub active: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One write. Each touches exactly one document.

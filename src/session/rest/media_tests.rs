@@ -1,3 +1,5 @@
+//! Tests of the REST calls that carry notifications and the audio format (protocol.md §18).
+
 use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::Effect;
 use crate::session::event::Sdk;
