@@ -32,7 +32,7 @@ fn site_with_stored_app(url: &str, app: &AppServer) -> Site {
     let site = Site::new(
         url,
         &[
-            ("db_timeout_ms", "1500"),
+            ("db_timeout_ms", "4000"),
             ("db_retry_ms", "100"),
             ("app_cache_refresh_ms", "3600000"),
         ],
