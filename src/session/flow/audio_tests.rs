@@ -1,3 +1,5 @@
+//! Layer 2, tests of what becomes of a chunk of microphone audio. Opens no socket.
+
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::session::event::Sdk;

@@ -1,3 +1,5 @@
+//! Layer 2, tests of the REST calls about notifications and the audio format. Opens no socket.
+
 use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::Effect;
 use crate::session::event::Sdk;

@@ -1,3 +1,5 @@
+//! Layer 1, tests of LC3 decoding: against the reference implementation, on speech, and on garbage.
+
 use super::{BadFrame, Decoder, PACKET_FRAMES_MAX, PCM_BYTES, UnsupportedSize};
 use bytes::BytesMut;
 use lc3_codec::common::complex::Complex;
