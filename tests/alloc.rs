@@ -173,25 +173,24 @@ impl World {
     /// Every writer sends what is pending; returns the bytes per app socket.
     fn drain(&mut self) -> [usize; APPS] {
         let mut sent = [0; APPS];
-        for index in 0..=APPS {
-            let conn = if index == APPS {
-                self.phone
-            } else {
-                self.apps[index]
-            };
-            while let Poll::Ready(Step::Send(mut pending)) =
-                self.shard.poll_writer(conn, Waker::noop())
-            {
-                let bytes = pending.take_bytes();
-                if index < APPS {
-                    sent[index] += bytes.len();
-                }
-                pending.restore(bytes);
-                self.shard.sent(pending, self.now_ns);
-            }
+        for (count, conn) in sent.iter_mut().zip(&self.apps) {
+            *count = drain(&mut self.shard, *conn, self.now_ns);
         }
+        drain(&mut self.shard, self.phone, self.now_ns);
         sent
     }
+}
+
+/// What a writer does until nothing is pending; returns the bytes it took.
+fn drain(shard: &mut Shard, conn: ConnId, now_ns: u64) -> usize {
+    let mut taken = 0;
+    while let Poll::Ready(Step::Send(mut pending)) = shard.poll_writer(conn, Waker::noop()) {
+        let bytes = pending.take_bytes();
+        taken += bytes.len();
+        pending.restore(bytes);
+        shard.sent(pending, now_ns);
+    }
+    taken
 }
 
 /// Allocations of a thousand runs, after a few that let buffers grow; `run` says how many bytes each app got.

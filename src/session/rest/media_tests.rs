@@ -1,4 +1,4 @@
-//! Tests of the REST calls that carry notifications and the audio format (protocol.md §18).
+//! Layer 2, tests of the REST calls about notifications and the audio format. Opens no socket.
 
 use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::Effect;

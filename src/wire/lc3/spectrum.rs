@@ -7,7 +7,8 @@ use super::tables::{
 };
 use std::f32::consts::LOG2_10;
 
-/// Far above what 16-bit sound can make; keeps nonsense finite, so that it cannot stay in the filters.
+/// Far above what 16-bit sound can make. Nonsense stays below 1e25 before it (eight reflections of at most 0.996) and is cut off
+/// here, so that nothing infinite gets into the filters.
 const LOUDEST: f32 = 1e7;
 
 /// Sines of the 17 reflection coefficients, `sin((i - 8) · π/17)`.
@@ -16,7 +17,7 @@ const REFLECTIONS: [f32; 17] = [
     -0.961_825_6,
     -0.895_163_3,
     -0.798_017_2,
-    -0.673_695_64,
+    -0.673_695_6,
     -0.526_432_16,
     -0.361_241_66,
     -0.183_749_52,
@@ -24,7 +25,7 @@ const REFLECTIONS: [f32; 17] = [
     0.183_749_52,
     0.361_241_66,
     0.526_432_16,
-    0.673_695_64,
+    0.673_695_6,
     0.798_017_2,
     0.895_163_3,
     0.961_825_6,
@@ -51,7 +52,7 @@ pub(super) fn build(frame_bytes: usize, side: &Side, lines: &Lines) -> [f32; LIN
     let factors = band_factors(&side.shape, gain);
     for (band, factor) in BAND_STARTS.windows(2).zip(factors) {
         for line in &mut spectrum[band[0]..band[1]] {
-            *line = (*line * factor).max(-LOUDEST).min(LOUDEST);
+            *line = (*line * factor).clamp(-LOUDEST, LOUDEST);
         }
     }
     spectrum
@@ -68,7 +69,8 @@ fn fill_gaps(side: &Side, steps: &[i32; LINES], mut seed: u32, spectrum: &mut [f
         .rev()
         .take_while(|step| **step == 0)
         .count();
-    for at in FIRST..side.stop {
+    let gaps = spectrum.iter_mut().enumerate();
+    for (at, line) in gaps.take(side.stop).skip(FIRST) {
         let ahead = at + REACH;
         zeros = if ahead >= side.stop || steps[ahead] == 0 {
             zeros + 1
@@ -77,7 +79,7 @@ fn fill_gaps(side: &Side, steps: &[i32; LINES], mut seed: u32, spectrum: &mut [f
         };
         if zeros > 2 * REACH {
             seed = (13_849 + seed * 31_821) & 0xFFFF;
-            spectrum[at] = if seed < 0x8000 { level } else { -level };
+            *line = if seed < 0x8000 { level } else { -level };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Decoder against reference PCM: exactness, garbage, resets.
+//! Layer 1, tests of LC3 decoding: against the reference implementation, on speech, and on garbage.
 
 use super::{BadFrame, Decoder, PACKET_FRAMES_MAX, PCM_BYTES, UnsupportedSize};
 use bytes::BytesMut;

@@ -1,6 +1,7 @@
-// Microphone: the bytes, and the messages that switch it (protocol.md §10, §12; scenarios 10 and 13; real timings).
+// Microphone: the bytes, and the messages that switch it (protocol.md §10, §12; scenarios 10, 11 and 13; real timings).
 import assert from 'node:assert/strict'
 import {randomBytes} from 'node:crypto'
+import {readFile} from 'node:fs/promises'
 import {passes} from '../lib/inbox.mjs'
 import {suite} from '../lib/suite.mjs'
 import {sha256} from '../lib/token.mjs'
@@ -48,6 +49,31 @@ scenario('frames that end in the middle of a sample are mended', async ({phone, 
   const many = await collect(app, 1000)
   assert.equal(sha256(Buffer.concat(many)), sha256(odd.subarray(0, 1000)))
   assert.ok(many.every((chunk) => chunk.length % 2 === 0 && chunk.length > 0), 'whole samples only')
+})
+
+scenario('LC3 reaches apps as samples; what does not decode is dropped whole', async ({phone, user, apps, start}) => {
+  const golden = (name) => readFile(new URL(`../../golden/lc3/${name}`, import.meta.url))
+  const [frames, expected] = await Promise.all([golden('60.lc3'), golden('60.pcm')])
+  const p = await phone(user())
+  const app = await start(p, apps.one)
+  await app.subscribed(['audio_chunk'], p)
+  const lc3Config = {sampleRate: 16000, frameDurationMs: 10, frameSizeBytes: 60}
+  const answer = await p.rest('POST', '/api/client/audio/configure', {format: 'lc3', lc3Config})
+  assert.deepEqual([answer.body.format, answer.body.lc3Config], ['lc3', lc3Config])
+  p.audio(frames.subarray(0, 180))
+  p.audio(Buffer.alloc(180, 0xff))
+  p.audio(frames.subarray(180, 370))
+  p.audio(frames.subarray(360, 420))
+  const blocks = await collect(app, 2240)
+  assert.deepEqual(blocks.map((block) => block.length), [960, 960, 320])
+  const pcm = Buffer.concat(blocks)
+  for (let at = 0; at < pcm.length; at += 2) {
+    const apart = Math.abs(pcm.readInt16LE(at) - expected.readInt16LE(at))
+    assert.ok(apart <= 1, `sample ${at / 2} is ${apart} from the reference`)
+  }
+  assert.equal((await p.rest('POST', '/api/client/audio/configure', {format: 'pcm', lc3Config: null})).status, 200)
+  p.audio(frames.subarray(0, 60))
+  assert.equal(sha256(await app.audio.take(() => true)), sha256(frames.subarray(0, 60)), 'plain samples again')
 })
 
 scenario('audio keeps its place among the phone’s frames while JSON flows', async ({phone, user, apps, start}) => {

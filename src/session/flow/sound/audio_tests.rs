@@ -1,4 +1,4 @@
-//! Tests of the way of one audio chunk (behaviour.md §5.2).
+//! Layer 2, tests of what becomes of a chunk of microphone audio. Opens no socket.
 
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
