@@ -153,3 +153,18 @@ fn wrong_files_are_named_with_their_problem() {
         assert!(!text.contains("panicked"), "{text}");
     }
 }
+
+#[test]
+fn a_killed_servers_port_can_be_taken_again_at_once() {
+    for driver in server::DRIVERS {
+        let mut first = Server::start(driver);
+        let port = first.address.rsplit(':').next().expect("a port").to_owned();
+        let mut phone = first.phone("ana@lumen.io");
+        server::wait_for(&mut phone, "connection_ack");
+        first.child.kill().expect("killed");
+        first.child.wait().expect("gone");
+        let second = Server::with_env(driver, &[("PRISM_PORT", &port)]);
+        let mut back = second.phone("ana@lumen.io");
+        server::wait_for(&mut back, "connection_ack");
+    }
+}

@@ -3,9 +3,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Connections that wait to be accepted, per shard.
 const BACKLOG: i32 = 4096;
+
+/// How often a port that is in use is tried again, and the pause between: three seconds together.
+const RELEASE_TRIES: u32 = 60;
+const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// One shard's listening socket, not yet registered with a runtime.
 #[derive(Debug)]
@@ -33,9 +38,8 @@ pub struct Listeners {
 /// # Errors
 /// The first failing system call.
 pub fn bind(address: SocketAddr, count: u16) -> io::Result<Listeners> {
-    // With `SO_REUSEPORT` a second server would silently get a part of the connections.
     if address.port() != 0 {
-        drop(bind_one(address, Sharing::Alone)?);
+        wait_until_free(address)?;
     }
     let first = bind_one(address, Sharing::Group)?;
     let address = first.local_addr()?;
@@ -51,6 +55,20 @@ fn check(result: i32) -> io::Result<i32> {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)
+    }
+}
+
+/// With `SO_REUSEPORT` two servers would silently share the connections, so the port must be nobody's first. The sockets of a
+/// process that died on io_uring live on until the kernel has taken its rings down, and would swallow connections meanwhile.
+fn wait_until_free(address: SocketAddr) -> io::Result<()> {
+    let mut tries = RELEASE_TRIES;
+    loop {
+        match bind_one(address, Sharing::Alone) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => tries -= 1,
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(RELEASE_PAUSE);
     }
 }
 
