@@ -50,6 +50,8 @@ pub(super) struct Conn {
     /// When the shard acts on it: init or hand-shake time limit; `u64::MAX` for never.
     pub(super) deadline_ms: u64,
     pub(super) reader_alive: bool,
+    /// Broke the protocol: what is queued goes out, then our side ends at once; the peer's is only drained.
+    pub(super) failed: bool,
     pub(super) writer_alive: bool,
     /// The writer must leave the socket open: it goes to another shard.
     pub(super) leaving: bool,
@@ -134,6 +136,7 @@ impl Conns {
             last_rx_ms: now_ms,
             deadline_ms: u64::MAX,
             reader_alive: true,
+            failed: false,
             writer_alive: true,
             leaving: false,
             code: 1006,

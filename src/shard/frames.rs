@@ -199,6 +199,10 @@ impl Shard {
         self.metrics.inc(Counter::ProtocolErrors);
         let code = error.close_code();
         self.out.close(id, Some((code, "")));
+        if let Some(conn) = self.out.conns.get(id) {
+            conn.failed = true;
+            conn.wake_writer();
+        }
         self.detach(
             id,
             CloseInfo {

@@ -29,7 +29,7 @@ impl Shard {
         if conn.leaving {
             return Poll::Ready(Step::Leave);
         }
-        if !conn.reader_alive {
+        if !conn.reader_alive || conn.failed {
             return Poll::Ready(Step::Finish);
         }
         match &mut conn.writer {
@@ -55,8 +55,11 @@ impl Shard {
             if let Some(waker) = conn.reader.take() {
                 waker.wake();
             }
-        } else if conn.reader_alive {
+        } else if conn.reader_alive && !conn.failed {
             self.out.cut(id);
+        } else if conn.reader_alive {
+            // The reader drains until the peer goes or the close handshake's time is up: cutting now could destroy the close
+            // frame before the peer read it.
         } else {
             self.out.release(id, now_ns, &mut self.metrics);
         }
