@@ -1,141 +1,13 @@
 //! The transport as a peer sees it, on both drivers, with a real process and an independent WebSocket client.
 #![allow(missing_docs, reason = "a test")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+mod server;
+
+use server::{DRIVERS, Server, close_of, token, wait_for};
+use std::io::Write;
+use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::stream::MaybeTlsStream;
-use tungstenite::{Message, WebSocket, client::IntoClientRequest};
-
-const SECRET: &str = "net-smoke-secret-0123456789";
-const PATIENCE: Duration = Duration::from_secs(20);
-
-type Socket = WebSocket<MaybeTlsStream<TcpStream>>;
-
-struct Server {
-    child: Child,
-    address: String,
-    _apps: tempfile::TempDir,
-}
-
-impl Server {
-    fn start(driver: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let apps = folder.path().join("apps.yaml");
-        let yaml = "apps:\n  - packageName: com.acme.x\n    name: X\n    publicUrl: http://127.0.0.1:9\n    apiKey: k1\n";
-        std::fs::write(&apps, yaml).expect("writable");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_prism"))
-            .args([
-                "serve",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "0",
-                "--shards",
-                "2",
-            ])
-            .args(["--enable-echo", "--io-driver", driver])
-            .arg("--apps")
-            .arg(&apps)
-            .arg("--data-dir")
-            .arg(folder.path())
-            .env("AUGMENTOS_AUTH_JWT_SECRET", SECRET)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .current_dir(folder.path())
-            .spawn()
-            .expect("the server starts");
-        let stderr = child.stderr.take().expect("piped");
-        let mut lines = BufReader::new(stderr).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()))
-            .expect("it says where it listens");
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self {
-            child,
-            address,
-            _apps: folder,
-        }
-    }
-
-    fn tcp(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).expect("it accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("settable");
-        stream
-    }
-
-    /// Sends bytes, reads until the server closes.
-    fn raw(&self, request: &str) -> String {
-        let mut stream = self.tcp();
-        stream.write_all(request.as_bytes()).expect("written");
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    fn socket(&self, path: &str, headers: &[(&'static str, &str)]) -> Socket {
-        let mut request = format!("ws://{}{path}", self.address)
-            .into_client_request()
-            .expect("a URL");
-        for (name, value) in headers {
-            request
-                .headers_mut()
-                .insert(*name, value.parse().expect("a header"));
-        }
-        let stream = MaybeTlsStream::Plain(self.tcp());
-        tungstenite::client(request, stream).expect("upgraded").0
-    }
-
-    fn phone(&self, email: &str) -> Socket {
-        self.socket(&format!("/glasses-ws?token={}", token(email)), &[])
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn token(email: &str) -> String {
-    prism::wire::auth::TokenKeys::new(SECRET)
-        .mint(&serde_json::json!({ "email": email }))
-        .expect("an object")
-}
-
-/// Reads until a text of this type.
-fn wait_for(socket: &mut Socket, kind: &str) -> serde_json::Value {
-    loop {
-        match socket.read().expect("the socket lives") {
-            Message::Text(text) => {
-                let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-                if value["type"] == kind {
-                    return value;
-                }
-            }
-            Message::Close(close) => panic!("closed while waiting for {kind}: {close:?}"),
-            _ => {}
-        }
-    }
-}
-
-/// Reads until the close frame.
-fn close_of(socket: &mut Socket) -> (u16, String) {
-    loop {
-        match socket.read().expect("a close frame comes") {
-            Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.to_string()),
-            Message::Close(None) => return (1005, String::new()),
-            _ => {}
-        }
-    }
-}
-
-const DRIVERS: [&str; 2] = ["uring", "epoll"];
 
 #[test]
 fn http_is_strict_keeps_alive_and_answers_exactly() {
@@ -280,11 +152,7 @@ fn a_drain_says_goodbye_to_everybody_and_exits_zero() {
         let mut phone = server.phone("ana@lumen.io");
         wait_for(&mut phone, "connection_ack");
         let mut app = server.socket("/app-ws", &[]);
-        let signalled = Command::new("kill")
-            .args(["-TERM", &server.child.id().to_string()])
-            .status()
-            .expect("kill runs");
-        assert!(signalled.success());
+        server.terminate();
         let goodbye = (1001, "Server shutting down".to_owned());
         assert_eq!(close_of(&mut phone), goodbye, "{driver}");
         assert_eq!(close_of(&mut app), goodbye, "{driver}");

@@ -29,7 +29,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tokio", &["services"]),
     ("std::thread", &["boot", "services", "cli", "logs", "net"]),
     ("std::net::Tcp", &["net", "boot", "services", "cli"]),
-    ("Instant::now", &["base"]),
+    // The outside thread reads its runtime's own clock; the standard library's is refused everywhere by clippy.
+    ("Instant::now", &["base", "services"]),
     ("SystemTime::now", &["base"]),
 ];
 

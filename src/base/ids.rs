@@ -87,6 +87,9 @@ impl Package {
     pub const PHONE: &'static str = "__phone__";
 }
 
+/// Digits of ids that people may have to read aloud.
+pub const BASE36: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
 /// 32-bit FNV-1a.
 #[must_use]
 pub fn fnv1a32(bytes: &[u8]) -> u32 {

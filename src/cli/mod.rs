@@ -1,10 +1,13 @@
 //! Command line: what `prism` can be told. Each command is a module; `serve` is also what plain `prism` does.
 
+mod apps;
 mod check_config;
 mod config;
 pub mod demo;
+mod import;
 mod serve;
 mod token;
+mod users;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -30,6 +33,12 @@ enum Command {
     Token(token::TokenArgs),
     /// Check the configuration and print every problem.
     CheckConfig(ConfigArgs),
+    /// List, add and remove app records, make and rotate API keys.
+    Apps(apps::AppsArgs),
+    /// List users and show their records.
+    Users(users::UsersArgs),
+    /// Import apps, users, settings and storage of an existing deployment.
+    Import(import::ImportArgs),
 }
 
 /// Where the configuration is.
@@ -98,6 +107,17 @@ fn demo(args: &DemoArgs) -> ExitCode {
     }
 }
 
+/// Success, or the cause of failure on standard error.
+fn report(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("prism: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -108,5 +128,8 @@ pub fn run() -> ExitCode {
         Some(Command::Demo(args)) => demo(&args),
         Some(Command::Token(args)) => token::run(&args),
         Some(Command::CheckConfig(args)) => check_config::run(&args),
+        Some(Command::Apps(args)) => apps::run(&args),
+        Some(Command::Users(args)) => users::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
     }
 }

@@ -2,11 +2,14 @@
 
 use super::{ServeArgs, config};
 use crate::base::settings::{LoadError, Problem, Settings};
-use crate::boot::{self, Echo, Plan};
+use crate::boot::{self, BootError, Echo, Plan};
 use crate::logs;
-use crate::services::Reload;
+use crate::services::{Reload, StartError};
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// Exit code for a configuration or apps file that is wrong, as for a wrong command line; anything else is 1.
+const WRONG_INPUT: u8 = 2;
 
 /// Settings with the command line's word last.
 fn load(args: &ServeArgs) -> Result<Settings, LoadError> {
@@ -37,15 +40,15 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     let settings = match load(&args) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
+            eprintln!("prism: {error}");
+            return ExitCode::from(WRONG_INPUT);
         }
     };
     let logs = match logs::start(&settings) {
         Ok(logs) => logs,
         Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
+            eprintln!("prism: {error}");
+            return ExitCode::from(WRONG_INPUT);
         }
     };
     let echo = if args.enable_echo {
@@ -72,7 +75,12 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("prism: {error}");
-            ExitCode::FAILURE
+            match error {
+                BootError::Host(..) | BootError::Outside(StartError::Apps(_)) => {
+                    ExitCode::from(WRONG_INPUT)
+                }
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -3,9 +3,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Connections that wait to be accepted, per shard.
 const BACKLOG: i32 = 4096;
+
+/// How often a port that is in use is tried again, and the pause between: three seconds together.
+const RELEASE_TRIES: u32 = 60;
+const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// One shard's listening socket, not yet registered with a runtime.
 #[derive(Debug)]
@@ -33,11 +38,14 @@ pub struct Listeners {
 /// # Errors
 /// The first failing system call.
 pub fn bind(address: SocketAddr, count: u16) -> io::Result<Listeners> {
-    let first = bind_one(address)?;
+    if address.port() != 0 {
+        wait_until_free(address)?;
+    }
+    let first = bind_one(address, Sharing::Group)?;
     let address = first.local_addr()?;
     let mut sockets = vec![Listener(first)];
     for _ in 1..count {
-        sockets.push(Listener(bind_one(address)?));
+        sockets.push(Listener(bind_one(address, Sharing::Group)?));
     }
     Ok(Listeners { sockets, address })
 }
@@ -50,7 +58,30 @@ fn check(result: i32) -> io::Result<i32> {
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+/// With `SO_REUSEPORT` two servers would silently share the connections, so the port must be nobody's first. The sockets of a
+/// process that died on io_uring live on until the kernel has taken its rings down, and would swallow connections meanwhile.
+fn wait_until_free(address: SocketAddr) -> io::Result<()> {
+    let mut tries = RELEASE_TRIES;
+    loop {
+        match bind_one(address, Sharing::Alone) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => tries -= 1,
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(RELEASE_PAUSE);
+    }
+}
+
+/// Whether other sockets may listen on the same port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// None.
+    Alone,
+    /// Those of our other shards.
+    Group,
+}
+
+fn bind_one(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => libc::AF_INET,
         SocketAddr::V6(_) => libc::AF_INET6,
@@ -64,14 +95,18 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         ))?;
         OwnedFd::from_raw_fd(fd)
     };
-    for option in [libc::SO_REUSEADDR, libc::SO_REUSEPORT] {
+    let options: &[i32] = match sharing {
+        Sharing::Alone => &[libc::SO_REUSEADDR],
+        Sharing::Group => &[libc::SO_REUSEADDR, libc::SO_REUSEPORT],
+    };
+    for option in options {
         let on: i32 = 1;
         // SAFETY: the option value lives during the call and its size is given.
         check(unsafe {
             libc::setsockopt(
                 fd.as_raw_fd(),
                 libc::SOL_SOCKET,
-                option,
+                *option,
                 (&raw const on).cast(),
                 size_of::<i32>() as u32,
             )

@@ -150,6 +150,7 @@ async fn serve(parts: NodeParts, kind: Kind, flags: &'static str) -> std::io::Re
     } = parts;
     shard.driver = kind.as_str();
     let id = shard.id;
+    let bell = shard.mail.bell(id);
     let (shared, mail, outside) = (
         shard.shared.clone(),
         shard.mail.clone(),
@@ -176,7 +177,7 @@ async fn serve(parts: NodeParts, kind: Kind, flags: &'static str) -> std::io::Re
     tracing::info!(shard = id.0, driver = kind.as_str(), flags, "shard runs");
     ready(kind.as_str());
     monoio::spawn(accept::run(node.clone(), listener));
-    monoio::spawn(pump::mail(node.clone(), inbox.clone()));
+    monoio::spawn(pump::mail(node.clone(), inbox.clone(), bell));
     pump::ticks(node, inbox).await;
     Ok(())
 }

@@ -3,10 +3,11 @@
 use super::guard::guard;
 use super::handoff;
 use super::node::Node;
-use crate::base::metrics::{Counter, Timing};
+use crate::base::metrics::Counter;
 use crate::shard::inbox::ForNet;
-use crate::shard::mailbox::ToShard;
+use crate::shard::mailbox::{Bell, ToShard};
 use crate::shard::report::NetGauges;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,11 +16,11 @@ const TICK: Duration = Duration::from_millis(10);
 /// Messages taken from the mailbox before others have their turn.
 const MAIL_PER_TURN: usize = 256;
 
-/// Takes mail as it comes.
-pub(crate) async fn mail(node: Rc<Node>, inbox: flume::Receiver<ToShard>) {
+/// Takes mail as it comes, until the last sender is gone.
+pub(crate) async fn mail(node: Rc<Node>, inbox: flume::Receiver<ToShard>, bell: Bell) {
     loop {
         let task = async {
-            while let Ok(message) = inbox.recv_async().await {
+            while let Some(message) = next(&inbox, &bell).await {
                 handle(&node, message);
                 if take(&node, &inbox) == MAIL_PER_TURN {
                     node.let_others_run().await;
@@ -31,6 +32,16 @@ pub(crate) async fn mail(node: Rc<Node>, inbox: flume::Receiver<ToShard>) {
             return;
         }
     }
+}
+
+/// The next message; `None` once nobody can send any more.
+async fn next(inbox: &flume::Receiver<ToShard>, bell: &Bell) -> Option<ToShard> {
+    let look = || match inbox.try_recv() {
+        Ok(message) => Some(Some(message)),
+        Err(flume::TryRecvError::Empty) => None,
+        Err(flume::TryRecvError::Disconnected) => Some(None),
+    };
+    poll_fn(|context| bell.poll(context.waker(), look)).await
 }
 
 /// Takes what is there, up to the bound; says how many it took.
@@ -53,6 +64,7 @@ fn handle(node: &Rc<Node>, message: ToShard) {
     match for_net {
         Some(ForNet::Handoff(content)) => handoff::receive(node, content),
         Some(ForNet::Reply(id, answer)) => node.waiters.borrow_mut().deliver(id, answer),
+        Some(ForNet::Report) => report(node),
         Some(ForNet::Drain) | None => {}
     }
 }
@@ -89,7 +101,7 @@ fn turn(node: &Rc<Node>, inbox: &flume::Receiver<ToShard>, due_ns: u64, report_a
         beat.turn(now.mono_ms, lag_ns / 1000);
     }
     node.with(|shard| {
-        shard.metrics().time(Timing::TurnLag, lag_ns);
+        shard.lagged(lag_ns, now);
         shard.tick(now);
     });
     // A wake-up lost between threads costs one tick, not for ever.
@@ -99,13 +111,17 @@ fn turn(node: &Rc<Node>, inbox: &flume::Receiver<ToShard>, due_ns: u64, report_a
         node.with(|shard| shard.metrics().add(Counter::HttpTimeout, cut));
     }
     if now.mono_ms >= *report_at_ms {
-        let gauges = NetGauges {
-            http: node.waiters.borrow().len() as u64,
-            inbound_bytes: node.read_bytes.get() as u64,
-        };
-        node.with(|shard| {
-            *report_at_ms = now.mono_ms + shard.cfg().observability.metrics_interval_ms;
-            shard.report(gauges);
-        });
+        let cfg = node.shard.borrow().cfg().clone();
+        *report_at_ms = now.mono_ms + cfg.observability.metrics_interval_ms;
+        report(node);
     }
+}
+
+fn report(node: &Rc<Node>) {
+    let gauges = NetGauges {
+        http: node.waiters.borrow().len() as u64,
+        udp_sessions: 0,
+        inbound_bytes: node.read_bytes.get() as u64,
+    };
+    node.with(|shard| shard.report(gauges));
 }

@@ -1,7 +1,7 @@
 //! Outside thread: what every service shares, and the ways back to the shards. It decides nothing.
 
 use super::Reload;
-use super::metrics::Aggregate;
+use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
 use super::rest::Memory;
 use super::store::writes::Writes;
@@ -52,6 +52,7 @@ pub(crate) struct Services {
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) apps: Apps,
     pub(crate) aggregate: Mutex<Aggregate>,
+    pub(crate) rounds: Rounds,
     pub(crate) memory: Memory,
     pub(crate) calls: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     pub(crate) next_call: AtomicU64,

@@ -3,7 +3,7 @@
 
 use super::context::Services;
 use super::rest;
-use super::store::Change;
+use super::store::{Change, StoreError};
 use crate::base::ids::{CallId, ShardId, UserId};
 use crate::session::effects::{HttpCall, RestAnswer, StoreOp};
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
@@ -11,7 +11,9 @@ use crate::shard::mailbox::{Answer, OutsideRequest, ToOutside, ToShard};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// REST requests being answered; beyond it 503.
 const REQUESTS_MAX: usize = 8192;
@@ -95,9 +97,14 @@ impl Dispatcher {
         let cx = Arc::clone(&self.cx);
         tokio::spawn(async move {
             let _place = place;
-            let loaded = AssertUnwindSafe(rest::apps::user_record(&cx, &user))
-                .catch_unwind()
-                .await;
+            let limit = Duration::from_millis(cx.settings().store.db_timeout_ms);
+            // The read, and creating the user where there is none, together.
+            let load = async {
+                timeout(limit, rest::apps::user_record(&cx, &user))
+                    .await
+                    .unwrap_or(Err(StoreError::Timeout))
+            };
+            let loaded = AssertUnwindSafe(load).catch_unwind().await;
             let record = match loaded {
                 Ok(Ok(record)) => Some(Box::new(record)),
                 Ok(Err(error)) => {

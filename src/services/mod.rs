@@ -8,6 +8,7 @@ pub mod apps_file;
 mod context;
 mod dispatch;
 mod metrics;
+pub mod offline;
 pub mod registry;
 mod rest;
 pub mod store;
@@ -174,6 +175,7 @@ async fn run(
     }
     tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
     tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
+    tokio::spawn(metrics::vitals::watch(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
@@ -204,6 +206,7 @@ async fn build(
     start: Start,
 ) -> Result<(Arc<Services>, Ready, Option<tokio::net::TcpListener>), StartError> {
     let settings = start.settings;
+    tracing::info!(settings = %rest::admin::effective(&settings), "effective settings");
     let file = registry::read_apps_file(&settings, &start.config_dir)?;
     let store = store::open(&settings).await?;
     tracing::info!(
@@ -230,6 +233,7 @@ async fn build(
         webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),
+        rounds: Default::default(),
         memory: rest::Memory::new(&settings),
         settings: RwLock::new(settings),
         config_dir: start.config_dir,

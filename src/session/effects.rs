@@ -242,6 +242,8 @@ pub enum Effect {
 pub struct Effects {
     list: Vec<Effect>,
     arena: Vec<u8>,
+    /// Sockets closed as dead since the shard last set this to 0; bounded by `timeout_batch_max`.
+    pub liveness_closes: u64,
 }
 
 impl Effects {

@@ -2,6 +2,7 @@
 //! reads a clock, never spawns. `managers/` hold state (one file each, none imports another), `flow/` is where managers
 //! meet, `handlers/` holds one file per message type plus one row in a table, `rest/` one file per family of REST calls.
 
+pub mod correlation;
 pub mod effects;
 pub mod event;
 pub mod flow;
@@ -21,6 +22,7 @@ use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
 use crate::wire::json::Scratch;
 use crate::wire::records::Registry;
+use correlation::Correlation;
 use effects::Effects;
 use event::Event;
 use managers::Managers;
@@ -74,6 +76,7 @@ pub struct Session {
     /// All managers. They are reached by field, so that handlers can borrow several at once.
     pub m: Managers,
     next_call: u64,
+    messages: u64,
     rng: fastrand::Rng,
 }
 
@@ -91,6 +94,7 @@ impl Session {
             timers: Timers::new(),
             m: Managers::default(),
             next_call: 0,
+            messages: 0,
             rng,
         };
         flow::lifecycle::created(&mut session, cx);
@@ -99,6 +103,7 @@ impl Session {
 
     /// Handles one event. Effects are appended to `cx.fx`; the shard applies them right after.
     pub fn on_event(&mut self, event: Event, cx: &mut Cx<'_>) {
+        self.next_message();
         if self.state == State::Disposed {
             flow::lifecycle::after_disposal(self, event, cx);
             return;
@@ -110,6 +115,7 @@ impl Session {
     /// [`managers::audio::Audio::targets`] as [`effects::Effect::Binary`] and feeds the microphone's evidence rule.
     /// Allocates nothing in steady state.
     pub fn on_audio(&mut self, conn: ConnId, data: bytes::Bytes, cx: &mut Cx<'_>) {
+        self.next_message();
         if flow::phone_in::audio(self, conn, &data, cx) {
             flow::audio::chunk(self, conn, data, cx);
         }
@@ -125,6 +131,22 @@ impl Session {
     pub fn call_id(&mut self) -> CallId {
         self.next_call += 1;
         CallId(self.next_call)
+    }
+
+    /// What follows belongs to another inbound message.
+    pub(crate) fn next_message(&mut self) {
+        self.messages = self.messages.wrapping_add(1);
+    }
+
+    /// The name of the message that is being handled, for log lines. Costs nothing until it is written.
+    #[must_use]
+    pub fn correlation(&self, now: Now) -> Correlation {
+        Correlation {
+            user: self.user.hash32(),
+            unix_ms: now.unix_ms,
+            epoch: self.epoch,
+            message: self.messages,
+        }
     }
 
     /// Random choices of this session; seeded, so that a simulation repeats.

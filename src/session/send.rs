@@ -1,7 +1,7 @@
 //! Layer 2: sending. Never changes any state (behaviour.md §2.16): what cannot be delivered is dropped and counted.
 
 use super::effects::Class;
-use super::{Cx, Session};
+use super::{Cx, Session, State};
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 
@@ -24,14 +24,15 @@ impl SendOutcome {
 }
 
 impl Session {
-    /// Sends to the current phone socket.
+    /// Sends to the current phone socket, once it has its `connection_ack`: nothing but `pong` comes before (invariant 6).
     pub fn send_phone(
         &self,
         cx: &mut Cx<'_>,
         class: Class,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> SendOutcome {
-        self.send_conn(self.m.phone.open(), cx, class, write)
+        let acked = self.state != State::Initializing;
+        self.send_conn(self.m.phone.open().filter(|_| acked), cx, class, write)
     }
 
     /// Sends to an app's attached socket (state running).

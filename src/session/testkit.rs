@@ -14,7 +14,7 @@ use crate::base::settings::Settings;
 use crate::wire::auth::sha256_hex;
 use crate::wire::json::Scratch;
 use crate::wire::kinds::{AppKind, PhoneKind};
-use crate::wire::records::{AppRecord, AppType, Registry, UserRecord};
+use crate::wire::records::{AppRecord, AppType, PermissionEntry, Registry, UserRecord};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -56,7 +56,8 @@ pub struct Kit {
     pub now: Now,
     /// Counters.
     pub metrics: Metrics,
-    fx: Effects,
+    /// The effects buffer.
+    pub fx: Effects,
     scratch: Scratch,
     /// Texts per socket, in order, not yet taken.
     sent: Vec<(ConnId, Value)>,
@@ -78,6 +79,17 @@ pub fn record(package: &str, app_type: AppType) -> AppRecord {
         key_sha256: sha256_hex(KEY),
         ..AppRecord::default()
     }
+}
+
+/// The same, allowed everything.
+#[must_use]
+pub fn trusted(package: &str, app_type: AppType) -> AppRecord {
+    let mut record = record(package, app_type);
+    record.permissions.push(PermissionEntry {
+        kind: "ALL".to_owned(),
+        description: None,
+    });
+    record
 }
 
 /// A right hello.

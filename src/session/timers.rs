@@ -146,6 +146,12 @@ impl Timers {
         self.refresh();
     }
 
+    /// Whether any deadline that `which` selects is set.
+    #[must_use]
+    pub fn has(&self, which: impl Fn(&Timer) -> bool) -> bool {
+        self.rows.iter().any(|row| which(&row.1))
+    }
+
     /// When `timer` fires, if it is set.
     #[must_use]
     pub fn at(&self, timer: &Timer) -> Option<u64> {

@@ -63,6 +63,8 @@ impl Shard {
                 match message {
                     Message::Binary(data) => {
                         if !data.is_empty() {
+                            let bytes = data.len() as u64;
+                            self.metrics.add(Counter::AudioBytesWs, bytes);
                             self.audio(at, id, data);
                         }
                         Flow::Continue

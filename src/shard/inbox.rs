@@ -4,7 +4,7 @@ use super::Shard;
 use super::conns::Role;
 use super::mailbox::{Answer, ToShard};
 use crate::base::close::CloseReason;
-use crate::base::ids::{ConnId, ReplyTo, UserId};
+use crate::base::ids::{ConnId, Package, ReplyTo, UserId};
 use crate::base::metrics::Counter;
 use crate::session::effects::RestAnswer;
 use crate::session::event::Event;
@@ -17,6 +17,8 @@ pub enum ForNet {
     Handoff(Box<dyn Any + Send>),
     /// See [`ToShard::Reply`].
     Reply(u64, Answer),
+    /// See [`ToShard::ReportNow`].
+    Report,
     /// Everything here is closing; accept nothing more.
     Drain,
 }
@@ -27,6 +29,10 @@ impl Shard {
         match message {
             ToShard::Handoff(content) => return Some(ForNet::Handoff(content)),
             ToShard::Reply { id, answer } => return Some(ForNet::Reply(id, answer)),
+            ToShard::ReportNow(round) => {
+                self.report_round = round;
+                return Some(ForNet::Report);
+            }
             ToShard::Drain => {
                 self.drain();
                 return Some(ForNet::Drain);
@@ -34,6 +40,11 @@ impl Shard {
             ToShard::Call { user, reply, call } => self.call(&user, reply, call),
             ToShard::ReplyGone { user, reply } => self.reply_gone(&user, reply),
             ToShard::Result { user, epoch, event } => self.result(&user, epoch, event),
+            ToShard::MassDisconnect {
+                user,
+                package,
+                jitter_ms,
+            } => self.mass_disconnect(&user, package, jitter_ms),
             ToShard::AppMessage { to, message } => self.app_message_arrived(to, &message),
             ToShard::AppRooms(outgoing) => self.rooms(*outgoing),
             ToShard::Registry(apps) => {
@@ -76,6 +87,13 @@ impl Shard {
         match at {
             Some(at) if !self.draining => self.drive(at, |session, cx| session.on_event(event, cx)),
             _ => self.metrics.inc(Counter::CorrelationOrphans),
+        }
+    }
+
+    fn mass_disconnect(&mut self, user: &UserId, package: Package, jitter_ms: u64) {
+        if let Some(at) = self.users.get(user).copied().filter(|_| !self.draining) {
+            let event = Event::MassDisconnect { package, jitter_ms };
+            self.drive(at, |session, cx| session.on_event(event, cx));
         }
     }
 

@@ -31,6 +31,19 @@ impl LiveUsers {
         self.len() == 0
     }
 
+    /// Everybody, for rare rounds.
+    #[must_use]
+    pub fn all(&self) -> Vec<UserId> {
+        let users = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        users.iter().cloned().collect()
+    }
+
+    /// As a shard does, for tests of other layers.
+    #[cfg(test)]
+    pub(crate) fn enter(&self, user: UserId) {
+        self.insert(user);
+    }
+
     pub(super) fn insert(&self, user: UserId) {
         self.0
             .write()

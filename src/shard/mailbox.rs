@@ -11,9 +11,11 @@ use crate::session::managers::app_messages::Incoming;
 use crate::session::rest::Call;
 use crate::wire::records::Registry;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 /// To a shard.
 pub enum ToShard {
@@ -75,6 +77,17 @@ pub enum ToShard {
     ///
     /// If dropped: counted; rooms are best effort.
     AppRooms(Box<crate::session::managers::app_messages::Outgoing>),
+    /// Many sockets of an app were lost at once: this session's restart of it is delayed (behaviour.md §2.14).
+    ///
+    /// If dropped: that one restarts without delay.
+    MassDisconnect {
+        /// Whose session.
+        user: UserId,
+        /// Which app.
+        package: Package,
+        /// By how much.
+        jitter_ms: u64,
+    },
     /// New app records.
     ///
     /// If dropped: the next refresh brings them.
@@ -83,6 +96,10 @@ pub enum ToShard {
     ///
     /// If dropped: logged; the operator reloads again.
     Settings(Arc<Settings>),
+    /// Somebody reads the figures: report at once, naming this round.
+    ///
+    /// If dropped: the reader waits its 50 ms and takes the last report.
+    ReportNow(u64),
     /// Shutdown: close every socket 1001, accept nothing, report `Drained`.
     ///
     /// If dropped: the shutdown budget ends the process.
@@ -195,8 +212,8 @@ pub struct ShardReport {
     pub shard: ShardId,
     /// `mono_ms` of the report.
     pub at_ms: u64,
-    /// `uring` or `epoll`.
-    pub driver: &'static str,
+    /// The last [`ToShard::ReportNow`] that the shard had seen.
+    pub round: u64,
     /// Live user sessions.
     pub sessions: u64,
     /// Open phone sockets.
@@ -211,6 +228,10 @@ pub struct ShardReport {
     pub app_states: [u64; 8],
     /// Sessions whose microphone is on.
     pub mic_active: u64,
+    /// Sessions whose phone registered for UDP audio.
+    pub udp_sessions: u64,
+    /// Open speech streams.
+    pub speech_streams: u64,
     /// Bytes in outboxes.
     pub outbound_bytes: u64,
     /// Bytes of read buffers.
@@ -386,7 +407,28 @@ pub enum OutsideRoute {
 /// Senders to all shards.
 #[derive(Clone)]
 pub struct Mailboxes {
-    inboxes: Arc<[flume::Sender<ToShard>]>,
+    inboxes: Arc<[(flume::Sender<ToShard>, Bell)]>,
+}
+
+/// Wakes a shard that waits for mail. Not the channel's own future: that one remembers having been woken and wakes itself
+/// again and again once another reader of the same inbox took the message.
+#[derive(Clone, Default)]
+pub struct Bell(Arc<AtomicWaker>);
+
+impl Bell {
+    /// Ready as soon as `look` finds something; otherwise `waker` is woken by the next message.
+    pub fn poll<T>(&self, waker: &Waker, mut look: impl FnMut() -> Option<T>) -> Poll<T> {
+        if let Some(found) = look() {
+            return Poll::Ready(found);
+        }
+        self.0.register(waker);
+        // What came before the registration rang for nobody.
+        look().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn ring(&self) {
+        self.0.wake();
+    }
 }
 
 /// The receiver's inbox is full (or it is gone); the message comes back.
@@ -397,8 +439,17 @@ impl Mailboxes {
     #[must_use]
     pub fn new(inboxes: Vec<flume::Sender<ToShard>>) -> Self {
         Self {
-            inboxes: inboxes.into(),
+            inboxes: inboxes
+                .into_iter()
+                .map(|inbox| (inbox, Bell::default()))
+                .collect(),
         }
+    }
+
+    /// What rings when `shard` gets mail.
+    #[must_use]
+    pub fn bell(&self, shard: ShardId) -> Bell {
+        self.inboxes[usize::from(shard.0)].1.clone()
     }
 
     /// How many shards.
@@ -413,9 +464,12 @@ impl Mailboxes {
     /// The message, when the inbox is full; the variant's doc says who recovers.
     #[expect(clippy::result_large_err, reason = "the message must come back whole")]
     pub fn send(&self, shard: ShardId, message: ToShard) -> Result<(), Refused> {
-        self.inboxes[usize::from(shard.0)]
+        let (inbox, bell) = &self.inboxes[usize::from(shard.0)];
+        let sent = inbox
             .try_send(message)
-            .map_err(|error| Refused(error.into_inner()))
+            .map_err(|error| Refused(error.into_inner()));
+        bell.ring();
+        sent
     }
 
     /// Sends to the shard that owns `user`.
@@ -425,5 +479,56 @@ impl Mailboxes {
     #[expect(clippy::result_large_err, reason = "the message must come back whole")]
     pub fn send_home(&self, user: &UserId, message: ToShard) -> Result<(), Refused> {
         self.send(crate::base::ids::home_shard(user, self.shards()), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn mail() -> (Mailboxes, flume::Receiver<ToShard>, Bell) {
+        let (sender, inbox) = flume::bounded(4);
+        let mail = Mailboxes::new(vec![sender]);
+        let bell = mail.bell(ShardId(0));
+        (mail, inbox, bell)
+    }
+
+    #[test]
+    fn a_message_wakes_the_shard_that_waits_once() {
+        let (mail, inbox, bell) = mail();
+        let woken = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(bell.poll(&waker, || inbox.try_recv().ok()).is_pending());
+        assert!(mail.send(ShardId(0), ToShard::Drain).is_ok());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(bell.poll(&waker, || inbox.try_recv().ok()).is_ready());
+    }
+
+    /// The tick drains the inbox too; a woken waiter that finds nothing must sleep again, not spin.
+    #[test]
+    fn a_waiter_whose_message_another_took_sleeps_again() {
+        let (mail, inbox, bell) = mail();
+        let woken = Arc::new(Count::default());
+        // A new waker each time, as a runtime may hand out.
+        let waker = || Waker::from(Arc::clone(&woken));
+        assert!(bell.poll(&waker(), || inbox.try_recv().ok()).is_pending());
+        assert!(mail.send(ShardId(0), ToShard::Drain).is_ok());
+        assert!(inbox.try_recv().is_ok());
+        let before = woken.0.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            assert!(bell.poll(&waker(), || inbox.try_recv().ok()).is_pending());
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), before);
     }
 }

@@ -71,7 +71,7 @@ pub struct Parts {
     pub mail: Mailboxes,
     /// The outside thread's inbox.
     pub outside: flume::Sender<ToOutside>,
-    /// `uring` or `epoll`, for reports.
+    /// `uring` or `epoll`, for `/health`.
     pub driver: &'static str,
     /// Seed of everything random here.
     pub seed: u64,
@@ -85,7 +85,8 @@ pub struct Shard {
     shared: Arc<Shared>,
     mail: Mailboxes,
     outside: flume::Sender<ToOutside>,
-    driver: &'static str,
+    /// The last report that was asked for.
+    report_round: u64,
     users: HashMap<UserId, u32, FxBuildHasher>,
     entries: Vec<Option<Box<Entry>>>,
     free_entries: Vec<u32>,
@@ -108,6 +109,9 @@ impl Shard {
     /// A shard without sessions.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        if let Some(beat) = parts.shared.beats.get(usize::from(parts.id.0)) {
+            beat.runs_on(parts.driver);
+        }
         let mut shard = Self {
             id: parts.id,
             out: Outbound::new(parts.id),
@@ -116,7 +120,7 @@ impl Shard {
             shared: parts.shared,
             mail: parts.mail,
             outside: parts.outside,
-            driver: parts.driver,
+            report_round: 0,
             users: HashMap::default(),
             entries: Vec::new(),
             free_entries: Vec::new(),
@@ -169,6 +173,14 @@ impl Shard {
     #[must_use]
     pub fn has_session(&self, user: &str) -> bool {
         self.users.contains_key(user)
+    }
+
+    /// The live session of `user`, only to look at: diagnostics and the simulator's invariants.
+    #[must_use]
+    pub fn session(&self, user: &str) -> Option<&Session> {
+        let at = *self.users.get(user)?;
+        let entry = self.entries.get(at as usize)?.as_ref()?;
+        Some(&entry.session)
     }
 
     /// Sets the instant of everything that follows.

@@ -130,9 +130,7 @@ impl Outbound {
     ) {
         match pushed {
             Pushed::Queued { shed, marked } => {
-                metrics.add(Counter::DroppedAudio, u64::from(shed[0]));
-                metrics.add(Counter::DroppedInterim, u64::from(shed[1]));
-                metrics.add(Counter::DroppedDisplay, u64::from(shed[2]));
+                count_shed(shed, metrics);
                 if marked {
                     self.records.write_added(mark);
                 }
@@ -141,12 +139,16 @@ impl Outbound {
                     conn.wake_writer();
                 }
             }
-            Pushed::Dropped => metrics.inc(match class {
-                Class::Audio | Class::Control => Counter::DroppedAudio,
-                Class::Interim => Counter::DroppedInterim,
-                Class::Display => Counter::DroppedDisplay,
-            }),
-            Pushed::Overflow => {
+            Pushed::Dropped(shed) => {
+                count_shed(shed, metrics);
+                metrics.inc(match class {
+                    Class::Audio | Class::Control => Counter::DroppedAudio,
+                    Class::Interim => Counter::DroppedInterim,
+                    Class::Display => Counter::DroppedDisplay,
+                });
+            }
+            Pushed::Overflow(shed) => {
+                count_shed(shed, metrics);
                 metrics.inc(Counter::Overloaded);
                 self.close(
                     id,
@@ -214,6 +216,12 @@ impl Outbound {
         }
         self.conns.remove(id);
     }
+}
+
+fn count_shed(shed: [u32; 3], metrics: &mut Metrics) {
+    metrics.add(Counter::DroppedAudio, u64::from(shed[0]));
+    metrics.add(Counter::DroppedInterim, u64::from(shed[1]));
+    metrics.add(Counter::DroppedDisplay, u64::from(shed[2]));
 }
 
 fn out_counter(kind: Kind) -> Counter {

@@ -115,10 +115,10 @@ pub enum Pushed {
         /// Whether the frame's latency record is new to this buffer.
         marked: bool,
     },
-    /// It was itself dropped, because it is of a class that may be.
-    Dropped,
-    /// It may not be dropped and there is no room: the connection must be closed with 1013.
-    Overflow,
+    /// It was itself dropped, because it is of a class that may be; `shed` older ones went in vain.
+    Dropped([u32; 3]),
+    /// It may not be dropped and there is no room, although `shed` others went: the connection must be closed with 1013.
+    Overflow([u32; 3]),
     /// A close frame was queued before; nothing follows it.
     Closed,
 }
@@ -267,7 +267,7 @@ impl Outbox {
             Class::Audio | Class::Interim | Class::Display => Pushed::Dropped,
         };
         if size > self.limit {
-            return Err(refused);
+            return Err(refused(shed));
         }
         let Some(pending) = &mut self.pending else {
             return Ok(shed);
@@ -284,8 +284,7 @@ impl Outbox {
         if pending.len() + size <= self.limit {
             Ok(shed)
         } else {
-            // What was shed on the way is gone all the same, but a frame that is refused reports only itself.
-            Err(refused)
+            Err(refused(shed))
         }
     }
 }
@@ -418,13 +417,24 @@ mod tests {
         ));
         assert_eq!(
             outbox.push(frame(Class::Display, &[4; 100]), &mut pool),
-            Pushed::Dropped
+            Pushed::Dropped([0; 3])
         );
         assert_eq!(
             outbox.push(frame(Class::Control, &[5; 100]), &mut pool),
-            Pushed::Overflow
+            Pushed::Overflow([0; 3])
         );
         assert_eq!(payloads(&mut outbox.take().expect("frames wait")), [2, 3]);
+    }
+
+    #[test]
+    fn what_was_shed_for_a_frame_that_still_did_not_fit_is_reported() {
+        let (mut pool, mut outbox) = (Pool::default(), Outbox::new(300));
+        let _ = outbox.push(frame(Class::Audio, &[1; 20]), &mut pool);
+        let _ = outbox.push(frame(Class::Control, &[2; 200]), &mut pool);
+        assert_eq!(
+            outbox.push(frame(Class::Control, &[3; 200]), &mut pool),
+            Pushed::Overflow([1, 0, 0])
+        );
     }
 
     #[test]

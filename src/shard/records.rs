@@ -39,6 +39,8 @@ pub(super) struct Records {
     turn_start_ns: u64,
     /// Whether the turn handled anything but audio: only then its end is worth a clock read.
     handled_text: bool,
+    /// Whether a turn is going on. What a session handles late (frames held until its user was read) has no begin.
+    in_turn: bool,
 }
 
 impl Records {
@@ -55,6 +57,7 @@ impl Records {
             turn: SmallVec::new(),
             turn_start_ns: 0,
             handled_text: false,
+            in_turn: false,
         }
     }
 
@@ -63,11 +66,15 @@ impl Records {
         debug_assert!(self.turn.is_empty(), "turns do not nest");
         self.turn_start_ns = now_ns;
         self.handled_text = false;
+        self.in_turn = true;
     }
 
-    /// The record of this turn for one more message of `what`.
+    /// The record of this turn for one more message of `what`; 0, which counts nothing, outside of a turn.
     #[inline]
     pub(super) fn message(&mut self, what: What) -> u32 {
+        if !self.in_turn {
+            return 0;
+        }
         self.handled_text |= what != What::Audio;
         for number in self.turn.iter().rev() {
             let row = &mut self.rows[*number as usize];
@@ -109,6 +116,7 @@ impl Records {
         metrics: &mut Metrics,
         now_ns: impl FnOnce() -> u64,
     ) -> Option<u64> {
+        self.in_turn = false;
         let end_ns = self.handled_text.then(now_ns);
         let at = end_ns.unwrap_or(self.turn_start_ns);
         for number in self.turn.drain(..) {

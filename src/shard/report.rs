@@ -11,6 +11,8 @@ use crate::session::managers::apps::AppState;
 pub struct NetGauges {
     /// Plain HTTP connections.
     pub http: u64,
+    /// Sessions whose phone registered for UDP audio.
+    pub udp_sessions: u64,
     /// Bytes of read buffers.
     pub inbound_bytes: u64,
 }
@@ -28,9 +30,10 @@ impl Shard {
                 _ => {}
             }
         }
-        let (mut app_states, mut mic_active) = ([0; 8], 0);
+        let (mut app_states, mut mic_active, mut speech_streams) = ([0; 8], 0, 0);
         for entry in self.entries.iter().flatten() {
             mic_active += u64::from(entry.session.m.microphone.is_on());
+            speech_streams += entry.session.m.speech.live_streams() as u64;
             for app in entry.session.m.apps.iter() {
                 app_states[state_index(app.state)] += 1;
             }
@@ -38,7 +41,7 @@ impl Shard {
         let report = ShardReport {
             shard: self.id,
             at_ms: self.now.mono_ms,
-            driver: self.driver,
+            round: self.report_round,
             sessions: self.users.len() as u64,
             phones,
             apps,
@@ -46,6 +49,8 @@ impl Shard {
             http: net.http,
             app_states,
             mic_active,
+            udp_sessions: net.udp_sessions,
+            speech_streams,
             outbound_bytes,
             inbound_bytes: net.inbound_bytes,
             metrics: self.metrics.hand_over(),

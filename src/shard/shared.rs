@@ -1,6 +1,7 @@
 //! Layer 3: the few words that all threads of the process read: heartbeats of the shards, the draining flag, live users.
 
 use super::live::LiveUsers;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 /// One shard's signs of life.
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 pub struct Beat {
     turned_ms: AtomicU64,
     lag_us: AtomicU64,
+    driver: OnceLock<&'static str>,
 }
 
 impl Beat {
@@ -15,6 +17,17 @@ impl Beat {
     pub fn turn(&self, mono_ms: u64, lag_us: u64) {
         self.turned_ms.store(mono_ms, Ordering::Relaxed);
         self.lag_us.store(lag_us, Ordering::Relaxed);
+    }
+
+    /// The shard exists, on this I/O driver; the first word stands.
+    pub fn runs_on(&self, driver: &'static str) {
+        let _ = self.driver.set(driver);
+    }
+
+    /// `uring` or `epoll`; `starting` before the shard exists, which is before anything is served.
+    #[must_use]
+    pub fn driver(&self) -> &'static str {
+        self.driver.get().copied().unwrap_or("starting")
     }
 
     /// `mono_ms` of the last turn; 0 before the first.
@@ -64,6 +77,17 @@ impl Shared {
     /// The process is going away; says whether this call was the first.
     pub fn start_draining(&self) -> bool {
         !self.draining.swap(true, Ordering::Relaxed)
+    }
+
+    /// What the shards run on: `uring`, `epoll` or `mixed`.
+    #[must_use]
+    pub fn driver(&self) -> &'static str {
+        let mut drivers = self.beats.iter().map(Beat::driver);
+        match drivers.next() {
+            Some(first) if drivers.all(|driver| driver == first) => first,
+            Some(_) => "mixed",
+            None => "starting",
+        }
     }
 
     /// A shard has closed all its sockets.

@@ -86,7 +86,10 @@ impl Shard {
             &self.cfg,
         )?;
         self.out.preface(id, opening.switch);
-        self.metrics.inc(Counter::AppOpened);
+        // One that spoke before it came here was counted where it was upgraded.
+        if !opening.switch.is_empty() {
+            self.metrics.inc(Counter::AppOpened);
+        }
         let limit = self.now.mono_ms + self.cfg.connections.app_init_timeout_ms;
         self.out.watch(id, limit);
         if let Some((user, hello)) = hello {

@@ -58,7 +58,7 @@ impl World {
     fn phone(&mut self, user: &str) -> ConnId {
         let opening = Opening {
             handle: 1,
-            switch: b"",
+            switch: b"101",
         };
         self.shard
             .open_phone(&UserId::new(user), PhoneFlags::default(), opening)
@@ -77,7 +77,7 @@ impl World {
         };
         let opening = Opening {
             handle: 2,
-            switch: b"",
+            switch: b"101",
         };
         self.shard.open_app(candidate, opening).expect("room")
     }
@@ -172,6 +172,7 @@ fn a_parked_socket_belongs_to_the_session_once_there_is_one() {
 fn a_silent_app_socket_is_closed_after_the_init_limit_and_then_cut() {
     let mut world = World::new();
     let app = world.app("a@x.io");
+    world.sent(app);
     world.pass(29_999);
     assert_eq!(world.sent(app), "");
     world.pass(1);
@@ -199,4 +200,35 @@ fn a_rejected_reconnect_waits_for_an_init_before_it_closes() {
     assert_eq!(world.sent(app), "");
     world.pass(1);
     assert!(world.sent(app).contains("Reconnect unsupported"));
+}
+
+#[test]
+fn sockets_sessions_and_audio_are_counted_once() {
+    let mut world = World::new();
+    let phone = world.phone("a@x.io");
+    world.app("b@x.io");
+    // Upgraded, and counted, on another shard.
+    let opening = Opening {
+        handle: 3,
+        switch: b"",
+    };
+    assert!(
+        world
+            .shard
+            .open_app(Candidate::default(), opening)
+            .is_some()
+    );
+    world.shard.begin_turn(phone, world.now, 1);
+    let audio = Message::Binary(Bytes::from_static(&[1; 320]));
+    let _ = world.shard.message(phone, audio);
+    world.shard.end_turn(phone, || 2);
+    for (counter, count) in [
+        (Counter::PhoneOpened, 1),
+        (Counter::AppOpened, 1),
+        (Counter::AudioBytesWs, 320),
+        (Counter::SessionsCreated, 1),
+        (Counter::SessionsDisposed, 0),
+    ] {
+        assert_eq!(world.shard.metrics.get(counter), count, "{counter:?}");
+    }
 }

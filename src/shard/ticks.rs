@@ -7,6 +7,7 @@ use super::deadlines::Due;
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::ConnId;
+use crate::base::metrics::Timing;
 use crate::base::settings::HealthMonitorMode;
 use crate::session::event::Event;
 
@@ -23,6 +24,8 @@ pub(super) struct Ticks {
     /// The next session slot to be told of the new registry.
     pub(super) registry_changed: Option<usize>,
     next_sweep_ms: u64,
+    /// No word of scheduling delay before this.
+    lag_quiet_until_ms: u64,
 }
 
 impl Shard {
@@ -41,8 +44,19 @@ impl Shard {
         }
         if now.mono_ms >= self.ticks.next_sweep_ms {
             self.ticks.next_sweep_ms = now.mono_ms + SWEEP_MS;
+            self.fx.liveness_closes = 0;
             self.cut_silent();
             self.compact_deadlines();
+        }
+    }
+
+    /// The shard turned this much later than it meant to: counts it, and says so where it hurts.
+    pub fn lagged(&mut self, lag_ns: u64, now: Now) {
+        self.metrics.time(Timing::TurnLag, lag_ns);
+        let (cfg, lag_ms) = (&self.cfg.observability, lag_ns / 1_000_000);
+        if lag_ms > cfg.lag_warn_ms && now.mono_ms >= self.ticks.lag_quiet_until_ms {
+            self.ticks.lag_quiet_until_ms = now.mono_ms + cfg.lag_warn_cooldown_ms;
+            tracing::warn!(shard = self.id.0, lag_ms, "scheduling-delay");
         }
     }
 

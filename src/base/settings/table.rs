@@ -49,6 +49,8 @@ settings! {
         data_dir: String = "data".into();
         /// postgres://… for the PostgreSQL store; empty = embedded. Restart needed.
         store_url: String = String::new();
+        /// Certificates (PEM) to trust for PostgreSQL instead of the public authorities; empty = those. Restart needed.
+        store_ca_file: String = String::new();
         /// Addresses or CIDRs whose X-Forwarded-For is believed.
         trusted_proxies: Vec<String> = Vec::new();
         /// Secret of the identity provider whose tokens /auth/exchange-token takes; empty = that route answers 401. Established name: SUPABASE_JWT_SECRET.

@@ -114,7 +114,7 @@ impl Phone {
                 self.press_button()?;
             }
             if index % 50 == 49 {
-                report(self.progress(index / 50 + 1, &speech[..], packet_bytes, index));
+                report(self.progress(index / 50 + 1, speech, packet_bytes, index));
             }
         }
         self.read_until(started + packets * PACKET_NS + 50 * NS_PER_MS)

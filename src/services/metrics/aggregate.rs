@@ -1,7 +1,9 @@
 //! Outside thread: the merged figures of all shards. Counters keep the last report of each shard; histograms go into a window
 //! of ten-second slots for quantiles and into cumulative buckets for Prometheus.
 
+use super::storm::{Guard, Sample, Storm};
 use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
+use crate::base::settings::Settings;
 use crate::shard::mailbox::ShardReport;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use std::collections::VecDeque;
@@ -61,6 +63,7 @@ struct Slot {
 pub(crate) struct Aggregate {
     shards: Vec<Option<ShardReport>>,
     window: VecDeque<Slot>,
+    storms: Guard,
     pub(crate) timings: Vec<Buckets>,
     pub(crate) latencies: [Vec<Buckets>; 2],
 }
@@ -83,6 +86,7 @@ impl Aggregate {
         Self {
             shards: vec![None; usize::from(shards)],
             window: VecDeque::new(),
+            storms: Guard::default(),
             timings: vec![Buckets::default(); Timing::ALL.len()],
             latencies: [Side::PhoneIn, Side::AppIn]
                 .map(|side| vec![Buckets::default(); kinds(side).len()]),
@@ -135,6 +139,16 @@ impl Aggregate {
             closed,
         });
         p99_ms
+    }
+
+    /// A storm of phones that was not reported yet (behaviour.md §1.12).
+    pub(super) fn storm(&mut self, now_ms: u64, settings: &Settings) -> Option<Storm> {
+        let sample = Sample {
+            at_ms: now_ms,
+            abnormal_closes: self.counter(Counter::PhoneClosed1006),
+            reconnects: self.counter(Counter::PhoneReconnects),
+        };
+        self.storms.take(sample, settings)
     }
 
     pub(crate) fn opened(&self) -> u64 {
@@ -198,14 +212,11 @@ impl Aggregate {
         sums
     }
 
-    /// `uring`, `epoll`, `mixed`, or `starting` before the first report.
-    pub(crate) fn driver(&self) -> &'static str {
-        let mut drivers = self.reports().map(|report| report.driver);
-        match drivers.next() {
-            None => "starting",
-            Some(first) if drivers.all(|driver| driver == first) => first,
-            Some(_) => "mixed",
-        }
+    /// Whether every shard has reported since this round was asked for.
+    pub(crate) fn has_round(&self, round: u64) -> bool {
+        self.shards
+            .iter()
+            .all(|report| report.as_ref().is_some_and(|report| report.round >= round))
     }
 }
 

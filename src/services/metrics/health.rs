@@ -1,10 +1,12 @@
 //! Outside thread: `GET /health` (behaviour.md §10.2), from the shards' last reports only.
 
-use super::aggregate::{kinds, mean, quantile};
+use super::aggregate::{Aggregate, kinds, mean, quantile};
 use super::process;
-use crate::base::metrics::{Counter, Latency, Side, Timing};
+use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
 use crate::services::context::{Services, lock};
 use crate::session::effects::RestAnswer;
+use crate::shard::mailbox::ShardReport;
+use crate::shard::shared::Beat;
 use serde_json::{Map, Value, json};
 
 const MIB: u64 = 1 << 20;
@@ -45,18 +47,115 @@ fn document(cx: &Services) -> Value {
     let now = cx.clock.now();
     let all = lock(&cx.aggregate);
     let window = all.window();
-    let lag = window.timing(Timing::TurnLag);
-    let samples = lag.histogram().map_or(0, |histogram| histogram.len());
-    let lag_ms = cx
-        .shared
-        .beats
-        .iter()
-        .map(|beat| beat.lag_us())
-        .max()
-        .unwrap_or(0) as f64
-        / 1000.0;
+    let lag = event_loop(cx, window.timing(Timing::TurnLag));
+    let messages = messages(&all, &window);
+    let (opened, closed) = all.churn();
+    let sessions = all.gauge(|shard| shard.sessions);
+    let apps = all.gauge(|shard| shard.apps);
+    let uptime = now.mono_ms / 1000;
+    json!({
+        "status": "ok",
+        "quality": quality(number(&messages, "processed"), number(&messages, "errors")),
+        "timestamp": now.iso().as_str(),
+        "heapUsedMB": memory.heap_used / MIB,
+        "heapTotalMB": memory.heap_total / MIB,
+        "rssMB": memory.rss / MIB,
+        "externalMB": memory.external / MIB,
+        "eventLoopLagMs": lag["lagMs"],
+        "activeSessions": sessions,
+        "uptimeSeconds": uptime,
+        "uptime": uptime,
+        "ioDriver": cx.shared.driver(),
+        "shards": shards(cx, &all, now.mono_ms),
+        "eventLoop": lag,
+        "sessions": { "userSessions": sessions, "miniappSessions": apps },
+        "throughput": throughput(&all),
+        "udp": udp(&all),
+        "memory": {
+            "heapUsed": memory.heap_used,
+            "heapTotal": memory.heap_total,
+            "rss": memory.rss,
+            "external": memory.external,
+            "arrayBuffers": all.gauge(|shard| shard.outbound_bytes + shard.inbound_bytes),
+        },
+        "connections": {
+            "glassesConnections": all.gauge(|shard| shard.phones),
+            "appConnections": apps,
+            "totalSessions": sessions,
+            "connectionsLastMinute": opened,
+            "disconnectionsLastMinute": closed,
+        },
+        "messages": messages,
+    })
+}
+
+/// One row a shard, in shard order, whether it reported or not.
+fn shards(cx: &Services, all: &Aggregate, now_ms: u64) -> Vec<Value> {
+    let row = |(id, beat): (usize, &Beat)| {
+        let report = all
+            .reports()
+            .find(|report| usize::from(report.shard.0) == id);
+        let of = |gauge: fn(&ShardReport) -> u64| report.map_or(0, gauge);
+        json!({
+            "id": id,
+            "driver": beat.driver(),
+            "sessions": of(|shard| shard.sessions),
+            "phones": of(|shard| shard.phones),
+            "apps": of(|shard| shard.apps),
+            "pendingApps": of(|shard| shard.pending_apps),
+            "http": of(|shard| shard.http),
+            "micActive": of(|shard| shard.mic_active),
+            "bufferBytes": of(|shard| shard.outbound_bytes + shard.inbound_bytes),
+            "lagMs": beat.lag_us() as f64 / 1000.0,
+            "lastTurnMs": now_ms.saturating_sub(beat.turned_ms()),
+            "reportAgeMs": report.map(|report| now_ms.saturating_sub(report.at_ms)),
+        })
+    };
+    cx.shared.beats.iter().enumerate().map(row).collect()
+}
+
+fn number(object: &Value, name: &str) -> u64 {
+    object[name].as_u64().unwrap_or(0)
+}
+
+fn event_loop(cx: &Services, lag: &Latency) -> Value {
+    let last_us = cx.shared.beats.iter().map(|beat| beat.lag_us()).max();
+    json!({
+        "lagMs": last_us.unwrap_or(0) as f64 / 1000.0,
+        "lagAvgMs": mean(lag) / 1e6,
+        "lagP99Ms": quantile(lag, 0.99) as f64 / 1e6,
+        "samples": lag.histogram().map_or(0, |histogram| histogram.len()),
+    })
+}
+
+fn throughput(all: &Aggregate) -> Value {
+    json!({
+        "wsClientMessagesIn": all.counter(Counter::PhoneMessagesIn),
+        "wsClientMessagesOut": all.counter(Counter::PhoneMessagesOut),
+        "wsMiniappMessagesIn": all.counter(Counter::AppMessagesIn),
+        "wsMiniappMessagesOut": all.counter(Counter::AppMessagesOut),
+        "httpRequests": {
+            "2xx": all.counter(Counter::Http2xx),
+            "3xx": all.counter(Counter::Http3xx),
+            "4xx": all.counter(Counter::Http4xx),
+            "5xx": all.counter(Counter::Http5xx),
+        },
+    })
+}
+
+fn udp(all: &Aggregate) -> Value {
+    json!({
+        "received": all.counter(Counter::UdpReceived),
+        "dropped": all.counter(Counter::UdpDropped),
+        "pings": all.counter(Counter::UdpPings),
+        "sessions": all.gauge(|shard| shard.udp_sessions),
+        "decrypted": all.counter(Counter::UdpDecrypted),
+        "decryptionFailures": all.counter(Counter::UdpDecryptionFailures),
+    })
+}
+
+fn messages(all: &Aggregate, window: &Metrics) -> Value {
     let (phone, app) = (all.messages(Side::PhoneIn), all.messages(Side::AppIn));
-    let processed: u64 = phone.iter().chain(&app).sum();
     let error = |counter: &&Counter| counter.name() == "mentra_message_errors_total";
     let errors: u64 = Counter::ALL
         .iter()
@@ -70,74 +169,13 @@ fn document(cx: &Services) -> Value {
             .iter()
             .for_each(|of_kind| latency.merge(of_kind));
     }
-    let (opened, closed) = all.churn();
-    let sessions = all.gauge(|shard| shard.sessions);
-    let (phones, apps) = (
-        all.gauge(|shard| shard.phones),
-        all.gauge(|shard| shard.apps),
-    );
-    let uptime = now.mono_ms / 1000;
     json!({
-        "status": "ok",
-        "quality": quality(processed, errors),
-        "timestamp": now.iso().as_str(),
-        "heapUsedMB": memory.heap_used / MIB,
-        "heapTotalMB": memory.heap_total / MIB,
-        "rssMB": memory.rss / MIB,
-        "externalMB": memory.external / MIB,
-        "eventLoopLagMs": lag_ms,
-        "activeSessions": sessions,
-        "uptimeSeconds": uptime,
-        "uptime": uptime,
-        "ioDriver": all.driver(),
-        "eventLoop": {
-            "lagMs": lag_ms,
-            "lagAvgMs": mean(lag) / 1e6,
-            "lagP99Ms": quantile(lag, 0.99) as f64 / 1e6,
-            "samples": samples,
-        },
-        "sessions": { "userSessions": sessions, "miniappSessions": apps },
-        "throughput": {
-            "wsClientMessagesIn": all.counter(Counter::PhoneMessagesIn),
-            "wsClientMessagesOut": all.counter(Counter::PhoneMessagesOut),
-            "wsMiniappMessagesIn": all.counter(Counter::AppMessagesIn),
-            "wsMiniappMessagesOut": all.counter(Counter::AppMessagesOut),
-            "httpRequests": {
-                "2xx": all.counter(Counter::Http2xx),
-                "3xx": all.counter(Counter::Http3xx),
-                "4xx": all.counter(Counter::Http4xx),
-                "5xx": all.counter(Counter::Http5xx),
-            },
-        },
-        "udp": {
-            "received": all.counter(Counter::UdpReceived),
-            "dropped": all.counter(Counter::UdpDropped),
-            "pings": all.counter(Counter::UdpPings),
-            "decrypted": all.counter(Counter::UdpDecrypted),
-            "decryptionFailures": all.counter(Counter::UdpDecryptionFailures),
-        },
-        "memory": {
-            "heapUsed": memory.heap_used,
-            "heapTotal": memory.heap_total,
-            "rss": memory.rss,
-            "external": memory.external,
-            "arrayBuffers": all.gauge(|shard| shard.outbound_bytes + shard.inbound_bytes),
-        },
-        "connections": {
-            "glassesConnections": phones,
-            "appConnections": apps,
-            "totalSessions": sessions,
-            "connectionsLastMinute": opened,
-            "disconnectionsLastMinute": closed,
-        },
-        "messages": {
-            "glassesTypes": by_type(Side::PhoneIn, &phone),
-            "appTypes": by_type(Side::AppIn, &app),
-            "processed": processed,
-            "errors": errors,
-            "avgLatencyMs": mean(&latency) / 1e6,
-            "p99LatencyMs": quantile(&latency, 0.99) as f64 / 1e6,
-        },
+        "glassesTypes": by_type(Side::PhoneIn, &phone),
+        "appTypes": by_type(Side::AppIn, &app),
+        "processed": phone.iter().chain(&app).sum::<u64>(),
+        "errors": errors,
+        "avgLatencyMs": mean(&latency) / 1e6,
+        "p99LatencyMs": quantile(&latency, 0.99) as f64 / 1e6,
     })
 }
 

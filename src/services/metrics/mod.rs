@@ -2,13 +2,16 @@
 //! is read from a session.
 
 mod aggregate;
+mod fresh;
 pub(crate) mod health;
 mod process;
 mod prometheus;
+mod storm;
 pub(crate) mod vitals;
 
 pub(crate) use aggregate::Aggregate;
-pub(crate) use prometheus::render;
+pub(crate) use fresh::{Rounds, fresh};
+pub(crate) use prometheus::{CONTENT_TYPE, render};
 
 use super::context::{Services, lock};
 use crate::shard::mailbox::ShardReport;
@@ -17,7 +20,19 @@ use crate::shard::mailbox::ShardReport;
 pub(crate) fn take_report(cx: &Services, report: ShardReport) {
     let settings = cx.settings();
     let now_ms = cx.clock.now().mono_ms;
-    let late = lock(&cx.aggregate).take(report, now_ms);
+    let (late, storm) = {
+        let mut all = lock(&cx.aggregate);
+        (all.take(report, now_ms), all.storm(now_ms, &settings))
+    };
+    if let Some(storm) = storm {
+        tracing::warn!(
+            abnormal_closes = storm.abnormal_closes,
+            reconnects = storm.reconnects,
+            window_ms = settings.connections.storm_window_ms,
+            "reconnect-storm"
+        );
+    }
+    cx.rounds.reported();
     if let Some(p99_ms) = late {
         let overloaded =
             settings.server.shed_load_enabled && p99_ms > settings.server.admission_lag_ms;

@@ -84,6 +84,7 @@ pub(crate) fn render(cx: &Services) -> String {
     let mut page = Page::default();
     let aggregate = lock(&cx.aggregate);
     gauges(&mut page, &aggregate);
+    capacity(&mut page, cx, &aggregate);
     lag(&mut page, cx, &aggregate);
     counters(&mut page, &aggregate);
     messages(&mut page, &aggregate);
@@ -146,11 +147,26 @@ fn gauges(page: &mut Page, all: &Aggregate) {
             all.gauge(|shard| shard.app_states[index]),
         );
     }
+}
+
+fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
     page.one(
         "mentra_mic_active_sessions",
         "gauge",
         "Sessions whose microphone is on.",
         all.gauge(|shard| shard.mic_active),
+    );
+    page.one(
+        "mentra_udp_registered_sessions",
+        "gauge",
+        "Sessions whose phone registered for UDP audio.",
+        all.gauge(|shard| shard.udp_sessions),
+    );
+    page.one(
+        "mentra_stt_streams",
+        "gauge",
+        "Open speech streams.",
+        all.gauge(|shard| shard.speech_streams),
     );
     page.head("prism_buffer_bytes", "gauge", "Bytes held for connections.");
     page.sample(
@@ -182,7 +198,7 @@ fn gauges(page: &mut Page, all: &Aggregate) {
     );
     page.sample(
         "prism_io_driver",
-        &format!("driver=\"{}\"", escape(all.driver())),
+        &format!("driver=\"{}\"", escape(cx.shared.driver())),
         1,
     );
 }
@@ -257,6 +273,14 @@ fn messages(page: &mut Page, all: &Aggregate) {
             );
             page.sample("mentra_messages_total", &labels, count);
         }
+    }
+    // What goes out is not looked into.
+    for (label, counter) in [
+        ("glasses", Counter::PhoneMessagesOut),
+        ("app", Counter::AppMessagesOut),
+    ] {
+        let labels = format!("side=\"{label}\",direction=\"out\",type=\"any\"");
+        page.sample("mentra_messages_total", &labels, all.counter(counter));
     }
     page.head(
         "mentra_message_latency_seconds",

@@ -55,8 +55,10 @@ pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
 }
 
 /// `GET /api/admin/connections/summary`.
-pub(super) fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
+pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
     auth::admin(cx, r)?;
+    crate::services::metrics::fresh(cx).await;
+    let registrations = super::registrations::summary(cx).await?;
     let all = lock(&cx.aggregate);
     let shard = |report: &crate::shard::mailbox::ShardReport| {
         json!({
@@ -67,7 +69,7 @@ pub(super) fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
             "pendingApps": report.pending_apps,
             "http": report.http,
             "appStates": report.app_states,
-            "driver": report.driver,
+            "driver": cx.shared.beats.get(usize::from(report.shard.0)).map(crate::shard::shared::Beat::driver),
         })
     };
     let (opened, closed) = all.churn();
@@ -82,12 +84,14 @@ pub(super) fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
             "disconnectionsLastMinute": closed,
         },
         "cores": all.reports().map(shard).collect::<Vec<_>>(),
+        "registrations": registrations,
         "timestamp": cx.iso(),
     });
     Ok(reply(200, &body))
 }
 
-fn effective(settings: &Settings) -> Value {
+/// All settings by section; secrets masked.
+pub(crate) fn effective(settings: &Settings) -> Value {
     let mut sections = Map::new();
     for key in Settings::KEYS {
         let value = settings.show(key.name).unwrap_or_default();

@@ -92,13 +92,16 @@ pub(super) fn app(cx: &Services, r: &OutsideRequest) -> Handled<Package> {
     Ok(Package::new(package))
 }
 
-/// Whether `key` is the API key of `package`; 500 while no app record could be read yet.
+/// Whether `key` is the API key of `package`; 503 for an unknown one while the store's records could not be read yet.
 pub(super) fn key_matches(cx: &Services, package: &str, key: &str) -> Handled<bool> {
     let registry = cx.registry();
     match registry.get(package) {
         Some(record) => Ok(api_key_matches(key, &record.key_sha256)),
         None if registry.loaded => Ok(false),
-        None => Err(refuse(500, "App records are not available")),
+        None => Err(RestAnswer {
+            retry_after_s: Some(5),
+            ..refuse(503, "App records are not available")
+        }),
     }
 }
 

@@ -8,7 +8,6 @@ use crate::services::store::{Change, DocKey, Outcome};
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
-use crate::wire::auth::api_key_matches;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -114,11 +113,7 @@ fn uploader(
 ) -> Handled<Uploader> {
     let refused = || fail(401, "Invalid or expired upload token");
     if let (Some(key), Some(package)) = (header(r, "x-app-api-key"), header(r, "x-app-package")) {
-        let registry = cx.registry();
-        let record = registry
-            .get(package)
-            .ok_or_else(|| fail(401, "Invalid API key"))?;
-        if !api_key_matches(key, &record.key_sha256) {
+        if !auth::key_matches(cx, package, key)? {
             return Err(fail(401, "Invalid API key"));
         }
         let token = member(fields, "uploadToken").ok_or_else(refused)?;

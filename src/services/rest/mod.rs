@@ -7,6 +7,7 @@ pub(crate) mod apps;
 mod auth;
 mod files;
 mod incidents;
+mod links;
 mod miniapp_photos;
 mod multipart;
 mod outputs;
@@ -39,7 +40,9 @@ pub(crate) struct Memory {
     tickets: Mutex<tokens::Tickets>,
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
-    links: Mutex<registrations::Links>,
+    links: Mutex<links::Links>,
+    /// Package and webhook URL of servers that have a registration.
+    noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
     photo_keys: crate::wire::auth::TokenKeys,
     signer: Option<signing::Signer>,
 }
@@ -52,6 +55,7 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
+            noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),
         }
@@ -81,8 +85,17 @@ pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Vec<Answer> {
 
 async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
     match r.route {
-        Route::Health => Ok(metrics::health::answer(cx)),
-        Route::Metrics => Ok(text(200, metrics::render(cx))),
+        Route::Health => {
+            metrics::fresh(cx).await;
+            Ok(metrics::health::answer(cx))
+        }
+        Route::Metrics => {
+            metrics::fresh(cx).await;
+            Ok(RestAnswer {
+                content_type: metrics::CONTENT_TYPE,
+                ..RestAnswer::json(200, metrics::render(cx))
+            })
+        }
         Route::Install => apps::install(cx, r).await,
         Route::Uninstall => apps::uninstall(cx, r).await,
         Route::Apps => apps::all(cx, r).await,
@@ -129,18 +142,11 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::ServerHeartbeat => registrations::heartbeat(cx, r).await,
         Route::ServerRestart => registrations::restart(cx, r).await,
         Route::AdminConnections => admin::connections(cx, r).await,
-        Route::AdminSummary => admin::summary(cx, r),
+        Route::AdminSummary => admin::summary(cx, r).await,
         Route::AdminConfig => admin::config(cx, r),
         Route::AdminReload => admin::reload_route(cx, r).await,
         Route::AdminDispose => admin::dispose(cx, r).await,
         Route::Proxy | Route::MiniappPhotoFile | Route::MinVersion => Err(refuse(404, "Not found")),
-    }
-}
-
-fn text(status: u16, body: String) -> RestAnswer {
-    RestAnswer {
-        content_type: "text/plain; version=0.0.4; charset=utf-8",
-        ..RestAnswer::json(status, body)
     }
 }
 
@@ -162,7 +168,10 @@ impl From<StoreError> for RestAnswer {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "a REST call met the store's failure");
         let (status, text) = match error {
-            StoreError::Timeout | StoreError::Full | StoreError::Closed => (503, "Storage is busy"),
+            StoreError::Timeout
+            | StoreError::Full
+            | StoreError::Closed
+            | StoreError::Unreachable(_) => (503, "Storage is busy"),
             _ => (500, "Internal server error"),
         };
         let body = json!({ "success": false, "error": text, "message": text });
@@ -241,6 +250,6 @@ pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;

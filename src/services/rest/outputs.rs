@@ -7,7 +7,6 @@ use crate::services::context::Services;
 use crate::session::effects::RestAnswer;
 use crate::session::rest::{Call, OutputAction};
 use crate::shard::mailbox::OutsideRequest;
-use crate::wire::auth::api_key_matches;
 use serde_json::{Value, json};
 
 fn error(status: u16, code: &str, message: &str) -> RestAnswer {
@@ -29,9 +28,10 @@ fn package(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String>
         .or_else(|| query(r, "package"))
         .or_else(|| member(fields, "packageName"))
         .ok_or_else(|| error(400, "MISSING_PACKAGE_NAME", "packageName is required"))?;
-    match cx.registry().get(package) {
-        Some(record) if api_key_matches(key, &record.key_sha256) => Ok(package.to_owned()),
-        _ => Err(refused()),
+    if auth::key_matches(cx, package, key)? {
+        Ok(package.to_owned())
+    } else {
+        Err(refused())
     }
 }
 

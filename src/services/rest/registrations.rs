@@ -1,19 +1,17 @@
 //! Outside thread, REST: app-server registrations and restart recovery (behaviour.md §2.14, protocol.md §18.18). Registrations
 //! are durable; which sessions belong to one is known from the shards' attach and end reports.
 
-use super::{Handled, body, member, refuse, reply, uuid};
+use super::{Handled, auth, body, member, refuse, reply, uuid};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
-use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest};
-use crate::wire::auth::api_key_matches;
+use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, ToShard};
 use crate::wire::records::AppType;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,61 +19,88 @@ use std::time::Duration;
 const REGISTRATIONS_MAX: usize = 10_000;
 const URL_BYTES_MAX: usize = 2048;
 
-/// Which user's session of a package is attached or lost, with the hash of the key it used.
-#[derive(Default)]
-pub(super) struct Links {
-    sessions: HashMap<String, HashMap<UserId, String>>,
-    /// Times (ms) at which sockets of a package were lost, newest last.
-    losses: HashMap<String, VecDeque<u64>>,
-    /// Last sign of life of an app's sockets (ms since the Unix epoch), by key hash.
-    seen: HashMap<String, u64>,
-}
+/// An inactive registration is kept this many times `registration_stale_ms`, so that a server that comes back finds it.
+const KEPT_STALE_TIMES: u64 = 48;
 
 /// Notes a shard's report of an app socket.
-pub(crate) fn link(cx: &Services, link: &AppLink) {
+pub(crate) fn link(cx: &Arc<Services>, link: &AppLink) {
     let now = cx.clock.now();
-    let mut links = lock(&cx.memory.links);
-    let sessions = links.sessions.entry(link.package.to_string()).or_default();
-    match link.change {
-        LinkChange::Attached => {
-            sessions.insert(link.user.clone(), link.key_sha256.clone());
-            links.seen.insert(link.key_sha256.clone(), now.unix_ms);
-        }
-        // Kept for recovery.
-        LinkChange::Lost => lost(cx, &mut links, &link.package, now.mono_ms),
-        LinkChange::Ended => {
-            sessions.remove(&link.user);
-            if sessions.is_empty() {
-                links.sessions.remove(&*link.package);
-                links.losses.remove(&*link.package);
+    let (package, user) = (link.package.as_str(), &link.user);
+    let spread = {
+        let mut links = lock(&cx.memory.links);
+        match link.change {
+            LinkChange::Attached => {
+                links.attached(package, user.clone(), &link.key_sha256, now.unix_ms);
+                drop(links);
+                return note_server(cx, package, &link.key_sha256);
             }
+            LinkChange::Lost => links.lost(package, user, now.mono_ms, &cx.settings()),
+            LinkChange::Ended => return links.ended(package, user),
         }
+    };
+    if spread.begins {
+        tracing::warn!(package, sockets = spread.users.len(), "mass-disconnect");
+    }
+    let jitter_max_ms = cx.settings().apps.mass_disconnect_jitter_ms;
+    for user in spread.users {
+        let message = ToShard::MassDisconnect {
+            user: user.clone(),
+            package: link.package.clone(),
+            jitter_ms: fastrand::u64(0..=jitter_max_ms),
+        };
+        // Refused: that one restarts without delay.
+        let _ = cx.shards.send_home(&user, message);
     }
 }
 
-fn lost(cx: &Services, links: &mut Links, package: &str, now_ms: u64) {
-    let apps = &cx.settings().apps;
-    let losses = links.losses.entry(package.to_owned()).or_default();
-    losses.push_back(now_ms);
-    while losses
-        .front()
-        .is_some_and(|first| now_ms.saturating_sub(*first) > apps.mass_disconnect_window_ms)
+/// A server that never registers gets a registration of its own when its first socket attaches, so that recovery reaches it.
+fn note_server(cx: &Arc<Services>, package: &str, key_sha256: &str) {
+    let registry = cx.registry();
+    let base = registry
+        .get(package)
+        .map(|record| record.public_url.trim_end_matches('/'));
+    let Some(base) = base.filter(|base| !base.is_empty()) else {
+        return;
+    };
+    let server = (package.to_owned(), format!("{base}/webhook"));
     {
-        losses.pop_front();
+        let mut noted = lock(&cx.memory.noted_servers);
+        if noted.len() >= REGISTRATIONS_MAX {
+            noted.clear();
+        }
+        if !cx.settings().apps.app_server_registration_enabled || !noted.insert(server.clone()) {
+            return;
+        }
     }
-    if losses.len() as u64 == apps.mass_disconnect_threshold {
-        tracing::warn!(package, sockets = losses.len(), "mass-disconnect");
-    }
-    losses.truncate(apps.mass_disconnect_threshold as usize + 1);
+    let (cx, key_sha256) = (Arc::clone(cx), key_sha256.to_owned());
+    tokio::spawn(async move {
+        let (package, webhook_url) = server;
+        let Ok(known) = all(&cx).await else { return };
+        let same = known
+            .iter()
+            .any(|known| known.package == package && known.webhook_url == webhook_url);
+        if same || known.len() >= REGISTRATIONS_MAX {
+            return;
+        }
+        let now_ms = cx.unix_ms();
+        let registration = Registration {
+            id: uuid(),
+            package,
+            key_sha256,
+            webhook_url,
+            registered_ms: now_ms,
+            last_seen_ms: now_ms,
+            implicit: true,
+            active: true,
+            ..Registration::default()
+        };
+        let _ = cx.writes.submit(Change::PutRegistration(registration));
+    });
 }
 
 /// Users whose session of the package is attached or lost.
 pub(super) fn users_of(cx: &Services, package: &str) -> Vec<UserId> {
-    lock(&cx.memory.links)
-        .sessions
-        .get(package)
-        .map(|users| users.keys().cloned().collect())
-        .unwrap_or_default()
+    lock(&cx.memory.links).users_of(package)
 }
 
 fn failed(status: u16, text: &str) -> RestAnswer {
@@ -146,8 +171,8 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
             "packageName, apiKey and webhookUrl are required",
         ));
     };
-    let record = cx.registry().get(package).cloned();
-    let record = record.filter(|record| api_key_matches(key, &record.key_sha256));
+    let known = super::auth::key_matches(cx, package, key)?;
+    let record = cx.registry().get(package).filter(|_| known).cloned();
     let record = record.ok_or_else(|| failed(401, "Invalid API key"))?;
     if webhook_url.len() > URL_BYTES_MAX
         || !(webhook_url.starts_with("http://") || webhook_url.starts_with("https://"))
@@ -169,8 +194,11 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
         key_sha256: record.key_sha256.clone(),
         webhook_url: webhook_url.to_owned(),
         server_urls: urls(&fields),
+        source_ips: vec![r.peer.to_string()],
         registered_ms: now_ms,
         last_seen_ms: now_ms,
+        implicit: false,
+        active: true,
     };
     let id = registration.id.clone();
     cx.writes
@@ -188,27 +216,46 @@ pub(super) async fn heartbeat(cx: &Services, r: &OutsideRequest) -> Handled {
     enabled(cx)?;
     let mut registration = find(cx, &body(r)).await?;
     registration.last_seen_ms = cx.unix_ms();
+    registration.active = true;
     cx.writes
         .apply(Change::PutRegistration(registration))
         .await?;
     Ok(reply(200, &json!({ "success": true })))
 }
 
-/// `POST /api/tpa-server/restart`.
+/// `POST /api/tpa-server/restart`. An administrator may name a `packageName` instead: all its servers are recovered.
 pub(super) async fn restart(cx: &Services, r: &OutsideRequest) -> Handled {
     enabled(cx)?;
-    let mut registration = find(cx, &body(r)).await?;
-    registration.last_seen_ms = cx.unix_ms();
-    cx.writes
-        .apply(Change::PutRegistration(registration.clone()))
-        .await?;
-    let recovered = recover(cx, &registration).await;
-    tracing::info!(
-        package = registration.package,
-        registration = registration.id,
-        recovered,
-        "app-server-recovered"
-    );
+    let fields = body(r);
+    let restarted = match member(&fields, "packageName") {
+        Some(package) if member(&fields, "registrationId").is_none() => {
+            auth::admin(cx, r)?;
+            let mut known = all(cx).await?;
+            known.retain(|known| known.package == package && known.active);
+            // Ours serves only where the server has none of its own.
+            if known.iter().any(|known| !known.implicit) {
+                known.retain(|known| !known.implicit);
+            }
+            known
+        }
+        _ => vec![find(cx, &fields).await?],
+    };
+    let mut recovered = 0;
+    for mut registration in restarted {
+        registration.last_seen_ms = cx.unix_ms();
+        registration.active = true;
+        cx.writes
+            .apply(Change::PutRegistration(registration.clone()))
+            .await?;
+        let sessions = recover(cx, &registration).await;
+        tracing::info!(
+            package = registration.package,
+            registration = registration.id,
+            recovered = sessions,
+            "app-server-recovered"
+        );
+        recovered += sessions;
+    }
     Ok(reply(
         200,
         &json!({ "success": true, "recoveredSessions": recovered }),
@@ -241,17 +288,10 @@ fn ws_base(cx: &Services, registration: &Registration) -> String {
 }
 
 async fn recover(cx: &Services, registration: &Registration) -> usize {
-    let sessions = lock(&cx.memory.links)
-        .sessions
-        .get(&registration.package)
-        .cloned()
-        .unwrap_or_default();
+    let mine = lock(&cx.memory.links).sessions_of(&registration.package, &registration.key_sha256);
     let ws_base = ws_base(cx, registration);
-    let mine = sessions
-        .into_iter()
-        .filter(|(_, key)| *key == registration.key_sha256 || key.is_empty());
     futures_util::stream::iter(mine)
-        .map(|(user, _)| {
+        .map(|user| {
             let call = Call::Recover {
                 package: registration.package.clone(),
                 webhook_url: registration.webhook_url.clone(),
@@ -265,46 +305,164 @@ async fn recover(cx: &Services, registration: &Registration) -> usize {
         .await
 }
 
-/// Removes registrations without a sign of life; an attached socket is one.
+/// Deactivates registrations without a sign of life; an attached socket is one.
 pub(super) async fn sweep(cx: Arc<Services>) {
     loop {
         tokio::time::sleep(Duration::from_millis(
             cx.settings().apps.registration_sweep_ms,
         ))
         .await;
-        let Ok(known) = all(&cx).await else { continue };
-        let stale_ms = cx.settings().apps.registration_stale_ms;
-        let attached: BTreeSet<String> = {
-            let links = lock(&cx.memory.links);
-            links
-                .sessions
-                .values()
-                .flat_map(|users| users.values().cloned())
-                .collect()
-        };
-        for registration in known {
-            let seen_ms = lock(&cx.memory.links)
-                .seen
-                .get(&registration.key_sha256)
-                .copied()
-                .unwrap_or(0);
-            let silent_ms = cx
-                .unix_ms()
-                .saturating_sub(registration.last_seen_ms.max(seen_ms));
-            if silent_ms > stale_ms && !attached.contains(&registration.key_sha256) {
-                tracing::info!(
-                    package = registration.package,
-                    registration = registration.id,
-                    "app-server-stale"
-                );
+        sweep_once(&cx).await;
+    }
+}
+
+pub(super) async fn sweep_once(cx: &Services) {
+    let Ok(known) = all(cx).await else { return };
+    let (now_ms, stale_ms) = (cx.unix_ms(), cx.settings().apps.registration_stale_ms);
+    for mut registration in known {
+        let (package, key) = (&registration.package, &registration.key_sha256);
+        let seen_ms = lock(&cx.memory.links).seen_ms(package, key, now_ms);
+        let silent_ms = now_ms.saturating_sub(registration.last_seen_ms.max(seen_ms));
+        if silent_ms <= stale_ms {
+            continue;
+        }
+        // Sessions and a registration of the same server are noted again when a socket of it attaches.
+        lock(&cx.memory.links).forget(package, key);
+        lock(&cx.memory.noted_servers).remove(&(package.clone(), registration.webhook_url.clone()));
+        if !registration.active || registration.implicit {
+            let kept = !registration.implicit && silent_ms <= KEPT_STALE_TIMES * stale_ms;
+            if !kept {
                 let _ = cx
                     .writes
                     .submit(Change::RemoveRegistration(registration.id));
             }
+            continue;
         }
-        let alive = cx.unix_ms().saturating_sub(stale_ms);
-        lock(&cx.memory.links)
-            .seen
-            .retain(|_, seen_ms| *seen_ms > alive);
+        tracing::info!(
+            package,
+            registration = registration.id,
+            silent_ms,
+            "app-server-stale"
+        );
+        registration.active = false;
+        let _ = cx.writes.submit(Change::PutRegistration(registration));
+    }
+    lock(&cx.memory.links).forget_seen_before(now_ms.saturating_sub(stale_ms));
+}
+
+/// All registrations with their active sessions, for administrators.
+pub(super) async fn summary(cx: &Services) -> Handled<Vec<Value>> {
+    let known = all(cx).await?;
+    let links = lock(&cx.memory.links);
+    let row = |known: &Registration| {
+        let sessions = links.sessions_of(&known.package, &known.key_sha256).len();
+        json!({
+            "registrationId": known.id,
+            "packageName": known.package,
+            "webhookUrl": known.webhook_url,
+            "implicit": known.implicit,
+            "active": known.active,
+            "activeSessions": if known.active { sessions } else { 0 },
+            "sourceIps": known.source_ips,
+            "lastSeenMs": known.last_seen_ms,
+        })
+    };
+    Ok(known.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Package;
+    use crate::services::rest::testkit::{APP, KEY, Kit};
+    use crate::shard::mailbox::OutsideRoute as Route;
+    use crate::wire::auth::sha256_hex;
+    use crate::wire::records::AppRecord;
+
+    fn report(change: LinkChange) -> AppLink {
+        AppLink {
+            user: Kit::user(),
+            package: Package::new(APP),
+            key_sha256: sha256_hex(KEY),
+            change,
+        }
+    }
+
+    /// The app has a public URL from now on.
+    async fn publish(kit: &Kit) {
+        let record = AppRecord {
+            package_name: APP.into(),
+            key_sha256: sha256_hex(KEY),
+            public_url: "http://127.0.0.1:7010/".into(),
+            ..AppRecord::default()
+        };
+        kit.cx.apps.set_file(vec![record]);
+        crate::services::registry::refresh(&kit.cx).await;
+    }
+
+    #[test]
+    fn a_server_that_never_registered_is_recovered_by_an_administrator() {
+        Kit::run(|kit| async move {
+            publish(&kit).await;
+            kit.session(|_| Some(RestAnswer::json(200, "{}")));
+            for _ in 0..2 {
+                link(&kit.cx, &report(LinkChange::Attached));
+            }
+            link(&kit.cx, &report(LinkChange::Lost));
+            while all(&kit.cx).await.expect("reads").is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let body = json!({ "packageName": APP });
+            let token = kit.token("root@lumen.io");
+            let restart = kit.bearer(&token, Route::ServerRestart, "POST", &[], body.clone());
+            assert_eq!(
+                restart.await,
+                (200, json!({ "success": true, "recoveredSessions": 1 }))
+            );
+            let calls = lock(&kit.calls).clone();
+            assert!(matches!(
+                calls.as_slice(),
+                [Call::Recover { webhook_url, .. }] if webhook_url == "http://127.0.0.1:7010/webhook"
+            ));
+            let stranger = kit.client(Route::ServerRestart, "POST", &[], body);
+            assert_eq!(stranger.await.0, 403);
+            let summary = kit.bearer(&token, Route::AdminSummary, "GET", &[], Value::Null);
+            let row = summary.await.1["registrations"].clone();
+            assert_eq!(
+                (
+                    row.as_array().map(Vec::len),
+                    &row[0]["implicit"],
+                    &row[0]["activeSessions"]
+                ),
+                (Some(1), &true.into(), &1.into())
+            );
+        });
+    }
+
+    #[test]
+    fn a_silent_registration_is_deactivated_and_a_heartbeat_revives_it() {
+        Kit::run(|kit| async move {
+            let fields = json!({"packageName": APP, "apiKey": KEY, "webhookUrl": "http://127.0.0.1:7010/webhook"});
+            let register = Kit::request(Route::ServerRegister, "POST", &[], &fields);
+            let id = json!({ "registrationId": kit.send(&register).await.1["registrationId"] });
+            let old = kit.cx.unix_ms() - 2 * kit.cx.settings().apps.registration_stale_ms;
+            let mut known = all(&kit.cx).await.expect("reads").remove(0);
+            known.last_seen_ms = old;
+            let aged = Change::PutRegistration(known);
+            kit.cx.writes.apply(aged.clone()).await.expect("written");
+            let active = async || {
+                sweep_once(&kit.cx).await;
+                // Reads what was submitted before.
+                find(&kit.cx, &id).await.expect("kept").active
+            };
+            link(&kit.cx, &report(LinkChange::Attached));
+            assert!(active().await, "an attached socket is a sign of life");
+            link(&kit.cx, &report(LinkChange::Ended));
+            lock(&kit.cx.memory.links).forget_seen_before(u64::MAX);
+            assert!(!active().await);
+            let heartbeat = Kit::request(Route::ServerHeartbeat, "POST", &[], &id);
+            assert_eq!(kit.send(&heartbeat).await.0, 200);
+            assert!(active().await);
+        });
     }
 }

@@ -4,7 +4,7 @@ use super::{Handled, auth, body, fail, member, refuse, reply};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::shard::mailbox::OutsideRequest;
-use crate::wire::auth::{TokenKeys, api_key_matches, sha256_hex};
+use crate::wire::auth::{TokenKeys, sha256_hex};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -199,9 +199,10 @@ fn app_of(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String> 
     if package.is_empty() || key.is_empty() || named.is_some_and(|named| named != package) {
         return Err(refuse(401, "Invalid credentials"));
     }
-    match cx.registry().get(package) {
-        Some(record) if api_key_matches(key, &record.key_sha256) => Ok(package.to_owned()),
-        _ => Err(refuse(401, "Invalid API key")),
+    if auth::key_matches(cx, package, key)? {
+        Ok(package.to_owned())
+    } else {
+        Err(refuse(401, "Invalid API key"))
     }
 }
 

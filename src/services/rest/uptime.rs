@@ -2,11 +2,12 @@
 //! is shown and never blocks a start.
 
 use super::{Handled, body, member, refuse, reply};
-use crate::base::ids::CallId;
+use crate::base::ids::{CallId, Origin, ReplyTo};
 use crate::services::context::{Services, lock};
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
-use crate::shard::mailbox::OutsideRequest;
+use crate::session::rest::Call;
+use crate::shard::mailbox::{OutsideRequest, ToShard};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// Polls at a time.
 const POLLS: usize = 16;
+/// Sessions told before other tasks have their turn.
+const TOLD_PER_TURN: usize = 256;
 
 /// Last result by package; entries of unknown packages go at each poll.
 #[derive(Default)]
@@ -87,22 +90,77 @@ pub(super) async fn poll(cx: Arc<Services>) {
         if !settings.apps.uptime_checker_enabled {
             continue;
         }
-        let registry = cx.registry();
-        let polled: Vec<_> = registry
-            .iter()
-            .filter(|(_, record)| !record.public_url.is_empty())
-            .map(|(package, record)| (package.to_string(), record.public_url.clone()))
-            .collect();
-        let results: HashMap<String, bool> = futures_util::stream::iter(polled)
-            .map(|(package, url)| {
-                let cx = &cx;
-                async move { (package, ask(cx, &url).await.0) }
-            })
-            .buffer_unordered(POLLS)
-            .collect()
-            .await;
-        let down = results.values().filter(|up| !**up).count();
-        tracing::debug!(polled = results.len(), down, "app health polled");
-        lock(&cx.memory.health).0 = results;
+        poll_once(&cx).await;
+    }
+}
+
+async fn poll_once(cx: &Services) {
+    let registry = cx.registry();
+    let polled: Vec<_> = registry
+        .iter()
+        .filter(|(_, record)| !record.public_url.is_empty())
+        .map(|(package, record)| (package.to_string(), record.public_url.clone()))
+        .collect();
+    let results: HashMap<String, bool> = futures_util::stream::iter(polled)
+        .map(|(package, url)| async move { (package, ask(cx, &url).await.0) })
+        .buffer_unordered(POLLS)
+        .collect()
+        .await;
+    let down = results.values().filter(|up| !**up).count();
+    tracing::debug!(polled = results.len(), down, "app health polled");
+    let before = std::mem::replace(&mut lock(&cx.memory.health).0, results.clone());
+    // Sessions that began since the last poll take every app for healthy.
+    let told = results
+        .into_iter()
+        .filter(|(package, healthy)| !healthy || before.get(package) == Some(&false));
+    for (package, healthy) in told {
+        tell_sessions(cx, &package, healthy).await;
+    }
+}
+
+/// Every live session learns how an app is, to show it.
+async fn tell_sessions(cx: &Services, package: &str, healthy: bool) {
+    let nobody = ReplyTo {
+        origin: Origin::Outside,
+        id: u64::MAX,
+    };
+    for users in cx.shared.live.all().chunks(TOLD_PER_TURN) {
+        for user in users {
+            let call = Call::HealthPolled {
+                package: package.to_owned(),
+                healthy,
+            };
+            let message = ToShard::Call {
+                user: user.clone(),
+                reply: nobody,
+                call,
+            };
+            // A full inbox has better things to do; the next poll tells again.
+            let _ = cx.shards.send_home(user, message);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::rest::testkit::{APP, Kit};
+
+    #[test]
+    fn live_sessions_are_told_of_an_app_that_is_down() {
+        Kit::run(|kit| async move {
+            kit.session(|_| Some(crate::session::effects::RestAnswer::json(200, "{}")));
+            kit.cx.shared.live.enter(Kit::user());
+            tell_sessions(&kit.cx, APP, false).await;
+            while lock(&kit.calls).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let told = Call::HealthPolled {
+                package: APP.into(),
+                healthy: false,
+            };
+            assert_eq!(*lock(&kit.calls), [told]);
+        });
     }
 }

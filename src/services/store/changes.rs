@@ -67,6 +67,12 @@ impl DocKey {
         }
     }
 
+    /// An app record.
+    #[must_use]
+    pub fn app(package: &str) -> Self {
+        Self::one(Space::App, package)
+    }
+
     /// A user's record.
     #[must_use]
     pub fn user(user: &UserId) -> Self {
@@ -121,6 +127,19 @@ pub struct Registration {
     pub registered_ms: u64,
     /// Milliseconds since the Unix epoch.
     pub last_seen_ms: u64,
+    /// Addresses it registered from.
+    #[serde(default)]
+    pub source_ips: Vec<String>,
+    /// Made by us when the server's first socket attached.
+    #[serde(default)]
+    pub implicit: bool,
+    /// Heard of recently; an inactive one has no sessions.
+    #[serde(default = "yes")]
+    pub active: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One write. Each touches exactly one document.
@@ -175,7 +194,7 @@ pub enum Change {
     },
     /// Changes nothing; it is acknowledged when all that was written before to this document is durable.
     Barrier(DocKey),
-    /// Replaces a user's record (import).
+    /// Replaces a user's record (import); user settings stay where the new record has none, for they are exported apart.
     PutUser(UserId, Box<UserRecord>),
 }
 
@@ -265,7 +284,9 @@ impl Change {
         match self {
             Self::Barrier(_) => (Edit::Keep, Outcome::Done),
             Self::PutApp(record) => (Edit::Put(json(record)), Outcome::Done),
-            Self::PutUser(_, record) => (Edit::Put(json(record)), Outcome::Done),
+            Self::PutUser(_, record) => {
+                (Edit::Put(json(&imported(document, record))), Outcome::Done)
+            }
             Self::PutRegistration(registration) => (Edit::Put(json(registration)), Outcome::Done),
             Self::PutIncident(_, value) => (Edit::Put(json(value)), Outcome::Done),
             Self::RemoveApp(_) | Self::RemoveRegistration(_) | Self::StorageClear(..) => {
@@ -365,6 +386,16 @@ impl Change {
         }
         Outcome::Done
     }
+}
+
+fn imported(document: Option<&[u8]>, record: &UserRecord) -> UserRecord {
+    let mut record = record.clone();
+    if record.user_settings.is_empty()
+        && let Ok(Some(stored)) = parse::<UserRecord>(document)
+    {
+        record.user_settings = stored.user_settings;
+    }
+    record
 }
 
 fn session_op(record: &mut UserRecord, op: &StoreOp) {

@@ -20,9 +20,12 @@ pub enum StoreError {
     /// The embedded database failed.
     #[error("embedded store: {0}")]
     Embedded(String),
-    /// PostgreSQL failed or cannot be reached.
+    /// PostgreSQL refused something.
     #[error("postgres: {0}")]
     Postgres(String),
+    /// PostgreSQL is down, starting, or unreachable; this passes.
+    #[error("postgres cannot be reached: {0}")]
+    Unreachable(String),
     /// No answer within `db_timeout_ms`.
     #[error("the store did not answer in time")]
     Timeout,
@@ -93,15 +96,13 @@ pub trait Store: Send + Sync {
 /// Opens the store that the settings name, creating or migrating its schema.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// When it cannot be opened; a PostgreSQL that is down can.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     if settings.server.store_url.is_empty() {
         Ok(Arc::new(embedded::Embedded::open(Path::new(
             &settings.server.data_dir,
         ))?))
     } else {
-        Ok(Arc::new(
-            postgres::Postgres::open(&settings.server.store_url, &settings.store).await?,
-        ))
+        Ok(Arc::new(postgres::Postgres::open(settings).await?))
     }
 }

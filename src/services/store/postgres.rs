@@ -1,24 +1,27 @@
-//! Outside thread, store backend of a fleet: PostgreSQL. Documents are locked row by row in one order, so that instances
-//! never deadlock each other; app-record changes are announced with NOTIFY. TLS follows `sslmode` of the URL.
+//! Outside thread, store backend of a fleet: PostgreSQL. Documents are locked in one order, so that instances never deadlock
+//! each other; app-record changes are announced with NOTIFY. TLS follows `sslmode` of the URL and always verifies. It starts
+//! without its database and migrates when that comes back; a call that ran out of time takes its connection with it.
+
+mod connect;
 
 use super::changes::Edit;
 use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
-use crate::base::settings::Store as StoreSettings;
+use crate::base::settings::Settings;
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use connect::{Lease, failed};
+use deadpool_postgres::{Object, Pool};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 const CHANNEL: &str = "prism_apps";
 /// Any number will do; all instances take the same advisory lock while they migrate.
-const MIGRATION_LOCK: i64 = 0x7072_6973_6d;
+const MIGRATION_LOCK: i64 = 0x0070_7269_736d;
 /// One entry per schema version, applied in order; never edited once released.
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE prism_documents (
@@ -31,18 +34,11 @@ CREATE TABLE prism_documents (
   PRIMARY KEY (space, owner, name)
 )"];
 
-fn failed(error: impl std::fmt::Display + std::error::Error) -> StoreError {
-    let cause = error
-        .source()
-        .map(|cause| format!(": {cause}"))
-        .unwrap_or_default();
-    StoreError::Postgres(format!("{error}{cause}"))
-}
-
 /// The backend.
 pub struct Postgres {
     pool: Pool,
     limit: Duration,
+    migrated: OnceCell<()>,
     apps_changed: Arc<Notify>,
     listener: tokio::task::JoinHandle<()>,
 }
@@ -54,40 +50,39 @@ impl Drop for Postgres {
 }
 
 impl Postgres {
-    /// Connects, migrates and starts to listen for app changes.
+    /// Connects, migrates and starts to listen for app changes. A server that cannot be reached now is no error: every call
+    /// tries again.
     ///
     /// # Errors
-    /// For a bad URL, an unreachable server, or a schema newer than this program.
-    pub async fn open(url: &str, settings: &StoreSettings) -> Result<Self, StoreError> {
-        let config = Config::from_str(url).map_err(failed)?;
-        let limit = Duration::from_millis(settings.db_timeout_ms);
-        let manager = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let pool = Pool::builder(Manager::from_config(config.clone(), tls(), manager))
-            .max_size(settings.db_pool_size as usize)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(limit))
-            .create_timeout(Some(limit))
-            .recycle_timeout(Some(limit))
-            .build()
-            .map_err(failed)?;
-        let mut client = pool.get().await.map_err(failed)?;
-        timeout(limit * 6, migrate(&mut client))
-            .await
-            .map_err(|_| StoreError::Timeout)??;
+    /// For a bad URL or CA file, refused credentials, or a schema newer than this program.
+    pub async fn open(settings: &Settings) -> Result<Self, StoreError> {
+        let limit = Duration::from_millis(settings.store.db_timeout_ms);
+        let config = connect::config(&settings.server.store_url, limit)?;
+        let tls = connect::tls(&settings.server.store_ca_file)?;
+        let size = settings.store.db_pool_size as usize;
+        let pool = connect::pool(config.clone(), tls.clone(), size, limit)?;
         let apps_changed = Arc::new(Notify::new());
         let listener = tokio::spawn(listen(
             config,
+            tls,
             Arc::clone(&apps_changed),
-            settings.db_retry_ms,
+            settings.store.db_retry_ms,
         ));
-        Ok(Self {
+        let this = Self {
             pool,
             limit,
+            migrated: OnceCell::new(),
             apps_changed,
             listener,
-        })
+        };
+        match this.bounded(this.lease()).await {
+            Ok(lease) => lease.give_back(),
+            Err(error @ (StoreError::Unreachable(_) | StoreError::Timeout)) => {
+                tracing::error!(%error, "started without the store; sessions get defaults until it answers");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(this)
     }
 
     async fn bounded<T>(
@@ -98,19 +93,38 @@ impl Postgres {
             .await
             .map_err(|_| StoreError::Timeout)?
     }
-}
 
-fn tls() -> MakeRustlsConnect {
-    let roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default TLS versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    MakeRustlsConnect::new(config)
+    /// A connection to a database whose schema is ours.
+    async fn lease(&self) -> Result<Lease, StoreError> {
+        let mut lease = Lease::new(self.pool.get().await.map_err(failed)?);
+        self.migrated
+            .get_or_try_init(|| migrate(lease.client()))
+            .await?;
+        Ok(lease)
+    }
+
+    /// A read that meets a connection cut since its last use goes over another one.
+    async fn read(
+        &self,
+        sql: &str,
+        values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
+        let once = async || {
+            let mut lease = self.lease().await?;
+            let client = lease.client();
+            let query = client.prepare_cached(sql).await.map_err(failed)?;
+            let rows = client.query(&query, values).await.map_err(failed)?;
+            lease.give_back();
+            Ok(rows)
+        };
+        self.bounded(async {
+            match once().await {
+                Err(StoreError::Unreachable(_)) => once().await,
+                result => result,
+            }
+        })
+        .await
+    }
 }
 
 async fn migrate(client: &mut Object) -> Result<(), StoreError> {
@@ -146,9 +160,9 @@ async fn migrate(client: &mut Object) -> Result<(), StoreError> {
 }
 
 /// Keeps one connection listening; a gap counts as a change.
-async fn listen(config: Config, changed: Arc<Notify>, retry_ms: u64) {
+async fn listen(config: Config, tls: MakeRustlsConnect, changed: Arc<Notify>, retry_ms: u64) {
     loop {
-        if let Ok((client, mut connection)) = config.connect(tls()).await {
+        if let Ok((client, mut connection)) = config.connect(tls.clone()).await {
             let listening = async {
                 client
                     .batch_execute(&format!("LISTEN {CHANNEL}"))
@@ -271,21 +285,13 @@ async fn commit(client: &mut Object, changes: &[Change]) -> Result<Vec<Outcome>,
 #[async_trait]
 impl Store for Postgres {
     async fn get(&self, key: &DocKey) -> Result<Option<Vec<u8>>, StoreError> {
-        self.bounded(async {
-            let client = self.pool.get().await.map_err(failed)?;
-            let query = client
-                .prepare_cached(
-                    "SELECT doc FROM prism_documents WHERE space = $1 AND owner = $2 AND name = $3",
-                )
-                .await
-                .map_err(failed)?;
-            let row = client
-                .query_opt(&query, &[&key.space.as_str(), &key.owner, &key.name])
-                .await
-                .map_err(failed)?;
-            Ok(row.map(|row| row.get::<_, String>(0).into_bytes()))
-        })
-        .await
+        let rows = self
+            .read(
+                "SELECT doc FROM prism_documents WHERE space = $1 AND owner = $2 AND name = $3",
+                &[&key.space.as_str(), &key.owner, &key.name],
+            )
+            .await?;
+        Ok(rows.first().map(|row| row.get::<_, String>(0).into_bytes()))
     }
 
     async fn list(
@@ -294,30 +300,27 @@ impl Store for Postgres {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
-        self.bounded(async {
-            let client = self.pool.get().await.map_err(failed)?;
-            let rows = client
-                .query(
-                    "SELECT owner, name, doc FROM prism_documents WHERE space = $1 AND owner > $2
-                     ORDER BY owner, name LIMIT $3",
-                    &[&space.as_str(), &after, &(limit as i64)],
-                )
-                .await
-                .map_err(failed)?;
-            let document = |row: &tokio_postgres::Row| Document {
-                owner: row.get(0),
-                name: row.get(1),
-                json: row.get::<_, String>(2).into_bytes(),
-            };
-            Ok(rows.iter().map(document).collect())
-        })
-        .await
+        let rows = self
+            .read(
+                "SELECT owner, name, doc FROM prism_documents WHERE space = $1 AND owner > $2
+                 ORDER BY owner, name LIMIT $3",
+                &[&space.as_str(), &after, &(limit as i64)],
+            )
+            .await?;
+        let document = |row: &tokio_postgres::Row| Document {
+            owner: row.get(0),
+            name: row.get(1),
+            json: row.get::<_, String>(2).into_bytes(),
+        };
+        Ok(rows.iter().map(document).collect())
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
         self.bounded(async {
-            let mut client = self.pool.get().await.map_err(failed)?;
-            commit(&mut client, changes).await
+            let mut lease = self.lease().await?;
+            let outcomes = commit(lease.client(), changes).await?;
+            lease.give_back();
+            Ok(outcomes)
         })
         .await
     }

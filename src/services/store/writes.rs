@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 
 /// Changes of one commit.
 const BATCH_MAX: usize = 512;
+/// Waiting changes of a document that are looked through for one a new change replaces.
+const LOOK_BACK: usize = 16;
 /// Longest pause between attempts.
 const RETRY_MAX_MS: u64 = 30_000;
 /// Longest owner or name; longer ones (and NUL) name nothing that exists.
@@ -41,6 +43,8 @@ struct Waiting {
     change: Change,
     ack: Option<oneshot::Sender<Outcome>>,
     number: u64,
+    /// Number of the change of the same document before this one; it may be written already.
+    previous: Option<u64>,
 }
 
 #[derive(Default)]
@@ -259,12 +263,13 @@ impl Inner {
         let number = queue.next;
         queue.next += 1;
         queue.urgent += usize::from(ack.is_some());
-        queue.latest.insert(key.clone(), number);
+        let previous = queue.latest.insert(key.clone(), number);
         *queue.per_document.entry(key).or_insert(0) += 1;
         queue.waiting.push_back(Waiting {
             change,
             ack,
             number,
+            previous,
         });
         drop(queue);
         self.wake.notify_one();
@@ -273,7 +278,8 @@ impl Inner {
 
     /// Commits until it works; changes stay queued in the caller's hands, so order holds.
     async fn commit(&self, changes: &[Change]) -> Vec<Outcome> {
-        let mut pause_ms = self.settings.db_retry_ms;
+        // A cut connection is no outage: the first retry comes at once.
+        let mut pause_ms = 0;
         loop {
             match self.store.commit(changes).await {
                 Ok(outcomes) => {
@@ -287,7 +293,9 @@ impl Inner {
                     self.figures.failures.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, changes = changes.len(), retry_ms = pause_ms, "store-write-failed");
                     sleep(Duration::from_millis(pause_ms)).await;
-                    pause_ms = (pause_ms * 2).min(RETRY_MAX_MS);
+                    pause_ms = (pause_ms * 2)
+                        .min(RETRY_MAX_MS)
+                        .max(self.settings.db_retry_ms);
                 }
             }
         }
@@ -295,21 +303,30 @@ impl Inner {
 }
 
 impl Queue {
-    /// Puts `change` in the place of the last waiting change of the document when that is safe.
+    /// Puts `change` in the place of a waiting change of the document that it makes pointless, when that is safe: what a
+    /// session asked for in between concerns other fields, so it may come after.
     fn replace_latest(&mut self, key: &DocKey, change: &Change) -> bool {
-        let (Some(number), Some(front)) = (self.latest.get(key), self.waiting.front()) else {
+        let Some(front) = self.waiting.front().map(|waiting| waiting.number) else {
             return false;
         };
-        let Some(index) = number.checked_sub(front.number) else {
-            return false;
-        };
-        match self.waiting.get_mut(index as usize) {
-            Some(last) if last.ack.is_none() && last.change.is_superseded_by(change) => {
-                last.change = change.clone();
-                true
+        let mut number = self.latest.get(key).copied();
+        for _ in 0..LOOK_BACK {
+            let index = number.and_then(|number| number.checked_sub(front));
+            let Some(earlier) = index.and_then(|index| self.waiting.get_mut(index as usize)) else {
+                return false;
+            };
+            if earlier.change.is_superseded_by(change) {
+                if earlier.ack.is_none() {
+                    earlier.change = change.clone();
+                }
+                return earlier.ack.is_none();
             }
-            _ => false,
+            if !matches!(earlier.change, Change::Session(..)) {
+                return false;
+            }
+            number = earlier.previous;
         }
+        false
     }
 
     fn take_batch(&mut self) -> Vec<Waiting> {
@@ -376,3 +393,6 @@ async fn write_all(inner: Arc<Inner>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

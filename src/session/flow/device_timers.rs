@@ -15,19 +15,22 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         }
         Timer::AudioOut(id, what) => audio_output::due(s, &id, what, cx),
         Timer::StreamKeepAlive(id) => keep_alive::tick(s, &id, cx),
-        Timer::StreamAck(id) => {
-            if keep_alive::ack_missing(s, &id, cx) == Verdict::TimedOut {
-                if s.m.managed_streams.by_id(&id).is_some() {
-                    managed_streams::timed_out(s, cx);
-                } else {
-                    streams::timed_out(s, &id, cx);
-                }
-            }
-        }
+        Timer::StreamAck(id) => ack_missing(s, &id, cx),
         Timer::StreamStart(id) => streams::timed_out(s, &id, cx),
         Timer::ManagedPoll => managed_streams::step(s, cx),
         Timer::ManagedIdle => managed_streams::idle(s, cx),
         Timer::DirectMessage(message_id) => app_messages::unanswered(s, &message_id, cx),
         _ => {}
+    }
+}
+
+fn ack_missing(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
+    if keep_alive::ack_missing(s, stream_id, cx) == Verdict::Alive {
+        return;
+    }
+    if s.m.managed_streams.by_id(stream_id).is_some() {
+        managed_streams::timed_out(s, cx);
+    } else {
+        streams::timed_out(s, stream_id, cx);
     }
 }

@@ -13,7 +13,7 @@ use crate::session::handlers::phone::PHONE;
 use crate::session::handlers::{AppMessage, PhoneMessage, Reject};
 use crate::session::managers::apps::AppState;
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Session, State};
 use crate::wire::json::Scratch;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::{AppRecord, AppType, PermissionEntry, Registry};
@@ -96,6 +96,7 @@ impl Kit {
             binary: Vec::new(),
             other: Vec::new(),
         };
+        kit.s.state = State::Connected;
         kit.s.m.phone.current = Some(PHONE_CONN);
         kit.phone(
             &json!({"type": "glasses_connection_state", "modelName": "Even Realities G1",

@@ -1,34 +1,29 @@
-//! Layer 2, flow: addresses under which the outside reaches this deployment (protocol.md §13.1).
+//! Layer 2, flow: addresses under which phones and app servers reach this deployment (protocol.md §13.1).
 
 use crate::base::ids::UserId;
-use crate::base::settings::Settings;
+use crate::base::settings::{Server, Settings};
+use std::net::IpAddr;
 
-/// The public base URL without a trailing slash. Where only a host is configured, loopback means `http`.
+/// The public base URL without a trailing slash, `http` or `https`.
 pub(crate) fn base(cfg: &Settings) -> String {
-    let server = &cfg.server;
-    if !server.public_url.is_empty() {
-        return server.public_url.trim_end_matches('/').to_owned();
-    }
-    let host = if server.public_host.is_empty() {
-        let any = matches!(server.host.as_str(), "0.0.0.0" | "::" | "[::]");
-        let name = if any { "localhost" } else { &server.host };
-        format!("{name}:{}", server.port)
-    } else {
-        server.public_host.trim_end_matches('/').to_owned()
-    };
-    let scheme = if is_loopback(&host) { "http" } else { "https" };
-    format!("{scheme}://{host}")
+    with_scheme(&public(&cfg.server), ["http", "https"])
 }
 
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+/// `ws://host[:port]` that an app is told to dial. System apps get the internal host where one is configured; `given` (from a
+/// registration) comes next; then the public address.
+pub(crate) fn websocket(cfg: &Settings, package: &str, given: &str) -> String {
+    let system = &cfg.apps.system_app_packages;
+    let internal = if system.iter().any(|name| name == package) {
+        &*cfg.server.internal_host
+    } else {
+        ""
     };
-    name == "localhost"
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    let address = match (internal, given) {
+        ("", "") => public(&cfg.server),
+        ("", given) => given.to_owned(),
+        (internal, _) => internal.to_owned(),
+    };
+    with_scheme(&address, ["ws", "wss"])
 }
 
 /// Where a phone fetches an app's audio output stream (protocol.md §9.12).
@@ -47,6 +42,49 @@ pub(crate) fn audio_stream(cfg: &Settings, user: &UserId, stream_id: &str) -> St
     url
 }
 
+/// The public URL, the public host, or else the listener's own address.
+fn public(server: &Server) -> String {
+    [&server.public_url, &server.public_host]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .cloned()
+        .unwrap_or_else(|| own(server))
+}
+
+fn own(server: &Server) -> String {
+    let (host, port) = (&server.host, server.port);
+    if matches!(&**host, "0.0.0.0" | "::" | "[::]" | "") {
+        format!("127.0.0.1:{port}")
+    } else if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// The address with one of two schemes, plain or secure: what is plain stays plain; a bare host is plain when it is loopback.
+fn with_scheme(address: &str, [plain, secure]: [&str; 2]) -> String {
+    let address = address.trim_end_matches('/');
+    let (scheme, rest) = match address.split_once("://") {
+        Some(("http" | "ws", rest)) => (plain, rest),
+        Some((_, rest)) => (secure, rest),
+        None if is_loopback(address) => (plain, address),
+        None => (secure, address),
+    };
+    format!("{scheme}://{rest}")
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,16 +98,43 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_follows_the_public_base() {
+    fn the_scheme_follows_the_public_address() {
+        for (url, host, scheme_and_rest) in [
+            ("https://rt.example.net/", "x", ("s", "rt.example.net")),
+            ("http://10.0.0.7:8080", "", ("", "10.0.0.7:8080")),
+            ("", "rt.example.net", ("s", "rt.example.net")),
+            ("", "localhost:8002", ("", "localhost:8002")),
+            ("", "127.0.0.1:8002", ("", "127.0.0.1:8002")),
+            ("", "[::1]:8002", ("", "[::1]:8002")),
+            ("", "", ("", "127.0.0.1:7002")),
+        ] {
+            let cfg = with(url, host);
+            let (s, rest) = scheme_and_rest;
+            assert_eq!(base(&cfg), format!("http{s}://{rest}"));
+            assert_eq!(websocket(&cfg, "com.acme.x", ""), format!("ws{s}://{rest}"));
+        }
+    }
+
+    #[test]
+    fn only_system_apps_are_given_the_internal_host() {
+        let mut cfg = with("", "rt.example.net");
+        cfg.server.internal_host = "http://prism.internal".into();
+        cfg.apps.system_app_packages = vec!["com.acme.assistant".into()];
+        for (package, url) in [
+            ("com.acme.assistant", "ws://prism.internal"),
+            ("com.acme.scribe", "wss://rt.example.net"),
+        ] {
+            assert_eq!(websocket(&cfg, package, ""), url);
+        }
+    }
+
+    #[test]
+    fn a_registered_server_is_told_the_address_it_registered_at() {
+        let cfg = with("https://rt.example.net", "");
         assert_eq!(
-            base(&with("https://rt.example.net/", "x")),
-            "https://rt.example.net"
+            websocket(&cfg, "com.acme.scribe", "ws://10.0.0.7:8080"),
+            "ws://10.0.0.7:8080"
         );
-        assert_eq!(base(&with("", "rt.example.net")), "https://rt.example.net");
-        assert_eq!(base(&with("", "localhost:8002")), "http://localhost:8002");
-        assert_eq!(base(&with("", "127.0.0.1:8002")), "http://127.0.0.1:8002");
-        assert_eq!(base(&with("", "[::1]:8002")), "http://[::1]:8002");
-        assert_eq!(base(&with("", "")), "http://localhost:7002");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Tests of stream delivery: envelopes, names, permissions (behaviour.md §1.10, §3.3).
+
 use crate::base::ids::ConnId;
 use crate::session::event::Sdk;
 use crate::session::flow::media_kit::{Kit, PHONE_CONN};

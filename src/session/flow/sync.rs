@@ -1,6 +1,7 @@
 //! Layer 2, flow: after a subscription set or an app's reachability changed (behaviour.md §3.4). Every step can be repeated
 //! and ends in the same state whatever was skipped.
 
+use super::{calendar, location};
 use crate::base::ids::Package;
 use crate::session::managers::apps::{AppState, Apps};
 use crate::session::{Cx, Session};
@@ -12,7 +13,13 @@ use crate::wire::streams::{AUDIO_CHUNK, Permission, StreamEvent};
 pub(crate) fn subscriptions_changed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     refresh_speech(s);
     let newly = s.m.subscriptions.take_newly(package);
-    super::device_sync::subscriptions_changed(s, package, newly.location, newly.calendar, cx);
+    location::sync_tier(s, cx);
+    if newly.location {
+        location::replay(s, package, cx);
+    }
+    if newly.calendar {
+        calendar::replay(s, package, cx);
+    }
     refresh_targets(s, cx);
     super::microphone::subscriptions_changed(s, cx);
 }
@@ -60,7 +67,7 @@ pub(crate) fn granted(cx: &Cx<'_>, package: &str, permission: Permission) -> boo
 }
 
 /// What all counting sets need of the microphone.
-pub(super) fn need(s: &Session) -> crate::session::managers::subscriptions::Need {
+pub(crate) fn need(s: &Session) -> crate::session::managers::subscriptions::Need {
     s.m.subscriptions.need(|package| counts(&s.m.apps, package))
 }
 

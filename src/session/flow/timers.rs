@@ -25,7 +25,7 @@ pub(crate) fn tick(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// Acts on one due timer. H4's and H5's rows go through [`super::media_timers`] and [`super::device_timers`].
+/// Acts on one due timer. Rows of media and device flows go through [`super::media_timers`] and [`super::device_timers`].
 pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
     match timer {
         Timer::UserLoad => lifecycle::user_loaded(s, None, cx),

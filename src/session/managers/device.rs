@@ -93,9 +93,11 @@ impl Device {
         needs && !self.flag("wifiConnected")
     }
 
-    /// Models that were connected before.
-    pub fn set_known_models(&mut self, models: Vec<String>) {
-        self.known_models = models;
+    /// Adds models that were connected in earlier sessions.
+    pub fn add_known_models(&mut self, models: &[String]) {
+        for model in models {
+            self.learn_model(model);
+        }
     }
 
     /// Remembers a model; says whether it is new.

@@ -109,6 +109,21 @@ impl Row {
     }
 }
 
+/// A socket that is tracked no longer.
+#[derive(Debug)]
+pub struct Ended {
+    /// Socket.
+    pub conn: ConnId,
+    /// Whose.
+    pub peer: Peer,
+    /// Why.
+    pub reason: EndReason,
+    /// How long it lived (ms).
+    pub lived_ms: u64,
+    /// `mono_ms` of its end.
+    pub ended_ms: u64,
+}
+
 /// All tracked sockets of the session.
 #[derive(Default)]
 pub struct Health {
@@ -117,7 +132,7 @@ pub struct Health {
     pub last_check_ms: u64,
     /// Sockets found dead.
     pub timeouts: u64,
-    ended: VecDeque<(Peer, EndReason)>,
+    ended: VecDeque<Ended>,
 }
 
 /// Disconnects remembered for diagnostics.
@@ -143,13 +158,19 @@ impl Health {
     }
 
     /// Stops tracking a socket.
-    pub fn unregister(&mut self, conn: ConnId, reason: EndReason) {
+    pub fn unregister(&mut self, conn: ConnId, reason: EndReason, now_ms: u64) {
         if let Some(index) = self.rows.iter().position(|row| row.conn == conn) {
             let row = self.rows.remove(index);
             if self.ended.len() == ENDED_MAX {
                 self.ended.pop_front();
             }
-            self.ended.push_back((row.peer, reason));
+            self.ended.push_back(Ended {
+                conn,
+                peer: row.peer,
+                reason,
+                lived_ms: now_ms.saturating_sub(row.connected_ms),
+                ended_ms: now_ms,
+            });
         }
     }
 
@@ -222,7 +243,7 @@ impl Health {
     }
 
     /// The last disconnects, oldest first.
-    pub fn ended(&self) -> impl Iterator<Item = &(Peer, EndReason)> {
+    pub fn ended(&self) -> impl Iterator<Item = &Ended> {
         self.ended.iter()
     }
 

@@ -100,7 +100,10 @@ impl Microphone {
         let told_on = self.sent.is_some_and(|(state, _)| state.enabled);
         if self.enabled || told_on {
             self.grace = Grace::HoldDown;
-            timers.set(Timer::MicHold, now.mono_ms + cfg.mic_off_holddown_ms);
+            // Counted from the loss of the need: lists repeated by apps that want no audio must not keep it on for ever.
+            if timers.at(&Timer::MicHold).is_none() {
+                timers.set(Timer::MicHold, now.mono_ms + cfg.mic_off_holddown_ms);
+            }
         } else {
             self.grace = Grace::None;
         }

@@ -68,10 +68,12 @@ pub struct Phone {
     pub last_downtime_ms: u64,
     /// `mono_ms` of the last message.
     pub last_message_ms: u64,
-    /// `mono_ms` of the last application-level pong.
+    /// `mono_ms` of the last pong, of the protocol or the application.
     pub last_pong_ms: u64,
     /// Key for encrypted UDP audio; made once per session, on the first request.
     pub udp_key: Option<UdpSecret>,
+    /// The phone announced that it sends audio by UDP.
+    pub udp_registered: bool,
     /// Frames that wait for the user record.
     pub held: VecDeque<Held>,
     /// REST calls that wait for it.

@@ -56,6 +56,12 @@ impl Speech {
         self.live = live;
     }
 
+    /// How many recognisers really run.
+    #[must_use]
+    pub fn live_streams(&self) -> usize {
+        self.live.len()
+    }
+
     /// Whether the auto recogniser runs: then `transcription:auto` gets no language recogniser's events (protocol.md §5.5).
     #[must_use]
     pub fn auto_is_live(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::session::event::DisposeCause;
 use crate::session::flow::{answers, device, dispose, notices, start, stop};
+use crate::session::managers::apps::intent::Health;
 use crate::session::managers::apps::start::{Origin, Recovery};
 use crate::session::managers::apps::{AnswerShape, AppState, StopWhy, Waiter};
 use crate::session::rest::{Call, Shape, connections};
@@ -39,6 +40,11 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
         Call::Connections => {
             let body = connections::json(s, cx.now);
             cx.fx.reply(reply, RestAnswer::json(200, body));
+        }
+        Call::HealthPolled { package, healthy } => {
+            let state = if healthy { Health::Good } else { Health::Bad };
+            s.m.apps.intent.set_health(&package, state);
+            cx.fx.reply(reply, RestAnswer::json(200, "{}"));
         }
         Call::Dispose => {
             cx.fx.reply(reply, RestAnswer::json(200, "{}"));
@@ -96,8 +102,7 @@ fn install_changed(
     installed: Option<InstalledApp>,
     cx: &mut Cx<'_>,
 ) {
-    let list = &mut s.m.apps.intent.installed;
-    list.retain(|app| app.package_name != package);
+    s.m.apps.intent.uninstall(package);
     notices::app_state_changed(s, cx);
     if let Some(app) = installed {
         s.m.apps.intent.installed.push(app);
@@ -200,7 +205,7 @@ fn write_app(out: &mut Vec<u8>, s: &Session, installed: &InstalledApp, cx: &Cx<'
         .str("type", record.app_type.as_str())
         .raw("permissions", &permissions)
         .bool("running", s.m.apps.is_running(package))
-        .bool("healthy", true)
+        .bool("healthy", s.m.apps.intent.health(package) == Health::Good)
         .raw("hardwareRequirements", &hardware);
     if installed.installed_ms > 0 {
         let at = IsoTime::from_unix_ms(installed.installed_ms);

@@ -2,10 +2,10 @@
 
 use crate::base::clock::Now;
 use crate::session::Session;
-use crate::session::managers::health::{Peer, Proof, Row};
+use crate::session::managers::health::{Ended, Peer, Proof, Row};
 use crate::wire::json::ObjectWriter;
 
-/// A JSON array with one object per tracked socket.
+/// A JSON array: one object per open socket, then one per socket that ended lately (`open: false`).
 pub(crate) fn json(s: &Session, now: Now) -> Vec<u8> {
     let mut out = vec![b'['];
     for row in s.m.health.rows() {
@@ -13,6 +13,12 @@ pub(crate) fn json(s: &Session, now: Now) -> Vec<u8> {
             out.push(b',');
         }
         write(&mut out, s, row, now);
+    }
+    for ended in s.m.health.ended() {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        write_ended(&mut out, s, ended, now);
     }
     out.push(b']');
     out
@@ -22,7 +28,8 @@ fn write(out: &mut Vec<u8>, s: &Session, row: &Row, now: Now) {
     let mut object = ObjectWriter::begin(out);
     object
         .str("userId", &s.user)
-        .str("connectionId", &row.conn.tag());
+        .str("connectionId", &row.conn.tag())
+        .bool("open", true);
     match &row.peer {
         Peer::Phone => {
             let role = if s.m.phone.current == Some(row.conn) {
@@ -53,5 +60,22 @@ fn write(out: &mut Vec<u8>, s: &Session, row: &Row, now: Now) {
             object.null("latencyMs").null("latencyMaxMs");
         }
     }
+    object.end();
+}
+
+fn write_ended(out: &mut Vec<u8>, s: &Session, ended: &Ended, now: Now) {
+    let mut object = ObjectWriter::begin(out);
+    object
+        .str("userId", &s.user)
+        .str("connectionId", &ended.conn.tag())
+        .bool("open", false);
+    match &ended.peer {
+        Peer::Phone => object.str("kind", "glasses"),
+        Peer::App(package) => object.str("kind", "app").str("packageName", package),
+    };
+    object
+        .str("reason", ended.reason.as_str())
+        .num("ageMs", ended.lived_ms)
+        .num("endedMs", now.mono_ms.saturating_sub(ended.ended_ms));
     object.end();
 }

@@ -6,7 +6,7 @@ use crate::base::ids::ReplyTo;
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, RestAnswer};
 use crate::session::flow::{
-    audio_output, calendar, device, device_hooks, gate, keep_alive, location, outputs, photos,
+    audio_output, calendar, device, gate, keep_alive, location, outputs, photos, relay,
     user_settings,
 };
 use crate::session::managers::calendar::CalendarEvent;
@@ -106,7 +106,7 @@ fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
     if admission != Admission::Accepted {
         cx.metrics.inc(Counter::DeviceStateRateLimited);
         if admission == Admission::RefusedWarn {
-            tracing::warn!(user = %s.user.log_tag(), "device state updates are rate limited");
+            tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "device state updates are rate limited");
         }
         let mut answer = RestAnswer::json(429, r#"{"error":"Too Many Requests"}"#);
         answer.retry_after_s = Some(1);
@@ -222,7 +222,7 @@ fn miniapp_photo(
 
 /// The press itself is not relayed; without a listener it takes a photo.
 fn button_press(s: &mut Session, cx: &Cx<'_>) -> RestAnswer {
-    if !device_hooks::subscribers(s, "button_press", cx).is_empty() {
+    if !relay::subscribers(s, "button_press", cx).is_empty() {
         return RestAnswer::json(200, r#"{"success":true}"#);
     }
     let request_id = keep_alive::short_id(s, 'p', 15);

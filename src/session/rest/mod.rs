@@ -32,6 +32,7 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
         | Call::Recover { .. }
         | Call::Snapshot
         | Call::Connections
+        | Call::HealthPolled { .. }
         | Call::Dispose => apps::call(s, reply, call, cx),
         Call::Notification { .. }
         | Call::NotificationDismissed { .. }
@@ -186,18 +187,31 @@ pub enum Call {
     },
     /// Running packages and capabilities, for app lists made outside: `{"running":[…],"capabilities":…}`.
     Snapshot,
-    /// `GET /api/admin/connections`: a JSON array of this session's connections (behaviour.md §9.5).
+    /// `GET /api/admin/connections`: a JSON array of this session's open connections and its last ended ones (behaviour.md
+    /// §9.5).
     Connections,
+    /// An app server was asked how it is (behaviour.md §2.18); shown in app lists, decides nothing. Answer 200 `{}`.
+    HealthPolled {
+        /// Which app.
+        package: String,
+        /// Whether it said that it is well.
+        healthy: bool,
+    },
     /// Administrator: end the session. Answer 200 `{}`.
     Dispose,
 }
 
 impl Call {
-    /// Whether the stored user record must have been read before (or else what was stored would overwrite it).
+    /// Whether the stored user record must have been read before (or else what was stored would overwrite it). Device state
+    /// is never stored, so a report of the glasses stands whatever the record says.
     fn waits_for_user(&self) -> bool {
         !matches!(
             self,
-            Self::Goodbye | Self::Connections | Self::Dispose | Self::Snapshot
+            Self::DeviceState { .. }
+                | Self::Goodbye
+                | Self::Connections
+                | Self::Dispose
+                | Self::Snapshot
         )
     }
 }

@@ -321,6 +321,42 @@ fn assistants_get_their_own_answers() {
 }
 
 #[test]
+fn the_last_known_health_of_an_installed_app_is_listed_and_stops_nothing() {
+    let installed = UserRecord {
+        installed_apps: vec![InstalledApp {
+            package_name: SCRIBE.to_owned(),
+            installed_ms: 0,
+            last_active_ms: 0,
+        }],
+        ..UserRecord::default()
+    };
+    let (mut kit, _) = Kit::connected_with(installed);
+    let healthy = |kit: &mut Kit| {
+        let call = kit.rest(Call::ListApps);
+        kit.answer(call).unwrap().1["data"][0]["healthy"].clone()
+    };
+    assert_eq!(healthy(&mut kit), true, "never asked");
+    for (healthy_now, package, listed) in [
+        (false, SCRIBE, false),
+        (false, MAPS, false),
+        (true, SCRIBE, true),
+    ] {
+        let call = kit.rest(Call::HealthPolled {
+            package: package.to_owned(),
+            healthy: healthy_now,
+        });
+        assert_eq!(kit.answer(call), Some((200, json!({}))));
+        assert_eq!(healthy(&mut kit), listed);
+    }
+    let call = kit.rest(Call::HealthPolled {
+        package: SCRIBE.to_owned(),
+        healthy: false,
+    });
+    assert_eq!(kit.answer(call), Some((200, json!({}))));
+    kit.running(SCRIBE, Sdk::V2);
+}
+
+#[test]
 fn app_state_changes_are_coalesced() {
     let (mut kit, phone) = Kit::connected();
     for package in [SCRIBE, MAPS] {

@@ -8,8 +8,9 @@ use crate::session::effects::Effect;
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{Kit, SCRIBE};
+use crate::session::testkit::{Kit, SCRIBE, USER};
 use bytes::Bytes;
+use serde_json::json;
 
 fn pings(kit: &mut Kit) -> Vec<(ConnId, [u8; 8])> {
     kit.effects(|e| matches!(e, Effect::Ping { .. }))
@@ -165,4 +166,45 @@ fn administrators_see_latency_and_identity() {
     assert_eq!(body[0]["connectionId"], phone.tag());
     assert_eq!(body[0]["latencyMs"], 40);
     assert_eq!(body[0]["proven"], true);
+}
+
+#[test]
+fn administrators_see_how_the_last_connections_ended() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V3);
+    kit.advance(3000);
+    kit.app_closes(app);
+    kit.advance(500);
+    let call = kit.rest(Call::Connections);
+    let (_, body) = kit.answer(call).unwrap();
+    assert_eq!(body[0]["connectionId"], phone.tag());
+    let ended = json!({"userId": USER, "connectionId": app.tag(), "open": false, "kind": "app",
+        "packageName": SCRIBE, "reason": "network_error", "ageMs": 3000, "endedMs": 500});
+    assert_eq!(body[1], ended);
+}
+
+#[test]
+fn only_the_last_ten_ended_connections_are_kept() {
+    let (mut kit, mut phone) = Kit::connected();
+    for _ in 0..12 {
+        kit.phone_closes(phone);
+        phone = kit.phone();
+    }
+    let call = kit.rest(Call::Connections);
+    let (_, body) = kit.answer(call).unwrap();
+    assert_eq!(body.as_array().map(Vec::len), Some(11));
+}
+
+#[test]
+fn more_dead_sockets_than_a_batch_wait_for_the_next_beat() {
+    let (mut kit, phone) = Kit::connected();
+    kit.cfg.health.timeout_batch_max = 1;
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.fx.liveness_closes = 1; // another session of this core used it up
+    kit.advance(140_000);
+    assert_eq!((kit.close_of(phone), kit.close_of(app)), (None, None));
+    kit.fx.liveness_closes = 0;
+    kit.advance(10_000);
+    let closed = [phone, app].map(|conn| kit.close_of(conn).is_some());
+    assert_eq!(closed.iter().filter(|closed| **closed).count(), 1);
 }

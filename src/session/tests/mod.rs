@@ -1,9 +1,11 @@
 //! Scenario tests of the session as a whole: events in, effects out. One file per chapter of behaviour.md.
 
 mod apps;
+mod golden;
 mod health;
 mod hello;
 mod phone;
 mod random;
 mod restart;
 mod stop;
+mod together;

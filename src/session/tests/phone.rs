@@ -9,7 +9,7 @@ use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
 use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, user_running};
 use crate::wire::records::UserRecord;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_session_acks_as_soon_as_its_user_is_loaded() {
@@ -130,6 +130,83 @@ fn rest_calls_find_a_loading_session_and_wait() {
     assert_eq!(kit.answer(call), None);
     kit.load(UserRecord::default());
     assert_eq!(kit.answer(call).map(|(status, _)| status), Some(200));
+}
+
+fn device_state(kit: &mut Kit, body: Value) -> Option<(u16, Value)> {
+    let body = body.to_string().into();
+    let call = kit.rest(Call::DeviceState { body });
+    kit.answer(call)
+}
+
+fn kinds(texts: &[Value]) -> Vec<&str> {
+    texts
+        .iter()
+        .filter_map(|text| text["type"].as_str())
+        .collect()
+}
+
+#[test]
+fn glasses_reported_while_the_user_loads_count_at_once_and_stand() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    let body = json!({"connected": true, "modelName": "Vuzix Z100"});
+    let (status, answer) = device_state(&mut kit, body).expect("answered while loading");
+    assert_eq!(
+        (status, &answer["appliedState"]["isGlassesConnected"]),
+        (200, &json!(true))
+    );
+    assert!(kit.texts(phone).is_empty(), "nothing before the ack");
+    let mut record = UserRecord::default();
+    record
+        .user_settings
+        .insert("default_wearable".into(), json!("Mentra Live"));
+    kit.load(record);
+    let texts = kit.texts(phone);
+    assert_eq!(
+        kinds(&texts)[..2],
+        ["connection_ack", "microphone_state_change"]
+    );
+    assert_eq!(kit.s.m.device.model(), Some("Vuzix Z100"));
+    assert!(kit.s.m.device.is_connected());
+}
+
+#[test]
+fn glasses_of_the_stored_user_paint_nothing_before_the_ack() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    let mut record = UserRecord::default();
+    record
+        .user_settings
+        .insert("default_wearable".into(), json!("Simulated Glasses"));
+    kit.load(record);
+    assert_eq!(kinds(&kit.texts(phone))[0], "connection_ack");
+}
+
+#[test]
+fn glasses_are_reported_in_every_live_state() {
+    let (mut kit, phone) = Kit::connected();
+    for (state, battery) in [(State::Connected, 70), (State::Disconnected, 69)] {
+        if state == State::Disconnected {
+            kit.phone_closes(phone);
+        }
+        assert_eq!(kit.s.state, state);
+        let answer = device_state(&mut kit, json!({"batteryLevel": battery}));
+        assert_eq!(answer.map(|(status, _)| status), Some(200));
+        assert_eq!(kit.s.m.device.state()["batteryLevel"], battery);
+    }
+}
+
+#[test]
+fn each_message_has_a_name_of_its_own_in_the_log() {
+    let (mut kit, phone) = Kit::connected();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..100 {
+        kit.phone_text(phone, r#"{"type":"ping"}"#);
+        assert!(seen.insert(kit.s.correlation(kit.now).to_string()));
+    }
+    let one = kit.s.correlation(kit.now).to_string();
+    assert_eq!(kit.s.correlation(kit.now).to_string(), one);
+    assert!(!one.contains("nadia"), "no part of the address");
 }
 
 #[test]

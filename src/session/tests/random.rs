@@ -3,11 +3,12 @@
 use crate::base::ids::{ConnId, Package, ReplyTo};
 use crate::session::effects::{Effect, HttpCall, HttpKind};
 use crate::session::event::{DisposeCause, Event, HelloKind, Sdk};
-use crate::session::flow::stop;
+use crate::session::flow::{self, stop};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, hello, user_running};
+use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, hello, trusted, user_running};
 use crate::session::{Session, State};
+use crate::wire::records::{AppType, Registry};
 use std::collections::{HashMap, HashSet};
 
 const PACKAGES: [&str; 3] = [SCRIBE, MAPS, CHESS];
@@ -28,6 +29,14 @@ impl History {
     fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut kit = Kit::new();
+        kit.apps = Registry::new(
+            [
+                trusted(SCRIBE, AppType::Background),
+                trusted(MAPS, AppType::Standard),
+                trusted(CHESS, AppType::Standard),
+            ],
+            1,
+        );
         let phone = kit.phone();
         if rng.bool() {
             kit.load(user_running(&PACKAGES[..rng.usize(0..3)]));
@@ -49,7 +58,7 @@ impl History {
     fn step(&mut self) {
         let package = PACKAGES[self.rng.usize(0..PACKAGES.len())];
         let sdk = if self.rng.bool() { Sdk::V2 } else { Sdk::V3 };
-        match self.rng.u8(0..19) {
+        match self.rng.u8(0..21) {
             0 => {
                 let reply = self.kit.start(package);
                 self.replies.insert(reply, 0);
@@ -96,12 +105,30 @@ impl History {
             }
             12 => self.kit.load(user_running(&[package])),
             13..=17 => self.rare_step(package),
+            18 | 19 => self.ask(),
             _ => {
                 let ms = self.rng.u64(0..4_000);
                 self.kit.advance(ms);
             }
         }
         self.observe();
+    }
+
+    /// An app uses its socket.
+    fn ask(&mut self) {
+        const TEXTS: [&str; 5] = [
+            r#"{"type":"subscription_update","subscriptions":["audio_chunk"]}"#,
+            r#"{"type":"subscription_update","subscriptions":["transcription:en-US"]}"#,
+            r#"{"type":"subscription_update","subscriptions":[]}"#,
+            r#"{"type":"display_event","view":"main","layout":{"layoutType":"text_wall","text":"x"}}"#,
+            r#"{"type":"audio_play_request","requestId":"a1","audioUrl":"https://x.example.net/a"}"#,
+        ];
+        let open: Vec<ConnId> = self.kit.s.m.apps.open().map(|(_, conn)| conn).collect();
+        if !open.is_empty() {
+            let conn = open[self.rng.usize(0..open.len())];
+            let text = TEXTS[self.rng.usize(0..TEXTS.len())];
+            self.kit.app_text(conn, text);
+        }
     }
 
     /// What administrators, the store and other servers do.
@@ -259,6 +286,14 @@ fn check(s: &Session) {
         }
     }
     assert!(foreground <= 1, "one standard app at a time");
+    if s.state != State::Disposed {
+        assert_eq!(s.m.microphone.need(), flow::sync::need(s), "invariant 26");
+        let attached = |conn| s.m.apps.open().any(|(_, open)| open == conn);
+        assert!(
+            s.m.audio.targets.iter().all(|conn| attached(*conn)),
+            "audio goes to attached sockets only"
+        );
+    }
     let tracked = s.m.health.rows().len();
     let phones = s.m.phone.current.iter().count() + s.m.phone.superseded.len();
     assert_eq!(tracked, phones + s.m.apps.open().count());

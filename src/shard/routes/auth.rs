@@ -110,7 +110,7 @@ fn app(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
     if package.is_empty() || key.is_empty() {
         return refused("Invalid credentials");
     }
-    if key_is_valid(ask, package, key) {
+    if key_is_valid(ask, package, key)? {
         Ok(Who {
             user: None,
             package: Some(Package::new(package)),
@@ -120,9 +120,16 @@ fn app(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
     }
 }
 
-fn key_is_valid(ask: &Ask<'_>, package: &str, key: &str) -> bool {
-    let stored = ask.apps.get(package).map_or("", |app| &*app.key_sha256);
-    api_key_matches(key, stored)
+/// An app unknown only because its record could not be read yet gets 503: that must never look like a wrong key.
+fn key_is_valid(ask: &Ask<'_>, package: &str, key: &str) -> Result<bool, RestAnswer> {
+    match ask.apps.get(package) {
+        Some(app) => Ok(api_key_matches(key, &app.key_sha256)),
+        None if ask.apps.loaded => Ok(false),
+        None => Err(RestAnswer {
+            retry_after_s: Some(5),
+            ..RestAnswer::json(503, r#"{"error":"App records are not available"}"#)
+        }),
+    }
 }
 
 fn system(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
@@ -147,7 +154,7 @@ fn system(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
     if !listed.contains(&package) {
         return refused(403, "Package not authorized for API key authentication");
     }
-    if !key_is_valid(ask, &package, &key) {
+    if !key_is_valid(ask, &package, &key)? {
         return refused(401, "Invalid API key");
     }
     Ok(Who {

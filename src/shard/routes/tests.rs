@@ -235,3 +235,16 @@ fn a_shard_that_stopped_turning_shows() {
     assert!(!stalled(80_000));
     assert!(stalled(80_001));
 }
+
+#[test]
+fn an_unread_store_is_no_wrong_key() {
+    let mut world = World::new();
+    world.apps.loaded = false;
+    let line = "GET /api/sdk/simple-storage/ana@x.io/k";
+    let status = |credentials: &str| {
+        let header = format!("Authorization: Bearer {credentials}\r\n");
+        world.answer(line, &header).0
+    };
+    assert_eq!(status("com.acme.none:k1"), 503);
+    assert_eq!(status("com.acme.mira:k2"), 401);
+}

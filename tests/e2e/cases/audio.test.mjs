@@ -93,6 +93,7 @@ scenario('audio keeps its place among the phone’s frames while JSON flows', as
 
 scenario('the microphone goes on with the first subscriber and off 3 s after the last', async ({phone, user, apps, start}) => {
   const p = await phone(user())
+  await p.take(mic(false), {what: 'the state that newly connected glasses are told'})
   const app = await start(p, apps.one)
   app.subscribe(['audio_chunk'])
   const on = await p.take(mic(true))
@@ -130,6 +131,7 @@ scenario('while on, the state is repeated every 10 s', async ({phone, user, apps
 
 scenario('audio that nobody wants is answered with off, then left alone for 5 s', async ({phone, user}) => {
   const p = await phone(user())
+  await p.take(mic(false), {what: 'the state that newly connected glasses are told'})
   p.audio(Buffer.alloc(320))
   await p.take(mic(false))
   const mark = p.messages.mark()

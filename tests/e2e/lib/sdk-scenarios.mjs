@@ -81,7 +81,8 @@ export function sdkScenarios(sdk, {comesBack}) {
     const p = await t.phone(email)
     assert.equal((await p.start(t.apps.app.packageName)).body?.data?.isRunning, true)
     const value = (event) => event.settings.find((item) => item.key === 'lang')?.value
-    assert.equal(value(await t.apps.app.take(email, 'session')), 'en')
+    // SDK 3.x hands the session out before its ack; its settings come with `onConnected`.
+    assert.equal(value(await t.apps.app.take(email, sdk === 'v3' ? 'connected' : 'session')), 'en')
     const saved = await p.rest('POST', `/appsettings/${t.apps.app.packageName}`, {key: 'lang', value: 'pt'})
     assert.deepEqual([saved.status, saved.body], [200, {success: true, message: 'Settings updated successfully'}])
     await t.apps.app.take(email, 'settings', {settings: (list) => value({settings: list}) === 'pt'})

@@ -2,16 +2,14 @@
 
 use super::*;
 use crate::session::effects::StoreOp;
-use crate::session::flow::{device, device_sync, requests};
+use crate::session::flow::{device, requests, sync};
 use crate::wire::records::{StoredLocation, UserRecord};
 
 const HERE: &str = r#"{"type":"location_update","lat":38.7169,"lng":-9.1399,"accuracy":12.5,"correlationId":"unknown"}"#;
 const POLL: &str = r#"{"type":"location_poll_request","accuracy":"high","correlationId":"poll_1"}"#;
 
-fn changed(kit: &mut Kit, package: &str, newly_location: bool, newly_calendar: bool) {
-    kit.with(|s, cx| {
-        device_sync::subscriptions_changed(s, package, newly_location, newly_calendar, cx)
-    });
+fn changed(kit: &mut Kit, package: &str) {
+    kit.with(|s, cx| sync::subscriptions_changed(s, package, cx));
 }
 
 #[test]
@@ -57,7 +55,7 @@ fn a_poll_is_answered_by_the_phone_once_and_to_the_asker_only() {
     let sent = kit.sent();
     assert!(sent.scribe().is_empty());
     assert_eq!(value(sent.other()[0])["data"]["correlationId"], "poll_1");
-    assert!(kit.s.timers.is_empty() && kit.s.m.location.polls().is_empty());
+    assert!(!kit.waits() && kit.s.m.location.polls().is_empty());
     // It became the last known location.
     kit.app(OTHER, POLL).expect("taken");
     let sent = kit.sent();
@@ -116,26 +114,26 @@ fn a_stopped_app_leaves_no_poll() {
     let mut kit = Kit::new();
     kit.app(OTHER, POLL).expect("taken");
     kit.with(|s, cx| requests::app_stopped(s, OTHER, cx));
-    assert!(kit.s.timers.is_empty() && kit.s.m.location.polls().is_empty());
+    assert!(!kit.waits() && kit.s.m.location.polls().is_empty());
 }
 
 #[test]
 fn the_phone_knows_the_effective_tier() {
     let mut kit = Kit::new();
-    device_hooks::subscribe(&mut kit.s, SCRIBE, "location_stream", Some("high"));
-    changed(&mut kit, SCRIBE, true, false);
+    kit.subscribe_rate(SCRIBE, "location_stream", Some("high"));
+    changed(&mut kit, SCRIBE);
     assert_eq!(
         kit.sent().phone(),
         [r#"{"type":"set_location_tier","tier":"high","timestamp":"2026-03-14T09:26:53.589Z"}"#]
     );
-    changed(&mut kit, SCRIBE, false, false);
+    changed(&mut kit, SCRIBE);
     assert!(kit.sent().texts.is_empty());
     kit.phone_away();
     kit.phone_back();
     assert_eq!(types(&kit.sent().phone()), ["set_location_tier"]);
-    device_hooks::unsubscribe(&mut kit.s, SCRIBE);
+    kit.s.m.subscriptions.remove(SCRIBE, 0, 0);
     kit.phone_away();
-    changed(&mut kit, SCRIBE, false, false);
+    changed(&mut kit, SCRIBE);
     kit.phone_back();
     assert!(
         kit.sent().phone().is_empty(),
@@ -146,11 +144,13 @@ fn the_phone_knows_the_effective_tier() {
 #[test]
 fn new_listeners_get_what_is_known_once() {
     let mut kit = Kit::new();
-    changed(&mut kit, SCRIBE, true, true);
+    kit.subscribe(OTHER, "location_update");
+    changed(&mut kit, OTHER);
     assert!(kit.sent().texts.is_empty(), "nothing is known yet");
     kit.phone(HERE).expect("taken");
     let events = r#"{"events":[{"id":"b","title":"B","start":"2026-03-15"},{"id":"a","title":"A","start":"2026-03-14T15:00:00Z"},{"title":"no id"}]}"#;
     kit.subscribe(OTHER, "calendar_event");
+    kit.sent();
     assert_eq!(
         kit.rest(Call::Calendar {
             body: events.into()
@@ -159,7 +159,9 @@ fn new_listeners_get_what_is_known_once() {
         200
     );
     assert_eq!(kit.sent().other().len(), 2, "event by event");
-    changed(&mut kit, SCRIBE, true, true);
+    kit.subscribe(SCRIBE, "location_update");
+    kit.subscribe(SCRIBE, "calendar_event");
+    changed(&mut kit, SCRIBE);
     let sent = kit.sent();
     let streams: Vec<_> = sent
         .scribe()
@@ -175,6 +177,8 @@ fn new_listeners_get_what_is_known_once() {
         ]
     );
     assert_eq!(value(sent.scribe()[1])["data"]["eventId"], "a");
+    changed(&mut kit, SCRIBE);
+    assert!(kit.sent().scribe().is_empty(), "once");
 }
 
 #[test]

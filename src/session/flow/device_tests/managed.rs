@@ -124,7 +124,7 @@ fn without_a_provider_the_app_is_told() {
             r#"{"type":"managed_stream_status","status":"error","message":"Managed streaming is not available on this server"}"#
         ]
     );
-    assert!(kit.s.timers.is_empty());
+    assert!(!kit.waits());
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn the_last_viewer_ends_the_stream() {
         sent.http()[0].method,
         crate::session::effects::HttpMethod::Delete
     );
-    assert!(kit.s.timers.is_empty());
+    assert!(!kit.waits());
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_provider_that_fails_is_asked_three_times() {
         (status["status"].as_str(), status["message"].as_str()),
         (Some("error"), Some("Failed to create live input"))
     );
-    assert!(kit.s.timers.is_empty() && kit.s.m.managed_streams.current.is_none());
+    assert!(!kit.waits() && kit.s.m.managed_streams.current.is_none());
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_minute_without_video_is_an_error() {
         types(&sent.phone()).last().map(String::as_str),
         Some("stop_stream")
     );
-    assert!(kit.s.timers.is_empty());
+    assert!(!kit.waits());
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn the_glasses_status_is_mapped_and_its_end_ends_all() {
     ] {
         assert_eq!(value(say(word).other()[0])["status"], wanted, "{word}");
     }
-    assert!(kit.s.m.managed_streams.current.is_none() && kit.s.timers.is_empty());
+    assert!(kit.s.m.managed_streams.current.is_none() && !kit.waits());
 }
 
 #[test]
@@ -472,5 +472,5 @@ fn a_provider_that_refuses_an_output_is_502_and_disposal_answers_who_waits() {
     let reply = outputs(&mut kit, OTHER, add("rtmp://a/b"));
     kit.with(requests::disposing);
     assert_eq!(error(&kit, reply), (404, "STREAM_NOT_FOUND".into()));
-    assert!(kit.s.timers.is_empty());
+    assert!(!kit.waits());
 }

@@ -99,7 +99,7 @@ fn a_direct_message_is_confirmed_once() {
             r#"{"type":"app_direct_message_response","messageId":"m2","success":true,"targetUserId":"ben@lumen.io"}"#
         ]
     );
-    assert!(kit.s.timers.is_empty());
+    assert!(!kit.waits());
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn switched_off_nothing_leaves_and_nothing_arrives() {
     kit.app(OTHER, DIRECT).expect("ignored");
     kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
     arrive(&mut kit, "ben@lumen.io", Content::Message(payload(None)));
-    assert!(kit.fx.is_empty() && kit.s.timers.is_empty());
+    assert!(kit.fx.is_empty() && !kit.waits());
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod photos;
 mod state;
 mod streams;
 
-use super::{device_hooks, device_timers};
+use super::{device_timers, returned};
 use crate::base::clock::Now;
 use crate::base::ids::{ConnId, Origin, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
@@ -20,12 +20,14 @@ use crate::session::handlers::app::APP;
 use crate::session::handlers::phone::PHONE;
 use crate::session::handlers::{AppMessage, PhoneMessage, Reject};
 use crate::session::managers::apps::AppState;
+use crate::session::managers::subscriptions::Wish;
 use crate::session::rest::{self, Call};
+use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State};
 use crate::wire::json::Scratch;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::{AppRecord, HardwareRequirement, PermissionEntry, Registry};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PHONE_CONN: ConnId = ConnId(1);
 const SCRIBE: &str = "com.acme.scribe";
@@ -139,11 +141,27 @@ impl Kit {
     fn phone_back(&mut self) {
         self.s.m.phone.current = Some(PHONE_CONN);
         self.s.state = State::Connected;
-        self.with(super::device_returned::phone_returned);
+        self.with(returned::phone_returned);
     }
 
     fn subscribe(&mut self, package: &str, text: &str) {
-        device_hooks::subscribe(&mut self.s, package, text, None);
+        self.subscribe_rate(package, text, None);
+    }
+
+    fn subscribe_rate(&mut self, package: &str, text: &str, rate: Option<&str>) {
+        let package = Package::new(package);
+        let known = self.s.m.subscriptions.get(&package);
+        let mut list: Vec<Value> = known
+            .map(|one| one.list().iter().map(|own| json!(&*own.text)).collect())
+            .unwrap_or_default();
+        list.push(if text == "location_stream" {
+            json!({ "stream": text, "rate": rate })
+        } else {
+            json!(text)
+        });
+        let user = self.s.user.clone();
+        let wish = Wish::read(&list, 256);
+        self.s.m.subscriptions.apply(&user, &package, wish, 0, 0);
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>) -> T) -> T {
@@ -227,6 +245,25 @@ impl Kit {
     fn device_state(&mut self, body: &str) -> (u16, String) {
         self.rest(Call::DeviceState {
             body: body.to_owned().into(),
+        })
+    }
+
+    /// Whether a deadline of the device side is left; the rest of the session keeps its own.
+    fn waits(&self) -> bool {
+        self.s.timers.has(|timer| {
+            matches!(
+                timer,
+                Timer::LocationPoll(_)
+                    | Timer::Photo(_)
+                    | Timer::AudioPlay(_)
+                    | Timer::AudioOut(..)
+                    | Timer::StreamKeepAlive(_)
+                    | Timer::StreamAck(_)
+                    | Timer::StreamStart(_)
+                    | Timer::ManagedPoll
+                    | Timer::ManagedIdle
+                    | Timer::DirectMessage(_)
+            )
         })
     }
 

@@ -42,7 +42,7 @@ fn a_request_reaches_the_phone_and_its_result_the_asker() {
             r#"{"type":"photo_response","requestId":"p1","success":true,"photoUrl":"https://x/1.jpg","savedToGallery":true}"#
         ]
     );
-    assert!(kit.s.timers.is_empty());
+    assert!(!kit.waits());
     report(&mut kit, r#"{"requestId":"p1","success":false}"#);
     assert!(kit.sent().texts.is_empty(), "one outcome only");
 }
@@ -82,7 +82,7 @@ fn silence_of_thirty_seconds_is_a_phone_timeout() {
         value(kit.sent().other()[0])["error"]["code"],
         "PHONE_TIMEOUT"
     );
-    assert!(kit.s.timers.is_empty());
+    assert!(!kit.waits());
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_custom_webhook_is_answered_at_once_and_nothing_waits() {
         ]
     );
     report(&mut kit, r#"{"requestId":"p1","success":false}"#);
-    assert!(kit.sent().texts.is_empty() && kit.s.timers.is_empty());
+    assert!(kit.sent().texts.is_empty() && !kit.waits());
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_refused_request_has_its_text() {
         kit.refused(OTHER, r#"{"type":"photo_request"}"#),
         text("MALFORMED_MESSAGE", "requestId is required")
     );
-    assert!(kit.sent().texts.is_empty() && kit.s.timers.is_empty());
+    assert!(kit.sent().texts.is_empty() && !kit.waits());
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         && app.conn == Some(m.conn)
     {
         app.released = true;
-        tracing::info!(user = %s.user, package = %m.package, conn = %m.conn.tag(), "ownership released");
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %m.package, conn = %m.conn.tag(), "ownership released");
     }
     Ok(())
 }

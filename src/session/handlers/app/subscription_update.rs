@@ -42,7 +42,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     };
     let mut wish = Wish::read(elements, cx.cfg.apps.subscriptions_max as usize);
     if wish.dropped > 0 {
-        tracing::warn!(user = %s.user.log_tag(), package = %m.package, dropped = wish.dropped, "too many subscriptions");
+        tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %m.package, dropped = wish.dropped, "too many subscriptions");
     }
     let rejected = wish.reject(|needed| flow::sync::granted(cx, m.package, needed));
     report(s, m, &rejected, cx);

@@ -1,3 +1,5 @@
+//! Tests of subscription updates (behaviour.md §3.2).
+
 use crate::base::ids::Package;
 use crate::session::event::Sdk;
 use crate::session::flow;

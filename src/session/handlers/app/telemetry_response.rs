@@ -15,8 +15,8 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    tracing::info!(
-        user = %s.user.log_tag(),
+    tracing::debug!(
+        user = %s.user, correlation_id = %s.correlation(cx.now),
         package = %m.package,
         incident_id = members.text("incidentId").unwrap_or_default(),
         lines = members.list("logs").map_or(0, Vec::len),

@@ -16,7 +16,7 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
     if let (Some(stream_id), Some(ack_id)) = (members.text("streamId"), members.text("ackId"))
-        && keep_alive::acked(s, stream_id, ack_id)
+        && keep_alive::acked(s, stream_id, ack_id, cx)
         && s.m.managed_streams.by_id(stream_id).is_some()
     {
         managed_streams::touch(s, cx);

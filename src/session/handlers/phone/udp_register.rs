@@ -21,8 +21,9 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
         return Ok(());
     };
     if hash != s.user.hash32() {
-        tracing::warn!(user = %s.user.log_tag(), hash, "phone announced an unexpected UDP hash");
+        tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, "phone announced an unexpected UDP hash");
     }
+    s.m.phone.udp_registered = true;
     cx.fx.push(Effect::UdpRegister { hash });
     Ok(())
 }

@@ -4,7 +4,6 @@
 //! `{"type":"udp_unregister","userIdHash":3718288755}`
 
 use crate::session::effects::Effect;
-use crate::session::flow::device_hooks;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -22,7 +21,8 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
     let Some(hash) = hash.and_then(|hash| u32::try_from(hash).ok()) else {
         return Ok(());
     };
-    device_hooks::udp_key_forgotten(s);
+    s.m.phone.udp_key = None;
+    s.m.phone.udp_registered = false;
     cx.fx.push(Effect::UdpUnregister { hash });
     Ok(())
 }

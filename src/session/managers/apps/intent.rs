@@ -23,6 +23,15 @@ pub enum Wanted {
     No,
 }
 
+/// What an app server last said of itself; unknown counts as good (behaviour.md §2.18).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// Well, or never asked.
+    Good,
+    /// Not well, or silent.
+    Bad,
+}
+
 /// What a REST answer that waits for the store says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
@@ -53,6 +62,8 @@ pub struct Intent {
     pub installed: Vec<InstalledApp>,
     /// Answers that wait.
     pub acks: Vec<PendingAck>,
+    /// Installed apps whose servers are not well; no longer than `installed`.
+    unwell: Vec<String>,
 }
 
 impl Intent {
@@ -118,6 +129,30 @@ impl Intent {
     #[must_use]
     pub fn is_installed(&self, package: &str) -> bool {
         self.installed.iter().any(|app| app.package_name == package)
+    }
+
+    /// Removes an app from the installed ones.
+    pub fn uninstall(&mut self, package: &str) {
+        self.installed.retain(|app| app.package_name != package);
+        self.unwell.retain(|name| name != package);
+    }
+
+    /// Remembers the health of an installed app's server; of others nothing is kept.
+    pub fn set_health(&mut self, package: &str, health: Health) {
+        self.unwell.retain(|name| name != package);
+        if health == Health::Bad && self.is_installed(package) {
+            self.unwell.push(package.to_owned());
+        }
+    }
+
+    /// The last known health of an app's server.
+    #[must_use]
+    pub fn health(&self, package: &str) -> Health {
+        if self.unwell.iter().any(|name| name == package) {
+            Health::Bad
+        } else {
+            Health::Good
+        }
     }
 
     fn entry(&self, package: &str) -> Option<&Entry> {

@@ -1,3 +1,5 @@
+//! Tests of what the dashboard composes (behaviour.md §6.2).
+
 use super::{Dashboard, Mode, Section, content_text};
 use crate::base::ids::Package;
 use crate::base::settings::Settings;

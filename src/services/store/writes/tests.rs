@@ -1,0 +1,166 @@
+//! What callers of the write queue notice, over the memory backend. Time is simulated.
+
+use super::*;
+use crate::base::ids::Package;
+use crate::base::settings::Settings;
+use crate::services::store::memory::Memory;
+use crate::session::effects::StoreOp;
+use crate::wire::records::StoredLocation;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test)
+}
+
+fn start(change: impl FnOnce(&mut StoreSettings)) -> (Writes, Arc<Memory>) {
+    let memory = Arc::new(Memory::default());
+    let mut settings = Settings::default().store;
+    change(&mut settings);
+    (Writes::start(memory.clone(), settings), memory)
+}
+
+fn nadia() -> UserId {
+    UserId::new("nadia@lumen.io")
+}
+
+fn running(add: bool, package: &str) -> Change {
+    let package = Package::new(package);
+    Change::Session(
+        nadia(),
+        if add {
+            StoreOp::AddRunning(package)
+        } else {
+            StoreOp::RemoveRunning(package)
+        },
+    )
+}
+
+fn location(lat: f64) -> Change {
+    let fix = StoredLocation {
+        lat,
+        lng: 0.0,
+        accuracy: None,
+        unix_ms: 0,
+    };
+    Change::Session(nadia(), StoreOp::SetLocation(fix))
+}
+
+#[test]
+fn a_read_sees_what_was_queued_before_it() {
+    run(async {
+        let (writes, _) = start(|settings| settings.db_write_delay_ms = 1000);
+        writes.submit(running(true, "a")).expect("room");
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.running_apps, ["a"]);
+    });
+}
+
+#[test]
+fn later_locations_replace_waiting_ones_and_order_is_kept() {
+    run(async {
+        let (writes, memory) = start(|_| {});
+        for lat in 0..50 {
+            writes.submit(location(f64::from(lat))).expect("room");
+        }
+        writes.submit(running(true, "a")).expect("room");
+        writes.submit(running(false, "a")).expect("room");
+        writes.submit(running(true, "a")).expect("room");
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.location.expect("stored").lat, 49.0);
+        assert_eq!(record.running_apps, ["a"]);
+        assert_eq!(memory.commits(), 1);
+        assert_eq!(writes.figures().coalesced.load(Ordering::Relaxed), 51);
+    });
+}
+
+#[test]
+fn an_outage_does_not_fill_the_queue_with_the_same_few_facts() {
+    run(async {
+        let (writes, memory) = start(|settings| {
+            // Three facts, and the read that follows.
+            settings.db_queue_max = 4;
+            settings.db_retry_ms = 10;
+        });
+        memory.set_failing(true);
+        for turn in 0..100 {
+            writes.submit(location(f64::from(turn))).expect("room");
+            writes.submit(running(turn % 2 == 1, "a")).expect("room");
+            writes.submit(running(turn % 2 == 0, "b")).expect("room");
+        }
+        memory.set_failing(false);
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.location.expect("stored").lat, 99.0);
+        assert_eq!(record.running_apps, ["a"]);
+    });
+}
+
+#[test]
+fn a_later_change_never_jumps_before_one_that_somebody_waits_for() {
+    run(async {
+        let (writes, _) = start(|settings| settings.db_write_delay_ms = 1000);
+        writes.submit(running(true, "a")).expect("room");
+        let waited = writes.begin(running(false, "a")).expect("room");
+        writes.submit(running(true, "a")).expect("room");
+        assert_eq!(waited.wait().await.expect("durable"), Outcome::Done);
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.running_apps, ["a"]);
+    });
+}
+
+#[test]
+fn nothing_is_acknowledged_while_the_store_is_down_and_nothing_is_lost() {
+    run(async {
+        let (writes, memory) = start(|settings| {
+            settings.db_timeout_ms = 30;
+            settings.db_retry_ms = 10;
+        });
+        memory.set_failing(true);
+        let answer = writes.apply(running(true, "a")).await;
+        assert!(matches!(answer, Err(StoreError::Timeout)), "{answer:?}");
+        memory.set_failing(false);
+        assert!(writes.close(Duration::from_secs(10)).await);
+        let json = memory
+            .get(&DocKey::user(&nadia()))
+            .await
+            .expect("reads")
+            .expect("written at last");
+        assert!(String::from_utf8_lossy(&json).contains(r#""runningApps":["a"]"#));
+        assert!(writes.figures().failures.load(Ordering::Relaxed) > 0);
+    });
+}
+
+#[test]
+fn beyond_the_bound_a_write_is_refused_and_counted() {
+    run(async {
+        let (writes, memory) = start(|settings| settings.db_queue_max = 2);
+        memory.set_failing(true);
+        writes.submit(running(true, "a")).expect("room");
+        writes.submit(running(true, "b")).expect("room");
+        assert!(matches!(
+            writes.submit(running(true, "c")),
+            Err(StoreError::Full)
+        ));
+        assert!(matches!(
+            writes.begin(running(true, "d")),
+            Err(StoreError::Full)
+        ));
+        assert_eq!(writes.figures().refused.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn names_that_no_backend_can_hold_are_refused_before_they_are_queued() {
+    run(async {
+        let (writes, _) = start(|_| {});
+        let change = Change::StorageClear(nadia(), "p\0q".into());
+        assert!(writes.apply(change).await.is_err());
+        let read: Option<Vec<u8>> = writes
+            .read(DocKey::storage(&nadia(), "p\0q"))
+            .await
+            .expect("nothing there");
+        assert_eq!(read, None);
+    });
+}

@@ -1,0 +1,220 @@
+//! Layer 2, flow: frames of app sockets: `ping` first and always, then the handler table for the app that the socket
+//! authenticated as; refusals are answered and keep the socket (behaviour.md §2.20).
+
+use crate::base::close::CloseReason;
+use crate::base::ids::{ConnId, Package};
+use crate::base::metrics::{Counter, Side};
+use crate::session::event::HelloKind;
+use crate::session::flow::{hello, lost, notices, requests};
+use crate::session::handlers::app::APP;
+use crate::session::handlers::{AppMessage, ErrorCode, Reject};
+use crate::session::{Cx, Session};
+use crate::wire::json::{self, KindError};
+use crate::wire::kinds::AppKind;
+use bytes::Bytes;
+
+/// One text frame (or binary frame with JSON in it).
+pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
+    s.m.health.seen(conn, cx.now.mono_ms);
+    let name = json::kind(text);
+    let kind = name.as_ref().ok().and_then(|name| AppKind::from_wire(name));
+    let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) else {
+        unattached(s, conn, kind, text, cx);
+        return;
+    };
+    let index = kind.map_or(AppKind::COUNT, |kind| kind as usize);
+    cx.metrics.message(Side::AppIn, index);
+    match (name, kind) {
+        (Err(error), _) => unparsable(s, conn, &package, &error, cx),
+        (Ok(name), None) => {
+            settle(s, &package);
+            cx.metrics.inc(Counter::AppUnknownType);
+            tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = %name, "unknown app message");
+        }
+        (Ok(name), Some(kind)) => run(s, conn, &package, kind, &name, text, cx),
+    }
+}
+
+/// One binary frame that is no JSON: audio output.
+pub(crate) fn binary(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>) {
+    s.m.health.seen(conn, cx.now.mono_ms);
+    if let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) {
+        requests::app_binary(s, &package, data, cx);
+    }
+}
+
+fn run(
+    s: &mut Session,
+    conn: ConnId,
+    package: &Package,
+    kind: AppKind,
+    name: &str,
+    text: &[u8],
+    cx: &mut Cx<'_>,
+) {
+    let message = AppMessage {
+        conn,
+        package,
+        text,
+    };
+    let Err(reject) = (APP[kind as usize].run)(s, &message, cx) else {
+        settle(s, package);
+        return;
+    };
+    cx.metrics.inc(Counter::AppHandlerFailed);
+    tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = %name, %reject, "app message refused");
+    refuse(s, conn, package, &reject, text, cx);
+}
+
+fn refuse(
+    s: &mut Session,
+    conn: ConnId,
+    package: &Package,
+    reject: &Reject,
+    text: &[u8],
+    cx: &mut Cx<'_>,
+) {
+    notices::app_error(conn, reject.code.as_str(), &reject.message, cx);
+    match reject.code {
+        ErrorCode::MalformedMessage if cx.scratch.validate(text).is_err() => {
+            count_bad_json(s, conn, package, cx);
+        }
+        ErrorCode::InternalError => count_failure(s, conn, package, cx),
+        _ => settle(s, package),
+    }
+}
+
+fn unparsable(
+    s: &mut Session,
+    conn: ConnId,
+    package: &Package,
+    error: &KindError,
+    cx: &mut Cx<'_>,
+) {
+    let code = ErrorCode::MalformedMessage.as_str();
+    notices::app_error(conn, code, &error.to_string(), cx);
+    count_bad_json(s, conn, package, cx);
+}
+
+fn count_bad_json(s: &mut Session, conn: ConnId, package: &Package, cx: &mut Cx<'_>) {
+    cx.metrics.inc(Counter::AppBadJson);
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    app.bad_json += 1;
+    if u64::from(app.bad_json) >= cx.cfg.connections.invalid_json_before_close {
+        drop_socket(s, conn, CloseReason::InvalidJson, cx);
+    }
+}
+
+fn count_failure(s: &mut Session, conn: ConnId, package: &Package, cx: &mut Cx<'_>) {
+    let limits = &cx.cfg.connections;
+    let now_ms = cx.now.mono_ms;
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    app.bad_json = 0;
+    app.failures.push_back(now_ms);
+    while app
+        .failures
+        .front()
+        .is_some_and(|at_ms| now_ms.saturating_sub(*at_ms) >= limits.handler_failure_window_ms)
+    {
+        app.failures.pop_front();
+    }
+    if app.failures.len() as u64 >= limits.handler_failures_before_close {
+        drop_socket(s, conn, CloseReason::Internal, cx);
+    }
+}
+
+/// A parsable message ends a row of unparsable ones.
+fn settle(s: &mut Session, package: &str) {
+    if let Some(app) = s.m.apps.get_mut(package) {
+        app.bad_json = 0;
+    }
+}
+
+/// We close an attached socket; for the app it is an unexpected loss.
+fn drop_socket(s: &mut Session, conn: ConnId, reason: CloseReason, cx: &mut Cx<'_>) {
+    cx.fx.close(conn, reason);
+    lost::closed(s, conn, &reason.into(), cx);
+}
+
+/// A socket that is not the app's current one: `ping` is answered while it may still become or has been one; an init may
+/// follow a rejected reconnect; anything else has no effect.
+fn unattached(s: &mut Session, conn: ConnId, kind: Option<AppKind>, text: &[u8], cx: &mut Cx<'_>) {
+    if !s.m.apps.sockets.contains(conn) {
+        return;
+    }
+    let lingers = s.m.apps.sockets.lingering(conn).is_some();
+    let outcome = match kind {
+        Some(AppKind::Ping) => {
+            notices::app_pong(conn, cx);
+            return;
+        }
+        Some(AppKind::TpaConnectionInit | AppKind::ConnectionInit) if lingers => {
+            hello::said_again(s, conn, HelloKind::Init, text, cx)
+        }
+        Some(AppKind::Reconnect) if lingers => {
+            hello::said_again(s, conn, HelloKind::Reconnect, text, cx)
+        }
+        Some(AppKind::Pong) => return,
+        _ if lingers || s.m.apps.sockets.is_waiting(conn) => {
+            let code = ErrorCode::SessionNotFound.as_str();
+            notices::app_error(conn, code, "Session not found", cx);
+            return;
+        }
+        _ => return,
+    };
+    if let Err(error) = outcome {
+        let code = ErrorCode::MalformedMessage.as_str();
+        notices::app_error(conn, code, &error.to_string(), cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::event::Sdk;
+    use crate::session::managers::apps::AppState;
+    use crate::session::testkit::{Kit, SCRIBE};
+
+    fn fail(kit: &mut Kit, conn: ConnId) {
+        let package = Package::new(SCRIBE);
+        let reject = Reject::new(ErrorCode::InternalError, "Internal server error");
+        kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+    }
+
+    #[test]
+    fn five_failures_of_ours_within_a_minute_close_the_socket() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        for _ in 0..4 {
+            fail(&mut kit, conn);
+        }
+        kit.event(crate::session::event::Event::Activity { conn });
+        kit.now = kit.now.plus(60_000); // the first four no longer count
+        fail(&mut kit, conn);
+        assert_eq!(kit.close_of(conn), None);
+        for _ in 0..4 {
+            fail(&mut kit, conn);
+        }
+        assert_eq!(kit.close_of(conn), Some((1011, "Internal server error")));
+        assert_eq!(kit.state(SCRIBE), AppState::TransportDown);
+        assert_eq!(kit.types(conn).len(), 9);
+    }
+
+    #[test]
+    fn a_refused_request_keeps_the_socket() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        let package = Package::new(SCRIBE);
+        let text = "Camera permission required to take photos";
+        for _ in 0..100 {
+            let reject = Reject::new(ErrorCode::PermissionDenied, text);
+            kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+        }
+        assert_eq!(kit.texts(conn)[0]["message"], text);
+        assert_eq!(kit.close_of(conn), None);
+    }
+}

@@ -1,0 +1,420 @@
+//! Layer 2, flow: the checks of init and reconnect, in the order and with the texts of protocol.md §3.2 and §3.4.
+
+use crate::base::close::CloseReason;
+use crate::base::ids::ConnId;
+use crate::session::event::{AppHello, HelloKind, Sdk};
+use crate::session::flow::{attach, notices, start};
+use crate::session::managers::apps::AppState;
+use crate::session::managers::apps::sockets::Lingering;
+use crate::session::managers::apps::start::{Stage, StartError};
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session, State};
+use crate::wire::auth::api_key_matches;
+use crate::wire::json::JsonError;
+use crate::wire::records::AppRecord;
+use serde::Deserialize;
+use serde_json::Value;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A refusal with its answer and close.
+struct Refusal {
+    code: &'static str,
+    text: String,
+    reason: CloseReason,
+}
+
+impl Refusal {
+    fn new(code: &'static str, text: impl Into<String>, reason: CloseReason) -> Self {
+        Self {
+            code,
+            text: text.into(),
+            reason,
+        }
+    }
+
+    fn send(&self, conn: ConnId, cx: &mut Cx<'_>) {
+        notices::app_error(conn, self.code, &self.text, cx);
+        cx.fx.close(conn, self.reason);
+    }
+}
+
+/// A socket named itself (or did so again).
+pub(crate) fn said(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
+    if s.state == State::Initializing {
+        wait(s, conn, hello, cx);
+        return;
+    }
+    if s.m.apps.by_conn(conn).is_some() {
+        repeated(s, conn, &hello, cx);
+        return;
+    }
+    let detached = s.m.apps.sockets.replaced.iter().any(|row| row.0 == conn)
+        || s.m.apps.sockets.parked.iter().any(|row| row.conn == conn)
+        || s.m.apps.stopping_by_conn(conn).is_some();
+    if detached {
+        return;
+    }
+    match hello.kind {
+        HelloKind::Init => init(s, conn, hello, cx),
+        HelloKind::Reconnect => reconnect(s, conn, hello, cx),
+    }
+}
+
+/// Waits for the user record; bounded, beyond the bound the socket may come back later.
+fn wait(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
+    let waiting = &mut s.m.apps.sockets.waiting;
+    if let Some(row) = waiting.iter_mut().find(|row| row.0 == conn) {
+        row.1 = hello;
+    } else if waiting.len() < cx.cfg.connections.pending_frames_max as usize {
+        waiting.push((conn, hello));
+    } else {
+        cx.fx.close(conn, CloseReason::Overloaded);
+    }
+}
+
+fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
+    match check_init(s, &hello, cx) {
+        Ok(()) => attach::attach(s, conn, hello, cx),
+        Err(refusal) => {
+            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, conn = %conn.tag(), code = refusal.code, "app init refused");
+            if s.m.apps.sockets.forget(conn) {
+                s.timers.cancel(&Timer::RejectLinger(conn));
+            }
+            refusal.send(conn, cx);
+            if refusal.reason == CloseReason::InvalidApiKey {
+                let error = StartError::new(Stage::Authentication, "Invalid API key");
+                start::fail(s, &hello.package, &error, cx);
+            }
+        }
+    }
+}
+
+fn check_init(s: &Session, hello: &AppHello, cx: &Cx<'_>) -> Result<(), Refusal> {
+    let package = &hello.package;
+    if start::is_deprecated(cx.cfg, package) {
+        let text = format!("App {package} is deprecated and no longer accepted");
+        return Err(Refusal::new(
+            "APP_DEPRECATED",
+            text,
+            CloseReason::AppDeprecated,
+        ));
+    }
+    let record = check_key(hello, cx)?;
+    check_address(s, &record, hello, cx)?;
+    let app = s.m.apps.get(package);
+    let expected = app.is_some_and(|app| app.state.accepts_socket() && !app.user_stopped);
+    if expected {
+        Ok(())
+    } else {
+        Err(Refusal::new(
+            "APP_NOT_STARTED",
+            "App not started for this session",
+            CloseReason::AppNotStarted,
+        ))
+    }
+}
+
+fn check_key(hello: &AppHello, cx: &Cx<'_>) -> Result<Arc<AppRecord>, Refusal> {
+    let record = cx.apps.get(&hello.package);
+    if record.is_none() && !cx.apps.loaded {
+        // An unread store must never look like a wrong key: 1008 ends a v2 app for good.
+        return Err(Refusal::new(
+            "INTERNAL_ERROR",
+            "Internal server error",
+            CloseReason::Internal,
+        ));
+    }
+    let key = hello.api_key.as_deref().unwrap_or("");
+    record
+        .filter(|record| api_key_matches(key, &record.key_sha256))
+        .cloned()
+        .ok_or_else(|| {
+            Refusal::new(
+                "INVALID_API_KEY",
+                "Invalid API key",
+                CloseReason::InvalidApiKey,
+            )
+        })
+}
+
+fn check_address(
+    s: &Session,
+    record: &AppRecord,
+    hello: &AppHello,
+    cx: &Cx<'_>,
+) -> Result<(), Refusal> {
+    let list = &record.allowed_ips;
+    if !cx.cfg.apps.app_ip_validation_enabled || list.is_empty() {
+        return Ok(());
+    }
+    if hello
+        .address
+        .is_some_and(|address| list.iter().any(|entry| covers(entry, address)))
+    {
+        return Ok(());
+    }
+    tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, address = ?hello.address, "app address not allowed");
+    Err(Refusal::new(
+        "PERMISSION_DENIED",
+        "Address not allowed",
+        CloseReason::AddressNotAllowed,
+    ))
+}
+
+/// Whether an exact address or CIDR block contains `address`; an entry that is neither contains nothing.
+fn covers(entry: &str, address: IpAddr) -> bool {
+    let (base, bits) = match entry.trim().split_once('/') {
+        Some((base, bits)) => (base, Some(bits)),
+        None => (entry.trim(), None),
+    };
+    let Ok(base) = base.parse::<IpAddr>() else {
+        return false;
+    };
+    let (base, address) = (base.to_canonical(), address.to_canonical());
+    let (base, address, width) = match (base, address) {
+        (IpAddr::V4(base), IpAddr::V4(address)) => (
+            u128::from(u32::from(base)) << 96,
+            u128::from(u32::from(address)) << 96,
+            32,
+        ),
+        (IpAddr::V6(base), IpAddr::V6(address)) => (u128::from(base), u128::from(address), 128),
+        _ => return false,
+    };
+    let bits = match bits.map(str::parse::<u32>) {
+        None => width,
+        Some(Ok(bits)) if bits <= width => bits,
+        Some(_) => return false,
+    };
+    bits == 0 || (base ^ address) >> (128 - bits) == 0
+}
+
+fn reconnect(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
+    if hello.sdk != Sdk::V3 {
+        const TEXT: &str = "Reconnect is only supported for SDK v3";
+        let reason = CloseReason::ReconnectUnsupported;
+        reject_later(s, conn, hello, "SESSION_NOT_FOUND", TEXT, reason, cx);
+        return;
+    }
+    if hello.api_key.is_none() {
+        const TEXT: &str = "Reconnect requires apiKey when cloud state is unavailable";
+        let reason = CloseReason::ReconnectUnauthenticated;
+        reject_later(s, conn, hello, "SESSION_NOT_FOUND", TEXT, reason, cx);
+        return;
+    }
+    let checked = check_key(&hello, cx).and_then(|record| check_address(s, &record, &hello, cx));
+    if let Err(refusal) = checked {
+        if s.m.apps.sockets.forget(conn) {
+            s.timers.cancel(&Timer::RejectLinger(conn));
+        }
+        refusal.send(conn, cx);
+        if refusal.reason == CloseReason::InvalidApiKey {
+            let error = StartError::new(Stage::Authentication, "Invalid API key");
+            start::fail(s, &hello.package, &error, cx);
+        }
+        return;
+    }
+    let expires_ms = cx.now.mono_ms + cx.cfg.apps.deferred_timeout_ms;
+    checked_reconnect(s, conn, hello, expires_ms, Deferral::Announce, cx);
+}
+
+/// Whether a socket that gets parked is still to be told so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deferral {
+    Announce,
+    Known,
+}
+
+/// A socket that was parked before this session existed.
+pub(crate) fn parked_before(
+    s: &mut Session,
+    conn: ConnId,
+    hello: AppHello,
+    expires_ms: u64,
+    cx: &mut Cx<'_>,
+) {
+    if s.state == State::Initializing {
+        attach::park(s, conn, hello, expires_ms, cx);
+    } else {
+        checked_reconnect(s, conn, hello, expires_ms, Deferral::Known, cx);
+    }
+}
+
+/// Rows 6 to 9 of protocol.md §3.4.
+fn checked_reconnect(
+    s: &mut Session,
+    conn: ConnId,
+    hello: AppHello,
+    expires_ms: u64,
+    deferral: Deferral,
+    cx: &mut Cx<'_>,
+) {
+    let package = hello.package.clone();
+    let app = s.m.apps.get(&package);
+    let being_started = app.is_some_and(|app| {
+        app.state == AppState::Stopped && app.start.is_some() && app.stop.is_none()
+    });
+    let listed = app.is_none() && s.m.apps.intent.is_running(&package);
+    if being_started || listed {
+        attach::park(s, conn, hello, expires_ms, cx);
+        if deferral == Deferral::Announce {
+            notices::reconnect_deferred(conn, expires_ms.saturating_sub(cx.now.mono_ms), cx);
+        }
+        return;
+    }
+    if app.is_some() && hello.session_id.as_deref() != Some(&s.app_session_id(&package)) {
+        const TEXT: &str = "Reconnect session identity does not match the active app session";
+        let reason = CloseReason::SessionExpired;
+        reject_later(s, conn, hello, "SESSION_EXPIRED", TEXT, reason, cx);
+        return;
+    }
+    if app.is_none_or(|app| !app.state.accepts_socket() || app.user_stopped) {
+        const TEXT: &str = "App is not expected to run for this user session";
+        if s.m.apps.sockets.forget(conn) {
+            s.timers.cancel(&Timer::RejectLinger(conn));
+        }
+        notices::reconnect_rejected(conn, "NOT_RUNNING", TEXT, cx);
+        cx.fx.close(conn, CloseReason::AppNotRunning);
+        return;
+    }
+    attach::attach(s, conn, hello, cx);
+}
+
+/// Rejects, and closes after `reject_linger_ms` unless an init on the same socket is accepted meanwhile.
+fn reject_later(
+    s: &mut Session,
+    conn: ConnId,
+    hello: AppHello,
+    code: &str,
+    text: &str,
+    reason: CloseReason,
+    cx: &mut Cx<'_>,
+) {
+    notices::reconnect_rejected(conn, code, text, cx);
+    let sockets = &mut s.m.apps.sockets;
+    sockets.forget(conn);
+    sockets.lingering.push(Lingering {
+        conn,
+        hello,
+        reason,
+    });
+    let at_ms = cx.now.mono_ms + cx.cfg.connections.reject_linger_ms;
+    s.timers.set(Timer::RejectLinger(conn), at_ms);
+}
+
+/// No init came on a rejected socket.
+pub(crate) fn reject_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
+    if let Some(row) = s.m.apps.sockets.take_lingering(conn) {
+        cx.fx.close(conn, row.reason);
+    }
+}
+
+/// A second hello on an attached socket: the same identity gets its ack again, another one is a breach.
+fn repeated(s: &mut Session, conn: ConnId, hello: &AppHello, cx: &mut Cx<'_>) {
+    let Some(app) = s.m.apps.by_conn(conn) else {
+        return;
+    };
+    let package = app.package.clone();
+    if hello.package != package || names_another_user(s, hello) {
+        mismatch(s, conn, cx);
+        return;
+    }
+    if let Err(refusal) = check_key(hello, cx) {
+        // The socket is authenticated already; a wrong key changes nothing (invariant 20).
+        notices::app_error(conn, refusal.code, &refusal.text, cx);
+        return;
+    }
+    attach::send_ack(s, &package, conn, hello.kind, cx);
+}
+
+fn mismatch(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
+    tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "app socket changed its identity");
+    cx.fx.close(conn, CloseReason::IdentityMismatch);
+    let info = CloseReason::IdentityMismatch.into();
+    crate::session::flow::lost::closed(s, conn, &info, cx);
+}
+
+fn names_another_user(s: &Session, hello: &AppHello) -> bool {
+    let Some(id) = hello.session_id.as_deref().filter(|id| !id.is_empty()) else {
+        return false;
+    };
+    if id == s.app_session_id(&hello.package) {
+        return false;
+    }
+    crate::wire::ids::parse_app_session_id(id, |user| user == s.user.as_str())
+        .is_some_and(|(user, _)| *user != *s.user)
+}
+
+/// What an init or reconnect message carries; everything is optional and of any type here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    package_name: Option<Value>,
+    api_key: Option<Value>,
+    session_id: Option<Value>,
+    sdk_version: Option<Value>,
+}
+
+/// An init or reconnect as a text on a socket that said hello before: what it leaves out is taken from that hello.
+pub(crate) fn said_again(
+    s: &mut Session,
+    conn: ConnId,
+    kind: HelloKind,
+    text: &[u8],
+    cx: &mut Cx<'_>,
+) -> Result<(), JsonError> {
+    let body: Body = cx.scratch.parse(text)?;
+    let earlier = match s.m.apps.by_conn(conn) {
+        Some(app) => app.hello.as_deref(),
+        None => s.m.apps.sockets.lingering(conn),
+    };
+    let Some(earlier) = earlier.cloned() else {
+        return Ok(());
+    };
+    let string = |value: Option<Value>| match value {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    };
+    let version = string(body.sdk_version);
+    let hello = AppHello {
+        kind,
+        package: string(body.package_name).map_or(earlier.package, |name| {
+            crate::base::ids::Package::new(&name)
+        }),
+        api_key: string(body.api_key).or(earlier.api_key),
+        session_id: string(body.session_id),
+        sdk: match (kind, &version) {
+            (HelloKind::Reconnect, None) => earlier.sdk,
+            _ => Sdk::from_version(version.as_deref()),
+        },
+        address: earlier.address,
+    };
+    said(s, conn, hello, cx);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_lists_take_addresses_and_blocks_of_both_families() {
+        for (entry, address, expected) in [
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3", "10.1.2.4", false),
+            ("10.1.0.0/16", "10.1.255.9", true),
+            ("10.1.0.0/16", "10.2.0.1", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("10.1.2.3", "::ffff:10.1.2.3", true),
+            ("2001:db8::/32", "2001:db8:7::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("2001:db8::1", "2001:db8::1", true),
+            ("10.1.0.0/33", "10.1.0.0", false),
+            ("nonsense", "10.1.0.0", false),
+            ("::/0", "10.1.0.0", false),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(covers(entry, address), expected, "{entry} {address}");
+        }
+    }
+}

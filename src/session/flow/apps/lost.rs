@@ -1,0 +1,134 @@
+//! Layer 2, flow: an app socket is gone: grace, dormancy, ownership release (behaviour.md §2.9, 2.10, 2.12).
+
+use crate::base::ids::{ConnId, Package};
+use crate::session::effects::{Effect, LinkChange};
+use crate::session::event::{CloseInfo, Sdk};
+use crate::session::flow::{attach, notices, requests, restart, start, stop, sync};
+use crate::session::managers::apps::{AppState, Stop};
+use crate::session::managers::health::EndReason;
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+
+/// A socket closed. Sockets are matched by identity; what is not ours any more means nothing.
+pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut Cx<'_>) {
+    let attached = s.m.apps.by_conn(conn).map(|app| app.package.clone());
+    if let Some(package) = attached {
+        let since_ms = s.m.apps.get(&package).map_or(0, |app| app.attached_ms);
+        let attached_ms = cx.now.mono_ms.saturating_sub(since_ms);
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, reason = %info.reason, attached_ms, "app-ws-close");
+        lost(s, &package, EndReason::from_code(info.code), cx);
+        return;
+    }
+    let stopping = s.m.apps.stopping_by_conn(conn).map(|a| a.package.clone());
+    if let Some(package) = stopping {
+        stop::socket_closed(s, &package);
+        return;
+    }
+    if s.m.apps.sockets.forget(conn) {
+        for timer in [
+            Timer::Parked(conn),
+            Timer::RejectLinger(conn),
+            Timer::Replaced(conn),
+        ] {
+            s.timers.cancel(&timer);
+        }
+    }
+}
+
+/// The attached socket of a running app is gone unexpectedly.
+pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &mut Cx<'_>) {
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    let Some(conn) = app.conn.take() else { return };
+    let released = app.released;
+    app.state = match (released, app.sdk) {
+        (true, _) => AppState::Dormant,
+        (false, Sdk::V3) => AppState::TransportDown,
+        (false, Sdk::V2) => AppState::GracePeriod,
+    };
+    s.m.health.unregister(conn, reason, cx.now.mono_ms);
+    if released {
+        make_dormant(s, package, cx);
+        return;
+    }
+    let at_ms = cx.now.mono_ms + cx.cfg.apps.app_grace_ms;
+    s.timers.set(Timer::AppGrace(package.clone()), at_ms);
+    cx.fx.push(Effect::AppLink {
+        package: package.clone(),
+        key_sha256: String::new(),
+        change: LinkChange::Lost,
+    });
+    requests::app_lost(s, package, cx);
+    sync::sockets_changed(s, cx);
+}
+
+/// The grace (or the jitter after it) ended without a new socket.
+pub(crate) fn grace_ended(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    if !matches!(app.state, AppState::GracePeriod | AppState::TransportDown) {
+        return;
+    }
+    if s.m.phone.open().is_none() {
+        app.state = AppState::Dormant;
+        make_dormant(s, package, cx);
+        return;
+    }
+    let jitter_ms = std::mem::take(&mut app.restart_jitter_ms);
+    if jitter_ms > 0 {
+        let at_ms = cx.now.mono_ms + jitter_ms;
+        s.timers.set(Timer::AppRestart(package.clone()), at_ms);
+        return;
+    }
+    restart::restart(s, package, cx);
+}
+
+/// Nothing of a dormant app counts until it comes back.
+fn make_dormant(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    stop::remove_traces(s, package, cx);
+    attach::link_ended(package, cx);
+    notices::app_state_changed(s, cx);
+}
+
+/// Many sockets of the app were lost at once: its restart is spread.
+pub(crate) fn mass_disconnect(s: &mut Session, package: &str, jitter_ms: u64) {
+    if let Some(app) = s.m.apps.get_mut(package)
+        && matches!(app.state, AppState::GracePeriod | AppState::TransportDown)
+    {
+        app.restart_jitter_ms = jitter_ms;
+    }
+}
+
+/// The session has no phone at its start: apps that should run wait for it, but may come by themselves.
+pub(crate) fn expect_later(s: &mut Session, package: &Package) {
+    let app = s.m.apps.ensure(package);
+    if app.state == AppState::Stopped && app.start.is_none() {
+        app.state = AppState::Dormant;
+    }
+}
+
+/// Ends an app session at disposal of its user session; returns its sockets and whoever waited for its stop.
+pub(crate) fn end_with_session(
+    s: &mut Session,
+    package: &Package,
+    cx: &mut Cx<'_>,
+) -> (Vec<ConnId>, Option<Stop>) {
+    let error = crate::session::managers::apps::start::StartError::new(
+        crate::session::managers::apps::start::Stage::Disposed,
+        "The user session ended",
+    );
+    start::abandon(s, package, &error, cx);
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return (Vec::new(), None);
+    };
+    let stop = app.stop.take();
+    let held = stop.as_ref().and_then(|stop| stop.conn);
+    let conns = app.conn.take().into_iter().chain(held).collect();
+    if app.state != AppState::Stopped {
+        attach::link_ended(package, cx);
+    }
+    app.state = AppState::Stopped;
+    (conns, stop)
+}

@@ -1,0 +1,390 @@
+//! Layer 2, flow: starting an app: one reservation shared by all callers, the foreground rule, the start timer and every way
+//! in which a start can end (behaviour.md §2.3).
+
+use crate::base::ids::Package;
+use crate::base::metrics::{Counter, Timing};
+use crate::base::settings::{DashboardMode, Settings};
+use crate::session::effects::{Effect, RestAnswer, StoreOp};
+use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
+use crate::session::flow::{sync, webhook};
+use crate::session::managers::apps::intent::{Verb, Wanted};
+use crate::session::managers::apps::start::{Origin, Phase, Recovery, Stage, Start, StartError};
+use crate::session::managers::apps::{AppState, StopWhy, Waiter};
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::records::{AppRecord, AppType};
+use std::sync::Arc;
+
+/// What a recovery call learns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Recovered {
+    /// The webhook was accepted, or the app came back before its answer.
+    Accepted,
+    /// It was not.
+    Failed,
+}
+
+/// The system dashboard app of `dashboard_mode: app` (behaviour.md §2.15).
+pub(crate) fn is_dashboard_app(cfg: &Settings, package: &str) -> bool {
+    cfg.dashboard.dashboard_mode == DashboardMode::App
+        && cfg.dashboard.dashboard_package_name == package
+}
+
+/// Whether the package is refused everywhere.
+pub(crate) fn is_deprecated(cfg: &Settings, package: &str) -> bool {
+    !is_dashboard_app(cfg, package)
+        && cfg
+            .apps
+            .deprecated_packages
+            .iter()
+            .any(|name| name == package)
+}
+
+/// Starts an app, or joins the start that is in progress. The waiter is answered exactly once.
+pub(crate) fn request(
+    s: &mut Session,
+    package: &str,
+    origin: Origin,
+    waiter: Option<Waiter>,
+    cx: &mut Cx<'_>,
+) {
+    let package = Package::new(package);
+    let waiters: Vec<Waiter> = waiter.into_iter().collect();
+    if s.m.apps.is_running(&package) {
+        already_running(s, &package, waiters, cx);
+        return;
+    }
+    if let Some(start) = s.m.apps.get_mut(&package).and_then(|a| a.start.as_mut()) {
+        start.waiters.extend(waiters);
+        return;
+    }
+    // The look-ups need no await here, so that check and reservation are one step.
+    let record = match check(s, &package, cx) {
+        Ok(record) => record,
+        Err(error) => {
+            cx.metrics.inc(Counter::AppStartsOther);
+            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, outcome = "refused", %error, "app-start");
+            answers::start_failed(s, &package, &error, &waiters, cx);
+            refused(s, &package, origin, cx);
+            return;
+        }
+    };
+    let mut start = Start::reserve(origin, cx.now.mono_ms);
+    start.waiters = waiters;
+    reserve(s, &package, start, &record, cx);
+}
+
+/// Restarts an app for a recovery of its server: `resurrecting → connecting`, webhook to the registration's URL.
+pub(crate) fn recover(s: &mut Session, package: &Package, recovery: Recovery, cx: &mut Cx<'_>) {
+    attach::detach_for_restart(s, package, cx);
+    let Some(record) = cx.apps.get(package).cloned() else {
+        if let Some(reply) = recovery.reply {
+            cx.fx.reply(reply, RestAnswer::json(502, "{}"));
+        }
+        return;
+    };
+    let mut start = Start::reserve(Origin::Restart, cx.now.mono_ms);
+    start.recovery = Some(recovery);
+    reserve(s, package, start, &record, cx);
+}
+
+fn reserve(
+    s: &mut Session,
+    package: &Package,
+    start: Start,
+    record: &Arc<AppRecord>,
+    cx: &mut Cx<'_>,
+) {
+    let app = s.m.apps.ensure(package);
+    let own_stop = app.stop.as_ref().is_some_and(|stop| stop.why.is_some());
+    app.start = Some(start);
+    let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
+    s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
+    let mut blockers = Vec::new();
+    if own_stop {
+        blockers.push(package.clone());
+    }
+    if record.app_type == AppType::Standard {
+        blockers.extend(other_standard_apps(s, package, cx));
+    }
+    for blocker in blockers.iter().filter(|blocker| *blocker != package) {
+        stop::stop(s, blocker, StopWhy::Foreground, None, cx);
+    }
+    blockers.retain(|blocker| stop::in_progress(s, blocker));
+    let Some(start) = s.m.apps.get_mut(package).and_then(|a| a.start.as_mut()) else {
+        return;
+    };
+    if blockers.is_empty() {
+        begin(s, package, cx);
+    } else {
+        start.phase = Phase::Blocked(blockers);
+    }
+}
+
+fn other_standard_apps(s: &Session, package: &Package, cx: &Cx<'_>) -> Vec<Package> {
+    let is_standard = |name: &Package| {
+        cx.apps
+            .get(name)
+            .is_some_and(|record| record.app_type == AppType::Standard)
+    };
+    s.m.apps
+        .iter()
+        .filter(|app| app.package != *package && app.is_active() && is_standard(&app.package))
+        .map(|app| app.package.clone())
+        .collect()
+}
+
+fn already_running(s: &mut Session, package: &Package, waiters: Vec<Waiter>, cx: &mut Cx<'_>) {
+    if is_dashboard_app(cx.cfg, package) {
+        answers::succeed(s, Verb::Start, package, &waiters, cx);
+    } else {
+        answers::when_durable(s, package, Wanted::Yes, waiters, cx);
+    }
+}
+
+fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, StartError> {
+    if is_deprecated(cx.cfg, package) {
+        let text = format!("App {package} is deprecated and no longer accepted");
+        return Err(StartError::new(Stage::Webhook, text));
+    }
+    let record = cx
+        .apps
+        .get(package)
+        .ok_or_else(|| StartError::new(Stage::Webhook, format!("App {package} not found")))?;
+    let missing = device::missing_hardware(s, record);
+    if !missing.is_empty() {
+        let text = format!("Required hardware is missing: {}", missing.join(", "));
+        return Err(StartError::new(Stage::HardwareCheck, text));
+    }
+    let others = s.m.apps.iter().filter(|app| app.package != *package);
+    let active = others.filter(|app| app.is_active()).count() as u64;
+    if active >= cx.cfg.apps.apps_per_user_max {
+        return Err(StartError::new(
+            Stage::Connection,
+            "Too many apps are running",
+        ));
+    }
+    Ok(Arc::clone(record))
+}
+
+/// A start that was refused before its reservation: an automatic restart leaves its state all the same.
+fn refused(s: &mut Session, package: &Package, origin: Origin, cx: &mut Cx<'_>) {
+    let was_restarting = s.m.apps.state(package) == AppState::Resurrecting
+        || (origin == Origin::Restart && s.m.apps.state(package) != AppState::Stopped);
+    if was_restarting {
+        fall(s, package, cx);
+    }
+    if origin == Origin::Restart {
+        notices::tell_phone_stopped(s, package, cx);
+    }
+    restart::restart_ended(s, package, cx);
+    schedule_dashboard_retry(s, package, cx);
+}
+
+/// `package` has stopped: starts that waited for it go on.
+pub(crate) fn unblock(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let mut ready = Vec::new();
+    for app in s.m.apps.iter_mut() {
+        if let Some(start) = &mut app.start
+            && let Phase::Blocked(blockers) = &mut start.phase
+            && blockers.contains(package)
+        {
+            blockers.retain(|blocker| blocker != package);
+            if blockers.is_empty() {
+                ready.push(app.package.clone());
+            }
+        }
+    }
+    for package in ready {
+        begin(s, &package, cx);
+    }
+}
+
+/// Step 7: state connecting, start timer, parked socket or webhook.
+fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let now_ms = cx.now.mono_ms;
+    let deadline_ms = now_ms + cx.cfg.apps.app_start_timeout_ms;
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    let Some(start) = &mut app.start else { return };
+    start.phase = Phase::Connecting;
+    start.deadline_ms = deadline_ms;
+    if start.origin != Origin::Restart {
+        app.user_stopped = false;
+    }
+    app.state = AppState::Connecting;
+    app.restart_jitter_ms = 0;
+    app.wanted_since_ms.get_or_insert(now_ms);
+    s.timers.cancel(&Timer::AppGrace(package.clone()));
+    s.timers.cancel(&Timer::AppRestart(package.clone()));
+    s.timers.set(Timer::AppStart(package.clone()), deadline_ms);
+    let stuck_ms = now_ms + cx.cfg.apps.app_stuck_ms;
+    s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
+    cx.fx.push(Effect::Store {
+        op: StoreOp::TouchApp(package.clone(), cx.now.unix_ms),
+        ack: None,
+    });
+    if attach::attach_parked(s, package, cx) {
+        return;
+    }
+    screen::app_starting(s, package, cx);
+    webhook::send_session_request(s, package, cx);
+}
+
+/// The app attached: its start, if one is pending, succeeds. The caller has already stored the intent.
+pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let Some(start) = take(s, package, cx) else {
+        return;
+    };
+    let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
+    cx.metrics.time(Timing::AppStart, took_ns);
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, "app-start");
+    cx.metrics.inc(match start.origin {
+        Origin::Restart => Counter::ResurrectionsOk,
+        _ => Counter::AppStartsOk,
+    });
+    if start.recovery.is_some() {
+        cx.metrics.inc(Counter::RecoveriesOk);
+    }
+    reply_recovery(&start, Recovered::Accepted, cx);
+    if is_dashboard_app(cx.cfg, package) {
+        s.m.apps.dashboard_backoff_ms = 0;
+    }
+    if start.origin == Origin::User {
+        // Other instances share the stored list: a user's start is written even where this session saw it there.
+        answers::store_intent(s, package, Wanted::Yes, start.waiters, cx);
+    } else {
+        already_running(s, package, start.waiters, cx);
+    }
+    restart::restart_ended(s, package, cx);
+}
+
+/// A pending start ends without success, and its app with it: state stopped, everything of it cleaned.
+pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &mut Cx<'_>) {
+    let Some(origin) = abandon(s, package, error, cx) else {
+        return;
+    };
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?origin, outcome = "failed", %error, "app-start");
+    fall(s, package, cx);
+    if error.stage == Stage::Timeout && origin == Origin::User {
+        answers::store_intent(s, package, Wanted::No, Vec::new(), cx);
+    }
+    if origin == Origin::Restart {
+        notices::tell_phone_stopped(s, package, cx);
+    }
+    notices::app_state_changed(s, cx);
+    restart::restart_ended(s, package, cx);
+    schedule_dashboard_retry(s, package, cx);
+}
+
+/// Resolves a pending start with an error; the app's state is the caller's business.
+pub(crate) fn abandon(
+    s: &mut Session,
+    package: &Package,
+    error: &StartError,
+    cx: &mut Cx<'_>,
+) -> Option<Origin> {
+    let start = take(s, package, cx)?;
+    cx.metrics.inc(match (start.origin, error.stage) {
+        (Origin::Restart, _) => Counter::ResurrectionsFailed,
+        (_, Stage::Webhook) => Counter::AppStartsWebhook,
+        (_, Stage::Timeout) => Counter::AppStartsTimeout,
+        _ => Counter::AppStartsOther,
+    });
+    if start.recovery.is_some() {
+        cx.metrics.inc(Counter::RecoveriesFailed);
+    }
+    reply_recovery(&start, Recovered::Failed, cx);
+    answers::start_failed(s, package, error, &start.waiters, cx);
+    Some(start.origin)
+}
+
+/// The app ends in state stopped without a deliberate stop: nothing of it counts any more.
+pub(crate) fn fall(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    if let Some(app) = s.m.apps.get_mut(package) {
+        app.state = AppState::Stopped;
+        app.wanted_since_ms = None;
+        app.released = false;
+    }
+    for timer in [
+        Timer::AppGrace(package.clone()),
+        Timer::AppRestart(package.clone()),
+        Timer::AppStuck(package.clone()),
+    ] {
+        s.timers.cancel(&timer);
+    }
+    sync::subscriptions_removed(s, package, cx);
+    requests::app_stopped(s, package, cx);
+    screen::app_gone(s, package, cx);
+    attach::link_ended(package, cx);
+}
+
+/// Tells a recovery's caller what became of the webhook, once.
+pub(crate) fn recovery_answer(
+    s: &mut Session,
+    package: &Package,
+    outcome: Recovered,
+    cx: &mut Cx<'_>,
+) {
+    let start = s.m.apps.get_mut(package).and_then(|app| app.start.as_mut());
+    let Some(recovery) = start.and_then(|start| start.recovery.as_mut()) else {
+        return;
+    };
+    if let Some(reply) = recovery.reply.take() {
+        answer_recovery(reply, outcome, cx);
+    }
+}
+
+fn reply_recovery(start: &Start, outcome: Recovered, cx: &mut Cx<'_>) {
+    if let Some(reply) = start.recovery.as_ref().and_then(|recovery| recovery.reply) {
+        answer_recovery(reply, outcome, cx);
+    }
+}
+
+fn answer_recovery(reply: crate::base::ids::ReplyTo, outcome: Recovered, cx: &mut Cx<'_>) {
+    let status = match outcome {
+        Recovered::Accepted => 200,
+        Recovered::Failed => 502,
+    };
+    cx.fx.reply(reply, RestAnswer::json(status, "{}"));
+}
+
+fn take(s: &mut Session, package: &Package, cx: &mut Cx<'_>) -> Option<Start> {
+    let start = s.m.apps.get_mut(package)?.start.take()?;
+    for timer in [
+        Timer::AppStart(package.clone()),
+        Timer::WebhookRetry(package.clone()),
+        Timer::AppStuck(package.clone()),
+    ] {
+        s.timers.cancel(&timer);
+    }
+    if let Some(call) = start.call {
+        cx.fx.push(Effect::CancelHttp { call });
+    }
+    Some(start)
+}
+
+/// The system dashboard is tried again and again: 1, 2, 4 … 60 s.
+fn schedule_dashboard_retry(s: &mut Session, package: &str, cx: &Cx<'_>) {
+    const FIRST_MS: u64 = 1000;
+    const LAST_MS: u64 = 60_000;
+    if !is_dashboard_app(cx.cfg, package) {
+        return;
+    }
+    let backoff = &mut s.m.apps.dashboard_backoff_ms;
+    *backoff = (*backoff * 2).clamp(FIRST_MS, LAST_MS);
+    let at_ms = cx.now.mono_ms + *backoff;
+    s.timers.set(Timer::DashboardApp, at_ms);
+}
+
+/// Starts the system dashboard when this deployment has one and it is not there.
+pub(crate) fn start_dashboard(s: &mut Session, cx: &mut Cx<'_>) {
+    if cx.cfg.dashboard.dashboard_mode != DashboardMode::App {
+        return;
+    }
+    let package = cx.cfg.dashboard.dashboard_package_name.clone();
+    if s.m.phone.open().is_some() && s.m.apps.state(&package) == AppState::Stopped {
+        request(s, &package, Origin::Dashboard, None, cx);
+    }
+}

@@ -1,0 +1,148 @@
+//! Layer 2, flow: session-request and stop webhooks: bodies, addresses, attempts (behaviour.md §2.4, protocol.md §13.1, 13.2).
+
+use crate::base::ids::{CallId, Package};
+use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod};
+use crate::session::event::HttpOutcome;
+use crate::session::flow::{public_url, start};
+use crate::session::managers::apps::start::{Phase, Stage, StartError};
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+
+/// Sends the next attempt of a start's session request, within what is left of its budget.
+pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let recovery =
+        s.m.apps
+            .get(package)
+            .and_then(|app| app.start.as_ref()?.recovery.clone());
+    let (url, base) = match &recovery {
+        Some(recovery) => (Some(recovery.webhook_url.clone()), &*recovery.ws_base),
+        None => (webhook_url(package, cx), ""),
+    };
+    let Some(url) = url else {
+        let error = StartError::new(Stage::Webhook, format!("App {package} has no webhook URL"));
+        start::fail(s, package, &error, cx);
+        return;
+    };
+    let body = session_request_body(
+        s,
+        package,
+        &public_url::websocket(cx.cfg, package, base),
+        cx,
+    );
+    let call = s.call_id();
+    let Some(start) = pending(s, package) else {
+        return;
+    };
+    start.call = Some(call);
+    start.attempts += 1;
+    let left_ms = start.deadline_ms.saturating_sub(cx.now.mono_ms);
+    cx.fx.push(Effect::Http(HttpCall {
+        call,
+        kind: HttpKind::SessionRequest,
+        method: HttpMethod::Post,
+        url,
+        headers: Vec::new(),
+        body: body.into(),
+        timeout_ms: cx.cfg.apps.webhook_timeout_ms.min(left_ms).max(1),
+    }));
+}
+
+/// An attempt ended. Success only marks the request as delivered: the app's own connection decides (§2.3 step 10).
+pub(crate) fn session_request_result(
+    s: &mut Session,
+    package: &Package,
+    outcome: &HttpOutcome,
+    cx: &mut Cx<'_>,
+) {
+    let Some(start) = pending(s, package) else {
+        return;
+    };
+    start.call = None;
+    if outcome.is_success() {
+        start.delivered = true;
+        start::recovery_answer(s, package, start::Recovered::Accepted, cx);
+        return;
+    }
+    let exponent = start.attempts.saturating_sub(1).min(16) as u32;
+    let pause_ms = cx.cfg.apps.webhook_backoff_ms << exponent;
+    let retry_ms = cx.now.mono_ms + pause_ms;
+    if start.attempts < cx.cfg.apps.webhook_attempts && retry_ms < start.deadline_ms {
+        s.timers.set(Timer::WebhookRetry(package.clone()), retry_ms);
+        return;
+    }
+    let text = match outcome {
+        HttpOutcome::Answer { status, .. } => format!("Webhook answered {status}"),
+        HttpOutcome::Failed { error } => format!("Webhook failed: {error}"),
+    };
+    start::fail(s, package, &StartError::new(Stage::Webhook, text), cx);
+}
+
+/// Sends the stop webhook; `None` when the app has no address.
+pub(crate) fn send_stop_request(
+    s: &mut Session,
+    package: &Package,
+    cx: &mut Cx<'_>,
+) -> Option<CallId> {
+    let url = webhook_url(package, cx)?;
+    let call = s.call_id();
+    let now = cx.now.iso();
+    let mut body = Vec::with_capacity(256);
+    let mut object = ObjectWriter::begin(&mut body);
+    object
+        .str("type", "stop_request")
+        .str("sessionId", &s.app_session_id(package))
+        .str("userId", &s.user)
+        .str("reason", "user_disabled")
+        .str("timestamp", now.as_str());
+    object.end();
+    let timeout_ms = cx.cfg.apps.stop_webhook_timeout_ms;
+    cx.fx.push(Effect::Http(HttpCall {
+        call,
+        kind: HttpKind::StopRequest,
+        method: HttpMethod::Post,
+        url,
+        headers: Vec::new(),
+        body: body.into(),
+        timeout_ms,
+    }));
+    s.timers.set(
+        Timer::StopWait(package.clone()),
+        cx.now.mono_ms + timeout_ms,
+    );
+    Some(call)
+}
+
+fn pending<'a>(
+    s: &'a mut Session,
+    package: &str,
+) -> Option<&'a mut crate::session::managers::apps::start::Start> {
+    s.m.apps
+        .get_mut(package)?
+        .start
+        .as_mut()
+        .filter(|start| start.phase == Phase::Connecting)
+}
+
+fn webhook_url(package: &str, cx: &Cx<'_>) -> Option<String> {
+    let record = cx.apps.get(package)?;
+    let base = record.public_url.trim_end_matches('/');
+    (!base.is_empty()).then(|| format!("{base}/webhook"))
+}
+
+fn session_request_body(s: &Session, package: &str, base: &str, cx: &Cx<'_>) -> Vec<u8> {
+    let now = cx.now.iso();
+    let app_ws = format!("{base}/app-ws");
+    let mut body = Vec::with_capacity(512);
+    let mut object = ObjectWriter::begin(&mut body);
+    object
+        .str("type", "session_request")
+        .str("sessionId", &s.app_session_id(package))
+        .str("userId", &s.user)
+        .str("timestamp", now.as_str())
+        .str("websocketUrl", &format!("{base}/ws/miniapp"))
+        .str("mentraOSWebsocketUrl", &app_ws)
+        .str("augmentOSWebsocketUrl", &app_ws);
+    object.end();
+    body
+}

@@ -1,0 +1,136 @@
+//! Layer 2, flow: fixes, polls and the accuracy tier meet phone and apps (behaviour.md §7.1).
+
+use crate::base::ids::Package;
+use crate::session::effects::Class;
+use crate::session::flow::{dashboard, relay};
+use crate::session::managers::location::{Fix, Poll, WEAKEST, effective_tier};
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+
+/// A fix arrived. With the id of a pending poll it goes to those who asked, else to every subscriber; it is the last known
+/// location either way.
+pub(crate) fn fix_arrived(
+    s: &mut Session,
+    fix: Fix,
+    correlation_id: Option<&str>,
+    cx: &mut Cx<'_>,
+) {
+    s.m.location.set(fix, cx.now);
+    match correlation_id {
+        Some(id) if s.m.location.is_pending(id) => {
+            let data = fix.event(cx.now, Some(id));
+            for poll in s.m.location.answered(id) {
+                s.timers.cancel(&Timer::LocationPoll(poll.call));
+                relay::to_app(s, &poll.package, "location_update", &data, cx);
+            }
+        }
+        _ => {
+            let data = fix.event(cx.now, None);
+            relay::server_event(s, "location_update", &data, cx);
+        }
+    }
+    if let Some((lat, lng)) = s.m.location.last().map(|fix| (fix.lat, fix.lng)) {
+        dashboard::position_changed(s, lat, lng, cx);
+    }
+}
+
+/// An app wants one fix: from the cache, or from the phone.
+pub(crate) fn poll(
+    s: &mut Session,
+    package: &Package,
+    accuracy: &str,
+    correlation_id: &str,
+    cx: &mut Cx<'_>,
+) {
+    if let Some(fix) = s.m.location.fresh(accuracy, cx.now) {
+        let data = fix.event(cx.now, Some(correlation_id));
+        relay::to_app(s, package, "location_update", &data, cx);
+        return;
+    }
+    let poll = Poll {
+        call: s.call_id(),
+        package: package.clone(),
+        accuracy: accuracy.to_owned(),
+        correlation_id: correlation_id.to_owned(),
+    };
+    ask_phone(s, &poll, cx);
+    let due_ms = cx.now.mono_ms + cx.cfg.device.location_poll_timeout_ms;
+    s.timers.set(Timer::LocationPoll(poll.call), due_ms);
+    if let Some(forgotten) =
+        s.m.location
+            .add_poll(poll, cx.cfg.device.location_polls_max)
+    {
+        s.timers.cancel(&Timer::LocationPoll(forgotten.call));
+    }
+}
+
+fn ask_phone(s: &Session, poll: &Poll, cx: &mut Cx<'_>) {
+    let now = cx.now.iso();
+    let _ = s.send_phone(cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "request_single_location")
+            .str("accuracy", &poll.accuracy)
+            .str("correlationId", &poll.correlation_id)
+            .str("timestamp", now.as_str());
+        object.end();
+    });
+}
+
+/// Tells the phone the effective tier unless its current socket already knows it (invariant 41).
+pub(crate) fn sync_tier(s: &mut Session, cx: &mut Cx<'_>) {
+    // Stored sets count whether or not their app has a socket now.
+    let tier = effective_tier(
+        s.m.subscriptions.location_rates().map(|(_, rate)| rate),
+        &cx.cfg.device.location_default_tier,
+    );
+    if tier == s.m.location.told() {
+        return;
+    }
+    let now = cx.now.iso();
+    let sent = s.send_phone(cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "set_location_tier")
+            .str("tier", tier)
+            .str("timestamp", now.as_str());
+        object.end();
+    });
+    if sent.is_sent() {
+        s.m.location.set_told(tier);
+    }
+}
+
+/// A phone (re)connected: its socket knows no tier, and pending polls were perhaps never heard.
+pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
+    s.m.location.phone_returned();
+    sync_tier(s, cx);
+    for poll in s.m.location.polls().to_vec() {
+        ask_phone(s, &poll, cx);
+    }
+}
+
+/// A superseded socket became the current one again. It may have been told a tier in its earlier time, so that silence no
+/// longer means the weakest one (invariant 41).
+pub(crate) fn socket_promoted(s: &mut Session, cx: &mut Cx<'_>) {
+    if s.m.location.told() == WEAKEST {
+        s.m.location.set_told("");
+        sync_tier(s, cx);
+    }
+}
+
+/// An app that newly listens gets the last known location, once.
+pub(crate) fn replay(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    if let Some(fix) = s.m.location.last() {
+        let data = fix.event(cx.now, None);
+        relay::to_app(s, package, "location_update", &data, cx);
+    }
+}
+
+/// The polls of a stopped app are forgotten.
+pub(crate) fn app_stopped(s: &mut Session, package: &str) {
+    for poll in s.m.location.app_stopped(package) {
+        s.timers.cancel(&Timer::LocationPoll(poll.call));
+    }
+}

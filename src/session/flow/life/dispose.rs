@@ -1,0 +1,95 @@
+//! Layer 2, flow: the end of a session, in the order of behaviour.md §1.9. Every step is best effort and nothing after it has
+//! an effect.
+
+use crate::base::close::CloseReason;
+use crate::base::ids::Package;
+use crate::session::effects::Effect;
+use crate::session::event::DisposeCause;
+use crate::session::flow::{answers, churn, device, lost, notices, requests};
+use crate::session::managers::apps::StopWhy;
+use crate::session::managers::apps::intent::{Verb, Wanted};
+use crate::session::{Cx, Session, State};
+
+/// Ends the session. Twice is once.
+pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
+    if s.state == State::Disposed {
+        return;
+    }
+    s.state = State::Disposed;
+    churn::disposed(s, cause, cx);
+    // While apps still have their sockets: whoever waits for something hears that it will not come.
+    requests::disposing(s, cx);
+    end_apps(s, cause, cx);
+    end_loose_sockets(s, cx);
+    device::save_location(s, cx);
+    end_calls(s, cx);
+    end_phone(s, cause, cx);
+    s.m.health.clear();
+    s.timers.clear();
+    cx.fx.push(Effect::Disposed);
+}
+
+fn end_apps(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
+    s.m.apps.restart_queue.clear();
+    s.m.apps.restarting.clear();
+    let packages: Vec<Package> = s.m.apps.iter().map(|app| app.package.clone()).collect();
+    for package in packages {
+        let (conns, stop) = lost::end_with_session(s, &package, cx);
+        for conn in conns {
+            if cause == DisposeCause::Failed {
+                cx.fx.close(conn, CloseReason::Internal);
+            } else {
+                notices::stop_app_socket(conn, None, CloseReason::UserSessionEnded, cx);
+            }
+        }
+        let Some(stop) = stop else { continue };
+        // A deliberate stop in progress is the user's word; it is not lost with the session.
+        if stop.why.is_some_and(|why| why != StopWhy::Incompatible) {
+            answers::store_intent(s, &package, Wanted::No, Vec::new(), cx);
+        }
+        answers::broken(Verb::Stop, &stop.waiters, cx);
+    }
+}
+
+fn end_loose_sockets(s: &mut Session, cx: &mut Cx<'_>) {
+    let sockets = std::mem::take(&mut s.m.apps.sockets);
+    for (conn, _) in sockets.replaced {
+        notices::stop_app_socket(conn, None, CloseReason::UserSessionEnded, cx);
+    }
+    for row in sockets.lingering {
+        cx.fx.close(row.conn, row.reason);
+    }
+    for (conn, _) in sockets.waiting {
+        notices::app_error(conn, "SESSION_NOT_FOUND", "Session not found", cx);
+        cx.fx.close(conn, CloseReason::SessionEnded);
+    }
+    for parked in sockets.parked {
+        cx.fx.push(Effect::Unpark {
+            conn: parked.conn,
+            hello: parked.hello,
+            expires_ms: parked.expires_ms,
+        });
+    }
+}
+
+fn end_calls(s: &mut Session, cx: &mut Cx<'_>) {
+    for ack in std::mem::take(&mut s.m.apps.intent.acks) {
+        answers::broken(ack.verb, &ack.waiters, cx);
+    }
+    for (reply, _) in std::mem::take(&mut s.m.phone.held_calls) {
+        answers::no_session(reply, cx);
+    }
+}
+
+fn end_phone(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
+    let phone = std::mem::take(&mut s.m.phone);
+    let superseded = phone.superseded.iter().map(|row| row.0);
+    for conn in phone.current.into_iter().chain(superseded) {
+        if cause == DisposeCause::Failed {
+            notices::connection_error(conn, cx);
+            cx.fx.close(conn, CloseReason::Internal);
+        } else {
+            cx.fx.close(conn, CloseReason::UserSessionEnded);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Layer 2, flow: one audio chunk: decoding, fan-out and microphone evidence (behaviour.md §5.2). Decodes once for all and never
+//! for nobody. Allocates nothing while the phone's chunks hold whole samples, or LC3 frames whose PCM the receivers consume.
+
+use crate::base::ids::ConnId;
+use crate::session::effects::Effect;
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use bytes::Bytes;
+
+/// The hot path. Only the current phone socket's audio counts.
+pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>) {
+    if s.m.phone.open() != Some(conn) || data.is_empty() {
+        return;
+    }
+    s.m.audio.last_ms = cx.now.mono_ms;
+    // Whoever else needs PCM (recognisers, when there are any) asks here too.
+    if s.m.audio.targets.is_empty() {
+        s.m.audio.pass_over(data);
+    } else if let Some(pcm) = s.m.audio.pcm(data, cx.metrics) {
+        fan_out(s, pcm, cx);
+    }
+    crate::session::flow::microphone::audio_arrived(s, cx);
+}
+
+fn fan_out(s: &Session, pcm: Bytes, cx: &mut Cx<'_>) {
+    let Some((last, others)) = s.m.audio.targets.split_last() else {
+        return;
+    };
+    for conn in others {
+        cx.fx.push(Effect::Binary {
+            conn: *conn,
+            data: pcm.clone(),
+        });
+    }
+    cx.fx.push(Effect::Binary {
+        conn: *last,
+        data: pcm,
+    });
+}
+
+/// No audio though wanted: one re-sync per cooldown (behaviour.md §5.3). Runs only when switched on in the settings.
+pub(crate) fn gap_due(s: &mut Session, cx: &mut Cx<'_>) {
+    let settings = &cx.cfg.audio;
+    if !settings.audio_gap_resync_enabled || !s.m.microphone.is_on() {
+        return;
+    }
+    let heard_until = s.m.audio.last_ms + settings.audio_gap_resync_ms;
+    if heard_until > cx.now.mono_ms || s.m.phone.open().is_none() {
+        let later = heard_until.max(cx.now.mono_ms + settings.audio_gap_resync_ms / 2);
+        s.timers.set(Timer::AudioGap, later);
+        return;
+    }
+    let next = cx.now.mono_ms + settings.audio_gap_cooldown_ms;
+    crate::session::flow::microphone::resync(s, cx);
+    s.timers.set(Timer::AudioGap, next);
+}
+
+#[cfg(test)]
+#[path = "audio_tests.rs"]
+mod tests;

@@ -1,0 +1,122 @@
+//! Layer 2, flow: what viewers of the managed stream are told (behaviour.md §7.6.4, protocol.md §9.14, 9.15).
+
+use crate::base::ids::Package;
+use crate::session::effects::Class;
+use crate::session::flow::outputs;
+use crate::session::managers::managed_streams::{Managed, Playback};
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+use serde_json::{Map, Value};
+
+/// The same status to every viewer.
+pub(crate) fn tell_all(s: &mut Session, status: &str, message: Option<&str>, cx: &mut Cx<'_>) {
+    let viewers =
+        s.m.managed_streams
+            .current
+            .as_ref()
+            .map(|stream| stream.viewers.clone())
+            .unwrap_or_default();
+    for viewer in viewers {
+        tell(s, &viewer, status, message, cx);
+    }
+}
+
+/// `managed_stream_status` to one viewer, unless it is what this viewer heard last.
+pub(crate) fn tell(
+    s: &mut Session,
+    viewer: &Package,
+    status: &str,
+    message: Option<&str>,
+    cx: &mut Cx<'_>,
+) {
+    let Some(stream) = s.m.managed_streams.current.as_ref() else {
+        return;
+    };
+    let id = stream.id.clone();
+    let mut body = Vec::with_capacity(256);
+    let mut object = ObjectWriter::begin(&mut body);
+    object
+        .str("type", kind_for(viewer))
+        .str("status", status)
+        .str("streamId", &id);
+    write_playback(
+        &mut object,
+        stream.input.as_ref().map(|input| &input.playback),
+    );
+    if let Some(message) = message {
+        object.str("message", message);
+    }
+    if !stream.outputs.is_empty() {
+        let listed: Vec<Value> = stream.outputs.iter().map(outputs::in_status).collect();
+        object.value("outputs", &listed);
+    }
+    object.end();
+    let content = String::from_utf8_lossy(&body).into_owned();
+    if s.m.streams.is_news(&id, viewer, &content) && !deliver(s, viewer, &body, cx) {
+        s.m.streams.forget_app(viewer);
+    }
+}
+
+/// A status without a stream.
+pub(crate) fn tell_alone(s: &Session, viewer: &str, status: &str, message: &str, cx: &mut Cx<'_>) {
+    let mut body = Vec::with_capacity(128);
+    let mut object = ObjectWriter::begin(&mut body);
+    object
+        .str("type", kind_for(viewer))
+        .str("status", status)
+        .str("message", message);
+    object.end();
+    deliver(s, viewer, &body, cx);
+}
+
+fn kind_for(viewer: &str) -> &'static str {
+    if viewer == Package::PHONE {
+        "phone_managed_stream_status"
+    } else {
+        "managed_stream_status"
+    }
+}
+
+fn deliver(s: &Session, viewer: &str, body: &[u8], cx: &mut Cx<'_>) -> bool {
+    let write = |out: &mut Vec<u8>| out.extend_from_slice(body);
+    let sent = if viewer == Package::PHONE {
+        s.send_phone(cx, Class::Control, write)
+    } else {
+        s.send_app(viewer, cx, Class::Control, write)
+    };
+    sent.is_sent()
+}
+
+pub(crate) fn write_playback(object: &mut ObjectWriter<'_>, playback: Option<&Playback>) {
+    for (name, url) in playback.into_iter().flat_map(members) {
+        object.str(name, url);
+    }
+}
+
+/// The known playback addresses under their wire names.
+fn members(playback: &Playback) -> impl Iterator<Item = (&'static str, &str)> {
+    [
+        ("hlsUrl", playback.hls.as_str()),
+        ("dashUrl", &playback.dash),
+        ("webrtcUrl", &playback.webrtc),
+        ("previewUrl", &playback.preview),
+        ("thumbnailUrl", &playback.thumbnail),
+    ]
+    .into_iter()
+    .filter(|(_, url)| !url.is_empty())
+}
+
+/// `streamInfo` of a status check (protocol.md §9.15).
+pub(crate) fn info(stream: &Managed) -> Map<String, Value> {
+    let mut info = Map::new();
+    info.insert("type".into(), "managed".into());
+    info.insert("streamId".into(), stream.id.clone().into());
+    info.insert("status".into(), "active".into());
+    info.insert("createdAt".into(), stream.created.iso().as_str().into());
+    let playback = stream.input.as_ref().map(|input| &input.playback);
+    for (name, url) in playback.into_iter().flat_map(members) {
+        info.insert(name.into(), url.into());
+    }
+    info.insert("activeViewers".into(), stream.viewers.len().into());
+    info
+}

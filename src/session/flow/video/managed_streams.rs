@@ -1,0 +1,444 @@
+//! Layer 2, flow: the managed video stream between viewers, phone and provider (behaviour.md §7.6.3, protocol.md §8.11,
+//! 8.12, 9.14).
+
+use crate::base::ids::Package;
+use crate::session::effects::{Class, Effect, HttpCall, HttpKind};
+use crate::session::event::{HttpOutcome, Sdk};
+use crate::session::flow::gate::{self, internal};
+use crate::session::flow::managed_status::{tell, tell_all, tell_alone, write_playback};
+use crate::session::flow::provider::{self, Provider, Request};
+use crate::session::flow::{keep_alive, outputs, streams};
+use crate::session::handlers::Reject;
+use crate::session::managers::managed_streams::{APP_ID, Ingest, Managed, Purpose, Stage};
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+use crate::wire::members::Members;
+
+/// An app (or the phone) wants the managed stream: joins it, or starts it. Permissions were checked.
+pub(crate) fn request(
+    s: &mut Session,
+    viewer: &Package,
+    m: Members,
+    cx: &mut Cx<'_>,
+) -> Result<(), Reject> {
+    gate::hardware(s, gate::Request::Stream, cx).map_err(internal)?;
+    gate::wifi(s, cx).map_err(internal)?;
+    if s.m.streams.current.is_some() {
+        return Err(internal(
+            "Cannot start managed stream - unmanaged stream already active",
+        ));
+    }
+    if s.m.managed_streams.current.is_some() {
+        join(s, viewer, cx);
+        return Ok(());
+    }
+    if provider::configured(&cx.cfg.streaming).is_none() {
+        let text = "Managed streaming is not available on this server";
+        tell_alone(s, viewer, "error", text, cx);
+        return Ok(());
+    }
+    let urls: Vec<&str> = destinations(&m).map(|(url, _)| url).collect();
+    let ingest = Ingest::choose(urls.into_iter());
+    let id = keep_alive::short_id(s, 'm', 10);
+    s.m.managed_streams.current = Some(Managed {
+        id: id.clone(),
+        viewers: vec![viewer.clone()],
+        stage: Stage::Creating { tries: 0 },
+        input: None,
+        ingest,
+        request: m,
+        outputs: Vec::new(),
+        created: cx.now,
+    });
+    touch(s, cx);
+    create(s, cx);
+    Ok(())
+}
+
+fn destinations(m: &Members) -> impl Iterator<Item = (&str, Option<&str>)> + Clone {
+    m.list("restreamDestinations")
+        .into_iter()
+        .flatten()
+        .filter_map(|item| Some((item["url"].as_str()?, item["name"].as_str())))
+        .take(10)
+}
+
+fn join(s: &mut Session, viewer: &Package, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_mut() else {
+        return;
+    };
+    if !stream.viewers.contains(viewer) {
+        stream.viewers.push(viewer.clone());
+    }
+    let is_live = stream.stage == Stage::Live;
+    s.m.streams.forget_app(viewer);
+    if is_live {
+        tell(s, viewer, "active", Some("Stream is now live"), cx);
+    } else {
+        tell(
+            s,
+            viewer,
+            "initializing",
+            Some("Waiting for stream to start..."),
+            cx,
+        );
+    }
+    touch(s, cx);
+}
+
+/// A viewer leaves; with the last one the stream ends. Not a viewer: nothing.
+pub(crate) fn leave(s: &mut Session, viewer: &str, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_mut() else {
+        return;
+    };
+    let Some(at) = stream.viewers.iter().position(|known| &**known == viewer) else {
+        return;
+    };
+    let package = stream.viewers[at].clone();
+    let is_last = stream.viewers.len() == 1;
+    tell(s, &package, "stopped", None, cx);
+    if is_last {
+        tear_down(s, cx);
+    } else if let Some(stream) = s.m.managed_streams.current.as_mut() {
+        stream.viewers.retain(|known| *known != package);
+    }
+}
+
+/// An unmanaged stream takes over: every viewer is told.
+pub(crate) fn replaced(s: &mut Session, cx: &mut Cx<'_>) {
+    end(s, "stopped", None, cx);
+}
+
+/// The session ends.
+pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
+    end(s, "stopped", None, cx);
+    for (_, purpose) in s.m.managed_streams.drain_calls() {
+        outputs::abandoned(&purpose, cx);
+    }
+}
+
+/// A stopped app watches no more.
+pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    leave(s, package, cx);
+}
+
+/// A v3 viewer came back (never told to v2, which would take it for a stream of its own).
+pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    let is_v3 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V3);
+    let Some(stream) = s.m.managed_streams.current.as_ref().filter(|stream| {
+        is_v3
+            && stream.stage == Stage::Live
+            && stream.viewers.iter().any(|viewer| &**viewer == package)
+    }) else {
+        return;
+    };
+    let now = cx.now.iso();
+    let _ = s.send_app(package, cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "managed_stream_status")
+            .str("status", "active")
+            .str("streamId", &stream.id);
+        write_playback(
+            &mut object,
+            stream.input.as_ref().map(|input| &input.playback),
+        );
+        object
+            .num("activeViewers", stream.viewers.len() as u64)
+            .bool("resumed", true)
+            .str("timestamp", now.as_str());
+        object.end();
+    });
+}
+
+/// `stream_status` of the glasses; `false`: not this stream.
+pub(crate) fn glasses_status(s: &mut Session, id: &str, word: &str, cx: &mut Cx<'_>) -> bool {
+    if s.m.managed_streams.by_id(id).is_none() {
+        return false;
+    }
+    keep_alive::active(s, id);
+    touch(s, cx);
+    match word {
+        "initializing" | "connecting" => tell_all(s, "initializing", None, cx),
+        "stopping" => tell_all(s, "stopping", None, cx),
+        "stopped" | "error" => {
+            tell_all(s, word, None, cx);
+            forget(s, cx);
+        }
+        _ => tell_all(s, "active", None, cx),
+    }
+    true
+}
+
+/// Any sign of life moves the end of an inactive stream.
+pub(crate) fn touch(s: &mut Session, cx: &Cx<'_>) {
+    if s.m.managed_streams.current.is_some() {
+        let due_ms = cx.now.mono_ms + cx.cfg.streaming.managed_idle_ms;
+        s.timers.set(Timer::ManagedIdle, due_ms);
+    }
+}
+
+/// Nothing was heard of the stream for an hour.
+pub(crate) fn idle(s: &mut Session, cx: &mut Cx<'_>) {
+    end(s, "stopped", Some("Stream ended after inactivity"), cx);
+}
+
+/// Three missed acks.
+pub(crate) fn timed_out(s: &mut Session, cx: &mut Cx<'_>) {
+    end(
+        s,
+        "error",
+        Some("Stream timed out waiting for keep-alive"),
+        cx,
+    );
+}
+
+/// The next step with the provider is due.
+pub(crate) fn step(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stage) =
+        s.m.managed_streams
+            .current
+            .as_ref()
+            .map(|stream| stream.stage)
+    else {
+        return;
+    };
+    match stage {
+        Stage::Creating { .. } => create(s, cx),
+        Stage::IngestWait => begin(s, cx),
+        Stage::Polling { until_ms } if cx.now.mono_ms >= until_ms => {
+            end(s, "error", Some("Stream did not become live in time"), cx);
+        }
+        Stage::Polling { .. } => poll(s, cx),
+        Stage::Live => {}
+    }
+}
+
+fn create(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(provider) = provider::configured(&cx.cfg.streaming) else {
+        return;
+    };
+    let name = s.user.log_tag();
+    let Some(stream) = s.m.managed_streams.current.as_mut() else {
+        return;
+    };
+    if let Stage::Creating { tries } = &mut stream.stage {
+        *tries += 1;
+    }
+    let purpose = Purpose::Create {
+        stream_id: stream.id.clone(),
+    };
+    call(s, &provider, provider.create(&name), purpose, cx);
+}
+
+/// The live input is there long enough: the glasses start.
+fn begin(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_mut() else {
+        return;
+    };
+    let url = stream
+        .input
+        .as_ref()
+        .map(|input| input.ingest_url(stream.ingest).to_owned())
+        .unwrap_or_default();
+    if url.is_empty() || s.m.phone.open().is_none() {
+        end(s, "error", Some("Glasses WebSocket not connected"), cx);
+        return;
+    }
+    let streaming = &cx.cfg.streaming;
+    stream.stage = Stage::Polling {
+        until_ms: cx.now.mono_ms + streaming.managed_ready_timeout_ms,
+    };
+    let (id, request) = (stream.id.clone(), stream.request.clone());
+    let due_ms = cx.now.mono_ms + streaming.managed_ready_poll_ms;
+    s.timers.set(Timer::ManagedPoll, due_ms);
+    streams::send_start(s, APP_ID, &id, &url, &request, cx);
+    keep_alive::start(s, &id, cx);
+    tell_all(
+        s,
+        "initializing",
+        Some("Waiting for stream to start..."),
+        cx,
+    );
+}
+
+fn poll(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(provider) = provider::configured(&cx.cfg.streaming) else {
+        return;
+    };
+    let Some((stream_id, uid)) =
+        s.m.managed_streams
+            .current
+            .as_ref()
+            .and_then(|stream| Some((stream.id.clone(), stream.input.as_ref()?.uid.clone())))
+    else {
+        return;
+    };
+    call(
+        s,
+        &provider,
+        provider.status(&uid),
+        Purpose::Poll { stream_id },
+        cx,
+    );
+}
+
+/// The provider answered one of our calls.
+pub(crate) fn answered(s: &mut Session, purpose: Purpose, outcome: &HttpOutcome, cx: &mut Cx<'_>) {
+    match purpose {
+        Purpose::Create { stream_id } => created(s, &stream_id, outcome, cx),
+        Purpose::Poll { stream_id } => polled(s, &stream_id, outcome, cx),
+        Purpose::Delete => {}
+        output => outputs::answered(s, output, outcome, cx),
+    }
+}
+
+fn created(s: &mut Session, stream_id: &str, outcome: &HttpOutcome, cx: &mut Cx<'_>) {
+    let Some(provider) = provider::configured(&cx.cfg.streaming) else {
+        return;
+    };
+    let input = match outcome {
+        HttpOutcome::Answer { body, .. } if outcome.is_success() => provider.created(body),
+        _ => None,
+    };
+    let wait_ms = cx.cfg.streaming.managed_ingest_wait_ms;
+    match (s.m.managed_streams.by_id(stream_id), input) {
+        (Some(stream), Some(input)) => {
+            stream.input = Some(input);
+            stream.stage = Stage::IngestWait;
+            s.timers.set(Timer::ManagedPoll, cx.now.mono_ms + wait_ms);
+            add_destinations(s, cx);
+        }
+        // Ended while the call was under way: nobody would ever remove it.
+        (None, Some(input)) => {
+            call(
+                s,
+                &provider,
+                provider.delete(&input.uid),
+                Purpose::Delete,
+                cx,
+            );
+        }
+        (Some(stream), None) => {
+            let Stage::Creating { tries } = stream.stage else {
+                return;
+            };
+            let may_retry = matches!(
+                outcome,
+                HttpOutcome::Failed { .. }
+                    | HttpOutcome::Answer {
+                        status: 429 | 500..=599,
+                        ..
+                    }
+            );
+            if may_retry && tries < cx.cfg.streaming.managed_api_retries {
+                let pause_ms = cx.cfg.streaming.managed_api_backoff_ms << (tries - 1).min(10);
+                s.timers.set(Timer::ManagedPoll, cx.now.mono_ms + pause_ms);
+            } else {
+                end(s, "error", Some("Failed to create live input"), cx);
+            }
+        }
+        (None, None) => {}
+    }
+}
+
+fn add_destinations(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_ref() else {
+        return;
+    };
+    let Some(owner) = stream.viewers.first().cloned() else {
+        return;
+    };
+    let wanted: Vec<(String, Option<String>)> = destinations(&stream.request)
+        .map(|(url, name)| (url.to_owned(), name.map(str::to_owned)))
+        .collect();
+    for (url, name) in wanted {
+        outputs::begin_add(s, &owner, url, name, None, cx);
+    }
+}
+
+fn polled(s: &mut Session, stream_id: &str, outcome: &HttpOutcome, cx: &mut Cx<'_>) {
+    let Some(provider) = provider::configured(&cx.cfg.streaming) else {
+        return;
+    };
+    let is_live = match outcome {
+        HttpOutcome::Answer { body, .. } => outcome.is_success() && provider.is_live(body),
+        HttpOutcome::Failed { .. } => false,
+    };
+    let due_ms = cx.now.mono_ms + cx.cfg.streaming.managed_ready_poll_ms;
+    let Some(stream) = s.m.managed_streams.by_id(stream_id) else {
+        return;
+    };
+    let Stage::Polling { until_ms } = stream.stage else {
+        return;
+    };
+    if is_live {
+        stream.stage = Stage::Live;
+        touch(s, cx);
+        tell_all(s, "active", Some("Stream is now live"), cx);
+    } else {
+        s.timers
+            .set(Timer::ManagedPoll, due_ms.min(until_ms).max(cx.now.mono_ms));
+    }
+}
+
+/// One provider call.
+pub(crate) fn call(
+    s: &mut Session,
+    provider: &impl Provider,
+    request: Request,
+    purpose: Purpose,
+    cx: &mut Cx<'_>,
+) {
+    let call = s.call_id();
+    s.m.managed_streams.called(call, purpose);
+    cx.fx.push(Effect::Http(HttpCall {
+        call,
+        kind: HttpKind::Provider,
+        method: request.method,
+        url: request.url,
+        headers: provider.headers(),
+        body: request.body,
+        timeout_ms: cx.cfg.streaming.managed_api_timeout_ms,
+    }));
+}
+
+/// Ends the stream for everybody.
+fn end(s: &mut Session, status: &str, message: Option<&str>, cx: &mut Cx<'_>) {
+    if s.m.managed_streams.current.is_some() {
+        tell_all(s, status, message, cx);
+        tear_down(s, cx);
+    }
+}
+
+/// The glasses stop, the live input goes.
+fn tear_down(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_ref() else {
+        return;
+    };
+    let was_started = matches!(stream.stage, Stage::Polling { .. } | Stage::Live);
+    let id = stream.id.clone();
+    if was_started && s.m.phone.open().is_some() {
+        streams::send_stop(s, APP_ID, &id, cx);
+    }
+    forget(s, cx);
+}
+
+fn forget(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.take() else {
+        return;
+    };
+    keep_alive::stop(s, &stream.id);
+    s.timers.cancel(&Timer::ManagedPoll);
+    s.timers.cancel(&Timer::ManagedIdle);
+    if let (Some(provider), Some(input)) = (provider::configured(&cx.cfg.streaming), stream.input) {
+        call(
+            s,
+            &provider,
+            provider.delete(&input.uid),
+            Purpose::Delete,
+            cx,
+        );
+    }
+}

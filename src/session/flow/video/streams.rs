@@ -1,0 +1,316 @@
+//! Layer 2, flow: the unmanaged video stream between app, phone and subscribers (behaviour.md §7.6.2, protocol.md §8.9,
+//! 8.10, 9.13).
+
+use crate::base::ids::Package;
+use crate::session::effects::Class;
+use crate::session::event::Sdk;
+use crate::session::flow::gate::{self, internal};
+use crate::session::flow::{keep_alive, managed_streams, relay};
+use crate::session::handlers::{ErrorCode, Reject};
+use crate::session::managers::streams::{Status, StatusName, Stream};
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+use crate::wire::members::Members;
+use serde_json::Value;
+
+/// Starts a stream for `owner`; it replaces whatever streams now. Permissions were checked.
+pub(crate) fn start(
+    s: &mut Session,
+    owner: &Package,
+    name: StatusName,
+    m: &Members,
+    cx: &mut Cx<'_>,
+) -> Result<(), Reject> {
+    gate::hardware(s, gate::Request::Stream, cx).map_err(internal)?;
+    gate::wifi(s, cx).map_err(|text| Reject::new(ErrorCode::WifiNotConnected, text))?;
+    let url = m
+        .filled("streamUrl")
+        .or_else(|| m.filled("rtmpUrl"))
+        .ok_or_else(|| internal("Invalid stream URL: streamUrl is required"))?;
+    if s.m.phone.open().is_none() {
+        return Err(internal("Glasses WebSocket not connected"));
+    }
+    managed_streams::replaced(s, cx);
+    if s.m.streams.current.is_some() {
+        finish(s, Status::Stopped, None, cx);
+    }
+    let id = keep_alive::short_id(s, 's', 10);
+    send_start(s, owner, &id, url, m, cx);
+    s.m.streams.current = Some(Stream {
+        id: id.clone(),
+        owner: owner.clone(),
+        url: url.to_owned(),
+        status: Status::Initializing,
+        name,
+        created: cx.now,
+    });
+    let due_ms = cx.now.mono_ms + cx.cfg.streaming.stream_start_timeout_ms;
+    s.timers.set(Timer::StreamStart(id), due_ms);
+    report(s, None, cx);
+    Ok(())
+}
+
+/// `start_stream` (protocol.md §7.9).
+pub(crate) fn send_start(
+    s: &Session,
+    app_id: &str,
+    id: &str,
+    url: &str,
+    m: &Members,
+    cx: &mut Cx<'_>,
+) {
+    let now = cx.now.iso();
+    let _ = s.send_phone(cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "start_stream")
+            .str("sessionId", &s.user)
+            .str("streamUrl", url)
+            .str("appId", app_id)
+            .str("streamId", id);
+        for key in ["video", "audio", "stream"] {
+            match m.object(key) {
+                Some(value) => object.value(key, value),
+                None => object.raw(key, b"{}"),
+            };
+        }
+        object
+            .bool("flash", true)
+            .bool("sound", m.flag("sound").unwrap_or(true))
+            .str("timestamp", now.as_str());
+        object.end();
+    });
+}
+
+/// `stop_stream` (protocol.md §7.9).
+pub(crate) fn send_stop(s: &Session, app_id: &str, id: &str, cx: &mut Cx<'_>) {
+    let now = cx.now.iso();
+    let _ = s.send_phone(cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "stop_stream")
+            .str("sessionId", &s.user)
+            .str("appId", app_id)
+            .str("streamId", id)
+            .str("timestamp", now.as_str());
+        object.end();
+    });
+}
+
+/// An app (or the phone itself) stops a stream. The phone is told even when nothing is known here, but never on behalf of
+/// somebody who does not own what runs: it stops whatever it streams.
+pub(crate) fn stop(
+    s: &mut Session,
+    asker: &Package,
+    stream_id: Option<&str>,
+    cx: &mut Cx<'_>,
+) -> Result<(), Reject> {
+    let current = s.m.streams.current.as_ref();
+    let may_stop = |stream: &Stream| stream.owner == *asker || &**asker == Package::PHONE;
+    let foreign = current.is_some_and(|stream| !may_stop(stream));
+    let is_named = |stream: &&Stream| stream_id.is_none_or(|id| stream.id == id);
+    match current.filter(is_named) {
+        Some(stream) if may_stop(stream) => finish(s, Status::Stopped, None, cx),
+        Some(stream) if stream_id.is_some() => {
+            return Err(internal(format!(
+                "App {asker} cannot stop stream {} owned by {}",
+                stream.id, stream.owner
+            )));
+        }
+        _ => {}
+    }
+    if !foreign && s.m.managed_streams.current.is_none() {
+        send_stop(s, asker, stream_id.unwrap_or_default(), cx);
+    }
+    Ok(())
+}
+
+/// `stream_status` of the glasses, for whichever stream it names.
+pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) {
+    let Some(id) = m.filled("streamId") else {
+        return;
+    };
+    let word = m.text("status").unwrap_or_default();
+    if managed_streams::glasses_status(s, id, word, cx) {
+        return;
+    }
+    let status = Status::from_glasses(word);
+    let Some(stream) = s.m.streams.by_id(id) else {
+        return;
+    };
+    stream.status = status;
+    keep_alive::active(s, id);
+    if status.is_final() {
+        finish(s, status, Some(m), cx);
+        return;
+    }
+    if status == Status::Active {
+        s.timers.cancel(&Timer::StreamStart(id.to_owned()));
+        keep_alive::start(s, id, cx);
+    }
+    report(s, Some(m), cx);
+}
+
+/// Three missed acks, or never active: the phone is told to stop, if it is there.
+pub(crate) fn timed_out(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.streams.by_id(stream_id) else {
+        return;
+    };
+    let owner = stream.owner.clone();
+    finish(s, Status::Timeout, None, cx);
+    if s.m.phone.open().is_some() {
+        send_stop(s, &owner, stream_id, cx);
+    }
+}
+
+/// The owner stopped: so does its stream.
+pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    s.m.streams.forget_app(package);
+    let owned =
+        s.m.streams
+            .current
+            .as_ref()
+            .filter(|stream| &*stream.owner == package)
+            .map(|stream| stream.id.clone());
+    if let Some(id) = owned {
+        finish(s, Status::Stopped, None, cx);
+        if s.m.phone.open().is_some() {
+            send_stop(s, package, &id, cx);
+        }
+    }
+}
+
+/// A v3 owner came back: where its stream is (protocol.md §9.13).
+pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    s.m.streams.forget_app(package);
+    let is_v3 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V3);
+    let Some(stream) =
+        s.m.streams
+            .current
+            .as_ref()
+            .filter(|stream| is_v3 && &*stream.owner == package)
+    else {
+        return;
+    };
+    let now = cx.now.iso();
+    let _ = s.send_app(package, cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "stream_status")
+            .str("status", stream.status.as_str())
+            .str("streamId", &stream.id)
+            .str("streamUrl", &stream.url)
+            .bool("resumed", true)
+            .str("timestamp", now.as_str());
+        object.end();
+    });
+}
+
+/// The phone is back: acks that were awaited may be lost.
+pub(crate) fn phone_returned(s: &mut Session) {
+    for id in s.m.streams.watched() {
+        keep_alive::fresh_window(s, &id);
+    }
+}
+
+/// The session ends.
+pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
+    if s.m.streams.current.is_some() {
+        finish(s, Status::Stopped, None, cx);
+    }
+}
+
+/// Tracking ends; everybody concerned hears the last status.
+fn finish(s: &mut Session, status: Status, details: Option<&Members>, cx: &mut Cx<'_>) {
+    if let Some(stream) = s.m.streams.current.as_mut() {
+        stream.status = status;
+    }
+    report(s, details, cx);
+    if let Some(stream) = s.m.streams.current.take() {
+        keep_alive::stop(s, &stream.id);
+    }
+}
+
+/// The current status to the owner under the name of its request, and to other subscribers under theirs.
+fn report(s: &mut Session, details: Option<&Members>, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.streams.current.clone() else {
+        return;
+    };
+    let session_id = s.app_session_id(&stream.owner);
+    let owner_name = if &*stream.owner == Package::PHONE {
+        "phone_stream_status"
+    } else {
+        stream.name.as_str()
+    };
+    if is_news(s, &stream, &stream.owner, details) {
+        let now = cx.now.iso();
+        let write = |out: &mut Vec<u8>| {
+            write_status(out, owner_name, &session_id, &stream, details, now.as_str());
+        };
+        let sent = if &*stream.owner == Package::PHONE {
+            s.send_phone(cx, Class::Control, write)
+        } else {
+            s.send_app(&stream.owner, cx, Class::Control, write)
+        };
+        if !sent.is_sent() {
+            s.m.streams.forget_app(&stream.owner);
+        }
+    }
+    let mut heard = vec![stream.owner.clone()];
+    for name in [StatusName::Stream, StatusName::Rtmp] {
+        for (package, stream_type) in relay::subscribers(s, name.as_str(), cx) {
+            if heard.contains(&package) || !s.m.apps.is_running(&package) {
+                continue;
+            }
+            heard.push(package.clone());
+            if is_news(s, &stream, &package, details) {
+                let mut data = Vec::with_capacity(192);
+                let now = cx.now.iso();
+                write_status(
+                    &mut data,
+                    name.as_str(),
+                    &session_id,
+                    &stream,
+                    details,
+                    now.as_str(),
+                );
+                relay::to_app(s, &package, &stream_type, &data, cx);
+            }
+        }
+    }
+}
+
+fn is_news(s: &mut Session, stream: &Stream, package: &str, details: Option<&Members>) -> bool {
+    let part = |key| details.and_then(|m| m.get(key)).map(Value::to_string);
+    let content = format!(
+        "{}|{}|{}",
+        stream.status.as_str(),
+        part("errorDetails").unwrap_or_default(),
+        part("stats").unwrap_or_default()
+    );
+    s.m.streams.is_news(&stream.id, package, &content)
+}
+
+fn write_status(
+    out: &mut Vec<u8>,
+    name: &str,
+    session_id: &str,
+    stream: &Stream,
+    details: Option<&Members>,
+    now: &str,
+) {
+    let mut object = ObjectWriter::begin(out);
+    object
+        .str("type", name)
+        .str("sessionId", session_id)
+        .str("streamId", &stream.id)
+        .str("status", stream.status.as_str());
+    for key in ["errorDetails", "stats"] {
+        if let Some(value) = details.and_then(|m| m.get(key)) {
+            object.value(key, value);
+        }
+    }
+    object.str("appId", &stream.owner).str("timestamp", now);
+    object.end();
+}

@@ -1,0 +1,269 @@
+//! Layer 2, flow: the dashboard view: when it is rendered and who hears of its modes (behaviour.md §6.2). Never blocks or
+//! throttles the main view.
+
+use crate::base::ids::{CallId, Package};
+use crate::base::settings::DashboardMode;
+use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
+use crate::session::event::HttpOutcome;
+use crate::session::flow::screen::{reachable, send_own, text_wall};
+use crate::session::managers::dashboard::{Mode, Section, Units, content_text};
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Whether a text that is on the screen already is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Skip,
+    Send,
+}
+
+/// Some input changed: one render after the debounce.
+pub(crate) fn input_changed(s: &mut Session, cx: &mut Cx<'_>) {
+    let now_ms = cx.now.mono_ms;
+    let cfg = &cx.cfg.dashboard;
+    if s.timers.at(&Timer::DashboardRender).is_none() {
+        s.timers
+            .set(Timer::DashboardRender, now_ms + cfg.dashboard_debounce_ms);
+    }
+    if s.timers.at(&Timer::DashboardHeartbeat).is_none() {
+        s.timers.set(
+            Timer::DashboardHeartbeat,
+            now_ms + cfg.dashboard_heartbeat_ms,
+        );
+    }
+}
+
+/// Phone or glasses returned: whatever was sent is gone.
+pub(crate) fn repaint(s: &mut Session, cx: &mut Cx<'_>) {
+    s.m.dashboard.forget_sent();
+    input_changed(s, cx);
+}
+
+/// The user's time zone (IANA name).
+pub(crate) fn timezone_changed(s: &mut Session, name: &str, cx: &mut Cx<'_>) {
+    s.m.dashboard.set_timezone(name);
+    input_changed(s, cx);
+}
+
+/// The glasses model decides the composition; `None` while none is connected.
+pub(crate) fn model_changed(s: &mut Session, model: Option<&str>, cx: &mut Cx<'_>) {
+    s.m.dashboard.set_model(model);
+    input_changed(s, cx);
+}
+
+/// The user prefers other units.
+pub(crate) fn units_changed(s: &mut Session, units: Units, cx: &mut Cx<'_>) {
+    s.m.dashboard.weather.set_units(units);
+    input_changed(s, cx);
+}
+
+/// The user is here: weather is fetched if what is known is too old or too far away.
+pub(crate) fn position_changed(s: &mut Session, lat: f64, lng: f64, cx: &mut Cx<'_>) {
+    let cfg = &cx.cfg.dashboard;
+    if let Some(url) = s.m.dashboard.weather.wanted(lat, lng, cx.now.mono_ms, cfg) {
+        let call = s.call_id();
+        s.m.dashboard.weather.started(call);
+        cx.fx.push(Effect::Http(HttpCall {
+            call,
+            kind: HttpKind::Weather,
+            method: HttpMethod::Get,
+            url,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            timeout_ms: cfg.weather_timeout_ms,
+        }));
+    }
+}
+
+/// The answer to a weather request; `false`: the call is not ours. A failure keeps the previous text.
+pub(crate) fn weather_result(
+    s: &mut Session,
+    call: CallId,
+    outcome: &HttpOutcome,
+    cx: &mut Cx<'_>,
+) -> bool {
+    if !s.m.dashboard.weather.ends(call) {
+        return false;
+    }
+    if let HttpOutcome::Answer {
+        status: 200..=299,
+        body,
+    } = outcome
+        && s.m.dashboard.weather.read(body)
+    {
+        input_changed(s, cx);
+    }
+    true
+}
+
+/// The phone showed a notification.
+pub(crate) fn notification(
+    s: &mut Session,
+    id: &str,
+    [app, title, content]: [&str; 3],
+    cx: &mut Cx<'_>,
+) {
+    s.m.notifications
+        .add(id, app, title, content, &cx.cfg.dashboard);
+    input_changed(s, cx);
+}
+
+/// The user dismissed a notification.
+pub(crate) fn notification_dismissed(s: &mut Session, id: &str, cx: &mut Cx<'_>) {
+    if s.m.notifications.dismiss(id) {
+        input_changed(s, cx);
+    }
+}
+
+/// An app's `dashboard_content_update`.
+pub(crate) fn content(
+    s: &mut Session,
+    package: &Package,
+    content: &Value,
+    modes: &[Mode],
+    cx: &mut Cx<'_>,
+) {
+    let text = content_text(content);
+    match cx.cfg.dashboard.dashboard_mode {
+        DashboardMode::Internal => {
+            if !modes.contains(&Mode::Main) {
+                return;
+            }
+            s.m.dashboard.set_widget(package, text);
+        }
+        DashboardMode::App => {
+            let max = cx.cfg.dashboard.dashboard_queue_size as usize;
+            for mode in modes {
+                let sections = &mut s.m.dashboard.sections;
+                sections.set_content(*mode, package, text.clone(), max);
+            }
+        }
+    }
+    input_changed(s, cx);
+}
+
+/// Whether `package` is the system dashboard of `dashboard_mode: app`.
+pub(crate) fn is_system_dashboard(package: &str, cx: &Cx<'_>) -> bool {
+    cx.cfg.dashboard.dashboard_mode == DashboardMode::App
+        && cx.cfg.dashboard.dashboard_package_name == package
+}
+
+/// The system dashboard sets a corner; from others it is ignored without an error (behaviour.md §2.20).
+pub(crate) fn section(
+    s: &mut Session,
+    package: &str,
+    section: Section,
+    text: String,
+    cx: &mut Cx<'_>,
+) {
+    if is_system_dashboard(package, cx) {
+        s.m.dashboard.sections.set_corner(section, text);
+        input_changed(s, cx);
+    }
+}
+
+/// The system dashboard changes the mode; all apps hear of it.
+pub(crate) fn mode(s: &mut Session, package: &str, mode: Mode, cx: &mut Cx<'_>) {
+    if !is_system_dashboard(package, cx) {
+        return;
+    }
+    let Some(before) = s.m.dashboard.sections.set_mode(mode) else {
+        return;
+    };
+    let stamp = cx.now.iso();
+    let conns = || s.m.apps.open().map(|(_, conn)| conn);
+    cx.fx.text_to_all(conns(), Class::Control, |out| {
+        ObjectWriter::begin(out)
+            .str("type", "dashboard_mode_changed")
+            .str("mode", mode.as_str())
+            .str("timestamp", stamp.as_str())
+            .end();
+    });
+    if (before == Mode::AlwaysOn) != (mode == Mode::AlwaysOn) {
+        cx.fx.text_to_all(conns(), Class::Control, |out| {
+            ObjectWriter::begin(out)
+                .str("type", "dashboard_always_on_changed")
+                .bool("enabled", mode == Mode::AlwaysOn)
+                .str("timestamp", stamp.as_str())
+                .end();
+        });
+    }
+    input_changed(s, cx);
+}
+
+/// The head went up: the next widget, at once (protocol.md §6.11).
+pub(crate) fn head_up(s: &mut Session, cx: &mut Cx<'_>) {
+    if s.m.dashboard.head_up(cx.now.mono_ms) {
+        s.timers.cancel(&Timer::DashboardRender);
+        if render(s, Repeat::Send, cx) {
+            s.m.notifications.viewed(&cx.cfg.dashboard);
+        }
+    }
+}
+
+/// An app is gone with all its content.
+pub(crate) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    if s.m.dashboard.remove_app(package) {
+        input_changed(s, cx);
+    }
+}
+
+/// The debounce ended.
+pub(crate) fn render_due(s: &mut Session, cx: &mut Cx<'_>) {
+    render(s, Repeat::Skip, cx);
+}
+
+/// Once a minute: old events leave, weather is renewed. While nothing can be shown nothing is rendered.
+pub(crate) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
+    let cfg = &cx.cfg.dashboard;
+    let (now_ms, every_ms) = (cx.now.mono_ms, cfg.dashboard_heartbeat_ms);
+    s.timers.set(Timer::DashboardHeartbeat, now_ms + every_ms);
+    if reachable(s) {
+        s.m.dashboard.forget_sent();
+        input_changed(s, cx);
+        if let Some((lat, lng)) = s.m.dashboard.weather.place() {
+            position_changed(s, lat, lng, cx);
+        }
+    }
+}
+
+/// Says whether it was sent.
+fn render(s: &mut Session, repeat: Repeat, cx: &mut Cx<'_>) -> bool {
+    if !reachable(s) {
+        return false;
+    }
+    match cx.cfg.dashboard.dashboard_mode {
+        DashboardMode::Internal => {
+            let lines = s.m.notifications.lines(&cx.cfg.dashboard);
+            let text =
+                s.m.dashboard
+                    .compose(cx.now.unix_ms, lines, &cx.cfg.dashboard);
+            if !s.m.dashboard.is_news(&text) && repeat == Repeat::Skip {
+                return false;
+            }
+            send_own(s, "dashboard", None, |out| text_wall(out, &text), cx);
+        }
+        DashboardMode::App => {
+            let layout = s.m.dashboard.sections.layout();
+            let text = String::from_utf8_lossy(&layout);
+            if !s.m.dashboard.is_news(&text) && repeat == Repeat::Skip {
+                return false;
+            }
+            send_own(
+                s,
+                "dashboard",
+                None,
+                |out| out.extend_from_slice(&layout),
+                cx,
+            );
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+#[path = "dashboard_tests.rs"]
+mod tests;

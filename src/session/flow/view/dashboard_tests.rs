@@ -1,0 +1,132 @@
+//! Tests of the dashboard: rendering, repetition, weather (behaviour.md §6.2).
+
+use crate::session::effects::Effect;
+use crate::session::event::{HttpOutcome, Sdk};
+use crate::session::flow::media_kit::Kit;
+use serde_json::{Value, json};
+
+fn dashboards(kit: &mut Kit) -> Vec<(u64, Value)> {
+    let mut all = kit.phone_got("display_event");
+    all.retain(|(_, text)| text["view"] == "dashboard");
+    all.into_iter()
+        .map(|(at, text)| (at, text["layout"].clone()))
+        .collect()
+}
+
+fn widget(kit: &mut Kit, package: &str, text: &str, modes: &[&str]) {
+    let message = json!({"type": "dashboard_content_update", "content": text, "modes": modes});
+    kit.app_says(package, &message).expect("accepted");
+}
+
+#[test]
+fn changes_are_rendered_once_after_half_a_second() {
+    let mut kit = Kit::new();
+    kit.app("back", Sdk::V2);
+    widget(&mut kit, "back", "1 note", &["main"]);
+    kit.advance(400);
+    widget(&mut kit, "back", "2 notes", &["main"]);
+    widget(&mut kit, "back", "ignored", &["expanded"]);
+    kit.advance(1000);
+    let text = "◌ $DATE$, $TIME12$, $GBATT$\n2 notes";
+    assert_eq!(
+        dashboards(&mut kit),
+        [(500, json!({"layoutType": "text_wall", "text": text}))]
+    );
+    widget(&mut kit, "back", "2 notes", &["main"]);
+    kit.advance(1000);
+    assert!(dashboards(&mut kit).is_empty(), "nothing changed");
+}
+
+#[test]
+fn the_heartbeat_repeats_every_minute_while_a_phone_is_there() {
+    let mut kit = Kit::new();
+    kit.run(super::input_changed);
+    kit.advance(130_000);
+    let times: Vec<u64> = dashboards(&mut kit).into_iter().map(|one| one.0).collect();
+    assert_eq!(times, [500, 60_500, 120_500]);
+    kit.s.m.phone.current = None;
+    kit.advance(120_000);
+    assert!(dashboards(&mut kit).is_empty());
+}
+
+#[test]
+fn looking_up_renders_at_once_and_is_relayed_twice() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V2);
+    kit.subscribe("back", &["head_position"]);
+    kit.forget();
+    for _ in 0..2 {
+        kit.phone(&json!({"type": "head_position", "position": "up"}));
+        kit.advance(10);
+    }
+    let relayed = kit.texts(conn).len();
+    assert_eq!((dashboards(&mut kit).len(), relayed), (1, 2));
+    kit.phone(&json!({"type": "head_position", "position": "down"}));
+    assert!(dashboards(&mut kit).is_empty());
+}
+
+#[test]
+fn a_gone_app_leaves_the_dashboard() {
+    let mut kit = Kit::new();
+    kit.app("back", Sdk::V2);
+    widget(&mut kit, "back", "note", &["main"]);
+    kit.advance(600);
+    kit.stop("back");
+    kit.advance(600);
+    let texts: Vec<Value> = dashboards(&mut kit)
+        .into_iter()
+        .map(|one| one.1["text"].clone())
+        .collect();
+    assert_eq!(texts[1], "◌ $DATE$, $TIME12$, $GBATT$");
+}
+
+#[test]
+fn only_the_system_dashboard_changes_modes() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V2);
+    let change = json!({"type": "dashboard_mode_change", "mode": "expanded"});
+    kit.app_says("back", &change).expect("ignored");
+    assert!(kit.texts(conn).is_empty());
+    kit.cfg.dashboard.dashboard_mode = crate::base::settings::DashboardMode::App;
+    kit.cfg.dashboard.dashboard_package_name = "other".into();
+    kit.app("other", Sdk::V2);
+    kit.app_says("back", &change).expect("ignored");
+    assert!(kit.texts(conn).is_empty());
+    kit.app_says("other", &change).expect("accepted");
+    kit.app_says(
+        "other",
+        &json!({"type": "dashboard_mode_change", "mode": "always_on"}),
+    )
+    .expect("accepted");
+    let told: Vec<Value> = kit.texts(conn).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(told[0]["mode"], "expanded");
+    assert_eq!(told[1]["mode"], "always_on");
+    assert_eq!(
+        (&told[2]["type"], &told[2]["enabled"]),
+        (&json!("dashboard_always_on_changed"), &json!(true))
+    );
+}
+
+#[test]
+fn weather_is_fetched_for_the_users_place() {
+    let mut kit = Kit::new();
+    kit.cfg.dashboard.weather_url = "https://weather.example".into();
+    kit.run(|s, cx| super::position_changed(s, 38.7, -9.1, cx));
+    let Some(Effect::Http(call)) = kit.other.pop() else {
+        panic!("no request");
+    };
+    let outcome = HttpOutcome::Answer {
+        status: 200,
+        body: r#"{"weather":[{"main":"Rain"}],"main":{"temp":60}}"#.into(),
+    };
+    assert!(kit.run(|s, cx| super::weather_result(s, call.call, &outcome, cx)));
+    assert!(!kit.run(|s, cx| super::weather_result(s, call.call, &outcome, cx)));
+    kit.advance(600);
+    let (_, layout) = dashboards(&mut kit).remove(0);
+    assert!(
+        layout["text"]
+            .as_str()
+            .expect("a text")
+            .ends_with("Rain, 60°F")
+    );
+}

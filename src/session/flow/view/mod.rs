@@ -1,0 +1,4 @@
+//! Layer 2, flows of what the glasses show: main view and dashboard.
+
+pub(crate) mod dashboard;
+pub(crate) mod screen;

@@ -1,0 +1,180 @@
+//! Limits of the front door as a peer meets them: CORS, sizes, times, half-closed connections, admission.
+#![allow(missing_docs, reason = "a test")]
+
+mod server;
+
+use server::{DRIVERS, Server, rest_of, token, wait_for};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use tungstenite::Message;
+use tungstenite::stream::MaybeTlsStream;
+
+#[test]
+fn browsers_of_allowed_origins_may_ask_and_others_may_not() {
+    let origins = "https://console.example.net,https://*.lumen.io";
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &[("PRISM_CORS_ORIGINS", origins)]);
+        let ask = |method: &str, origin: &str, extra: &str| {
+            server.raw(&format!(
+                "{method} /api/client/min-version HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\n{extra}Connection: close\r\n\r\n"
+            ))
+        };
+        let preflight = "Access-Control-Request-Method: PUT\r\n";
+        for origin in ["https://console.example.net", "https://beta.lumen.io"] {
+            let answer = ask("OPTIONS", origin, preflight);
+            assert!(answer.starts_with("HTTP/1.1 204"), "{driver}: {answer}");
+            for header in [
+                &*format!("Access-Control-Allow-Origin: {origin}\r\n"),
+                "Access-Control-Allow-Credentials: true\r\n",
+                "Access-Control-Max-Age: 600\r\n",
+            ] {
+                assert!(answer.contains(header), "{driver}: {header}: {answer}");
+            }
+            assert!(answer.contains("Access-Control-Allow-Methods: GET") && answer.contains("PUT"));
+            let plain = ask("GET", origin, "");
+            assert!(plain.contains(&format!("Access-Control-Allow-Origin: {origin}\r\n")));
+        }
+        let foreign = ask("GET", "https://lumen.io.evil.net", "");
+        assert!(foreign.starts_with("HTTP/1.1 200"), "{driver}: {foreign}");
+        assert!(!foreign.contains("Access-Control-Allow-Origin"), "{driver}");
+    }
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &[("PRISM_HTTP_BODY_BYTES_MAX", "1024")]);
+        let announced = server
+            .raw("POST /api/client/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 1025\r\n\r\n");
+        assert!(
+            announced.starts_with("HTTP/1.1 413"),
+            "{driver}: {announced}"
+        );
+        let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
+        let chunked = server.raw(&format!(
+            "POST /api/client/feedback HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}"
+        ));
+        assert!(chunked.starts_with("HTTP/1.1 413"), "{driver}: {chunked}");
+    }
+}
+
+#[test]
+fn slow_heads_and_bodies_are_cut() {
+    let limits = [
+        ("PRISM_HTTP_HEAD_TIMEOUT_MS", "150"),
+        ("PRISM_HTTP_BODY_TIMEOUT_MS", "150"),
+        ("PRISM_HTTP_KEEPALIVE_MS", "150"),
+    ];
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &limits);
+        // Each ends by itself, without an answer to what was never asked.
+        for part in [
+            "",
+            "GET /livez HT",
+            "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+        ] {
+            assert_eq!(server.raw(part), "", "{driver}: {part}");
+        }
+        let idle = server.raw("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(idle.ends_with("\r\n\r\nok"), "{driver}: {idle}");
+    }
+}
+
+#[test]
+fn a_client_that_has_said_everything_still_gets_its_answer() {
+    for driver in DRIVERS {
+        let server = Server::start(driver);
+        for path in ["/livez", "/health", "/metrics"] {
+            let mut stream = server.tcp();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("written");
+            stream.shutdown(Shutdown::Write).expect("half closed");
+            let answer = rest_of(&mut stream);
+            assert!(
+                answer.starts_with("HTTP/1.1 200"),
+                "{driver} {path}: {answer}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_half_closed_websocket_ends_and_its_session_waits() {
+    for driver in DRIVERS {
+        let server = Server::start(driver);
+        let mut phone = server.phone("ana@lumen.io");
+        wait_for(&mut phone, "connection_ack");
+        let MaybeTlsStream::Plain(stream) = phone.get_mut() else {
+            panic!("plain");
+        };
+        stream.shutdown(Shutdown::Write).expect("half closed");
+        let mut rest = Vec::new();
+        stream
+            .read_to_end(&mut rest)
+            .expect("the server closes too");
+        let health = server.json("/health");
+        assert_eq!(health["activeSessions"], 1, "{driver}: in its grace");
+        assert_eq!(health["connections"]["glassesConnections"], 0, "{driver}");
+        let mut back = server.phone("ana@lumen.io");
+        back.send(Message::text(r#"{"type":"ping"}"#))
+            .expect("sent");
+        wait_for(&mut back, "pong");
+    }
+}
+
+#[test]
+fn a_full_server_keeps_its_users_and_sends_others_away() {
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &[("PRISM_MAX_SESSIONS", "1")]);
+        let mut phone = server.phone("ana@lumen.io");
+        wait_for(&mut phone, "connection_ack");
+        let refused = server.raw(&format!(
+            "GET /glasses-ws?token={} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            token("ben@lumen.io")
+        ));
+        assert!(refused.starts_with("HTTP/1.1 503"), "{driver}: {refused}");
+        assert!(
+            refused.contains("Retry-After: 5\r\n"),
+            "{driver}: {refused}"
+        );
+        let mut again = server.phone("ana@lumen.io");
+        wait_for(&mut again, "connection_ack");
+    }
+}
+
+#[test]
+fn the_log_tells_a_phones_life_and_never_a_secret() {
+    let server = Server::start("epoll");
+    let mut phone = server.phone("ana@lumen.io");
+    wait_for(&mut phone, "connection_ack");
+    drop(phone);
+    let mut again = server.phone("ana@lumen.io");
+    wait_for(&mut again, "connection_ack");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(!log.contains(server::SECRET));
+    let record = |message: &str| -> serde_json::Value {
+        log.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON lines"))
+            .find(|line| line["message"] == message)
+            .unwrap_or_else(|| panic!("no {message} in {log}"))
+    };
+    assert!(
+        record("effective settings")["settings"]
+            .as_str()
+            .is_some_and(|text| text.contains(r#""auth_jwt_secret":"***""#))
+    );
+    for (message, fields) in [
+        (
+            "ws-close",
+            &["code", "session_s", "udp_active", "correlation_id"][..],
+        ),
+        ("ws-reconnect", &["downtime_ms", "reconnects", "last_code"]),
+    ] {
+        let line = record(message);
+        for field in fields {
+            assert!(!line[field].is_null(), "{message} lacks {field}: {line}");
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The outside thread as a shard sees it: messages in, messages out, over the embedded store.
+
+use prism::base::clock::Clock;
+use prism::base::ids::{CallId, Origin, Package, ReplyTo, ShardId, UserId};
+use prism::base::settings::Settings;
+use prism::services::{self, Running, Start};
+use prism::session::effects::{HttpCall, HttpKind, HttpMethod, StoreOp};
+use prism::session::event::{Event, HttpOutcome, StoreOutcome};
+use prism::shard::mailbox::{
+    Answer, AppLink, LinkChange, Mailboxes, OutsideRequest, OutsideRoute, ToOutside, ToShard,
+};
+use prism::shard::shared::Shared;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SHARD: ShardId = ShardId(0);
+const APPS: &str = "
+apps:
+  - {packageName: com.acme.scribe, publicUrl: 'http://127.0.0.1:7010', apiKey: k}
+";
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    outside: flume::Sender<ToOutside>,
+    shard: flume::Receiver<ToShard>,
+    shared: Arc<Shared>,
+    running: Running,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().expect("a folder");
+    start(folder)
+}
+
+fn start(folder: tempfile::TempDir) -> Fixture {
+    std::fs::write(folder.path().join("apps.yaml"), APPS).expect("writes");
+    // A free port: bound once to learn it.
+    let admin_port = TcpListener::bind("127.0.0.1:0")
+        .expect("binds")
+        .local_addr()
+        .expect("bound")
+        .port();
+    let mut settings = Settings::default();
+    settings.server.data_dir = folder.path().join("data").to_string_lossy().into_owned();
+    settings.server.admin_port = u64::from(admin_port);
+    let (outside, inbox) = flume::bounded(64);
+    let (to_shard, shard) = flume::bounded(64);
+    let shared = Arc::new(Shared::new(1));
+    let reloaded = settings.clone();
+    let running = services::start(Start {
+        settings: Arc::new(settings),
+        config_dir: folder.path().to_path_buf(),
+        inbox,
+        shards: Mailboxes::new(vec![to_shard]),
+        clock: Clock::start(),
+        shared: Arc::clone(&shared),
+        reload: Arc::new(move || Ok(reloaded.clone())),
+        dropped_log_lines: || 0,
+    })
+    .expect("starts");
+    Fixture {
+        folder,
+        outside,
+        shard,
+        shared,
+        running,
+    }
+}
+
+impl Fixture {
+    fn send(&self, message: ToOutside) {
+        assert!(self.outside.send(message).is_ok());
+    }
+
+    fn receive(&self) -> ToShard {
+        self.shard
+            .recv_timeout(Duration::from_secs(10))
+            .expect("an answer")
+    }
+
+    fn result(&self) -> Event {
+        match self.receive() {
+            ToShard::Result { event, .. } => event,
+            _ => panic!("a result"),
+        }
+    }
+}
+
+fn nadia() -> UserId {
+    UserId::new("nadia@lumen.io")
+}
+
+fn store(op: StoreOp, ack: Option<CallId>) -> ToOutside {
+    ToOutside::Store {
+        shard: SHARD,
+        user: nadia(),
+        epoch: 1,
+        op,
+        ack,
+    }
+}
+
+fn load() -> ToOutside {
+    ToOutside::LoadUser {
+        shard: SHARD,
+        user: nadia(),
+        epoch: 1,
+    }
+}
+
+#[test]
+fn intent_survives_a_restart() {
+    let first = fixture();
+    assert!(first.running.registry.get("com.acme.scribe").is_some());
+    first.send(store(
+        StoreOp::AddRunning(Package::new("com.acme.scribe")),
+        None,
+    ));
+    first.send(load());
+    let Event::UserLoaded {
+        record: Some(record),
+    } = first.result()
+    else {
+        panic!("the user")
+    };
+    assert_eq!(
+        record.running_apps,
+        ["com.acme.scribe"],
+        "a load sees what was written before it"
+    );
+    first.send(store(
+        StoreOp::AddRunning(Package::new("b")),
+        Some(CallId(4)),
+    ));
+    assert!(matches!(
+        first.result(),
+        Event::Stored {
+            call: CallId(4),
+            outcome: StoreOutcome::Done
+        }
+    ));
+    // Unacknowledged, but written before the thread ends.
+    first.send(store(StoreOp::AddGlassesModel("Mentra Live".into()), None));
+    first.send(load());
+    first.result();
+    let Fixture {
+        folder, running, ..
+    } = first;
+    assert!(running.stop(Duration::from_secs(5)));
+
+    let second = start(folder);
+    second.send(load());
+    let Event::UserLoaded {
+        record: Some(record),
+    } = second.result()
+    else {
+        panic!("the user")
+    };
+    assert_eq!(record.running_apps, ["com.acme.scribe", "b"]);
+    assert_eq!(record.glasses_models, ["Mentra Live"]);
+    assert!(second.running.stop(Duration::from_secs(5)));
+}
+
+#[test]
+fn an_http_call_comes_back_as_a_result() {
+    let fixture = fixture();
+    let server = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let url = format!("http://{}/webhook", server.local_addr().expect("bound"));
+    let peer = std::thread::spawn(move || {
+        let (mut socket, _) = server.accept().expect("a call");
+        let mut request = vec![0; 4096];
+        let count = socket.read(&mut request).expect("reads");
+        socket
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .expect("writes");
+        String::from_utf8_lossy(&request[..count]).to_ascii_lowercase()
+    });
+    fixture.send(ToOutside::Http {
+        shard: SHARD,
+        user: nadia(),
+        epoch: 1,
+        call: HttpCall {
+            call: CallId(9),
+            kind: HttpKind::SessionRequest,
+            method: HttpMethod::Post,
+            url,
+            headers: vec![("x-app-api-key", "hash".into())],
+            body: bytes::Bytes::from_static(b"{}"),
+            timeout_ms: 5000,
+        },
+    });
+    let Event::Http {
+        call: CallId(9),
+        outcome: HttpOutcome::Answer { status: 200, body },
+    } = fixture.result()
+    else {
+        panic!("an answer")
+    };
+    assert_eq!(&body[..], b"ok");
+    let request = peer.join().expect("served");
+    for part in [
+        "post /webhook ",
+        "content-type: application/json",
+        "x-app-api-key: hash",
+        "traceparent: 00-",
+    ] {
+        assert!(request.contains(part), "{part}: {request}");
+    }
+    assert!(fixture.running.stop(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_request_is_answered_to_the_shard_that_asked() {
+    let fixture = fixture();
+    fixture.send(ToOutside::Request(Box::new(OutsideRequest {
+        route: OutsideRoute::Permissions,
+        method: "GET".into(),
+        target: "/api/public/permissions/com.acme.scribe".into(),
+        params: vec!["com.acme.scribe".into()],
+        query: vec![],
+        headers: vec![],
+        body: bytes::Bytes::new(),
+        user: None,
+        package: None,
+        peer: IpAddr::from([127, 0, 0, 1]),
+        correlation_id: "c".into(),
+        reply: ReplyTo {
+            origin: Origin::Shard(SHARD),
+            id: 77,
+        },
+    })));
+    match fixture.receive() {
+        ToShard::Reply {
+            id: 77,
+            answer: Answer::Whole(answer),
+        } => assert_eq!(answer.status, 200),
+        _ => panic!("a reply"),
+    }
+    assert!(fixture.running.stop(Duration::from_secs(5)));
+}
+
+fn get(admin: SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(admin).expect("connects");
+    socket
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .expect("writes");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("reads");
+    answer
+}
+
+#[test]
+fn the_admin_listener_answers_without_any_shard() {
+    let fixture = fixture();
+    let admin = fixture.running.admin.expect("listens");
+    assert!(get(admin, "/livez").ends_with("\r\n\r\nok"));
+    assert!(get(admin, "/health").contains(r#""status":"ok""#));
+    assert!(get(admin, "/metrics").contains("# TYPE mentra_user_sessions gauge"));
+    assert!(get(admin, "/api/admin/config").starts_with("HTTP/1.1 401 "));
+    assert!(get(admin, "/elsewhere").starts_with("HTTP/1.1 404 "));
+    fixture.shared.start_draining();
+    assert!(get(admin, "/health").starts_with("HTTP/1.1 503 "));
+    assert!(get(admin, "/livez").starts_with("HTTP/1.1 200 "));
+    assert!(fixture.running.stop(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_reload_brings_new_apps_and_settings_to_the_shards() {
+    let fixture = fixture();
+    let more = format!(
+        "{APPS}  - {{packageName: com.acme.second, publicUrl: 'http://127.0.0.1:7011', apiKey: k}}\n"
+    );
+    std::fs::write(fixture.folder.path().join("apps.yaml"), more).expect("writes");
+    fixture.running.reload();
+    assert!(matches!(fixture.receive(), ToShard::Settings(_)));
+    match fixture.receive() {
+        ToShard::Registry(registry) => assert!(registry.get("com.acme.second").is_some()),
+        _ => panic!("a registry"),
+    }
+    assert!(fixture.running.stop(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_bad_apps_file_stops_the_start_with_its_problems() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("apps.yaml"), "apps: [{packageName: a}]").expect("writes");
+    let mut settings = Settings::default();
+    settings.server.data_dir = folder.path().join("data").to_string_lossy().into_owned();
+    let (_outside, inbox) = flume::bounded(1);
+    let (to_shard, _shard) = flume::bounded(1);
+    let started = services::start(Start {
+        settings: Arc::new(settings),
+        config_dir: folder.path().to_path_buf(),
+        inbox,
+        shards: Mailboxes::new(vec![to_shard]),
+        clock: Clock::start(),
+        shared: Arc::new(Shared::new(1)),
+        reload: Arc::new(|| Err(String::new())),
+        dropped_log_lines: || 0,
+    });
+    let Err(error) = started else {
+        panic!("must not start")
+    };
+    let text = error.to_string();
+    assert!(
+        text.contains("publicUrl is missing") && text.contains("needs apiKey"),
+        "{text}"
+    );
+}
+
+#[test]
+fn all_shards_are_waited_for_at_the_end() {
+    let fixture = fixture();
+    assert!(!fixture.running.wait_drained(Duration::from_millis(20)));
+    fixture.send(ToOutside::Drained(SHARD));
+    assert!(fixture.running.wait_drained(Duration::from_secs(5)));
+    assert!(fixture.running.stop(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_crashed_app_server_has_its_restarts_spread() {
+    let fixture = fixture();
+    let link = |user: &str, change| {
+        ToOutside::AppLink(Box::new(AppLink {
+            user: UserId::new(user),
+            package: Package::new("com.acme.scribe"),
+            key_sha256: String::new(),
+            change,
+        }))
+    };
+    for user in 0..10 {
+        fixture.send(link(&format!("user{user}@lumen.io"), LinkChange::Lost));
+    }
+    let mut told: Vec<String> = (0..10)
+        .map(|_| match fixture.receive() {
+            ToShard::MassDisconnect {
+                user, jitter_ms, ..
+            } => {
+                assert!(jitter_ms <= 2000);
+                user.to_string()
+            }
+            _ => panic!("a word of the crash"),
+        })
+        .collect();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 10, "each of them is told once");
+    assert!(fixture.running.stop(Duration::from_secs(5)));
+}

@@ -1,0 +1,477 @@
+//! The invariants of behaviour.md §13.1 that can be seen from outside: what was sent, asked for and stored, and the state that
+//! is public. Each is one function with its number; they are looked at after every event.
+
+mod apps;
+mod display;
+mod end;
+mod media;
+mod requests;
+mod sessions;
+
+use super::net::{Down, Net, Party, Up};
+use prism::base::ids::{CallId, ConnId};
+use prism::base::settings::Settings;
+use prism::session::effects::{HttpCall, HttpKind, StoreOp};
+use prism::session::event::Sdk;
+use prism::session::managers::apps::AppState;
+use prism::session::rest::Call;
+use prism::session::{Session, State};
+use prism::shard::Shard;
+use prism::shard::mailbox::ShardReport;
+use prism::wire::records::Registry;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What may be looked at.
+pub(crate) struct View<'a> {
+    pub(crate) shard: &'a Shard,
+    pub(crate) net: &'a Net,
+    pub(crate) apps: &'a Registry,
+    pub(crate) cfg: &'a Settings,
+    pub(crate) now_ms: u64,
+}
+
+impl View<'_> {
+    fn session(&self, user: &str) -> Option<&Session> {
+        self.shard.session(user)
+    }
+
+    /// Whether what is sent on a socket can be seen at once.
+    fn is_timely(&self, conn: ConnId) -> bool {
+        self.net
+            .get(conn)
+            .is_some_and(|sock| sock.stalled_until_ms == 0)
+    }
+}
+
+/// Why the shard was called.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    Turn,
+    PhoneOpened(ConnId),
+    AppOpened,
+    Frame(ConnId, Up),
+    Ended(ConnId),
+    Result(String),
+    Rest(String, u64, Call),
+    Drain,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) number: u8,
+    pub(crate) name: &'static str,
+    pub(crate) user: String,
+    pub(crate) text: String,
+}
+
+/// What the server did.
+#[derive(Debug)]
+enum Seen {
+    Sent(ConnId, Down),
+    Http(String, String, Value),
+    Store(String, StoreOp),
+    Answered(u64, u16, Value),
+}
+
+/// One (user, app) pair as the outside may know it.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    state: AppState,
+    /// Before the last event.
+    previous: AppState,
+    since_ms: u64,
+    /// A stop went on before the last event, and goes on after it; its webhook may outlive the socket.
+    was_stopping: bool,
+    is_stopping: bool,
+    conn: Option<ConnId>,
+    sdk: Sdk,
+    attached_ms: u64,
+    /// What the app last asked for, after guard and permissions.
+    subs: BTreeSet<String>,
+    /// Stopped on purpose and not started again.
+    stopped: bool,
+    started_ms: u64,
+    recovered_ms: u64,
+    /// The last time that somebody asked for a stop, whatever came of it.
+    stop_asked_ms: u64,
+    /// Session requests in flight.
+    webhooks: BTreeSet<(u64, CallId)>,
+    /// Replaced sockets and when.
+    replaced: Vec<(ConnId, u64)>,
+    /// The newest text of its that was shown.
+    shown: u64,
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self {
+            state: AppState::Stopped,
+            previous: AppState::Stopped,
+            since_ms: 0,
+            was_stopping: false,
+            is_stopping: false,
+            conn: None,
+            sdk: Sdk::V2,
+            attached_ms: 0,
+            subs: BTreeSet::new(),
+            stopped: false,
+            started_ms: 0,
+            recovered_ms: 0,
+            stop_asked_ms: 0,
+            webhooks: BTreeSet::new(),
+            replaced: Vec::new(),
+            shown: 0,
+        }
+    }
+}
+
+/// One user as the outside may know it.
+#[derive(Default, Debug)]
+pub(crate) struct UserView {
+    epoch: Option<u64>,
+    current: Option<ConnId>,
+    current_since_ms: u64,
+    lost_ms: u64,
+    pairs: BTreeMap<String, Pair>,
+    /// Apps whose stop was going on when the last session ended.
+    stopping_at_end: BTreeSet<String>,
+    need_since_ms: u64,
+    /// The last things that may send the microphone state at once.
+    forced_ms: u64,
+    mic_changes: Vec<u64>,
+    display_ms: u64,
+}
+
+/// One socket as the outside may know it.
+#[derive(Default, Debug)]
+pub(crate) struct SockView {
+    acks: u32,
+    inits: u32,
+    hello: bool,
+    deferred_ms: Option<u64>,
+    pongs: bool,
+    /// The last chunk heard, by phone.
+    chunks: BTreeMap<u32, u32>,
+    mic: Option<bool>,
+    tier: Option<String>,
+    cleared: bool,
+}
+
+/// A REST call that waits.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    user: String,
+    asked_ms: u64,
+    answer: Option<(u16, Value)>,
+}
+
+/// All that was seen.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) failure: Option<Failure>,
+    pub(crate) users: BTreeMap<String, UserView>,
+    pub(crate) socks: BTreeMap<ConnId, SockView>,
+    pub(crate) asked: BTreeMap<u64, Asked>,
+    pub(crate) report: Option<Box<ShardReport>>,
+    /// Display texts made so far.
+    pub(crate) painted: u64,
+    /// Everything sent, for scenarios: when, on which socket, what.
+    pub(crate) log: Vec<(u64, ConnId, Down)>,
+    /// Every webhook, for scenarios: when, user, package, `type`.
+    pub(crate) webhooks: Vec<(u64, String, String, String)>,
+    /// Every store write, for scenarios.
+    pub(crate) stored: Vec<(u64, String, StoreOp)>,
+    /// Keep the logs.
+    pub(crate) logging: bool,
+    /// The last device state of each user: when, what.
+    device: BTreeMap<String, (u64, String)>,
+    requests: BTreeMap<String, requests::Request>,
+    seen: Vec<Seen>,
+    opening: Option<String>,
+    draining: bool,
+    before: Before,
+    now_ms: u64,
+}
+
+/// What was so before the event.
+#[derive(Default)]
+struct Before {
+    user: String,
+    fingerprint: String,
+    current: Option<ConnId>,
+    starting: bool,
+    /// The user record was still being read: what was held then happens within one event, starts and stops together.
+    loading: bool,
+    ping: Option<ConnId>,
+}
+
+impl Watch {
+    fn broken(&mut self, number: u8, name: &'static str, user: &str, text: String) {
+        self.failure.get_or_insert(Failure {
+            number,
+            name,
+            user: user.to_owned(),
+            text,
+        });
+    }
+
+    /// A phone of this user is about to open: a session may be made.
+    pub(crate) fn opening(&mut self, user: &str) {
+        self.opening = Some(user.to_owned());
+    }
+
+    pub(crate) fn sent(&mut self, conn: ConnId, frame: Down) {
+        self.seen.push(Seen::Sent(conn, frame));
+    }
+
+    pub(crate) fn cut(&mut self, conn: ConnId) {
+        let _ = self.socks.entry(conn).or_default();
+    }
+
+    pub(crate) fn answered(&mut self, id: u64, status: u16, body: Value) {
+        self.seen.push(Seen::Answered(id, status, body));
+    }
+
+    pub(crate) fn store(&mut self, user: &str, op: &StoreOp) {
+        self.seen.push(Seen::Store(user.to_owned(), op.clone()));
+    }
+
+    pub(crate) fn http(&mut self, user: &str, epoch: u64, call: &HttpCall, body: &Value) {
+        let id = body["sessionId"].as_str().unwrap_or_default();
+        let package = id.strip_prefix(user).unwrap_or_default();
+        let package = package.strip_prefix('-').unwrap_or_default().to_owned();
+        if call.kind == HttpKind::SessionRequest {
+            let in_flight = self.pair(user, &package).webhooks.len();
+            self.invariant_11_one_webhook_in_flight(user, &package, in_flight);
+            self.pair(user, &package)
+                .webhooks
+                .insert((epoch, call.call));
+        }
+        self.seen
+            .push(Seen::Http(user.to_owned(), package, body.clone()));
+    }
+
+    /// A call was answered or taken back.
+    pub(crate) fn http_over(&mut self, user: &str, epoch: u64, call: CallId) {
+        if let Some(view) = self.users.get_mut(user) {
+            for pair in view.pairs.values_mut() {
+                pair.webhooks.remove(&(epoch, call));
+            }
+        }
+    }
+
+    fn pair(&mut self, user: &str, package: &str) -> &mut Pair {
+        let view = self.users.entry(user.to_owned()).or_default();
+        view.pairs.entry(package.to_owned()).or_default()
+    }
+
+    pub(crate) fn before(&mut self, cause: &Cause, view: &View<'_>) {
+        self.now_ms = view.now_ms;
+        let user = match cause {
+            Cause::Frame(conn, _) | Cause::Ended(conn) => {
+                view.net.get(*conn).map(|sock| sock.user.clone())
+            }
+            Cause::Rest(user, ..) | Cause::Result(user) => Some(user.clone()),
+            _ => None,
+        };
+        let user = user.unwrap_or_default();
+        let session = view.session(&user);
+        self.before = Before {
+            fingerprint: session
+                .filter(|_| must_be_quiet(cause, view))
+                .map(fingerprint)
+                .unwrap_or_default(),
+            current: session.and_then(|session| session.m.phone.open()),
+            starting: session
+                .is_some_and(|session| session.m.apps.iter().any(|app| app.start.is_some())),
+            loading: session.is_some_and(|session| session.state == State::Initializing),
+            user,
+            ping: None,
+        };
+        match cause {
+            Cause::Frame(conn, frame) => self.before_frame(*conn, frame, view),
+            Cause::Rest(user, id, call) => {
+                let asked = Asked {
+                    user: user.clone(),
+                    asked_ms: view.now_ms,
+                    answer: None,
+                };
+                self.asked.insert(*id, asked);
+                match call {
+                    Call::StartApp { package, .. } => self.wants_start(user, package),
+                    Call::StopApp { package, .. } => {
+                        self.pair(user, package).stop_asked_ms = view.now_ms;
+                    }
+                    Call::DeviceState { .. } => self.forced(user),
+                    Call::Recover { package, .. } => {
+                        self.pair(user, package).recovered_ms = view.now_ms;
+                    }
+                    _ => {}
+                }
+            }
+            Cause::Drain => self.draining = true,
+            _ => {}
+        }
+    }
+
+    fn forced(&mut self, user: &str) {
+        if let Some(view) = self.users.get_mut(user) {
+            view.forced_ms = self.now_ms;
+        }
+    }
+
+    fn wants_start(&mut self, user: &str, package: &str) {
+        let now_ms = self.now_ms;
+        let pair = self.pair(user, package);
+        pair.stopped = false;
+        pair.started_ms = now_ms;
+    }
+
+    fn before_frame(&mut self, conn: ConnId, frame: &Up, view: &View<'_>) {
+        let Some(sock) = view.net.get(conn) else {
+            return;
+        };
+        let own = self.socks.entry(conn).or_default();
+        let text = match frame {
+            Up::Text(text) => text,
+            Up::Pong(_) => {
+                own.pongs = true;
+                return;
+            }
+            Up::Binary(_) => return self.forced(&sock.user),
+            _ => return,
+        };
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        let kind = value["type"].as_str().unwrap_or_default();
+        match kind {
+            "ping" => {
+                own.pongs = true;
+                // 12 goes before 7: a socket that is being stopped gets `app_stopped` and nothing else.
+                let leaving = view.session(&sock.user).is_some_and(|session| {
+                    let mut stops = session.m.apps.iter().filter_map(|app| app.stop.as_ref());
+                    stops.any(|stop| stop.conn == Some(conn))
+                });
+                if sock.is_open() && sock.stalled_until_ms == 0 && !leaving {
+                    self.before.ping = Some(conn);
+                }
+            }
+            "connection_init" if sock.package.is_empty() => own.inits += 1,
+            "tpa_connection_init" | "connection_init" | "reconnect" => own.hello = true,
+            _ => {}
+        }
+        if let Party::Phone(_) = sock.party {
+            match kind {
+                "start_app" => {
+                    let package = value["packageName"].as_str().unwrap_or_default();
+                    self.wants_start(&sock.user, package);
+                }
+                "stop_app" => {
+                    let package = value["packageName"].as_str().unwrap_or_default();
+                    self.pair(&sock.user, package).stop_asked_ms = view.now_ms;
+                }
+                "glasses_connection_state" | "connection_init" => self.forced(&sock.user),
+                _ => {}
+            }
+        }
+        if kind == "subscription_update" {
+            self.model_subscriptions(conn, &value, view);
+        }
+        self.note_request(conn, &value, view);
+    }
+
+    pub(crate) fn after(&mut self, cause: &Cause, view: &View<'_>) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.now_ms = view.now_ms;
+        let seen = std::mem::take(&mut self.seen);
+        self.invariant_07_pings_are_answered(&seen);
+        for user in self.users.keys().cloned().collect::<Vec<_>>() {
+            self.look_at_session(&user, cause, view);
+            self.look_at_apps(&user, view);
+        }
+        self.opening = None;
+        for one in &seen {
+            match one {
+                Seen::Sent(conn, frame) => self.look_at_frame(*conn, frame, view),
+                Seen::Http(user, package, body) => self.look_at_webhook(user, package, body, view),
+                Seen::Store(user, op) => self.invariant_18_stored_list(user, op, view),
+                Seen::Answered(id, status, body) => {
+                    self.invariant_19_answered_once(*id, *status, body);
+                }
+            }
+        }
+        self.look_at_cause(cause, &seen, view);
+        self.invariant_19_nobody_waits_for_ever();
+        self.look_at_sockets(view);
+        self.invariant_42_photos_end(view);
+        for user in self.users.keys().cloned().collect::<Vec<_>>() {
+            self.look_at_media(&user, view);
+        }
+        if self.logging {
+            self.keep(seen);
+        }
+    }
+
+    fn keep(&mut self, seen: Vec<Seen>) {
+        for one in seen {
+            match one {
+                Seen::Sent(conn, frame) => self.log.push((self.now_ms, conn, frame)),
+                Seen::Http(user, package, body) => {
+                    let kind = body["type"].as_str().unwrap_or_default().to_owned();
+                    self.webhooks.push((self.now_ms, user, package, kind));
+                }
+                Seen::Store(user, op) => self.stored.push((self.now_ms, user, op)),
+                Seen::Answered(..) => {}
+            }
+        }
+    }
+
+    fn look_at_frame(&mut self, conn: ConnId, frame: &Down, view: &View<'_>) {
+        let Some(sock) = view.net.get(conn) else {
+            return;
+        };
+        if let Down::Close(code, reason) = frame {
+            self.invariant_22_close_codes(conn, *code, reason, view);
+        }
+        if sock.package.is_empty() {
+            self.invariant_06_ack_first(conn, frame, &sock.user);
+            self.look_at_screen(conn, frame, view);
+            self.note_microphone(conn, frame, view);
+            self.note_tier(conn, frame);
+        } else {
+            self.look_at_app_frame(conn, frame, view);
+            self.invariant_42_one_outcome(conn, frame);
+        }
+    }
+
+    /// The answer of a REST call, once it is there.
+    pub(crate) fn answer(&self, id: u64) -> Option<&(u16, Value)> {
+        self.asked.get(&id)?.answer.as_ref()
+    }
+}
+
+/// Whether the event may be one that changes nothing, so that it pays to look closely.
+fn must_be_quiet(cause: &Cause, view: &View<'_>) -> bool {
+    match cause {
+        Cause::Ended(_) | Cause::Frame(_, Up::Pong(_) | Up::Ping | Up::Close(..)) => true,
+        Cause::Frame(conn, _) => view
+            .net
+            .get(*conn)
+            .is_some_and(|sock| sock.party == Party::Stray),
+        _ => false,
+    }
+}
+
+/// Everything of a session that a stray event must not change.
+fn fingerprint(session: &Session) -> String {
+    let apps: Vec<_> = session
+        .m
+        .apps
+        .iter()
+        .map(|app| (&app.package, app.state, app.conn, app.user_stopped))
+        .collect();
+    format!("{:?} {:?} {apps:?}", session.state, session.m.phone.open())
+}

@@ -1,0 +1,15 @@
+//! A deterministic simulation of the server: the code that serves (one shard and its sessions) in a world of phones, app
+//! servers, a store and a network that misbehave. Every run is made by one number and checked after every event.
+
+pub(crate) mod app;
+pub(crate) mod http;
+pub(crate) mod invariants;
+pub(crate) mod links;
+pub(crate) mod net;
+pub(crate) mod phone;
+pub(crate) mod runs;
+pub(crate) mod scenarios;
+pub(crate) mod script;
+pub(crate) mod store;
+pub(crate) mod trace;
+pub(crate) mod world;

@@ -1,0 +1,284 @@
+//! A run of one seed, and what is left of it when everything that does not matter for its failure is taken away.
+
+use super::app::KEY;
+use super::invariants::Failure;
+use super::script::{Step, draw};
+use super::world::{Act, World};
+use prism::base::settings::Settings;
+use prism::session::event::Sdk;
+use prism::session::rest::Call;
+use prism::shard::mailbox::ToShard;
+use prism::shard::report::NetGauges;
+use prism::wire::auth::sha256_hex;
+use prism::wire::records::{AppRecord, AppType, PermissionEntry, Registry};
+
+/// The users of a run; hyphens are there on purpose.
+const USERS: [&str; 3] = ["nadia@lumen.io", "jean-luc@north-star.co", "ops@lumen.io"];
+
+/// The apps of every run: package, type, permissions, what they subscribe to first.
+pub(crate) const APPS: [(&str, AppType, &[&str], &[&str]); 4] = [
+    (
+        "com.acme.scribe",
+        AppType::Background,
+        &["ALL"],
+        &["audio_chunk", "transcription:en-US", "button_press"],
+    ),
+    (
+        "com.acme.maps",
+        AppType::Standard,
+        &["LOCATION", "CAMERA"],
+        &["location_update", "button_press"],
+    ),
+    (
+        "com.acme.chess-club",
+        AppType::Standard,
+        &[],
+        &["*", "audio_chunk"],
+    ),
+    (
+        "com.acme.notes",
+        AppType::Background,
+        &["MICROPHONE", "CALENDAR"],
+        &["transcription:en-US"],
+    ),
+];
+
+/// Records for [`APPS`].
+pub(crate) fn registry() -> Registry {
+    let records = APPS
+        .iter()
+        .map(|(package, app_type, permissions, _)| AppRecord {
+            package_name: (*package).to_owned(),
+            app_type: *app_type,
+            public_url: format!("http://{package}"),
+            key_sha256: sha256_hex(KEY),
+            permissions: permissions
+                .iter()
+                .map(|kind| PermissionEntry {
+                    kind: (*kind).to_owned(),
+                    description: None,
+                })
+                .collect(),
+            ..AppRecord::default()
+        });
+    Registry::new(records, 1)
+}
+
+/// A world with these servers, nobody connected.
+pub(crate) fn world(seed: u64, generations: [Sdk; 4]) -> World {
+    let mut world = World::new(seed, Settings::default(), registry());
+    for ((package, _, _, wants), sdk) in APPS.iter().zip(generations) {
+        world.add_server(package, sdk, wants);
+    }
+    world
+}
+
+/// What a seed stands for.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    seed: u64,
+    generations: [Sdk; 4],
+    /// User, when its phone first connects, how many phones, what is on its stored running list.
+    users: Vec<(String, u64, usize, Vec<String>)>,
+    steps: Vec<(u64, String, Step)>,
+    length_ms: u64,
+    drains: bool,
+}
+
+impl Plan {
+    /// Draws everything from the seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let generations = std::array::from_fn(|_| if rng.bool() { Sdk::V2 } else { Sdk::V3 });
+        let count = rng.usize(1..=USERS.len());
+        let users: Vec<_> = USERS[..count]
+            .iter()
+            .map(|user| {
+                let phones = 1 + usize::from(rng.u32(0..5) == 0);
+                let running = APPS
+                    .iter()
+                    .filter(|_| rng.u32(0..4) == 0)
+                    .map(|row| row.0.to_owned())
+                    .collect();
+                ((*user).to_owned(), rng.u64(0..3000), phones, running)
+            })
+            .collect();
+        let length_ms = rng.u64(15_000..90_000);
+        let mut steps: Vec<_> = (0..rng.usize(10..70))
+            .map(|_| {
+                let user = users[rng.usize(0..count)].0.clone();
+                (rng.u64(0..length_ms), user, draw(&mut rng, APPS.len()))
+            })
+            .collect();
+        steps.sort_by_key(|step| step.0);
+        Self {
+            seed,
+            generations,
+            users,
+            steps,
+            length_ms,
+            drains: rng.u32(0..4) == 0,
+        }
+    }
+
+    /// Runs it; the world is handed back as it ended.
+    pub(crate) fn run(&self, traced: bool) -> World {
+        let mut world = world(self.seed, self.generations);
+        world.trace.on = traced;
+        for (user, delay_ms, phones, running) in &self.users {
+            world.store.record(user).running_apps.clone_from(running);
+            for phone in 0..*phones as u64 {
+                world.add_phone(user, delay_ms + phone * 1700);
+            }
+        }
+        for (at_ms, user, step) in &self.steps {
+            world.after(*at_ms, Act::Step(user.clone(), step.clone()));
+        }
+        world.run(self.length_ms);
+        if self.drains {
+            self.drain(&mut world);
+        } else {
+            self.dispose(&mut world);
+        }
+        world
+    }
+
+    /// The end by shutdown: every socket is told 1001, and nothing remains.
+    fn drain(&self, world: &mut World) {
+        for phone in &mut world.phones {
+            phone.on = false;
+        }
+        world.call(super::invariants::Cause::Drain, |shard, _| {
+            shard.receive(ToShard::Drain);
+        });
+        world.run(5000);
+        if world.failure().is_none() {
+            let drained = world.shard.is_drained();
+            world.watch.invariant_47_shutdown_is_complete(drained);
+        }
+    }
+
+    /// The end by hand: every session is disposed, and nothing remains.
+    fn dispose(&self, world: &mut World) {
+        for phone in &mut world.phones {
+            phone.on = false;
+        }
+        world.run(6000);
+        for (user, ..) in &self.users {
+            if world.failure().is_none() {
+                world.rest(user, Call::Dispose);
+                world.rest(user, Call::Dispose);
+            }
+        }
+        world.run(35_000);
+        // Only sockets that are silent for two minutes are left now.
+        world.turn_ms = 1000;
+        world.run(115_000);
+        if world.failure().is_none() {
+            world.shard.report(NetGauges::default());
+            world.call(super::invariants::Cause::Turn, |_, _| {});
+            world.watch.invariant_48_nothing_is_left();
+        }
+    }
+
+    /// A smaller plan that breaks the same invariant.
+    fn shrink(&self, number: u8) -> Self {
+        let breaks = |plan: &Self| {
+            plan.run(false)
+                .failure()
+                .is_some_and(|f| f.number == number)
+        };
+        let mut best = self.clone();
+        for user in USERS {
+            let mut plan = best.clone();
+            plan.users.retain(|row| row.0 != user);
+            plan.steps.retain(|step| step.1 != user);
+            if !plan.users.is_empty() && breaks(&plan) {
+                best = plan;
+            }
+        }
+        let mut chunk = best.steps.len().div_ceil(2);
+        while chunk > 0 {
+            let mut from = 0;
+            while from < best.steps.len() {
+                let mut plan = best.clone();
+                plan.steps.drain(from..(from + chunk).min(plan.steps.len()));
+                if breaks(&plan) {
+                    best = plan;
+                } else {
+                    from += chunk;
+                }
+            }
+            chunk /= 2;
+        }
+        best
+    }
+
+    /// Everything a developer needs to see of a failed seed.
+    pub(crate) fn explain(&self, failure: &Failure) -> String {
+        let small = self.shrink(failure.number);
+        let world = small.run(true);
+        let shown = world.failure().unwrap_or(failure);
+        let steps: Vec<String> = small
+            .steps
+            .iter()
+            .map(|(at, user, step)| format!("  {at:>7} {user:<16} {step:?}"))
+            .collect();
+        format!(
+            "seed {}: invariant {} ({}) is broken for {:?} after {} ms\n  {}\nsmallest script ({} users, {:?}):\n{}\nlast events:\n{}\n",
+            self.seed,
+            shown.number,
+            shown.name,
+            shown.user,
+            world.t(),
+            shown.text,
+            small.users.len(),
+            small.generations,
+            steps.join("\n"),
+            world.trace.tail(&shown.user, 60),
+        )
+    }
+}
+
+/// Runs seeds `first..first + count` on all cores; the explanation of the lowest that fails, and how many fail.
+pub(crate) fn run_seeds(first: u64, count: u64) -> Result<u64, String> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let rows: Vec<(u64, Vec<(u64, Failure)>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| {
+                scope.spawn(move || {
+                    let (mut events, mut failed) = (0, Vec::new());
+                    for seed in (first + thread..first + count).step_by(threads as usize) {
+                        let world = Plan::new(seed).run(false);
+                        events += world.events;
+                        if let Some(failure) = world.failure() {
+                            failed.push((seed, failure.clone()));
+                        }
+                    }
+                    (events, failed)
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a run panicked"))
+            .collect()
+    });
+    let events = rows.iter().map(|row| row.0).sum();
+    let mut failed: Vec<_> = rows.into_iter().flat_map(|row| row.1).collect();
+    failed.sort_by_key(|row| row.0);
+    let Some((seed, failure)) = failed.first() else {
+        return Ok(events);
+    };
+    let list: Vec<String> = failed
+        .iter()
+        .take(20)
+        .map(|(seed, failure)| format!("  {seed}: {} {}", failure.number, failure.text))
+        .collect();
+    Err(format!(
+        "{} of {count} seeds fail:\n{}\n{}",
+        failed.len(),
+        list.join("\n"),
+        Plan::new(*seed).explain(failure)
+    ))
+}

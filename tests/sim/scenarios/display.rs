@@ -1,0 +1,166 @@
+//! Defects of the screen.
+
+use super::super::app::Manners;
+use super::super::world::World;
+use super::{CHESS, MAPS, NOTES, SCRIBE, USER, quiet, running};
+use prism::session::event::Sdk;
+use serde_json::{Value, json};
+
+/// An app paints one text.
+fn paint(w: &mut World, app: usize, text: &str, more: &Value) {
+    let mut message = json!({"type": "display_event", "view": "main", "layout": {"layoutType": "text_wall", "text": text}});
+    if let (Value::Object(all), Value::Object(more)) = (&mut message, more) {
+        all.extend(more.clone());
+    }
+    w.app_says(app, USER, &message);
+}
+
+#[test]
+fn the_first_picture_of_a_booting_app_is_shown_after_the_boot() {
+    let mut w = quiet(Sdk::V3);
+    w.start(USER, MAPS);
+    w.run(1200);
+    let (t, phone) = (w.t(), w.phone_conn(0));
+    paint(&mut w, MAPS, "first", &json!({}));
+    w.run(3000);
+    w.sound();
+    assert!(
+        w.shown(phone, t).contains(&"first".to_owned()),
+        "{:?}",
+        w.shown(phone, t)
+    );
+}
+
+#[test]
+fn of_pictures_within_the_throttle_the_newest_stands() {
+    let mut w = running(Sdk::V3, MAPS);
+    let (t, phone) = (w.t(), w.phone_conn(0));
+    for number in 0..20 {
+        paint(&mut w, MAPS, &format!("picture {number}"), &json!({}));
+        w.run(20);
+    }
+    w.run(2000);
+    w.sound();
+    let shown = w.texts(phone, "display_event", t);
+    let times: Vec<u64> = shown.iter().map(|row| row.0).collect();
+    assert!(
+        times.windows(2).all(|pair| pair[1] - pair[0] >= 300),
+        "{times:?}"
+    );
+    assert_eq!(
+        w.shown(phone, t).last().map(String::as_str),
+        Some("picture 19")
+    );
+}
+
+#[test]
+fn a_picture_of_one_app_is_not_lost_when_another_paints() {
+    let mut w = running(Sdk::V3, MAPS);
+    w.start(USER, SCRIBE);
+    w.run(4000);
+    let (t, phone) = (w.t(), w.phone_conn(0));
+    paint(&mut w, SCRIBE, "background", &json!({"durationMs": 3000}));
+    w.run(100);
+    paint(
+        &mut w,
+        SCRIBE,
+        "background again",
+        &json!({"durationMs": 3000}),
+    );
+    paint(&mut w, MAPS, "foreground", &json!({"durationMs": 9000}));
+    w.run(6000);
+    w.sound();
+    let shown = w.shown(phone, t);
+    for text in ["background", "background again", "foreground"] {
+        assert!(shown.iter().any(|one| one == text), "{text} in {shown:?}");
+    }
+}
+
+#[test]
+fn an_app_cannot_write_the_dashboard() {
+    let mut w = running(Sdk::V3, MAPS);
+    let (t, phone) = (w.t(), w.phone_conn(0));
+    paint(
+        &mut w,
+        MAPS,
+        "mine",
+        &json!({"view": "dashboard", "packageName": "com.mentra.os"}),
+    );
+    w.run(1000);
+    w.sound();
+    let event = &w.texts(phone, "display_event", t)[0].1;
+    assert_eq!(event["view"], "main");
+    assert_eq!(event["packageName"], "com.acme.maps");
+}
+
+#[test]
+fn a_picture_of_a_stopped_app_does_not_come_back() {
+    let mut w = running(Sdk::V3, MAPS);
+    w.start(USER, SCRIBE);
+    w.run(4000);
+    let phone = w.phone_conn(0);
+    paint(&mut w, MAPS, "stale", &json!({"durationMs": 60_000}));
+    w.run(1000);
+    paint(&mut w, SCRIBE, "over it", &json!({"durationMs": 4000}));
+    w.run(1000);
+    w.stop(USER, MAPS);
+    let t = w.t();
+    w.run(10_000);
+    w.sound();
+    assert!(
+        !w.shown(phone, t).contains(&"stale".to_owned()),
+        "{:?}",
+        w.shown(phone, t)
+    );
+}
+
+#[test]
+fn a_stopped_app_leaves_the_throttle_and_the_boot_queue() {
+    let mut w = running(Sdk::V3, MAPS);
+    let (t, phone) = (w.t(), w.phone_conn(0));
+    paint(&mut w, MAPS, "one", &json!({}));
+    paint(&mut w, MAPS, "throttled", &json!({}));
+    w.run(120);
+    w.stop(USER, MAPS);
+    w.run(3000);
+    w.sound();
+    assert!(!w.shown(phone, t).contains(&"throttled".to_owned()));
+    // The same while another app boots.
+    w.start(USER, SCRIBE);
+    w.run(4000);
+    w.manners(NOTES, Manners::Hang);
+    w.start(USER, NOTES);
+    w.run(100);
+    let t = w.t();
+    paint(&mut w, SCRIBE, "queued", &json!({}));
+    w.run(200);
+    w.stop(USER, SCRIBE);
+    w.run(5000);
+    w.sound();
+    assert!(!w.shown(phone, t).contains(&"queued".to_owned()));
+}
+
+#[test]
+fn a_screen_without_content_is_cleared_once() {
+    let mut w = running(Sdk::V3, CHESS);
+    let (t, phone) = (w.t(), w.phone_conn(0));
+    paint(&mut w, CHESS, "brief", &json!({"durationMs": 1000}));
+    w.run(5000);
+    w.sound();
+    assert_eq!(w.shown(phone, t), ["brief", ""]);
+}
+
+#[test]
+fn a_silent_holder_of_the_screen_does_not_keep_others_off_it() {
+    let mut w = running(Sdk::V3, SCRIBE);
+    w.start(USER, NOTES);
+    w.run(4000);
+    let phone = w.phone_conn(0);
+    paint(&mut w, SCRIBE, "holder", &json!({"durationMs": 60_000}));
+    w.run(3000);
+    let t = w.t();
+    paint(&mut w, NOTES, "next", &json!({"durationMs": 1000}));
+    w.run(1000);
+    w.sound();
+    assert!(w.shown(phone, t).contains(&"next".to_owned()));
+}

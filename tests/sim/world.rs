@@ -1,0 +1,306 @@
+//! The world of a run: one shard (the code that serves), simulated time, and everything around it. One seed makes all of it.
+
+use super::app::{Server, ServerWake};
+use super::http::{Calls, Key};
+use super::invariants::{Cause, Failure, View, Watch};
+use super::net::{Down, Net, Up};
+use super::phone::{Phone, PhoneWake};
+use super::script::Step;
+use super::store::Store;
+use super::trace::Trace;
+use prism::base::clock::Now;
+use prism::base::ids::{ConnId, Origin, ReplyTo, ShardId, UserId};
+use prism::base::settings::Settings;
+use prism::session::Session;
+use prism::session::event::{Event, HttpOutcome};
+use prism::session::rest::Call;
+use prism::shard::mailbox::{Answer, Mailboxes, ToOutside, ToShard};
+use prism::shard::shared::Shared;
+use prism::shard::{Parts, Shard};
+use prism::wire::records::Registry;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+/// `mono_ms` at which every run begins.
+pub(crate) const START_MS: u64 = 1_000_000;
+/// Sockets without a session have deadlines that only the shard knows: it turns at least this often.
+const TURN_MS: u64 = 50;
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub(crate) enum Act {
+    /// A frame reaches the server.
+    Up(ConnId, Up),
+    /// The end of a connection reaches the server.
+    UpEnd(ConnId),
+    /// A frame reaches the peer.
+    Down(ConnId, Down),
+    /// The end of a connection reaches the peer.
+    DownEnd(ConnId),
+    /// A phone's own timer.
+    Phone(usize, PhoneWake),
+    /// An app server's own timer.
+    Server(usize, ServerWake),
+    /// A result reaches the shard.
+    Result(String, u64, Event),
+    /// An app server's HTTP answer (or the time limit) reaches the server.
+    Answer(Key, HttpOutcome),
+    /// Something that a user, a developer or bad luck does.
+    Step(String, Step),
+}
+
+/// The whole.
+pub(crate) struct World {
+    pub(crate) now: Now,
+    pub(crate) shard: Shard,
+    pub(crate) net: Net,
+    pub(crate) phones: Vec<Phone>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) store: Store,
+    pub(crate) calls: Calls,
+    pub(crate) watch: Watch,
+    pub(crate) trace: Trace,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) events: u64,
+    /// How often the shard turns although no session is due.
+    pub(crate) turn_ms: u64,
+    cfg: Arc<Settings>,
+    apps: Arc<Registry>,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    acts: BTreeMap<u64, Act>,
+    next_act: u64,
+    next_reply: u64,
+    turned_ms: u64,
+    pub(super) outside: flume::Receiver<ToOutside>,
+    // Kept open: a shard never runs without inboxes.
+    _inbox: flume::Receiver<ToShard>,
+}
+
+impl World {
+    /// A world with nobody in it.
+    pub(crate) fn new(seed: u64, cfg: Settings, apps: Registry) -> Self {
+        let (to_outside, outside) = flume::bounded(10_000);
+        let (to_shard, inbox) = flume::bounded(16);
+        let (cfg, apps) = (Arc::new(cfg), Arc::new(apps));
+        let shard = Shard::new(Parts {
+            id: ShardId(0),
+            cfg: Arc::clone(&cfg),
+            apps: Arc::clone(&apps),
+            shared: Arc::new(Shared::new(1)),
+            mail: Mailboxes::new(vec![to_shard]),
+            outside: to_outside,
+            driver: "none",
+            seed,
+        });
+        let now = Now {
+            mono_ms: START_MS,
+            unix_ms: 1_773_480_413_589,
+        };
+        Self {
+            now,
+            shard,
+            net: Net::default(),
+            phones: Vec::new(),
+            servers: Vec::new(),
+            store: Store::default(),
+            calls: Calls::default(),
+            watch: Watch::default(),
+            trace: Trace::default(),
+            rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
+            events: 0,
+            turn_ms: TURN_MS,
+            cfg,
+            apps,
+            queue: BinaryHeap::new(),
+            acts: BTreeMap::new(),
+            next_act: 0,
+            next_reply: 0,
+            turned_ms: 0,
+            outside,
+            _inbox: inbox,
+        }
+    }
+
+    /// A user's live session.
+    pub(crate) fn session(&self, user: &str) -> Option<&Session> {
+        self.shard.session(user)
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn t(&self) -> u64 {
+        self.now.mono_ms - START_MS
+    }
+
+    /// What went wrong first, if anything did.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.watch.failure.as_ref()
+    }
+
+    /// Lets something happen after `delay_ms`.
+    pub(crate) fn after(&mut self, delay_ms: u64, act: Act) {
+        self.at(self.now.mono_ms + delay_ms, act);
+    }
+
+    pub(super) fn at(&mut self, at_ms: u64, act: Act) {
+        self.next_act += 1;
+        self.queue.push(Reverse((at_ms, self.next_act)));
+        self.acts.insert(self.next_act, act);
+    }
+
+    /// Runs for so many milliseconds, or until an invariant breaks.
+    pub(crate) fn run(&mut self, ms: u64) {
+        let end_ms = self.now.mono_ms + ms;
+        while self.failure().is_none() {
+            let turn_ms = self.next_turn_ms();
+            let act = self.queue.peek().map(|Reverse(row)| *row);
+            let act_ms = act.map_or(u64::MAX, |(at_ms, _)| at_ms);
+            let next_ms = turn_ms.min(act_ms);
+            if next_ms > end_ms {
+                break;
+            }
+            self.advance_to(next_ms);
+            match act {
+                Some((_, id)) if act_ms <= turn_ms => {
+                    self.queue.pop();
+                    if let Some(act) = self.acts.remove(&id) {
+                        self.happen(act);
+                    }
+                }
+                _ => {
+                    self.turned_ms = next_ms;
+                    self.call(Cause::Turn, |shard, now| shard.tick(now));
+                }
+            }
+        }
+        self.advance_to(end_ms);
+    }
+
+    fn advance_to(&mut self, at_ms: u64) {
+        self.now = self.now.plus(at_ms.saturating_sub(self.now.mono_ms));
+        self.shard.at(self.now);
+    }
+
+    fn next_turn_ms(&self) -> u64 {
+        let due = self
+            .watch
+            .users
+            .keys()
+            .filter_map(|user| self.shard.session(user))
+            .map(Session::next_deadline_ms)
+            .min()
+            .unwrap_or(u64::MAX);
+        due.min(self.turned_ms + self.turn_ms)
+            .max(self.turned_ms + 1)
+            .max(self.now.mono_ms)
+    }
+
+    fn happen(&mut self, act: Act) {
+        self.events += 1;
+        match act {
+            Act::Up(conn, frame) => self.arrive(conn, frame),
+            Act::UpEnd(conn) => self.ended(conn),
+            Act::Down(conn, frame) => self.received(conn, frame),
+            Act::DownEnd(conn) => self.lost(conn),
+            Act::Phone(ix, wake) => self.phone_wakes(ix, wake),
+            Act::Server(ix, wake) => self.server_wakes(ix, wake),
+            Act::Result(user, epoch, event) => {
+                self.trace
+                    .add(self.t(), &user, || format!("result   {event:?}"));
+                self.call(Cause::Result(user.clone()), |shard, _| {
+                    let user = UserId::new(&user);
+                    let rest = shard.receive(ToShard::Result { user, epoch, event });
+                    assert!(rest.is_none(), "results are for sessions");
+                });
+            }
+            Act::Answer(key, outcome) => self.http_answered(key, outcome),
+            Act::Step(user, step) => {
+                self.trace
+                    .add(self.t(), &user, || format!("step     {step:?}"));
+                self.take_step(&user, step);
+            }
+        }
+    }
+
+    /// Calls into the shard, carries out what it wants, and looks at the invariants.
+    pub(crate) fn call<R>(&mut self, cause: Cause, act: impl FnOnce(&mut Shard, Now) -> R) -> R {
+        let view = View {
+            shard: &self.shard,
+            net: &self.net,
+            apps: &self.apps,
+            cfg: &self.cfg,
+            now_ms: self.now.mono_ms,
+        };
+        self.watch.before(&cause, &view);
+        let result = act(&mut self.shard, self.now);
+        self.pump();
+        let view = View {
+            shard: &self.shard,
+            net: &self.net,
+            apps: &self.apps,
+            cfg: &self.cfg,
+            now_ms: self.now.mono_ms,
+        };
+        self.watch.after(&cause, &view);
+        result
+    }
+
+    /// A REST call of the phone or an administrator; returns its number.
+    pub(crate) fn rest(&mut self, user: &str, call: Call) -> u64 {
+        self.next_reply += 1;
+        let id = self.next_reply;
+        let reply = ReplyTo {
+            origin: Origin::Shard(ShardId(0)),
+            id,
+        };
+        self.trace
+            .add(self.t(), user, || format!("rest     {id} {call:?}"));
+        let cause = Cause::Rest(user.to_owned(), id, call.clone());
+        self.call(cause, |shard, _| {
+            shard.call(&UserId::new(user), reply, call);
+        });
+        id
+    }
+
+    pub(super) fn answered(&mut self, id: u64, answer: Answer) {
+        let (status, body) = match answer {
+            Answer::Whole(answer) | Answer::WithHeaders(answer, _) => (answer.status, answer.body),
+            _ => return,
+        };
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        self.trace
+            .add(self.t(), "", || format!("answer   {id} {status} {body}"));
+        self.watch.answered(id, status, body);
+    }
+
+    pub(super) fn outside_asked(&mut self, message: ToOutside) {
+        match message {
+            ToOutside::LoadUser { user, epoch, .. } => {
+                let draw = self.rng.u64(..);
+                if let Some((delay_ms, record)) = self.store.read(&user, draw) {
+                    let record = record.map(Box::new);
+                    let event = Event::UserLoaded { record };
+                    self.after(delay_ms, Act::Result(user.to_string(), epoch, event));
+                }
+            }
+            ToOutside::Store {
+                user,
+                epoch,
+                op,
+                ack,
+                ..
+            } => self.store_asked(&user, epoch, &op, ack),
+            ToOutside::Http {
+                user, epoch, call, ..
+            } => self.http_asked(&user, epoch, call),
+            ToOutside::CancelHttp { user, epoch, call } => {
+                self.trace
+                    .add(self.t(), &user, || format!("http     {call:?} cancelled"));
+                self.calls.cancel(&user, epoch, call);
+                self.watch.http_over(&user, epoch, call);
+            }
+            ToOutside::Report(report) => self.watch.report = Some(report),
+            _ => {}
+        }
+    }
+}

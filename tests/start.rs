@@ -1,0 +1,170 @@
+//! How the server starts, or says why it does not: drivers that are forbidden, ports that are taken, files that are wrong.
+#![allow(missing_docs, reason = "a test")]
+
+mod server;
+
+use server::{Server, command};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
+fn forbid_io_uring(command: &mut Command) {
+    let rule = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let (load, equal, answer) = (0x20, 0x15, 0x06);
+    let filter = [
+        rule(load, 0, 0, 0), // the system call's number
+        rule(equal, 0, 1, libc::SYS_io_uring_setup as u32),
+        rule(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        rule(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        // SAFETY: two system calls with constant arguments and a program that lives during the call; nothing is allocated.
+        let results = unsafe {
+            [
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+                libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const program,
+                ),
+            ]
+        };
+        match results {
+            [0, 0] => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec only the two system calls above are made.
+    unsafe { command.pre_exec(install) };
+}
+
+/// Runs a server that is to fail; its exit code and what it said.
+fn refusal(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    (output.status.code(), text)
+}
+
+#[test]
+fn where_io_uring_is_forbidden_auto_runs_on_epoll_and_says_so() {
+    let server = Server::with("auto", forbid_io_uring);
+    let health = server.json("/health");
+    assert_eq!(health["ioDriver"], "epoll");
+    let shards = health["shards"].as_array().expect("one row a shard");
+    assert_eq!(shards.len(), 2);
+    assert!(shards.iter().all(|shard| shard["driver"] == "epoll"));
+    let mut phone = server.phone("ana@lumen.io");
+    server::wait_for(&mut phone, "connection_ack");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(
+        log.contains("io_uring is not available; running on epoll"),
+        "{log}"
+    );
+}
+
+#[test]
+fn where_io_uring_is_forbidden_and_demanded_nothing_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(&folder, "uring");
+    forbid_io_uring(&mut command);
+    let (code, text) = refusal(command);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.starts_with("prism: io_uring is not available: ")
+            && text.ends_with("use --io-driver auto or epoll"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn a_driver_that_was_asked_for_is_the_one_that_health_names() {
+    for driver in server::DRIVERS {
+        let server = Server::start(driver);
+        assert_eq!(server.json("/health")["ioDriver"], driver);
+    }
+}
+
+#[test]
+fn a_taken_port_is_one_clear_line() {
+    // Another program's, and another server's of our own: sharing a port must be meant.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let sibling = Server::start("epoll");
+    let theirs = other.local_addr().expect("bound").port().to_string();
+    let ours = sibling.address.rsplit(':').next().expect("a port");
+    for port in [theirs.as_str(), ours] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = command(&folder, "auto");
+        command.env("PRISM_PORT", port);
+        let (code, text) = refusal(command);
+        assert_eq!(code, Some(1), "{text}");
+        let expected = format!("prism: cannot listen on 127.0.0.1:{port}: ");
+        assert!(
+            text.starts_with(&expected) && text.contains("in use"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn wrong_files_are_named_with_their_problem() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        path.display().to_string()
+    };
+    let missing = folder.path().join("nowhere.yaml").display().to_string();
+    let broken = write("broken.yaml", "apps: [{packageName: a}]");
+    let unknown = write("config.yaml", "server:\n  prot: 80\n");
+    for (flag, value, words) in [
+        (
+            "--apps",
+            missing.as_str(),
+            &["apps file", "nowhere.yaml", "No such file"][..],
+        ),
+        (
+            "--apps",
+            &broken,
+            &["apps file", "broken.yaml", "publicUrl is missing"],
+        ),
+        ("--config", &missing, &["nowhere.yaml", "No such file"]),
+        ("--config", &unknown, &["prot"]),
+        ("--shards", "many", &["--shards", "many"]),
+    ] {
+        let home = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prism"));
+        command
+            .args(["serve", "--host", "127.0.0.1", "--port", "0", flag, value])
+            .arg("--data-dir")
+            .arg(home.path())
+            .current_dir(home.path());
+        let (code, text) = refusal(command);
+        assert_eq!(code, Some(2), "{value}: {text}");
+        for word in words {
+            assert!(text.contains(word), "{value}: {text}");
+        }
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+#[test]
+fn a_killed_servers_port_can_be_taken_again_at_once() {
+    for driver in server::DRIVERS {
+        let mut first = Server::start(driver);
+        let port = first.address.rsplit(':').next().expect("a port").to_owned();
+        let mut phone = first.phone("ana@lumen.io");
+        server::wait_for(&mut phone, "connection_ack");
+        first.child.kill().expect("killed");
+        first.child.wait().expect("gone");
+        let second = Server::with_env(driver, &[("PRISM_PORT", &port)]);
+        let mut back = second.phone("ana@lumen.io");
+        server::wait_for(&mut back, "connection_ack");
+    }
+}

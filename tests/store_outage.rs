@@ -1,0 +1,219 @@
+//! The store goes away, hangs, comes back, and changes under a running server: what phones, apps and REST callers see of it.
+#![cfg(unix)]
+
+mod support;
+
+use serde_json::json;
+use support::postgres::{OwnPostgres, Wire};
+use support::{AppServer, Server, Site, hello, is_alive, wait_for};
+use tungstenite::Message;
+
+const USER: &str = "nadia@lumen.io";
+const PACKAGE: &str = "com.acme.scribe";
+const KEY: &str = "right";
+const GLASSES: &str =
+    r#"{"type":"glasses_connection_state","modelName":"Mentra Live","status":"CONNECTED"}"#;
+
+fn put(server: &Server, package: &str, key: &str, value: &str) -> u16 {
+    let path = format!("/api/sdk/simple-storage/{USER}/k");
+    server
+        .as_app(package, key, "PUT", &path, &json!({ "value": value }))
+        .status
+}
+
+fn stored(server: &Server, key: &str) -> serde_json::Value {
+    let path = format!("/api/sdk/simple-storage/{USER}/k");
+    let answer = server.as_app(PACKAGE, key, "GET", &path, &json!({}));
+    answer.body["data"]["value"].clone()
+}
+
+/// A site on PostgreSQL whose one app lives in the store. Only announcements can bring changed records: the timer is an hour.
+fn site_with_stored_app(url: &str, app: &AppServer) -> Site {
+    let site = Site::new(
+        url,
+        &[
+            ("db_timeout_ms", "4000"),
+            ("db_retry_ms", "100"),
+            ("app_cache_refresh_ms", "3600000"),
+        ],
+    );
+    let added = site.cli_with_input(&["apps", "add", PACKAGE, "--url", &app.url, "--stdin"], KEY);
+    assert!(added.status.success(), "{added:?}");
+    site
+}
+
+#[test]
+fn an_outage_of_postgres_is_no_outage_of_sessions() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let app = AppServer::start(PACKAGE, KEY);
+    let site = site_with_stored_app(&postgres.url, &app);
+    let server = site.serve();
+    app.serve(server.address);
+    let mut phone = server.phone(USER);
+    let started = server.as_user(USER, "POST", &format!("/apps/{PACKAGE}/start"), &json!({}));
+    assert!(started.is_success(), "{started:?}");
+    assert_eq!(put(&server, PACKAGE, KEY, "before"), 200);
+
+    postgres.down();
+    let mut sockets = app.take_sockets();
+    assert_eq!(sockets.len(), 1);
+    assert!(is_alive(&mut phone) && sockets.iter_mut().all(is_alive));
+    // Nobody is told that a right key is wrong, nor the reverse.
+    assert_eq!(put(&server, PACKAGE, KEY, "during"), 503);
+    assert_eq!(put(&server, PACKAGE, "wrong", "never"), 401);
+    let (mut second, answer) = hello(server.address, USER, PACKAGE, KEY).expect("answered");
+    assert_eq!(answer["type"], "tpa_connection_ack", "{answer}");
+    phone.send(Message::text(GLASSES)).expect("sent");
+    // A user whose record cannot be read has a session all the same.
+    let mut stranger = server.phone("stranger@lumen.io");
+    stranger
+        .send(Message::text(r#"{"type":"ping"}"#))
+        .expect("sent");
+    wait_for(&mut stranger, "pong");
+
+    postgres.up();
+    server.until("the write that was not acknowledged", || {
+        stored(&server, KEY) == "during"
+    });
+    server.until("the write nobody waited for", || {
+        let user = site.cli_json(&["users", "show", USER, "--json"]);
+        user["glassesModels"] == json!(["Mentra Live"]) && user["runningApps"] == json!([PACKAGE])
+    });
+    assert!(is_alive(&mut phone) && is_alive(&mut second) && is_alive(&mut stranger));
+    let log = server.log.lock().expect("whole").clone();
+    assert!(log.contains("store-write-failed"), "{log}");
+
+    // A key rotated elsewhere: announced, taken, no socket dropped.
+    let rotated = site.cli_json(&["apps", "rotate-key", PACKAGE, "--json"]);
+    let new = rotated["apiKey"].as_str().expect("a key");
+    server.until("the rotated key", || {
+        put(&server, PACKAGE, new, "rotated") == 200
+    });
+    assert_eq!(put(&server, PACKAGE, KEY, "never"), 401);
+    let (_, refused) = hello(server.address, USER, PACKAGE, KEY).expect("answered");
+    assert_eq!(refused["code"], "INVALID_API_KEY", "{refused}");
+    assert!(is_alive(&mut phone) && is_alive(&mut second));
+}
+
+#[test]
+fn a_server_starts_without_postgres_and_calls_no_key_wrong() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let app = AppServer::start(PACKAGE, KEY);
+    let site = site_with_stored_app(&postgres.url, &app);
+    site.apps(&format!(
+        "  - {{packageName: com.acme.file, publicUrl: '{}', apiKey: {KEY}}}",
+        app.url
+    ));
+    postgres.down();
+    let server = site.serve();
+    let mut phone = server.phone(USER);
+    // Unknown so far: an error, but never "wrong key", which would end the app for good.
+    assert_eq!(put(&server, PACKAGE, KEY, "early"), 503);
+    let (_, answer) = hello(server.address, USER, PACKAGE, KEY).expect("answered");
+    assert_eq!(answer["code"], "INTERNAL_ERROR", "{answer}");
+    // Known from the file.
+    assert_eq!(put(&server, "com.acme.file", KEY, "early"), 503);
+    assert_eq!(put(&server, "com.acme.file", "wrong", "never"), 401);
+    postgres.up();
+    server.until("the stored app's key", || {
+        put(&server, PACKAGE, KEY, "late") == 200
+    });
+    assert!(is_alive(&mut phone));
+}
+
+#[test]
+fn connections_that_hang_are_left_behind() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let app = AppServer::start(PACKAGE, KEY);
+    let wire = Wire::to(postgres.address());
+    let url = postgres
+        .url
+        .replace(&postgres.address().to_string(), &wire.address.to_string());
+    let site = site_with_stored_app(&url, &app);
+    let server = site.serve();
+    assert_eq!(put(&server, PACKAGE, KEY, "before"), 200);
+    wire.swallow();
+    // The first call finds out; its write is retried over a new connection.
+    assert_eq!(put(&server, PACKAGE, KEY, "during"), 503);
+    server.until("calls over new connections", || {
+        put(&server, PACKAGE, KEY, "after") == 200 && stored(&server, KEY) == "after"
+    });
+}
+
+#[test]
+fn tls_is_verified_against_the_given_authority() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let authority = postgres.tls();
+    let url = format!("{}?sslmode=require", postgres.url);
+    let trusting = Site::new(&url, &[("store_ca_file", &authority)]);
+    assert_eq!(trusting.cli_json(&["users", "list", "--json"]), json!([]));
+    let stranger = Site::new(&url, &[]);
+    let refused = stranger.cli(&["users", "list"]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && error.contains("UnknownIssuer"),
+        "{error}"
+    );
+    let missing = Site::new(&url, &[("store_ca_file", "/nowhere/ca.pem")]);
+    let refused = missing.cli(&["users", "list"]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && error.contains("store_ca_file"),
+        "{error}"
+    );
+}
+
+fn entry(package: &str, url: &str, key: &str) -> String {
+    format!(
+        "  - {{packageName: {package}, appType: background, publicUrl: '{url}', apiKey: {key}}}\n"
+    )
+}
+
+#[test]
+fn a_reload_takes_new_apps_and_keys_and_drops_no_socket() {
+    let app = AppServer::start(PACKAGE, KEY);
+    let site = Site::new("", &[("admin_emails", "boss@lumen.io")]);
+    site.apps(&entry(PACKAGE, &app.url, KEY));
+    let server = site.serve();
+    app.serve(server.address);
+    let mut phone = server.phone(USER);
+    let started = server.as_user(USER, "POST", &format!("/apps/{PACKAGE}/start"), &json!({}));
+    assert!(started.is_success(), "{started:?}");
+
+    site.apps(&(entry(PACKAGE, &app.url, "new") + &entry("com.acme.second", &app.url, "k2")));
+    server.signal("-HUP");
+    server.until("the new app", || {
+        put(&server, "com.acme.second", "k2", "v") == 200
+    });
+    assert_eq!(put(&server, PACKAGE, "new", "v"), 200);
+    assert_eq!(put(&server, PACKAGE, KEY, "v"), 401);
+    let mut sockets = app.take_sockets();
+    assert_eq!(sockets.len(), 1);
+    assert!(is_alive(&mut phone) && sockets.iter_mut().all(is_alive));
+
+    // A broken file changes nothing and says so; the admin call reads the same file.
+    site.apps("  - {packageName: broken}");
+    let reload = |email: &str| server.as_user(email, "POST", "/api/admin/reload", &json!({}));
+    let refused = reload("boss@lumen.io");
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(
+        refused.body["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("publicUrl is missing"))
+    );
+    assert_eq!(put(&server, PACKAGE, "new", "v"), 200);
+    site.apps(&entry(PACKAGE, &app.url, "newer"));
+    assert!(!reload(USER).is_success());
+    assert_eq!(reload("boss@lumen.io").body["apps"], 1);
+    assert_eq!(put(&server, PACKAGE, "newer", "v"), 200);
+    assert_eq!(put(&server, PACKAGE, "new", "v"), 401);
+    assert!(is_alive(&mut phone) && sockets.iter_mut().all(is_alive));
+}
