@@ -22,7 +22,7 @@ use tables::LINES;
 pub const PCM_BYTES: usize = 2 * LINES;
 
 /// Frames taken from one packet; a longer packet counts as bad, because its decoding would hold up everybody else on the
-/// shard (500 frames: 5 s of sound, 1–2 ms of work).
+/// shard (500 frames: 5 s of sound, about 2 ms of work).
 pub const PACKET_FRAMES_MAX: usize = 500;
 
 /// A packet that holds no LC3, or not only.

@@ -252,6 +252,15 @@ impl<'a> Bits<'a> {
         Ok(i32::from(bit))
     }
 
+    #[inline]
+    fn signed(&mut self, size: i32) -> Result<i32, BadFrame> {
+        Ok(if size > 0 && self.bit()? == 1 {
+            -size
+        } else {
+            size
+        })
+    }
+
     fn pairs(
         &mut self,
         steps: &mut [i32],
@@ -281,14 +290,8 @@ impl<'a> Bits<'a> {
             };
             *escaped = plane as u8;
             let own = [symbol & 3, symbol >> 2];
-            for ((step, value), own) in pair.iter_mut().zip(value).zip(own) {
-                let size = value | (own as i32) << plane;
-                *step = if size > 0 && self.bit()? == 1 {
-                    -size
-                } else {
-                    size
-                };
-            }
+            pair[0] = self.signed(value[0] | (own[0] as i32) << plane)?;
+            pair[1] = self.signed(value[1] | (own[1] as i32) << plane)?;
             let seen = match plane {
                 0 | 1 => 1 + (own[0] + own[1]) * (plane + 1),
                 _ => 12 + plane.min(3),

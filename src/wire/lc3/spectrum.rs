@@ -117,7 +117,10 @@ fn band_factors(shape: &Shape, gain: f32) -> [f32; BANDS] {
     let slope = (scale[15] - scale[14]) / 8.0;
     factors[62] = scale[15] + slope;
     factors[63] = scale[15] + 3.0 * slope;
-    factors.map(|factor| exp2(factor + gain))
+    for factor in &mut factors {
+        *factor = exp2(*factor + gain);
+    }
+    factors
 }
 
 fn scale_factors(shape: &Shape) -> [f32; 16] {

@@ -20,11 +20,13 @@ impl Split {
         im: [0.0; POINTS],
     };
 
+    #[inline]
     fn set(&mut self, at: usize, (re, im): (f32, f32)) {
         self.re[at] = re;
         self.im[at] = im;
     }
 
+    #[inline]
     fn get(&self, at: usize) -> (f32, f32) {
         (self.re[at], self.im[at])
     }
@@ -66,24 +68,44 @@ pub(super) fn cosine(x: &mut [f32; LINES]) {
         a.set(at, times((re, im), roots.turn.get(at)));
     }
     for (p, roots) in roots.first.iter().enumerate() {
-        let four = [0, 1, 2, 3].map(|j| a.get(p + j * (POINTS / 4)));
-        for (k, value) in by_four(four, roots).into_iter().enumerate() {
-            b.set(4 * p + k, value);
-        }
+        let four = [a.get(p), a.get(p + 20), a.get(p + 40), a.get(p + 60)];
+        let [w, x, y, z] = by_four(four, roots);
+        b.set(4 * p, w);
+        b.set(4 * p + 1, x);
+        b.set(4 * p + 2, y);
+        b.set(4 * p + 3, z);
     }
     for (p, roots) in roots.second.iter().enumerate() {
         for q in 0..4 {
-            let four = [0, 1, 2, 3].map(|j| b.get(q + 4 * (p + 5 * j)));
-            for (k, value) in by_four(four, roots).into_iter().enumerate() {
-                a.set(q + 4 * (4 * p + k), value);
-            }
+            let from = q + 4 * p;
+            let four = [
+                b.get(from),
+                b.get(from + 20),
+                b.get(from + 40),
+                b.get(from + 60),
+            ];
+            let [w, x, y, z] = by_four(four, roots);
+            let to = q + 16 * p;
+            a.set(to, w);
+            a.set(to + 4, x);
+            a.set(to + 8, y);
+            a.set(to + 12, z);
         }
     }
     for q in 0..16 {
-        let five = [0, 1, 2, 3, 4].map(|j| a.get(q + 16 * j));
-        for (k, value) in by_five(five).into_iter().enumerate() {
-            b.set(q + 16 * k, value);
-        }
+        let five = [
+            a.get(q),
+            a.get(q + 16),
+            a.get(q + 32),
+            a.get(q + 48),
+            a.get(q + 64),
+        ];
+        let [v, w, x, y, z] = by_five(five);
+        b.set(q, v);
+        b.set(q + 16, w);
+        b.set(q + 32, x);
+        b.set(q + 48, y);
+        b.set(q + 64, z);
     }
     for at in 0..POINTS {
         let (re, im) = times(b.get(at), roots.turn.get(at));
