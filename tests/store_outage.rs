@@ -3,6 +3,7 @@
 
 mod support;
 
+use prism::wire::auth::sha256_hex;
 use serde_json::json;
 use support::postgres::{OwnPostgres, Wire};
 use support::{AppServer, Server, Site, hello, is_alive, wait_for};
@@ -27,16 +28,14 @@ fn stored(server: &Server, key: &str) -> serde_json::Value {
     answer.body["data"]["value"].clone()
 }
 
-/// A site on PostgreSQL whose one app lives in the store. Only announcements can bring changed records: the timer is an hour.
-fn site_with_stored_app(url: &str, app: &AppServer) -> Site {
-    let site = Site::new(
-        url,
-        &[
-            ("db_timeout_ms", "4000"),
-            ("db_retry_ms", "100"),
-            ("app_cache_refresh_ms", "3600000"),
-        ],
-    );
+/// A site on PostgreSQL whose one app lives in the store. App records are read again every `refresh_ms`, or when announced.
+fn site_with_stored_app(url: &str, app: &AppServer, refresh_ms: &str) -> Site {
+    let settings = [
+        ("db_timeout_ms", "4000"),
+        ("db_retry_ms", "100"),
+        ("app_cache_refresh_ms", refresh_ms),
+    ];
+    let site = Site::new(url, &settings);
     let added = site.cli_with_input(&["apps", "add", PACKAGE, "--url", &app.url, "--stdin"], KEY);
     assert!(added.status.success(), "{added:?}");
     site
@@ -48,7 +47,8 @@ fn an_outage_of_postgres_is_no_outage_of_sessions() {
         return;
     };
     let app = AppServer::start(PACKAGE, KEY);
-    let site = site_with_stored_app(&postgres.url, &app);
+    // Only announcements can bring changed records: the timer is an hour.
+    let site = site_with_stored_app(&postgres.url, &app, "3600000");
     let server = site.serve();
     app.serve(server.address);
     let mut phone = server.phone(USER);
@@ -103,7 +103,8 @@ fn a_server_starts_without_postgres_and_calls_no_key_wrong() {
         return;
     };
     let app = AppServer::start(PACKAGE, KEY);
-    let site = site_with_stored_app(&postgres.url, &app);
+    // Only announcements can bring changed records: the timer is an hour.
+    let site = site_with_stored_app(&postgres.url, &app, "3600000");
     site.apps(&format!(
         "  - {{packageName: com.acme.file, publicUrl: '{}', apiKey: {KEY}}}",
         app.url
@@ -135,7 +136,7 @@ fn connections_that_hang_are_left_behind() {
     let url = postgres
         .url
         .replace(&postgres.address().to_string(), &wire.address.to_string());
-    let site = site_with_stored_app(&url, &app);
+    let site = site_with_stored_app(&url, &app, "3600000");
     let server = site.serve();
     assert_eq!(put(&server, PACKAGE, KEY, "before"), 200);
     wire.swallow();
@@ -169,6 +170,42 @@ fn tls_is_verified_against_the_given_authority() {
         !refused.status.success() && error.contains("store_ca_file"),
         "{error}"
     );
+}
+
+/// Changes the stored key behind everybody's back: nothing is announced.
+fn change_key_silently(url: &str, old: &str, new: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        let sql = "UPDATE prism_documents SET doc = replace(doc, $1, $2), revision = revision + 1 WHERE position($1 in doc) > 0";
+        let changed = client
+            .execute(sql, &[&sha256_hex(old), &sha256_hex(new)])
+            .await
+            .expect("changed");
+        assert_eq!(changed, 1);
+    });
+}
+
+#[test]
+fn a_key_changed_without_an_announcement_counts_within_the_refresh_period() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let app = AppServer::start(PACKAGE, KEY);
+    let site = site_with_stored_app(&postgres.url, &app, "1000");
+    let server = site.serve();
+    assert_eq!(put(&server, PACKAGE, KEY, "old"), 200);
+    change_key_silently(&postgres.url, KEY, "newer");
+    server.until("the timer's reading", || {
+        put(&server, PACKAGE, "newer", "new") == 200
+    });
+    assert_eq!(put(&server, PACKAGE, KEY, "never"), 401);
 }
 
 fn entry(package: &str, url: &str, key: &str) -> String {
