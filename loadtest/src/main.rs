@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 mod engine;
 mod frame;
+mod golden;
 mod hist;
 mod http;
 mod library;

@@ -89,6 +89,8 @@ pub(crate) enum Kind {
     Audio,
     /// `button_press` texts, phone to every app in the envelope.
     Event,
+    /// The golden phone messages in turn, phone to every app in the envelope. They keep their natural size.
+    Mix,
     /// `display_event` texts, first app to the phone.
     Display,
 }
@@ -99,7 +101,8 @@ pub(crate) enum Kind {
 pub(crate) struct Stream {
     /// What it consists of.
     pub(crate) kind: Kind,
-    /// Size of a message, bytes.
+    /// Size of a message, bytes; absent for a mix.
+    #[serde(default)]
     pub(crate) bytes: usize,
     /// Closed loop: so many messages of each user are under way at any time.
     #[serde(default)]
@@ -356,7 +359,11 @@ impl Scenario {
             if !(0.0..=1.0).contains(&stream.share) {
                 return fail("share must be 0 to 1");
             }
-            if stream.bytes < crate::tag::TAG_BYTES || stream.bytes > 1 << 20 {
+            if stream.kind == Kind::Mix {
+                if stream.bytes != 0 {
+                    return fail("a mix has no bytes: its messages keep their size");
+                }
+            } else if stream.bytes < crate::tag::TAG_BYTES || stream.bytes > 1 << 20 {
                 return fail("bytes must be 24 to 1048576");
             }
         }
@@ -425,6 +432,8 @@ expect: { lost_max: 0 }
             ),
             ("share: 0.3", "share: 1.3", "share"),
             ("bytes: 100", "bytes: 10", "bytes"),
+            ("bytes: 100, in", "in", "bytes"),
+            ("kind: event", "kind: mix", "a mix has no bytes"),
         ] {
             let text = error(&GOOD.replace(from, to));
             assert!(text.contains(word), "{word} is not named in: {text}");

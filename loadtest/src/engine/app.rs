@@ -10,6 +10,7 @@ use super::user::package;
 use super::{Engine, Target};
 use crate::clock::{self, SECOND};
 use crate::frame::Opcode;
+use crate::golden;
 use crate::hist::Class;
 use crate::scenario::{Fault, Kind};
 
@@ -70,7 +71,7 @@ impl Engine {
     fn relay_subscriptions(&self) -> &'static str {
         match (
             self.scenario.has(Kind::Audio),
-            self.scenario.has(Kind::Event),
+            self.scenario.has(Kind::Event) || self.scenario.has(Kind::Mix),
         ) {
             (true, true) => "audio,event",
             (true, false) => "audio",
@@ -118,8 +119,11 @@ impl Engine {
         if self.scenario.has(Kind::Audio) {
             wanted.push("audio_chunk");
         }
-        if self.scenario.has(Kind::Event) {
+        if self.scenario.has(Kind::Event) && !self.scenario.has(Kind::Mix) {
             wanted.push("button_press");
+        }
+        if self.scenario.has(Kind::Mix) {
+            wanted.extend(golden::PHONE.iter().map(|(kind, _)| *kind));
         }
         // An idle app has subscribed to something as well.
         if wanted.is_empty() {

@@ -103,6 +103,17 @@ fn a_server_that_loses_repeats_and_damages_is_found_out() {
 }
 
 #[test]
+fn golden_messages_reach_every_app_under_their_own_names() {
+    let text =
+        format!("{BASE} duration_s: 0.4, streams: [{{ kind: mix, per_user_per_s: 100 }}] }}");
+    let measured = run(Quirk::None, prism(), &text);
+    let mix = &measured.streams[0];
+    assert!(mix.sent >= 6, "every type had its turn");
+    assert_eq!(mix.tally.delivered, mix.sent * 2);
+    assert_eq!((mix.tally.damaged, mix.tally.misrouted), (0, 0));
+}
+
+#[test]
 fn the_whole_protocol_from_token_to_subscription_brings_every_app_up() {
     let text = format!(
         "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 100, in_flight: 1 }}, \

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::clock::{self, SECOND};
 use crate::frame::{self, Opcode};
+use crate::golden;
 use crate::hist::Class;
 use crate::rng::Rng;
 use crate::scenario::{Arrivals, Kind, Stream};
@@ -20,7 +21,8 @@ const STALL: u64 = 2 * SECOND;
 pub(super) struct StreamState {
     pub(super) spec: Stream,
     pub(super) class: Class,
-    template: Template,
+    /// Taken in turn; one, but for a mix.
+    templates: Vec<Template>,
     pub(super) schedule: Option<Schedule>,
     /// The first so many users take part.
     pub(super) members: u32,
@@ -28,16 +30,23 @@ pub(super) struct StreamState {
 
 impl StreamState {
     pub(super) fn new(spec: &Stream) -> Self {
-        let (class, template) = match spec.kind {
-            Kind::Audio => (Class::Audio, Template::binary(spec.bytes)),
-            Kind::Event => (
-                Class::Event,
-                Template::json(
+        let (class, templates) = match spec.kind {
+            Kind::Audio => (Class::Audio, vec![Template::binary(spec.bytes)]),
+            Kind::Event => {
+                let template = Template::json(
                     r#"{"type":"button_press","buttonId":""#,
                     r#"","pressType":"short","timestamp":1773480413589}"#,
                     spec.bytes,
-                ),
-            ),
+                );
+                (Class::Event, vec![template])
+            }
+            Kind::Mix => {
+                let stamped = |(_, text): (&str, &str)| {
+                    let (head, tail) = golden::split(text);
+                    Template::json(&head, tail, 0)
+                };
+                (Class::Event, golden::PHONE.map(stamped).to_vec())
+            }
             Kind::Display => {
                 let tail = if spec.force {
                     r#""},"forceDisplay":true,"timestamp":"2026-03-14T09:26:53.589Z"}"#
@@ -48,16 +57,25 @@ impl StreamState {
                     r#"{"type":"display_event","packageName":"load.app0","sessionId":"","#,
                     r#""view":"main","layout":{"layoutType":"text_wall","text":""#
                 );
-                (Class::Display, Template::json(head, tail, spec.bytes))
+                (Class::Display, vec![Template::json(head, tail, spec.bytes)])
             }
         };
         Self {
             spec: spec.clone(),
             class,
-            template,
+            templates,
             schedule: None,
             members: 0,
         }
+    }
+
+    /// The template of message number `seq`.
+    fn template(&self, seq: u64) -> &Template {
+        &self.templates[self.turn(seq)]
+    }
+
+    fn turn(&self, seq: u64) -> usize {
+        usize::try_from(seq % self.templates.len() as u64).unwrap_or(0)
     }
 
     /// Prepares the phase that begins at `start`; `rate` replaces the scenario's rate.
@@ -114,7 +132,9 @@ impl Engine {
         let own = &self.users[user as usize];
         let stream = &self.streams[index];
         let (token, receivers) = match stream.spec.kind {
-            Kind::Audio | Kind::Event => (own.phone.filter(|_| own.acked), own.apps.len()),
+            Kind::Audio | Kind::Event | Kind::Mix => {
+                (own.phone.filter(|_| own.acked), own.apps.len())
+            }
             Kind::Display => {
                 let app = own.apps.first().filter(|app| app.ready && own.acked);
                 (app.and_then(|app| app.conn), 1)
@@ -143,16 +163,13 @@ impl Engine {
         let class = stream.class;
         let opcode = match stream.spec.kind {
             Kind::Audio => Opcode::Binary,
-            Kind::Event | Kind::Display => Opcode::Text,
+            Kind::Event | Kind::Mix | Kind::Display => Opcode::Text,
         };
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        frame::encode(
-            &mut out,
-            opcode,
-            stream.template.stamp(tag),
-            self.rng.mask(),
-        );
+        let turn = stream.turn(tag.seq);
+        let text = stream.templates[turn].stamp(tag);
+        frame::encode(&mut out, opcode, text, self.rng.mask());
         self.send_bytes(token, &out);
         self.scratch = out;
         self.stats.of(class).sent += 1;
@@ -168,7 +185,7 @@ impl Engine {
         let Some(index) = self.stream_of(tag, Class::Audio) else {
             return;
         };
-        if !self.streams[index].template.same_filler(payload) {
+        if !self.streams[index].template(tag.seq).same_filler(payload) {
             self.stats.of(Class::Audio).damaged += 1;
         }
         self.on_delivery(index, user, app, tag, now);
@@ -184,7 +201,7 @@ impl Engine {
         let Some(index) = self.stream_of(tag, Class::Event) else {
             return;
         };
-        let template = &self.streams[index].template;
+        let template = self.streams[index].template(tag.seq);
         if !template.contained_in(payload, hint, tag) || !is_envelope(payload, tag) {
             self.stats.of(Class::Event).damaged += 1;
         }
@@ -222,7 +239,7 @@ impl Engine {
             return;
         }
         if !self.streams[index]
-            .template
+            .template(tag.seq)
             .contained_in(payload, hint, tag)
         {
             self.stats.of(Class::Display).damaged += 1;
@@ -299,8 +316,8 @@ fn is_envelope(payload: &[u8], tag: Tag) -> bool {
         return true;
     }
     serde_json::from_slice::<serde_json::Value>(payload).is_ok_and(|value| {
-        value["streamType"] == "button_press"
-            && value["data"]["type"] == "button_press"
+        value["data"]["type"].is_string()
+            && value["streamType"] == value["data"]["type"]
             && value["sessionId"].as_str().is_some_and(|id| !id.is_empty())
             && value["timestamp"]
                 .as_str()

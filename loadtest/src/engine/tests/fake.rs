@@ -255,10 +255,12 @@ impl Shared {
 
     fn event(&self, user: &str, payload: &[u8]) {
         let data = String::from_utf8(payload.to_vec()).unwrap();
+        let parsed: serde_json::Value = serde_json::from_str(&data).unwrap();
+        let stream = parsed["type"].as_str().unwrap();
         self.with_user(user, |own| {
             for (session, app) in &own.apps {
                 let text = format!(
-                    r#"{{"type":"data_stream","sessionId":"{session}","streamType":"button_press","data":{data},"timestamp":"2026-03-14T09:26:53.592Z"}}"#
+                    r#"{{"type":"data_stream","sessionId":"{session}","streamType":"{stream}","data":{data},"timestamp":"2026-03-14T09:26:53.592Z"}}"#
                 );
                 write_frame(app, 1, text.as_bytes());
             }
