@@ -41,6 +41,15 @@ fn site_with_stored_app(url: &str, app: &AppServer, refresh_ms: &str) -> Site {
     site
 }
 
+/// Serves and waits for the records: on a busy machine the server goes on without the store before it has read them.
+fn serve_with_records(site: &Site) -> Server {
+    let server = site.serve();
+    server.until("the stored records", || {
+        put(&server, PACKAGE, KEY, "before") == 200
+    });
+    server
+}
+
 #[test]
 fn an_outage_of_postgres_is_no_outage_of_sessions() {
     let Some(postgres) = OwnPostgres::start() else {
@@ -49,7 +58,7 @@ fn an_outage_of_postgres_is_no_outage_of_sessions() {
     let app = AppServer::start(PACKAGE, KEY);
     // Only announcements can bring changed records: the timer is an hour.
     let site = site_with_stored_app(&postgres.url, &app, "3600000");
-    let server = site.serve();
+    let server = serve_with_records(&site);
     app.serve(server.address);
     let mut phone = server.phone(USER);
     let started = server.as_user(USER, "POST", &format!("/apps/{PACKAGE}/start"), &json!({}));
@@ -137,8 +146,7 @@ fn connections_that_hang_are_left_behind() {
         .url
         .replace(&postgres.address().to_string(), &wire.address.to_string());
     let site = site_with_stored_app(&url, &app, "3600000");
-    let server = site.serve();
-    assert_eq!(put(&server, PACKAGE, KEY, "before"), 200);
+    let server = serve_with_records(&site);
     wire.swallow();
     // The first call finds out; its write is retried over a new connection.
     assert_eq!(put(&server, PACKAGE, KEY, "during"), 503);
@@ -199,8 +207,7 @@ fn a_key_changed_without_an_announcement_counts_within_the_refresh_period() {
     };
     let app = AppServer::start(PACKAGE, KEY);
     let site = site_with_stored_app(&postgres.url, &app, "1000");
-    let server = site.serve();
-    assert_eq!(put(&server, PACKAGE, KEY, "old"), 200);
+    let server = serve_with_records(&site);
     change_key_silently(&postgres.url, KEY, "newer");
     server.until("the timer's reading", || {
         put(&server, PACKAGE, "newer", "new") == 200
