@@ -376,6 +376,26 @@ fn restream_destinations_choose_the_ingest_and_become_outputs() {
     }
 }
 
+#[test]
+fn a_destination_that_rest_would_refuse_is_listed_as_failed() {
+    let mut kit = kit();
+    kit.app(OTHER, r#"{"type":"managed_stream_request","restreamDestinations":[{"url":"rtmp://a/k"},{"url":"https://a/k"},{"url":"rtmp://a/k"}]}"#).expect("taken");
+    answer(&mut kit, 200, MADE);
+    let (url, _) = answer(&mut kit, 200, r#"{"result":{"uid":"o1"}}"#);
+    assert!(url.ends_with("/u1/outputs"));
+    kit.pass(3_000);
+    let sent = kit.sent();
+    assert!(sent.http().is_empty(), "one output was asked for");
+    assert_eq!(
+        value(sent.other()[0])["outputs"],
+        serde_json::json!([
+            {"url": "rtmp://a/k", "status": "active"},
+            {"url": "https://a/k", "status": "error", "error": "url must start with rtmp:// or rtmps://"},
+            {"url": "rtmp://a/k", "status": "error", "error": "The stream already has this output"},
+        ])
+    );
+}
+
 fn outputs(kit: &mut Kit, package: &str, action: OutputAction) -> ReplyTo {
     let stream_id = id(kit);
     kit.call(Call::Outputs {

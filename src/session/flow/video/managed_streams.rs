@@ -354,7 +354,7 @@ fn add_destinations(s: &mut Session, cx: &mut Cx<'_>) {
         .map(|(url, name)| (url.to_owned(), name.map(str::to_owned)))
         .collect();
     for (url, name) in wanted {
-        outputs::begin_add(s, &owner, url, name, None, cx);
+        outputs::add_requested(s, &owner, url, name, cx);
     }
 }
 
