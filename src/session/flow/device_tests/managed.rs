@@ -45,6 +45,7 @@ fn answer_call(kit: &mut Kit, call: crate::base::ids::CallId, status: u16, body:
     let outcome = HttpOutcome::Answer {
         status,
         body: body.to_owned().into(),
+        retry_after_s: None,
     };
     assert!(kit.with(|s, cx| requests::http_result(s, call, &outcome, cx)));
 }
@@ -374,6 +375,23 @@ fn restream_destinations_choose_the_ingest_and_become_outputs() {
             serde_json::json!([{"url": url, "status": "active", "name": "main"}])
         );
     }
+}
+
+#[test]
+fn a_provider_that_asks_for_time_gets_it() {
+    let mut kit = kit();
+    kit.app(OTHER, ASK).expect("taken");
+    let call = kit.sent().http()[0].call;
+    let busy = HttpOutcome::Answer {
+        status: 429,
+        body: bytes::Bytes::new(),
+        retry_after_s: Some(5),
+    };
+    kit.with(|s, cx| requests::http_result(s, call, &busy, cx));
+    kit.pass(4_999);
+    assert!(kit.sent().http().is_empty());
+    kit.pass(1);
+    assert_eq!(kit.sent().http().len(), 1);
 }
 
 #[test]
