@@ -193,7 +193,9 @@ fn an_http_call_comes_back_as_a_result() {
     });
     let Event::Http {
         call: CallId(9),
-        outcome: HttpOutcome::Answer { status: 200, body },
+        outcome: HttpOutcome::Answer {
+            status: 200, body, ..
+        },
     } = fixture.result()
     else {
         panic!("an answer")

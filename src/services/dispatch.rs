@@ -5,7 +5,7 @@ use super::context::Services;
 use super::rest;
 use super::store::{Change, StoreError};
 use crate::base::ids::{CallId, ShardId, UserId};
-use crate::session::effects::{HttpCall, RestAnswer, StoreOp};
+use crate::session::effects::{HttpCall, IncidentLogs, RestAnswer, StoreOp};
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
 use crate::shard::mailbox::{Answer, OutsideRequest, ToOutside, ToShard};
 use futures_util::FutureExt as _;
@@ -78,6 +78,7 @@ impl Dispatcher {
             ToOutside::Reply { id, answer } => self.cx.resolve(id, answer),
             ToOutside::Report(report) => super::metrics::take_report(&self.cx, *report),
             ToOutside::AppLink(link) => rest::registrations::link(&self.cx, &link),
+            ToOutside::IncidentLogs { user, logs } => self.incident_logs(user, *logs),
             ToOutside::Drained(shard) => drop(self.drained.try_send(shard)),
         }
     }
@@ -156,6 +157,23 @@ impl Dispatcher {
                 event: Event::Stored { call, outcome },
             };
             cx.deliver_home(&user, message).await;
+        });
+    }
+
+    /// Nobody waits for an answer; too many at once are dropped like too many requests.
+    fn incident_logs(&self, user: UserId, logs: IncidentLogs) {
+        let Some(place) = place(&self.requests) else {
+            return;
+        };
+        let cx = Arc::clone(&self.cx);
+        tokio::spawn(async move {
+            let _place = place;
+            if rest::incidents::from_socket(&cx, &user, &logs)
+                .await
+                .is_err()
+            {
+                tracing::debug!(user = user.log_tag(), package = %logs.package, "logs of no open incident");
+            }
         });
     }
 

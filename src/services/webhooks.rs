@@ -9,7 +9,7 @@ use crate::base::settings::Settings;
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -152,6 +152,10 @@ impl Webhooks {
         match result {
             Ok(answer) => HttpOutcome::Answer {
                 status: answer.status().as_u16(),
+                retry_after_s: answer
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok()?.trim().parse().ok()),
                 body: answer.into_body(),
             },
             Err(error) => HttpOutcome::Failed {

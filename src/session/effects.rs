@@ -85,6 +85,17 @@ pub enum StoreOp {
     SetOnboarded(Package),
 }
 
+/// Logs of one app for an incident of the session's user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IncidentLogs {
+    /// Which, as the app names it.
+    pub incident_id: String,
+    /// Whose logs.
+    pub package: Package,
+    /// A JSON array.
+    pub logs: String,
+}
+
 /// An answer to a REST call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RestAnswer {
@@ -223,6 +234,8 @@ pub enum Effect {
     },
     /// A message for other users' sessions of the same app (behaviour.md §7.10); the shard routes it.
     AppMessage(Box<super::managers::app_messages::Outgoing>),
+    /// Logs that an app sent over its socket for an incident (protocol.md §8.21); nobody is answered.
+    IncidentLogs(Box<IncidentLogs>),
     /// Datagrams with this user id hash are this session's; a fresh reorder buffer (protocol.md §11.3).
     UdpRegister {
         /// As the phone announced it.

@@ -104,6 +104,8 @@ pub enum HttpOutcome {
         status: u16,
         /// Body, cut at 256 KiB.
         body: Bytes,
+        /// `Retry-After` in seconds; a date counts as absent.
+        retry_after_s: Option<u64>,
     },
     /// No answer: refused, timed out, unresolvable, blocked.
     Failed {

@@ -427,7 +427,11 @@ impl Kit {
     /// An app server answers a webhook.
     pub fn answer_webhook(&mut self, call: CallId, status: u16) {
         let body = Bytes::new();
-        let outcome = HttpOutcome::Answer { status, body };
+        let outcome = HttpOutcome::Answer {
+            status,
+            body,
+            retry_after_s: None,
+        };
         self.event(Event::Http { call, outcome });
     }
 

@@ -164,6 +164,7 @@ impl Shard {
                 })),
                 None,
             ),
+            Effect::IncidentLogs(logs) => (ToOutside::IncidentLogs { user, logs }, None),
             _ => return,
         };
         if self.outside.try_send(message).is_err() {

@@ -5,7 +5,7 @@ use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
 pub use crate::session::effects::LinkChange;
-use crate::session::effects::{HttpCall, RestAnswer, StoreOp};
+use crate::session::effects::{HttpCall, IncidentLogs, RestAnswer, StoreOp};
 use crate::session::event::Event;
 use crate::session::managers::app_messages::Incoming;
 use crate::session::rest::Call;
@@ -199,6 +199,15 @@ pub enum ToOutside {
     ///
     /// If dropped: recovery may miss one session.
     AppLink(Box<AppLink>),
+    /// Logs of an app for an incident of the user.
+    ///
+    /// If dropped: counted; the incident lacks them.
+    IncidentLogs {
+        /// Whose incident it must be.
+        user: UserId,
+        /// What.
+        logs: Box<IncidentLogs>,
+    },
     /// This shard closed all its sockets.
     ///
     /// If dropped: the shutdown budget ends the process.

@@ -98,5 +98,6 @@ pub(crate) fn status(status: u16) -> HttpOutcome {
     HttpOutcome::Answer {
         status,
         body: Bytes::from_static(b"{}"),
+        retry_after_s: None,
     }
 }

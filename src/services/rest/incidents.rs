@@ -5,7 +5,7 @@ use super::{Handled, auth, body, fail, files, header, member, multipart, param, 
 use crate::base::ids::UserId;
 use crate::services::context::Services;
 use crate::services::store::{Change, DocKey, Outcome};
-use crate::session::effects::RestAnswer;
+use crate::session::effects::{IncidentLogs, RestAnswer};
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
 use bytes::Bytes;
@@ -187,13 +187,24 @@ pub(super) async fn logs(cx: &Services, r: &OutsideRequest) -> Handled {
         .get("logs")
         .filter(|logs| logs.is_array())
         .ok_or_else(|| fail(400, "logs array required"))?;
-    let name = format!("{}.json", uuid());
-    let data = Bytes::from(logs.to_string());
-    let entry = json!({ "source": source, "file": name, "bytes": data.len(), "at": cx.iso() });
-    // `id` names a stored incident, so it is one of our UUIDs and safe as a folder.
-    files::save(files::folder(cx, "incidents").join(id), name, data).await?;
-    append(cx, id, "logs", entry, LOGS_MAX).await?;
+    add_logs(cx, id, &source, logs.to_string()).await?;
     Ok(reply(200, &json!({ "success": true })))
+}
+
+/// `telemetry_response` of an app socket (protocol.md §8.21): stored like an upload when the user has this incident.
+pub(crate) async fn from_socket(cx: &Services, user: &UserId, from: &IncidentLogs) -> Handled<()> {
+    check_owner(&stored(cx, &from.incident_id).await?, user)?;
+    let source = format!("app:{}", from.package);
+    add_logs(cx, &from.incident_id, &source, from.logs.clone()).await
+}
+
+/// `id` names a stored incident, so it is one of our UUIDs and safe as a folder.
+async fn add_logs(cx: &Services, id: &str, source: &str, logs: String) -> Handled<()> {
+    let name = format!("{}.json", uuid());
+    let data = Bytes::from(logs);
+    let entry = json!({ "source": source, "file": name, "bytes": data.len(), "at": cx.iso() });
+    files::save(files::folder(cx, "incidents").join(id), name, data).await?;
+    append(cx, id, "logs", entry, LOGS_MAX).await
 }
 
 /// `POST /api/incidents/:id/attachments`.

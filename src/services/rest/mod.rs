@@ -6,7 +6,7 @@ mod app_settings;
 pub(crate) mod apps;
 mod auth;
 mod files;
-mod incidents;
+pub(crate) mod incidents;
 mod links;
 mod miniapp_photos;
 mod multipart;

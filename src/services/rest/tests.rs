@@ -2,7 +2,8 @@
 
 use super::testkit::{APP, KEY, Kit, USER};
 use super::*;
-use crate::base::ids::Package;
+use crate::base::ids::{Package, UserId};
+use crate::session::effects::IncidentLogs;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange};
 
@@ -529,6 +530,19 @@ fn an_incident_asks_running_apps_and_takes_their_logs() {
                 .0,
             403
         );
+        for (user, incident_id, is_stored) in [
+            (USER, id.as_str(), true),
+            ("eve@lumen.io", id.as_str(), false),
+            (USER, "../../etc", false),
+        ] {
+            let over_socket = IncidentLogs {
+                incident_id: incident_id.into(),
+                package: Package::new(APP),
+                logs: "[]".into(),
+            };
+            let stored = incidents::from_socket(&kit.cx, &UserId::new(user), &over_socket).await;
+            assert_eq!(stored.is_ok(), is_stored, "{user} {incident_id}");
+        }
         assert_eq!(
             kit.client(Route::IncidentLogs, "POST", &["../../etc"], logs)
                 .await

@@ -79,7 +79,7 @@ async fn post(
 
 fn relayed(outcome: HttpOutcome) -> Handled {
     match outcome {
-        HttpOutcome::Answer { status, body } => Ok(RestAnswer::json(status, body)),
+        HttpOutcome::Answer { status, body, .. } => Ok(RestAnswer::json(status, body)),
         HttpOutcome::Failed { error: cause } => {
             Err(error(502, &format!("Tool call failed: {cause}")))
         }

@@ -47,6 +47,7 @@ async fn ask(cx: &Services, public_url: &str) -> (bool, Value) {
         HttpOutcome::Answer {
             status: 200..=299,
             body,
+            ..
         } => {
             let status = serde_json::from_slice::<Value>(&body)
                 .ok()

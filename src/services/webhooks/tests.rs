@@ -55,13 +55,16 @@ fn client(change: impl FnOnce(&mut Settings)) -> Webhooks {
 #[test]
 fn an_answer_comes_back_with_status_and_body() {
     run(async {
-        let base = server(b"HTTP/1.1 500 No\r\ncontent-length: 4\r\n\r\nhelp".to_vec()).await;
+        let base =
+            server(b"HTTP/1.1 500 No\r\nretry-after: 7\r\ncontent-length: 4\r\n\r\nhelp".to_vec())
+                .await;
         let outcome = client(|_| {}).call(call(base, 5000), None).await;
         assert_eq!(
             outcome,
             HttpOutcome::Answer {
                 status: 500,
-                body: Bytes::from_static(b"help")
+                body: Bytes::from_static(b"help"),
+                retry_after_s: Some(7),
             }
         );
     });
@@ -80,7 +83,8 @@ fn a_redirect_is_an_answer_not_an_errand() {
             outcome,
             HttpOutcome::Answer {
                 status: 302,
-                body: Bytes::new()
+                body: Bytes::new(),
+                retry_after_s: None,
             }
         );
     });
@@ -95,7 +99,9 @@ fn a_long_answer_is_cut() {
             .call(call(server(answer).await, 5000), None)
             .await
         {
-            HttpOutcome::Answer { status: 200, body } => assert_eq!(body.len(), ANSWER_BYTES_MAX),
+            HttpOutcome::Answer {
+                status: 200, body, ..
+            } => assert_eq!(body.len(), ANSWER_BYTES_MAX),
             other => panic!("{other:?}"),
         }
     });

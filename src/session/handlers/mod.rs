@@ -57,7 +57,9 @@ pub enum ErrorCode {
     StreamCreateFailed,
     /// No user session, or not initialised.
     SessionNotFound,
-    /// Everything else.
+    /// The request cannot be served now (no phone, no glasses, a conflict); the app has done nothing wrong, nor have we.
+    Refused,
+    /// A failure of ours; enough of them close the socket (behaviour.md §2.20).
     InternalError,
 }
 
@@ -71,7 +73,7 @@ impl ErrorCode {
             Self::WifiNotConnected => "WIFI_NOT_CONNECTED",
             Self::StreamCreateFailed => "STREAM_CREATE_FAILED",
             Self::SessionNotFound => "SESSION_NOT_FOUND",
-            Self::InternalError => "INTERNAL_ERROR",
+            Self::Refused | Self::InternalError => "INTERNAL_ERROR",
         }
     }
 }

@@ -205,6 +205,24 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_find_no_phone_keep_the_socket() {
+        let (mut kit, phone) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        kit.phone_closes(phone);
+        for _ in 0..10 {
+            kit.app_text(conn, r#"{"type":"audio_stop_request"}"#);
+        }
+        let told = kit.texts(conn);
+        let refused: Vec<_> = told
+            .iter()
+            .filter(|text| text["message"] == "Glasses not connected")
+            .collect();
+        assert_eq!(refused.len(), 10);
+        assert_eq!(refused[0]["code"], "INTERNAL_ERROR");
+        assert_eq!(kit.close_of(conn), None);
+    }
+
+    #[test]
     fn a_refused_request_keeps_the_socket() {
         let (mut kit, _) = Kit::connected();
         let conn = kit.running(SCRIBE, Sdk::V3);

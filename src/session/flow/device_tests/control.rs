@@ -231,8 +231,19 @@ fn telemetry_is_asked_of_every_open_app_with_its_own_token() {
     assert!(sent.other().is_empty());
     kit.app(
         SCRIBE,
-        r#"{"type":"telemetry_response","incidentId":"inc-1","logs":[]}"#,
+        r#"{"type":"telemetry_response","incidentId":"inc-1","logs":[{"level":"info"}]}"#,
     )
-    .expect("noted");
-    assert!(kit.sent().texts.is_empty());
+    .expect("stored");
+    let sent = kit.sent();
+    assert!(sent.texts.is_empty());
+    let stored = sent.fx.list().iter().find_map(|effect| match effect {
+        Effect::IncidentLogs(logs) => Some((
+            logs.incident_id.clone(),
+            logs.package.to_string(),
+            logs.logs.clone(),
+        )),
+        _ => None,
+    });
+    let logs = r#"[{"level":"info"}]"#;
+    assert_eq!(stored, Some(("inc-1".into(), SCRIBE.into(), logs.into())));
 }

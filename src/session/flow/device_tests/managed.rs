@@ -45,6 +45,7 @@ fn answer_call(kit: &mut Kit, call: crate::base::ids::CallId, status: u16, body:
     let outcome = HttpOutcome::Answer {
         status,
         body: body.to_owned().into(),
+        retry_after_s: None,
     };
     assert!(kit.with(|s, cx| requests::http_result(s, call, &outcome, cx)));
 }
@@ -374,6 +375,43 @@ fn restream_destinations_choose_the_ingest_and_become_outputs() {
             serde_json::json!([{"url": url, "status": "active", "name": "main"}])
         );
     }
+}
+
+#[test]
+fn a_provider_that_asks_for_time_gets_it() {
+    let mut kit = kit();
+    kit.app(OTHER, ASK).expect("taken");
+    let call = kit.sent().http()[0].call;
+    let busy = HttpOutcome::Answer {
+        status: 429,
+        body: bytes::Bytes::new(),
+        retry_after_s: Some(5),
+    };
+    kit.with(|s, cx| requests::http_result(s, call, &busy, cx));
+    kit.pass(4_999);
+    assert!(kit.sent().http().is_empty());
+    kit.pass(1);
+    assert_eq!(kit.sent().http().len(), 1);
+}
+
+#[test]
+fn a_destination_that_rest_would_refuse_is_listed_as_failed() {
+    let mut kit = kit();
+    kit.app(OTHER, r#"{"type":"managed_stream_request","restreamDestinations":[{"url":"rtmp://a/k"},{"url":"https://a/k"},{"url":"rtmp://a/k"}]}"#).expect("taken");
+    answer(&mut kit, 200, MADE);
+    let (url, _) = answer(&mut kit, 200, r#"{"result":{"uid":"o1"}}"#);
+    assert!(url.ends_with("/u1/outputs"));
+    kit.pass(3_000);
+    let sent = kit.sent();
+    assert!(sent.http().is_empty(), "one output was asked for");
+    assert_eq!(
+        value(sent.other()[0])["outputs"],
+        serde_json::json!([
+            {"url": "rtmp://a/k", "status": "active"},
+            {"url": "https://a/k", "status": "error", "error": "url must start with rtmp:// or rtmps://"},
+            {"url": "rtmp://a/k", "status": "error", "error": "The stream already has this output"},
+        ])
+    );
 }
 
 fn outputs(kit: &mut Kit, package: &str, action: OutputAction) -> ReplyTo {

@@ -94,9 +94,9 @@ pub(crate) fn phone(s: &Session) -> Result<(), Reject> {
     }
 }
 
-/// `INTERNAL_ERROR` with `text`.
+/// `INTERNAL_ERROR` with `text`, for a request that cannot be served now.
 pub(crate) fn internal(text: impl Into<String>) -> Reject {
-    Reject::new(ErrorCode::InternalError, text)
+    Reject::new(ErrorCode::Refused, text)
 }
 
 /// `MALFORMED_MESSAGE` with `text`.

@@ -333,13 +333,26 @@ fn created(s: &mut Session, stream_id: &str, outcome: &HttpOutcome, cx: &mut Cx<
                     }
             );
             if may_retry && tries < cx.cfg.streaming.managed_api_retries {
-                let pause_ms = cx.cfg.streaming.managed_api_backoff_ms << (tries - 1).min(10);
+                let backoff_ms = cx.cfg.streaming.managed_api_backoff_ms << (tries - 1).min(10);
+                let pause_ms = backoff_ms.max(wished_pause_ms(outcome));
                 s.timers.set(Timer::ManagedPoll, cx.now.mono_ms + pause_ms);
             } else {
                 end(s, "error", Some("Failed to create live input"), cx);
             }
         }
         (None, None) => {}
+    }
+}
+
+/// What a provider that is too busy asks for, within reason: a viewer waits.
+fn wished_pause_ms(outcome: &HttpOutcome) -> u64 {
+    match outcome {
+        HttpOutcome::Answer {
+            status: 429,
+            retry_after_s: Some(wished_s),
+            ..
+        } => (*wished_s).min(60) * 1000,
+        _ => 0,
     }
 }
 
@@ -354,7 +367,7 @@ fn add_destinations(s: &mut Session, cx: &mut Cx<'_>) {
         .map(|(url, name)| (url.to_owned(), name.map(str::to_owned)))
         .collect();
     for (url, name) in wanted {
-        outputs::begin_add(s, &owner, url, name, None, cx);
+        outputs::add_requested(s, &owner, url, name, cx);
     }
 }
 

@@ -95,6 +95,31 @@ fn check_add(stream: &Managed, package: &str, url: &str, cx: &Cx<'_>) -> Result<
     Ok(())
 }
 
+/// An output that came with the stream request: the rules of REST hold; a refused one is listed as failed, for there is no
+/// other answer.
+pub(crate) fn add_requested(
+    s: &mut Session,
+    added_by: &Package,
+    url: String,
+    name: Option<String>,
+    cx: &mut Cx<'_>,
+) {
+    let Some(stream) = s.m.managed_streams.current.as_mut() else {
+        return;
+    };
+    match check_add(stream, added_by, &url, cx) {
+        Ok(()) => begin_add(s, added_by, url, name, None, cx),
+        Err((_, _, message)) => stream.outputs.push(Output {
+            id: String::new(),
+            url,
+            name,
+            added_by: added_by.clone(),
+            status: "error",
+            error: Some(message.to_owned()),
+        }),
+    }
+}
+
 /// Asks the provider for one more output; it counts from now on.
 pub(crate) fn begin_add(
     s: &mut Session,

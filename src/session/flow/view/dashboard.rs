@@ -91,6 +91,7 @@ pub(crate) fn weather_result(
     if let HttpOutcome::Answer {
         status: 200..=299,
         body,
+        ..
     } = outcome
         && s.m.dashboard.weather.read(body)
     {

@@ -118,6 +118,7 @@ fn weather_is_fetched_for_the_users_place() {
     let outcome = HttpOutcome::Answer {
         status: 200,
         body: r#"{"weather":[{"main":"Rain"}],"main":{"temp":60}}"#.into(),
+        retry_after_s: None,
     };
     assert!(kit.run(|s, cx| super::weather_result(s, call.call, &outcome, cx)));
     assert!(!kit.run(|s, cx| super::weather_result(s, call.call, &outcome, cx)));
