@@ -94,7 +94,8 @@ fn settings(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
 }
 
 fn app(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
-    let refused = |message: &str| Err(refusal("Unauthorized", Some(message)));
+    // Clients may read either member, so both carry the reason.
+    let refused = |message: &str| Err(refusal(message, Some(message)));
     let Some(header) = ask.head.header("authorization") else {
         return refused("Missing Authorization header");
     };

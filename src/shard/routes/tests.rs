@@ -121,7 +121,7 @@ fn app_credentials_are_checked_against_the_registry() {
     let world = World::new();
     let line = "GET /api/sdk/simple-storage/ana@x.io/k%2F1";
     let denied = |message: &str| {
-        let body = format!(r#"{{"error":"Unauthorized","message":"{message}"}}"#);
+        let body = format!(r#"{{"error":"{message}","message":"{message}"}}"#);
         (401, body)
     };
     assert_eq!(
