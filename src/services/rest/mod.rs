@@ -250,6 +250,8 @@ pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
+mod incident_tests;
+#[cfg(test)]
 pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;

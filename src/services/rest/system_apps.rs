@@ -36,18 +36,16 @@ pub(super) async fn start_or_stop(cx: &Services, r: &OutsideRequest) -> Handled 
     let (_, user) = auth::system_app(cx, r)?;
     live(cx, &user).await?;
     let package = param(r, 0).to_owned();
-    let stored = apps::user_record(cx, &user).await?;
-    if !stored
-        .installed_apps
-        .iter()
-        .any(|entry| entry.package_name == package)
-    {
-        return Err(refusal(404, "App is not installed"));
-    }
     let shape = Shape::SystemApp;
-    let call = match r.route {
-        OutsideRoute::SystemAppStop => Call::StopApp { package, shape },
-        _ => Call::StartApp { package, shape },
+    let call = if r.route == OutsideRoute::SystemAppStop {
+        Call::StopApp { package, shape }
+    } else {
+        let stored = apps::user_record(cx, &user).await?;
+        let mut installed = stored.installed_apps.iter();
+        if !installed.any(|entry| entry.package_name == package) {
+            return Err(refusal(404, "App is not installed"));
+        }
+        Call::StartApp { package, shape }
     };
     let answer = cx.call_session(&user, call).await;
     if answer.status == 503 {

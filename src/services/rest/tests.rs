@@ -2,8 +2,7 @@
 
 use super::testkit::{APP, KEY, Kit, USER};
 use super::*;
-use crate::base::ids::{Package, UserId};
-use crate::session::effects::IncidentLogs;
+use crate::base::ids::Package;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange};
 
@@ -483,82 +482,6 @@ fn provider_tokens_are_exchanged_only_with_their_secret() {
 }
 
 #[test]
-fn an_incident_asks_running_apps_and_takes_their_logs() {
-    Kit::run(|kit| async move {
-        kit.session(|call| match call {
-            Call::Snapshot => Some(RestAnswer::json(
-                200,
-                json!({"running": [APP], "capabilities": null}).to_string(),
-            )),
-            _ => ok(),
-        });
-        let (_, body) = kit
-            .client(
-                Route::Incident,
-                "POST",
-                &[],
-                json!({"feedback": {"type": "bug"}}),
-            )
-            .await;
-        let id = body["incidentId"].as_str().expect("an id").to_owned();
-        let calls = crate::services::context::lock(&kit.calls).clone();
-        let Some(Call::RequestTelemetry { tokens, .. }) = calls.last() else {
-            panic!("{calls:?}")
-        };
-        assert_eq!(tokens[0].0, APP);
-        let logs = json!({"logs": [{"message": "hm"}]});
-        let sent = kit
-            .bearer(
-                &tokens[0].1,
-                Route::IncidentLogs,
-                "POST",
-                &[&id],
-                logs.clone(),
-            )
-            .await;
-        assert_eq!(sent, (200, json!({"success": true})));
-        assert_eq!(
-            kit.client(Route::IncidentLogs, "POST", &[&id], logs.clone())
-                .await
-                .0,
-            200
-        );
-        let stranger = kit.token("eve@lumen.io");
-        assert_eq!(
-            kit.bearer(&stranger, Route::IncidentLogs, "POST", &[&id], logs.clone())
-                .await
-                .0,
-            403
-        );
-        for (user, incident_id, is_stored) in [
-            (USER, id.as_str(), true),
-            ("eve@lumen.io", id.as_str(), false),
-            (USER, "../../etc", false),
-        ] {
-            let over_socket = IncidentLogs {
-                incident_id: incident_id.into(),
-                package: Package::new(APP),
-                logs: "[]".into(),
-            };
-            let stored = incidents::from_socket(&kit.cx, &UserId::new(user), &over_socket).await;
-            assert_eq!(stored.is_ok(), is_stored, "{user} {incident_id}");
-        }
-        assert_eq!(
-            kit.client(Route::IncidentLogs, "POST", &["../../etc"], logs)
-                .await
-                .0,
-            404
-        );
-        assert_eq!(
-            kit.client(Route::Feedback, "POST", &[], json!({"feedback": " "}))
-                .await
-                .0,
-            400
-        );
-    });
-}
-
-#[test]
 fn a_miniapp_photo_goes_up_with_its_token_and_down_with_its_link() {
     Kit::run(|kit| async move {
         kit.session(|_| ok());
@@ -756,6 +679,25 @@ fn system_apps_are_checked_in_order() {
             (status, &body["error"]),
             (401, &json!("No active session found for user"))
         );
+        kit.session(|call| match call {
+            Call::Snapshot => Some(RestAnswer::json(
+                200,
+                json!({"running": [APP], "capabilities": null}).to_string(),
+            )),
+            _ => ok(),
+        });
+        let query = with("com.mentra.assistant", KEY).query;
+        let of = |route| OutsideRequest {
+            query: query.clone(),
+            ..Kit::request(route, "POST", &[APP], &Value::Null)
+        };
+        let start = kit.send(&of(Route::SystemAppStart)).await;
+        assert_eq!(
+            (start.0, &start.1["error"]),
+            (404, &json!("App is not installed"))
+        );
+        // What runs can be stopped, though it was uninstalled meanwhile.
+        assert_eq!(kit.send(&of(Route::SystemAppStop)).await.0, 200);
     });
 }
 

@@ -1,0 +1,92 @@
+//! Incidents and the telemetry that apps add to them (protocol.md §8.21, 18.13), with a scripted session.
+
+use super::testkit::{APP, Kit, USER};
+use super::*;
+use crate::base::ids::{Package, UserId};
+use crate::session::effects::IncidentLogs;
+use crate::session::rest::Call;
+
+#[test]
+fn an_incident_asks_running_apps_and_takes_their_logs() {
+    Kit::run(|kit| async move {
+        kit.session(|call| match call {
+            Call::Snapshot => Some(RestAnswer::json(
+                200,
+                json!({"running": [APP], "capabilities": null}).to_string(),
+            )),
+            _ => Some(RestAnswer::json(200, "{}")),
+        });
+        let (_, body) = kit
+            .client(
+                Route::Incident,
+                "POST",
+                &[],
+                json!({"feedback": {"type": "bug"}}),
+            )
+            .await;
+        let id = body["incidentId"].as_str().expect("an id").to_owned();
+        let calls = crate::services::context::lock(&kit.calls).clone();
+        let Some(Call::RequestTelemetry { tokens, .. }) = calls.last() else {
+            panic!("{calls:?}")
+        };
+        assert_eq!(tokens[0].0, APP);
+        let logs = json!({"logs": [{"message": "hm"}]});
+        let sent = kit
+            .bearer(
+                &tokens[0].1,
+                Route::IncidentLogs,
+                "POST",
+                &[&id],
+                logs.clone(),
+            )
+            .await;
+        assert_eq!(sent, (200, json!({"success": true})));
+        assert_eq!(
+            kit.client(Route::IncidentLogs, "POST", &[&id], logs.clone())
+                .await
+                .0,
+            200
+        );
+        let stranger = kit.token("eve@lumen.io");
+        assert_eq!(
+            kit.bearer(&stranger, Route::IncidentLogs, "POST", &[&id], logs.clone())
+                .await
+                .0,
+            403
+        );
+        assert_eq!(
+            kit.client(Route::IncidentLogs, "POST", &["../../etc"], logs)
+                .await
+                .0,
+            404
+        );
+        assert_eq!(
+            kit.client(Route::Feedback, "POST", &[], json!({"feedback": " "}))
+                .await
+                .0,
+            400
+        );
+    });
+}
+
+#[test]
+fn telemetry_over_the_socket_is_kept_only_with_the_users_own_incident() {
+    Kit::run(|kit| async move {
+        let feedback = json!({"feedback": {"type": "bug"}});
+        let (_, body) = kit.client(Route::Incident, "POST", &[], feedback).await;
+        let id = body["incidentId"].as_str().expect("an id").to_owned();
+        for (user, incident_id, is_stored) in [
+            (USER, id.as_str(), true),
+            ("eve@lumen.io", id.as_str(), false),
+            (USER, "../../etc", false),
+        ] {
+            let over_socket = IncidentLogs {
+                incident_id: incident_id.into(),
+                package: Package::new(APP),
+                logs: "[]".into(),
+            };
+            let stored = incidents::from_socket(&kit.cx, &UserId::new(user), &over_socket).await;
+            assert_eq!(stored.is_ok(), is_stored, "{user} {incident_id}");
+        }
+    });
+}
