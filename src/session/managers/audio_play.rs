@@ -23,15 +23,14 @@ pub struct AudioPlay {
 }
 
 impl AudioPlay {
-    /// Notes a request; one with the same id is replaced. Returns the id of the oldest one when more than `max` wait.
-    pub fn add(&mut self, play: Play, max: u64) -> Option<String> {
-        self.plays
-            .retain(|known| known.request_id != play.request_id);
+    /// Notes a request; one with the same id gives way, and the oldest one when more than `max` wait. Returns who did.
+    pub fn add(&mut self, play: Play, max: u64) -> Option<Play> {
+        let same_id = self.take(&play.request_id);
         self.plays.push_back(play);
         if self.plays.len() as u64 > max {
-            return self.plays.pop_front().map(|oldest| oldest.request_id);
+            return self.plays.pop_front();
         }
-        None
+        same_id
     }
 
     /// Takes a request by its id.

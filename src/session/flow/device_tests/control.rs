@@ -167,20 +167,31 @@ fn a_playback_is_forgotten_after_ten_minutes_or_with_its_app() {
     assert_eq!(value(kit.sent().other()[0])["success"], false);
 }
 
+/// `success` and error of the answers to playback requests, in order.
+fn refusals(sent: &[&str]) -> Vec<(String, String)> {
+    sent.iter()
+        .map(|text| {
+            let answer = value(text);
+            assert_eq!(answer["success"], false);
+            let of = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+            (of("requestId"), of("error"))
+        })
+        .collect()
+}
+
+fn play(id: &str) -> String {
+    format!(r#"{{"type":"audio_play_request","requestId":"{id}","audioUrl":"https://x"}}"#)
+}
+
 #[test]
-fn the_oldest_of_too_many_playbacks_is_forgotten() {
+fn the_oldest_of_too_many_playbacks_is_told_and_forgotten() {
     let mut kit = Kit::new();
     kit.cfg.audio.audio_play_map_max = 2;
     for id in ["a", "b", "c"] {
-        kit.app(
-            OTHER,
-            &format!(
-                r#"{{"type":"audio_play_request","requestId":"{id}","audioUrl":"https://x"}}"#
-            ),
-        )
-        .expect("taken");
+        kit.app(OTHER, &play(id)).expect("taken");
     }
-    kit.sent();
+    let told = refusals(&kit.sent().other());
+    assert_eq!(told, [("a".into(), "Superseded".into())]);
     for id in ["a", "b", "c"] {
         kit.phone(&format!(
             r#"{{"type":"audio_play_response","requestId":"{id}","success":true}}"#
@@ -188,6 +199,24 @@ fn the_oldest_of_too_many_playbacks_is_forgotten() {
         .expect("taken");
     }
     assert_eq!(kit.sent().other().len(), 2);
+}
+
+#[test]
+fn an_app_whose_request_id_another_app_takes_is_told() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, &play("a")).expect("taken");
+    kit.app(OTHER, &play("a")).expect("taken");
+    assert!(
+        kit.sent().other().is_empty(),
+        "its own newer request counts"
+    );
+    kit.app(SCRIBE, &play("a")).expect("taken");
+    let told = refusals(&kit.sent().other());
+    assert_eq!(told, [("a".into(), "Superseded".into())]);
+    kit.phone(r#"{"type":"audio_play_response","requestId":"a","success":true}"#)
+        .expect("taken");
+    let sent = kit.sent();
+    assert_eq!((sent.scribe().len(), sent.other().len()), (1, 0));
 }
 
 #[test]

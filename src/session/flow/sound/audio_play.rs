@@ -48,8 +48,12 @@ pub(crate) fn request(
         url: url.unwrap_or_default(),
         asked_ms: cx.now.mono_ms,
     };
-    if let Some(oldest) = s.m.audio_play.add(play, cx.cfg.audio.audio_play_map_max) {
-        s.timers.cancel(&Timer::AudioPlay(oldest));
+    if let Some(gone) = s.m.audio_play.add(play, cx.cfg.audio.audio_play_map_max) {
+        // To its own app a repeated id means the newer request alone.
+        if gone.package != *package || gone.request_id != request_id {
+            refuse(s, &gone.package, &gone.request_id, "Superseded", cx);
+        }
+        s.timers.cancel(&Timer::AudioPlay(gone.request_id));
     }
     let due_ms = cx.now.mono_ms + cx.cfg.audio.audio_play_map_ttl_ms;
     s.timers
