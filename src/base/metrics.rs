@@ -40,6 +40,7 @@ counters! {
     HttpTls = "prism_http_refused_total" {"reason=\"tls\""} "Connections closed for a malformed request head.";
     HttpTimeout = "prism_http_refused_total" {"reason=\"timeout\""} "Connections closed for a malformed request head.";
     HttpOverLimit = "prism_http_refused_total" {"reason=\"limit\""} "Connections closed for a malformed request head.";
+    HttpUpstream = "prism_http_upstream_total" {""} "Requests handed to the fallback upstream.";
     PhoneOpened = "mentra_connections_opened_total" {"kind=\"glasses\",result=\"ok\""} "Sockets opened.";
     AppOpened = "mentra_connections_opened_total" {"kind=\"app\",result=\"ok\""} "Sockets opened.";
     PhoneClosed1000 = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"1000\""} "Sockets closed.";

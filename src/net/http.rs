@@ -5,8 +5,10 @@ use super::front::Key;
 use super::node::Node;
 use super::reply::{self, After};
 use super::socket::Socket;
-use super::upgrade;
+use super::{peer, upgrade};
 use crate::base::metrics::Counter;
+use crate::shard::mailbox::{ForUpstream, ToOutside};
+use crate::shard::routes;
 use crate::wire::http::{
     BodyReader, CONTINUE, HEAD_BYTES_MAX, HeadError, HeadStatus, KeepAlive, RequestHead, Response,
     parse_head,
@@ -93,6 +95,10 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
             }
             return;
         }
+        if goes_upstream(node, &head) {
+            drop(place);
+            return to_upstream(node, socket, head, buf, peer);
+        }
         place.limit(cfg.http.http_body_timeout_ms);
         let body_max = cfg.http.http_body_bytes_max as usize;
         let body = match read_body(&socket, &head, &mut buf, body_max).await {
@@ -114,6 +120,38 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
             After::Done | After::Broken => return,
         }
     }
+}
+
+fn goes_upstream(node: &Node, head: &RequestHead) -> bool {
+    let shard = node.shard.borrow();
+    routes::goes_upstream(head, shard.cfg(), &node.shared)
+}
+
+/// Gives the connection to the outside thread, which answers this one request and closes it.
+fn to_upstream(node: &Node, socket: Socket, head: RequestHead, early: BytesMut, peer: IpAddr) {
+    let request_id = reply::request_id(node, &head);
+    let peer = {
+        let shard = node.shard.borrow();
+        let trusted = &shard.cfg().server.trusted_proxies;
+        peer::effective(peer, head.header("x-forwarded-for"), trusted)
+    };
+    // No other task of this connection runs, so this is its only handle.
+    let Some(connection) = socket.into_fd() else {
+        return;
+    };
+    let request = ForUpstream {
+        connection,
+        head,
+        early,
+        peer,
+        request_id,
+    };
+    let message = ToOutside::Upstream(Box::new(request));
+    let counter = match node.outside.try_send(message) {
+        Ok(()) => Counter::HttpUpstream,
+        Err(_) => Counter::MailboxFull,
+    };
+    node.with(|shard| shard.metrics().inc(counter));
 }
 
 /// Reads until a head is complete. `None`: the client left, or was too slow.

@@ -63,12 +63,19 @@ pub(crate) fn status_counter(status: u16) -> Counter {
     }
 }
 
+/// The client's own id of this request, or a new one.
+pub(crate) fn request_id(node: &Node, head: &RequestHead) -> String {
+    head.header("x-request-id")
+        .or_else(|| head.header("x-correlation-id"))
+        .filter(|id| !id.is_empty() && id.len() <= 128 && id.is_ascii())
+        .map_or_else(
+            || format!("{:016x}", node.clock.mono_ns() ^ fastrand::u64(..)),
+            str::to_owned,
+        )
+}
+
 impl Envelope {
     fn new(node: &Node, head: &RequestHead) -> Self {
-        let given = head
-            .header("x-request-id")
-            .or_else(|| head.header("x-correlation-id"))
-            .filter(|id| !id.is_empty() && id.len() <= 128 && id.is_ascii());
         let shard = node.shard.borrow();
         Self {
             keep: if head.keep_alive() {
@@ -79,10 +86,7 @@ impl Envelope {
             head_only: head.method == Method::Head,
             http10: head.version_minor == 0,
             cors: routes::cors(&shard.cfg().http, head),
-            request_id: given.map_or_else(
-                || format!("{:016x}", node.clock.mono_ns() ^ fastrand::u64(..)),
-                str::to_owned,
-            ),
+            request_id: request_id(node, head),
         }
     }
 

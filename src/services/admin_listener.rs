@@ -126,8 +126,8 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         ("POST", "/api/admin/reload") => OutsideRoute::AdminReload,
         _ => return RestAnswer::json(404, r#"{"error":"Not found"}"#),
     };
-    match rest::answer(cx, &request).await.into_iter().next() {
-        Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => answer,
+    match rest::answer(cx, &request).await {
+        Answer::Whole(answer) | Answer::WithHeaders(answer, _) => answer,
         _ => RestAnswer::json(500, r#"{"error":"Internal server error"}"#),
     }
 }

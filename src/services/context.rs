@@ -5,6 +5,7 @@ use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
 use super::rest::Memory;
 use super::store::writes::Writes;
+use super::upstream::Upstream;
 use super::webhooks::Webhooks;
 use crate::base::clock::Clock;
 use crate::base::ids::{Origin, ReplyTo, ShardId, UserId};
@@ -50,6 +51,7 @@ pub(crate) struct Services {
     pub(crate) tokens: TokenKeys,
     pub(crate) writes: Writes,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) upstream: Upstream,
     pub(crate) apps: Apps,
     pub(crate) aggregate: Mutex<Aggregate>,
     pub(crate) rounds: Rounds,

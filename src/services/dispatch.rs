@@ -4,10 +4,11 @@
 use super::context::Services;
 use super::rest;
 use super::store::{Change, StoreError};
+use super::upstream;
 use crate::base::ids::{CallId, ShardId, UserId};
 use crate::session::effects::{HttpCall, IncidentLogs, RestAnswer, StoreOp};
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
-use crate::shard::mailbox::{Answer, OutsideRequest, ToOutside, ToShard};
+use crate::shard::mailbox::{Answer, ForUpstream, OutsideRequest, ToOutside, ToShard};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -79,6 +80,7 @@ impl Dispatcher {
             ToOutside::Report(report) => super::metrics::take_report(&self.cx, *report),
             ToOutside::AppLink(link) => rest::registrations::link(&self.cx, &link),
             ToOutside::IncidentLogs { user, logs } => self.incident_logs(user, *logs),
+            ToOutside::Upstream(request) => self.upstream(*request),
             ToOutside::Drained(shard) => drop(self.drained.try_send(shard)),
         }
     }
@@ -201,6 +203,18 @@ impl Dispatcher {
         self.cx.webhooks.track(key, task.abort_handle());
     }
 
+    fn upstream(&self, request: ForUpstream) {
+        let Some(place) = place(&self.requests) else {
+            tokio::spawn(upstream::refuse_busy(request));
+            return;
+        };
+        let cx = Arc::clone(&self.cx);
+        tokio::spawn(async move {
+            let _place = place;
+            upstream::serve(&cx, request).await;
+        });
+    }
+
     fn request(&self, request: OutsideRequest) {
         let cx = Arc::clone(&self.cx);
         let reply = request.reply;
@@ -214,13 +228,11 @@ impl Dispatcher {
         };
         tokio::spawn(async move {
             let _place = place;
-            let answers = AssertUnwindSafe(rest::answer(&cx, &request)).catch_unwind().await.unwrap_or_else(|_| {
+            let answer = AssertUnwindSafe(rest::answer(&cx, &request)).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(route = ?request.route, correlation_id = request.correlation_id, "a REST answer was lost to a defect");
-                vec![Answer::Whole(RestAnswer::json(500, r#"{"error":"Internal server error"}"#))]
+                Answer::Whole(RestAnswer::json(500, r#"{"error":"Internal server error"}"#))
             });
-            for answer in answers {
-                cx.answer(reply, answer).await;
-            }
+            cx.answer(reply, answer).await;
         });
     }
 }

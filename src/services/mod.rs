@@ -12,6 +12,7 @@ pub mod offline;
 pub mod registry;
 mod rest;
 pub mod store;
+mod upstream;
 mod webhooks;
 
 use crate::base::clock::Clock;
@@ -231,6 +232,7 @@ async fn build(
         tokens: TokenKeys::new(&server.auth_jwt_secret),
         writes: Writes::start(store, settings.store.clone()),
         webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
+        upstream: upstream::Upstream::new(),
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),
         rounds: Default::default(),

@@ -106,6 +106,32 @@ struct Route {
     target: Target,
 }
 
+/// Whether a request belongs to the fallback upstream, pre-flights included: its path is unknown here, or was left there by
+/// `upstream_paths`. Judged on the head alone, so that the body can be streamed.
+#[must_use]
+pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> bool {
+    let http = &cfg.http;
+    if http.fallback_upstream.is_empty() || head.method == Method::Other || shared.is_draining() {
+        return false;
+    }
+    let path = canonical(head.path());
+    let is_known = || {
+        table::ROUTES.iter().any(|route| {
+            let asked = match head.method {
+                // A pre-flight asks for whatever the path has.
+                Method::Options => route.method,
+                Method::Head => Method::Get,
+                method => method,
+            };
+            route.method == asked && params(route.pattern, &path).is_some()
+        })
+    };
+    http.upstream_paths
+        .iter()
+        .any(|prefix| path.starts_with(prefix.as_str()))
+        || !is_known()
+}
+
 /// Judges a request.
 #[must_use]
 pub fn decide(ask: &Ask<'_>) -> Decision {
@@ -161,16 +187,8 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
     }
 }
 
-/// A route that nobody knows: to the upstream, where there is one, else 404.
+/// A route that nobody knows.
 fn unknown(ask: &Ask<'_>) -> Decision {
-    if !ask.cfg.http.fallback_upstream.is_empty() {
-        return Decision::Outside(ForOutside {
-            route: OutsideRoute::Proxy,
-            params: Vec::new(),
-            user: None,
-            package: None,
-        });
-    }
     let mut body = Vec::with_capacity(128);
     ObjectWriter::begin(&mut body)
         .str("error", "Not found")

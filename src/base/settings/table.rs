@@ -90,8 +90,10 @@ settings! {
         cors_headers: Vec<String> = list(&["Content-Type", "Authorization", "X-Requested-With", "X-User-Id", "X-Request-Id"]);
         /// Access-Control-Max-Age (s).
         cors_max_age_s: u64 = 600, 0..=86_400;
-        /// Base URL to which unknown routes are proxied; empty = 404.
+        /// Base URL to which unknown routes are proxied, bodies streamed both ways; empty = 404. Reloaded on SIGHUP.
         fallback_upstream: String = String::new();
+        /// Path prefixes that are proxied there although they are known here: a capability moves by one line, and back. Reloaded on SIGHUP.
+        upstream_paths: Vec<String> = Vec::new();
     }
     /// WebSocket transport and the user session's phone side (behaviour.md §1).
     connections: Connections {

@@ -12,7 +12,6 @@ mod miniapp_photos;
 mod multipart;
 mod outputs;
 mod photos;
-mod proxy;
 pub(crate) mod registrations;
 mod signing;
 mod storage;
@@ -69,18 +68,16 @@ pub(crate) fn start_background(cx: &Arc<Services>) {
     tokio::spawn(miniapp_photos::sweep(Arc::clone(cx)));
 }
 
-/// Answers a request; more than one part only for streamed answers.
-pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Vec<Answer> {
+/// Answers a request.
+pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Answer {
     match r.route {
-        Route::Proxy => return proxy::forward(cx, r).await,
-        Route::MiniappPhotoFile => return vec![miniapp_photos::file(cx, r).await],
-        Route::MinVersion => return vec![versions::min_version(cx)],
+        Route::MiniappPhotoFile => return miniapp_photos::file(cx, r).await,
+        Route::MinVersion => return versions::min_version(cx),
         _ => {}
     }
-    let answer = match handle(cx, r).await {
-        Ok(answer) | Err(answer) => answer,
-    };
-    vec![Answer::Whole(answer)]
+    match handle(cx, r).await {
+        Ok(answer) | Err(answer) => Answer::Whole(answer),
+    }
 }
 
 async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
@@ -146,7 +143,7 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::AdminConfig => admin::config(cx, r),
         Route::AdminReload => admin::reload_route(cx, r).await,
         Route::AdminDispose => admin::dispose(cx, r).await,
-        Route::Proxy | Route::MiniappPhotoFile | Route::MinVersion => Err(refuse(404, "Not found")),
+        Route::MiniappPhotoFile | Route::MinVersion => Err(refuse(404, "Not found")),
     }
 }
 

@@ -93,6 +93,7 @@ impl Kit {
             tokens: TokenKeys::new(&settings.server.auth_jwt_secret),
             writes: Writes::start(Arc::clone(&dynamic), settings.store.clone()),
             webhooks: Arc::new(Webhooks::new(&settings, clock)),
+            upstream: crate::services::upstream::Upstream::new(),
             apps: Apps::load(records(), &dynamic, Duration::from_secs(5)).await,
             aggregate: Aggregate::new(1).into(),
             rounds: Default::default(),
@@ -206,8 +207,8 @@ impl Kit {
     }
 
     pub(crate) async fn send(&self, request: &OutsideRequest) -> (u16, Value) {
-        match super::answer(&self.cx, request).await.into_iter().next() {
-            Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => (
+        match super::answer(&self.cx, request).await {
+            Answer::Whole(answer) | Answer::WithHeaders(answer, _) => (
                 answer.status,
                 serde_json::from_slice(&answer.body).unwrap_or_default(),
             ),

@@ -7,6 +7,14 @@ use crate::wire::records::AppRecord;
 
 const NO_AUTHORIZATION: &str = r#"{"error":"Authorization header missing or invalid"}"#;
 
+fn head(request_line: &str, headers: &str) -> RequestHead {
+    let text = format!("{request_line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+    match parse_head(text.as_bytes()) {
+        Ok(HeadStatus::Complete { head, .. }) => head,
+        other => panic!("{other:?}"),
+    }
+}
+
 struct World {
     keys: TokenKeys,
     apps: Registry,
@@ -41,11 +49,7 @@ impl World {
     }
 
     fn ask(&self, request_line: &str, headers: &str) -> Decision {
-        let text = format!("{request_line} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
-        let head = match parse_head(text.as_bytes()) {
-            Ok(HeadStatus::Complete { head, .. }) => head,
-            other => panic!("{other:?}"),
-        };
+        let head = head(request_line, headers);
         decide(&Ask {
             head: &head,
             body: &Bytes::new(),
@@ -197,14 +201,35 @@ fn unknown_routes_are_404_unless_there_is_an_upstream() {
                 .into()
         )
     );
+    let upstream =
+        |world: &World, line: &str| goes_upstream(&head(line, ""), &world.cfg, &world.shared);
+    assert!(!upstream(&world, "GET /nowhere"));
     world.cfg.http.fallback_upstream = "http://127.0.0.1:9".into();
-    assert!(matches!(
-        world.ask("GET /nowhere", ""),
-        Decision::Outside(ForOutside {
-            route: OutsideRoute::Proxy,
-            ..
-        })
-    ));
+    for line in [
+        "GET /nowhere",
+        "OPTIONS /nowhere",
+        "PATCH /apps/com.acme.mira",
+    ] {
+        assert!(upstream(&world, line), "{line}");
+    }
+    for line in [
+        "GET /health",
+        "HEAD /health",
+        "OPTIONS /apps/x/start",
+        "POST /apps/x/start/",
+    ] {
+        assert!(!upstream(&world, line), "{line}");
+    }
+    world.cfg.http.upstream_paths = vec!["/apps".into()];
+    assert!(
+        upstream(&world, "POST /apps/x/start"),
+        "moved by its prefix"
+    );
+    assert!(world.shared.start_draining());
+    assert!(
+        !upstream(&world, "GET /nowhere"),
+        "503 like everything else"
+    );
 }
 
 #[test]

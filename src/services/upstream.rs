@@ -1,0 +1,211 @@
+//! Outside thread: requests for the fallback upstream. The connection itself comes here, so that bodies stream both ways, a
+//! slow side slows the other one, and no more than a few buffers are ever held. It carries one request and then closes.
+
+mod answer;
+mod intake;
+
+use super::context::Services;
+use crate::shard::mailbox::ForUpstream;
+use crate::wire::http::{CONTINUE, KeepAlive, Method, RequestHead, Response};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use intake::{Broken, Progress};
+use std::net::{IpAddr, TcpStream as StdStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::{sleep, timeout};
+
+type Body = UnsyncBoxBody<Bytes, Broken>;
+
+/// The upstream's answer must begin this long after the request's end.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// A request must be read by the upstream within this.
+const REQUEST_LIMIT: Duration = Duration::from_secs(600);
+/// Neither side may rest for longer while a body is under way.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Time for a client to read its answer before the connection closes, and what is thrown away of its request meanwhile.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+/// Idle connections kept to the upstream.
+const IDLE_MAX: usize = 64;
+/// Hop-by-hop, or ours to write.
+const DROPPED: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "content-length",
+    "expect",
+    "x-request-id",
+];
+
+/// The client; one per process. The operator named the upstream, so its address is not judged.
+pub(crate) struct Upstream(Client<HttpsConnector<HttpConnector>, Body>);
+
+impl Upstream {
+    pub(crate) fn new() -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_LIMIT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(connector);
+        Self(client)
+    }
+}
+
+/// Forwards one request and closes its connection.
+pub(crate) async fn serve(cx: &Services, request: ForUpstream) {
+    let ForUpstream {
+        connection,
+        head,
+        early,
+        peer,
+        request_id,
+    } = request;
+    // A second handle outlives the body that hyper takes: the connection closes gently behind the answer.
+    let Ok((stream, rest)) = adopt(connection) else {
+        return;
+    };
+    let (read, mut write) = stream.into_split();
+    if head.expects_continue() && write.write_all(CONTINUE).await.is_err() {
+        return;
+    }
+    let progress = Progress::default();
+    let body = intake::body(&head, read, early, &progress);
+    let answered = match ask(cx, &head, body, peer, &request_id, &progress).await {
+        Ok(answer) => answer::send(&mut write, &head, answer).await,
+        Err(refusal) => refuse(&mut write, &refusal).await,
+    };
+    if answered.is_ok() && write.shutdown().await.is_ok() {
+        drop(write);
+        linger(rest).await;
+    }
+}
+
+/// At capacity: the client may come again.
+pub(crate) async fn refuse_busy(request: ForUpstream) {
+    let busy = Response::text(503, "Server is busy").with_header("Retry-After", "5");
+    if let Ok((mut stream, _)) = adopt(request.connection) {
+        let mut out = Vec::new();
+        busy.encode(KeepAlive::Close, &mut out);
+        let _ = timeout(LINGER, stream.write_all(&out)).await;
+    }
+}
+
+fn adopt(connection: OwnedFd) -> std::io::Result<(TcpStream, StdStream)> {
+    let stream = StdStream::from(connection);
+    stream.set_nonblocking(true)?;
+    let rest = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, rest))
+}
+
+async fn ask(
+    cx: &Services,
+    head: &RequestHead,
+    body: Body,
+    peer: IpAddr,
+    request_id: &str,
+    progress: &Progress,
+) -> Result<http::Response<Incoming>, Response> {
+    let bad_gateway = || Response::text(502, "Bad gateway");
+    let request =
+        build(cx, head, body, peer, request_id).map_err(|_| Response::text(400, "Bad request"))?;
+    let overdue = async {
+        tokio::select! {
+            () = async { progress.ended().await; sleep(HEAD_LIMIT).await } => {}
+            () = sleep(REQUEST_LIMIT) => {}
+        }
+    };
+    tokio::select! {
+        answer = cx.upstream.0.request(request) => answer.map_err(|error| {
+            progress.refusal().unwrap_or_else(|| {
+                tracing::warn!(%error, correlation_id = request_id, "fallback upstream failed");
+                bad_gateway()
+            })
+        }),
+        () = overdue => {
+            tracing::warn!(correlation_id = request_id, "fallback upstream did not answer in time");
+            Err(Response::text(504, "Gateway timeout"))
+        }
+    }
+}
+
+fn build(
+    cx: &Services,
+    head: &RequestHead,
+    body: Body,
+    peer: IpAddr,
+    request_id: &str,
+) -> http::Result<Request<Body>> {
+    let settings = cx.settings();
+    let base = settings.http.fallback_upstream.trim_end_matches('/');
+    let mut request = Request::builder()
+        .method(head.method.as_str())
+        .uri(format!("{base}{}", head.target));
+    for (name, value) in head.headers().filter(|(name, _)| !DROPPED.contains(name)) {
+        request = request.header(name, value);
+    }
+    if let Some(host) = head.header("host") {
+        request = request.header("x-forwarded-host", host);
+    }
+    if let crate::wire::http::BodyLength::Length(length) = head.body {
+        request = request.header(http::header::CONTENT_LENGTH, length);
+    }
+    request
+        .header("x-forwarded-for", peer.to_string())
+        .header("x-request-id", request_id)
+        .body(body)
+}
+
+async fn refuse(write: &mut OwnedWriteHalf, refusal: &Response) -> std::io::Result<()> {
+    let mut out = Vec::new();
+    refusal.encode(KeepAlive::Close, &mut out);
+    write.write_all(&out).await
+}
+
+/// Closing with unread input would reset the connection and destroy an answer that is still under way.
+async fn linger(rest: StdStream) {
+    let Ok(mut rest) = TcpStream::from_std(rest) else {
+        return;
+    };
+    let read = async {
+        let (mut buf, mut left) = ([0; 4096], LINGER_BYTES);
+        while left > 0 {
+            match rest.read(&mut buf).await {
+                Ok(count) if count > 0 => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    };
+    let _ = timeout(LINGER, read).await;
+}
+
+/// Whether an answer to this request has a body.
+fn has_body(head: &RequestHead, status: u16) -> bool {
+    head.method != Method::Head && !matches!(status, 100..=199 | 204 | 304)
+}

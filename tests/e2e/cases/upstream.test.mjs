@@ -1,0 +1,115 @@
+// Moving route by route: what Prism does not serve goes to the server behind it, bodies streamed both ways (http.fallback_upstream).
+import assert from 'node:assert/strict'
+import {createServer, request} from 'node:http'
+import {after, before} from 'node:test'
+import {freePort} from '../lib/ports.mjs'
+import {suite} from '../lib/suite.mjs'
+
+const port = await freePort()
+let bodies = 0
+const upstream = createServer(async (ask, answer) => {
+  if (ask.url === '/live') {
+    // Says how much has come after every piece, and nothing but that: only a stream in both directions lets it answer at all.
+    answer.writeHead(200, {'content-type': 'text/plain'})
+    let seen = 0
+    for await (const piece of ask) answer.write(`${(seen += piece.length)}\n`)
+    return answer.end('end\n')
+  }
+  if (ask.url === '/cut') {
+    answer.writeHead(200, {'content-length': '100'})
+    return answer.write('only this', () => answer.destroy())
+  }
+  let size = 0
+  for await (const piece of ask) size += piece.length
+  bodies += 1
+  answer.writeHead(ask.url.startsWith('/teapot') ? 418 : 200, {'content-type': 'application/json', 'x-from': 'old', 'set-cookie': ['a=1', 'b=2']})
+  answer.end(ask.method === 'HEAD' ? undefined : JSON.stringify({method: ask.method, url: ask.url, size, headers: ask.headers}))
+})
+before(() => new Promise((resolve) => upstream.listen(port, '127.0.0.1', resolve)))
+after(() => {
+  upstream.closeAllConnections()
+  upstream.close()
+})
+
+const scenario = suite({env: {PRISM_FALLBACK_UPSTREAM: `http://127.0.0.1:${port}`, PRISM_UPSTREAM_PATHS: '/api/client/feedback', PRISM_HTTP_BODY_BYTES_MAX: '65536'}})
+
+/** A request whose body and answer stay open: `{send, take, end}`. */
+function stream(cloud, path) {
+  const call = request(cloud.base + path, {method: 'POST', agent: false})
+  call.flushHeaders()
+  const answered = new Promise((resolve, reject) => call.once('response', resolve).once('error', reject))
+  return {
+    send: (bytes) => call.write(bytes),
+    end: () => call.end(),
+    answered,
+    lines: async function * () {
+      let text = ''
+      for await (const piece of await answered) {
+        text += piece
+        for (let at; (at = text.indexOf('\n')) >= 0; text = text.slice(at + 1)) yield text.slice(0, at)
+      }
+    },
+  }
+}
+
+scenario('unknown routes and those left behind are answered by the server behind', async ({cloud}) => {
+  const teapot = await cloud.request('PATCH', '/teapot/1?x=%20y', {headers: {authorization: 'Bearer t', 'x-request-id': 'r-1', te: 'trailers'}, body: {n: 1}})
+  assert.equal(teapot.status, 418)
+  assert.equal(teapot.headers['x-from'], 'old')
+  assert.deepEqual(teapot.headers['set-cookie'], ['a=1', 'b=2'])
+  assert.deepEqual([teapot.body.method, teapot.body.url, teapot.body.size], ['PATCH', '/teapot/1?x=%20y', 7])
+  const {headers} = teapot.body
+  assert.equal(headers.authorization, 'Bearer t')
+  assert.equal(headers['x-request-id'], 'r-1')
+  assert.equal(headers['x-forwarded-for'], '127.0.0.1')
+  assert.equal(headers['x-forwarded-host'], `127.0.0.1:${cloud.port}`)
+  assert.equal(headers.te, undefined, 'hop by hop')
+
+  const moved = await cloud.request('POST', '/api/client/feedback', {body: {}})
+  assert.equal(moved.body?.url, '/api/client/feedback', 'moved by upstream_paths')
+  const preflight = await cloud.request('OPTIONS', '/teapot', {})
+  assert.equal(preflight.headers['x-from'], 'old', 'who answers the request also answers its pre-flight')
+  const own = await cloud.get('/livez')
+  assert.equal(own.headers['x-from'], undefined)
+  const head = await cloud.request('HEAD', '/teapot', {})
+  assert.deepEqual([head.status, head.text], [418, ''])
+})
+
+scenario('an answer begins while the request is still being sent', async ({cloud}) => {
+  const both = stream(cloud, '/live')
+  const lines = both.lines()
+  both.send(Buffer.alloc(1000))
+  assert.equal((await lines.next()).value, '1000')
+  both.send(Buffer.alloc(500))
+  assert.equal((await lines.next()).value, '1500')
+  both.end()
+  assert.equal((await lines.next()).value, 'end')
+  assert.equal((await lines.next()).done, true)
+})
+
+scenario('a body far above the limit for our own routes goes through', async ({cloud}) => {
+  const size = 24 * 1024 * 1024
+  const answer = await cloud.request('POST', '/upload', {headers: {'content-type': 'application/octet-stream'}, body: Buffer.alloc(size, 7)})
+  assert.equal(answer.body.size, size)
+  assert.equal(answer.body.headers['content-length'], String(size))
+  const refused = await cloud.request('POST', '/api/client/device/state', {body: Buffer.alloc(size)}).catch((error) => error)
+  assert.ok(refused.status === 413 || /EPIPE|ECONNRESET/.test(refused.message), `our own: ${refused.status} ${refused.message}`)
+})
+
+scenario('an answer that breaks off is seen to break off, and a dead server is a bad gateway', async ({cloud}) => {
+  await assert.rejects(cloud.get('/cut'), 'a body cut short must not look whole')
+  const seen = bodies
+  await assert.rejects(new Promise((resolve, reject) => {
+    const call = request(`${cloud.base}/upload`, {method: 'POST', agent: false, headers: {'content-length': 1000}}, resolve)
+    call.once('error', reject)
+    call.write('half', () => call.destroy(new Error('the client left')))
+  }))
+  await new Promise((resolve) => {
+    upstream.close(resolve)
+    upstream.closeAllConnections()
+  })
+  const gone = await cloud.get('/teapot')
+  assert.deepEqual([gone.status, gone.text], [502, 'Bad gateway'])
+  assert.equal(bodies, seen, 'half a request never counted as one')
+  assert.equal((await cloud.get('/livez')).status, 200)
+})
