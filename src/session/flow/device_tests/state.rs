@@ -128,6 +128,27 @@ fn the_socket_message_drives_the_same_procedure_and_is_relayed() {
 }
 
 #[test]
+fn the_microphone_is_said_again_when_glasses_return_and_not_when_they_go() {
+    let mut kit = Kit::new();
+    let mut told = |status: &str| {
+        let text = format!(
+            r#"{{"type":"glasses_connection_state","modelName":"Mentra Live","status":"{status}"}}"#
+        );
+        kit.phone(&text).expect("taken");
+        types(&kit.sent().phone()).len()
+    };
+    for (status, messages) in [
+        ("CONNECTED", 1),
+        ("CONNECTED", 0),
+        ("RECONNECTED", 1),
+        ("DISCONNECTED", 0),
+        ("RECONNECTED", 1),
+    ] {
+        assert_eq!(told(status), messages, "{status}");
+    }
+}
+
+#[test]
 fn missing_hardware_is_named_and_unknown_models_lack_nothing() {
     let mut kit = Kit::new();
     let record = kit.apps.get("com.acme.display").expect("known").clone();

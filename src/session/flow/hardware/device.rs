@@ -36,12 +36,27 @@ pub(crate) fn prefer_model(s: &mut Session, model: &str, cx: &mut Cx<'_>) {
     update(s, wish, Source::Preference, cx);
 }
 
+/// What an update meant for the microphone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Microphone {
+    /// The phone was told anew what is wanted of it.
+    Resynced,
+    /// Nothing.
+    Untouched,
+}
+
 /// One update from any source (protocol.md §17.1). An update without a difference has no effect.
-pub(crate) fn update(s: &mut Session, update: Map<String, Value>, source: Source, cx: &mut Cx<'_>) {
+pub(crate) fn update(
+    s: &mut Session,
+    update: Map<String, Value>,
+    source: Source,
+    cx: &mut Cx<'_>,
+) -> Microphone {
+    let mut microphone = Microphone::Untouched;
     cx.metrics.inc(Counter::DeviceStateTotal);
     let Some(change) = s.m.device.apply(update, source) else {
         cx.metrics.inc(Counter::DeviceStateDeduped);
-        return;
+        return microphone;
     };
     cx.metrics.inc(Counter::DeviceStateApplied);
     if change.hardware {
@@ -49,14 +64,24 @@ pub(crate) fn update(s: &mut Session, update: Map<String, Value>, source: Source
     }
     // Before its ack a phone hears nothing (invariant 6); `acked` makes up for it.
     if s.state != State::Initializing {
-        if change.connection || (change.hardware && s.m.device.is_connected()) {
+        // Glasses that go away are only remembered (behaviour.md §4.2).
+        if (change.connection || change.hardware) && s.m.device.is_connected() {
             microphone::resync(s, cx);
+            microphone = Microphone::Resynced;
         }
         if change.hardware || change.connection {
             glasses_changed(s, cx);
         }
     }
     broadcast(s, &change.diff, cx);
+    microphone
+}
+
+/// Glasses that came back may have forgotten everything: the phone is told in any case (behaviour.md §4.2).
+pub(crate) fn reconnected(s: &mut Session, microphone: Microphone, cx: &mut Cx<'_>) {
+    if microphone == Microphone::Untouched && s.state != State::Initializing {
+        microphone::resync(s, cx);
+    }
 }
 
 /// A session that was loading has acked its phone: what the glasses that became known meanwhile mean for it.

@@ -152,6 +152,11 @@ pub(crate) fn is_system_dashboard(package: &str, cx: &Cx<'_>) -> bool {
         && cx.cfg.dashboard.dashboard_package_name == package
 }
 
+/// Whose `dashboard` view stays one (behaviour.md §6.1.3): the system's.
+pub(crate) fn may_draw(package: &str, cx: &Cx<'_>) -> bool {
+    cx.cfg.display.os_package_name == package || is_system_dashboard(package, cx)
+}
+
 /// The system dashboard sets a corner; from others it is ignored without an error (behaviour.md §2.20).
 pub(crate) fn section(
     s: &mut Session,

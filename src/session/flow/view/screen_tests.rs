@@ -286,6 +286,32 @@ fn a_returning_phone_is_painted_what_it_missed() {
 }
 
 #[test]
+fn a_repaint_keeps_the_newer_text_that_waits() {
+    let mut kit = kit();
+    show(&mut kit, "main", "old");
+    kit.advance(100);
+    show(&mut kit, "main", "new");
+    kit.s.m.phone.current = None;
+    kit.advance(100);
+    kit.s.m.phone.current = Some(PHONE_CONN);
+    kit.run(super::repaint);
+    kit.advance(1000);
+    assert_eq!(texts(&mut kit), ["old", "old", "new"]);
+}
+
+#[test]
+fn what_a_stopped_app_drew_goes_at_once_though_another_text_waits() {
+    let mut kit = kit();
+    show_with(&mut kit, "main", "m", &json!({"durationMs": 60_000}));
+    kit.advance(100);
+    show(&mut kit, "back", "b");
+    kit.stop("main");
+    assert_eq!(shown(&mut kit), [(0, "m".into()), (100, String::new())]);
+    kit.advance(1000);
+    assert_eq!(texts(&mut kit), ["b"]);
+}
+
+#[test]
 fn a_returning_phone_with_nothing_to_show_is_left_alone() {
     let mut kit = kit();
     kit.run(super::repaint);

@@ -30,7 +30,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     let members: Members<'_> = serde_json::from_slice(m.text)
         .map_err(|error| Reject::json(JsonError::Shape(error.to_string())))?;
     let to_dashboard = members.value("view").as_str() == Some("dashboard")
-        && flow::dashboard::is_system_dashboard(m.package, cx);
+        && flow::dashboard::may_draw(m.package, cx);
     let view = if to_dashboard { "dashboard" } else { "main" };
     if to_dashboard {
         if flow::screen::reachable(s) {

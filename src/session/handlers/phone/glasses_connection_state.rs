@@ -18,7 +18,9 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    let connected = matches!(members.text("status"), Some("CONNECTED" | "RECONNECTED"));
+    let status = members.text("status");
+    let connected = matches!(status, Some("CONNECTED" | "RECONNECTED"));
+    let is_return = status == Some("RECONNECTED");
     let mut update = Map::new();
     update.insert("connected".to_owned(), Value::Bool(connected));
     if !connected {
@@ -37,6 +39,9 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
     if let Some(timestamp) = members.get("timestamp") {
         update.insert("timestamp".to_owned(), timestamp.clone());
     }
-    device::update(s, update, Source::Glasses, cx);
+    let microphone = device::update(s, update, Source::Glasses, cx);
+    if is_return {
+        device::reconnected(s, microphone, cx);
+    }
     relay::phone_message(s, m.name, m.text, cx).map_err(Reject::json)
 }

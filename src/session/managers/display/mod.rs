@@ -311,7 +311,9 @@ impl Display {
     /// Puts a request on the screen, past the rate limit.
     fn paint(&mut self, active: Active, stage: &mut Stage<'_>) -> Outcome {
         let package = active.request.package.clone();
-        self.throttled.retain(|waiting| !waiting.is_of(&package));
+        // A repaint shows what stood there before: a newer request of the app still waits behind it.
+        self.throttled
+            .retain(|waiting| !waiting.is_of(&package) || waiting.id > active.id);
         self.desired = Some(active.clone());
         if !stage.reachable {
             return Outcome::NotConnected;

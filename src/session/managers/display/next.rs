@@ -38,7 +38,8 @@ impl Display {
             stage.timers.cancel(&Timer::Onboarding);
         }
         let own = |slot: &Option<Active>| slot.as_ref().is_some_and(|held| held.is_of(package));
-        if own(&self.current) {
+        let was_on_screen = own(&self.current);
+        if was_on_screen {
             self.current = None;
             stage.timers.cancel(&Timer::DisplayExpiry);
         }
@@ -53,6 +54,10 @@ impl Display {
         }
         if was_booting && self.booting.is_empty() {
             self.finish_boot(stage);
+        }
+        // What waits behind the rate limit comes later; what stands there of this app goes now.
+        if was_on_screen && self.booting.is_empty() && !self.throttled.is_empty() {
+            self.wipe(stage);
         }
         self.next(Reason::AppStop, stage);
     }
@@ -142,6 +147,10 @@ impl Display {
         self.current = None;
         self.desired = None;
         stage.timers.cancel(&Timer::DisplayExpiry);
+        self.wipe(stage);
+    }
+
+    fn wipe(&mut self, stage: &mut Stage<'_>) {
         if self.dirty && stage.reachable {
             stage.out.push(Paint::Clear);
             self.dirty = false;
