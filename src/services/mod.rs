@@ -177,6 +177,7 @@ async fn run(
     tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
     tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
     tokio::spawn(metrics::vitals::watch(Arc::clone(&cx)));
+    tokio::spawn(metrics::lag::sample(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));

@@ -121,6 +121,11 @@ impl Session {
         }
     }
 
+    /// The process goes away. The session does not end, but its last location would be lost with it (behaviour.md §10.6).
+    pub fn process_ends(&mut self, cx: &mut Cx<'_>) {
+        flow::device::save_location(self, cx);
+    }
+
     /// The earliest deadline (`mono_ms`), `u64::MAX` for none. The shard sends `Tick` at or after it.
     #[must_use]
     pub fn next_deadline_ms(&self) -> u64 {

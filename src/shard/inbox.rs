@@ -97,8 +97,8 @@ impl Shard {
         }
     }
 
-    /// Shutdown: 1001 to every socket, whoever owns it. Sessions are not told: nothing of theirs may change now
-    /// (behaviour.md §10.6).
+    /// Shutdown: 1001 to every socket, whoever owns it. Sessions only hand over their last locations: nothing else of theirs
+    /// may change now (behaviour.md §10.6).
     fn drain(&mut self) {
         if std::mem::replace(&mut self.draining, true) {
             return;
@@ -115,6 +115,10 @@ impl Shard {
                 conn.role = Role::Detached;
             }
             self.out.close(id, Some((reason.code(), reason.text())));
+        }
+        let sessions: Vec<u32> = self.users.values().copied().collect();
+        for at in sessions {
+            self.drive(at, |session, cx| session.process_ends(cx));
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 pub struct Beat {
     turned_ms: AtomicU64,
     lag_us: AtomicU64,
+    worst_lag_us: AtomicU64,
     driver: OnceLock<&'static str>,
 }
 
@@ -17,6 +18,7 @@ impl Beat {
     pub fn turn(&self, mono_ms: u64, lag_us: u64) {
         self.turned_ms.store(mono_ms, Ordering::Relaxed);
         self.lag_us.store(lag_us, Ordering::Relaxed);
+        self.worst_lag_us.fetch_max(lag_us, Ordering::Relaxed);
     }
 
     /// The shard exists, on this I/O driver; the first word stands.
@@ -40,6 +42,11 @@ impl Beat {
     #[must_use]
     pub fn lag_us(&self) -> u64 {
         self.lag_us.load(Ordering::Relaxed)
+    }
+
+    /// Largest scheduling delay since the last call (µs).
+    pub fn take_worst_lag_us(&self) -> u64 {
+        self.worst_lag_us.swap(0, Ordering::Relaxed)
     }
 }
 

@@ -4,6 +4,7 @@ use super::admission::Candidate;
 use super::sockets::Opening;
 use super::writers::Step;
 use super::*;
+use crate::session::effects::StoreOp;
 use crate::session::event::PhoneFlags;
 use crate::wire::auth::sha256_hex;
 use crate::wire::frame::Message;
@@ -15,7 +16,7 @@ use std::task::{Poll, Waker};
 struct World {
     shard: Shard,
     now: Now,
-    _outside: flume::Receiver<ToOutside>,
+    outside: flume::Receiver<ToOutside>,
 }
 
 impl World {
@@ -44,7 +45,7 @@ impl World {
         let mut world = Self {
             shard,
             now,
-            _outside: kept,
+            outside: kept,
         };
         world.pass(0);
         world
@@ -231,4 +232,35 @@ fn sockets_sessions_and_audio_are_counted_once() {
     ] {
         assert_eq!(world.shard.metrics.get(counter), count, "{counter:?}");
     }
+}
+
+#[test]
+fn a_shutdown_stores_the_last_location_and_nothing_else() {
+    let mut world = World::new();
+    let phone = world.phone("a@x.io");
+    let at = world.shard.users["a@x.io"];
+    world.shard.drive(at, |session, cx| {
+        session.on_event(Event::UserLoaded { record: None }, cx);
+    });
+    world.say(
+        phone,
+        r#"{"type":"location_update","lat":38.7169,"lng":-9.1399,"accuracy":12.5}"#,
+    );
+    world.sent(phone);
+    world.outside.drain();
+    world.shard.receive(ToShard::Drain);
+    let stored: Vec<StoreOp> = world
+        .outside
+        .drain()
+        .filter_map(|message| match message {
+            ToOutside::Store { op, .. } => Some(op),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        matches!(&stored[..], [StoreOp::SetLocation(fix)] if fix.lat == 38.7169),
+        "{stored:?}"
+    );
+    let bye = world.sent(phone);
+    assert!(bye.ends_with("\u{3}\u{fffd}Server shutting down"), "{bye}");
 }

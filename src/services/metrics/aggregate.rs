@@ -1,6 +1,7 @@
 //! Outside thread: the merged figures of all shards. Counters keep the last report of each shard; histograms go into a window
 //! of ten-second slots for quantiles and into cumulative buckets for Prometheus.
 
+use super::lag::Lags;
 use super::storm::{Guard, Sample, Storm};
 use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
 use crate::base::settings::Settings;
@@ -64,6 +65,7 @@ pub(crate) struct Aggregate {
     shards: Vec<Option<ShardReport>>,
     window: VecDeque<Slot>,
     storms: Guard,
+    pub(super) lags: Lags,
     pub(crate) timings: Vec<Buckets>,
     pub(crate) latencies: [Vec<Buckets>; 2],
 }
@@ -87,6 +89,7 @@ impl Aggregate {
             shards: vec![None; usize::from(shards)],
             window: VecDeque::new(),
             storms: Guard::default(),
+            lags: Lags::default(),
             timings: vec![Buckets::default(); Timing::ALL.len()],
             latencies: [Side::PhoneIn, Side::AppIn]
                 .map(|side| vec![Buckets::default(); kinds(side).len()]),

@@ -1,8 +1,9 @@
 //! Outside thread: `GET /health` (behaviour.md §10.2), from the shards' last reports only.
 
 use super::aggregate::{Aggregate, kinds, mean, quantile};
+use super::lag::Lags;
 use super::process;
-use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
+use crate::base::metrics::{Counter, Latency, Metrics, Side};
 use crate::services::context::{Services, lock};
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::ShardReport;
@@ -47,7 +48,7 @@ fn document(cx: &Services) -> Value {
     let now = cx.clock.now();
     let all = lock(&cx.aggregate);
     let window = all.window();
-    let lag = event_loop(cx, window.timing(Timing::TurnLag));
+    let lag = event_loop(cx, &all.lags);
     let messages = messages(&all, &window);
     let (opened, closed) = all.churn();
     let sessions = all.gauge(|shard| shard.sessions);
@@ -118,13 +119,13 @@ fn number(object: &Value, name: &str) -> u64 {
     object[name].as_u64().unwrap_or(0)
 }
 
-fn event_loop(cx: &Services, lag: &Latency) -> Value {
+fn event_loop(cx: &Services, lags: &Lags) -> Value {
     let last_us = cx.shared.beats.iter().map(|beat| beat.lag_us()).max();
     json!({
         "lagMs": last_us.unwrap_or(0) as f64 / 1000.0,
-        "lagAvgMs": mean(lag) / 1e6,
-        "lagP99Ms": quantile(lag, 0.99) as f64 / 1e6,
-        "samples": lag.histogram().map_or(0, |histogram| histogram.len()),
+        "lagAvgMs": lags.mean_ms(),
+        "lagP99Ms": lags.p99_ms(),
+        "samples": lags.len(),
     })
 }
 

@@ -4,6 +4,7 @@
 mod aggregate;
 mod fresh;
 pub(crate) mod health;
+pub(crate) mod lag;
 mod process;
 mod prometheus;
 mod storm;

@@ -1,7 +1,7 @@
 //! Outside thread: `GET /metrics`, Prometheus text 0.0.4 (behaviour.md §10.3). Each name gets one HELP and one TYPE; no user
 //! and no package is ever a label.
 
-use super::aggregate::{Aggregate, BOUNDS, Buckets, kinds, mean, quantile};
+use super::aggregate::{Aggregate, BOUNDS, Buckets, kinds, quantile};
 use super::process;
 use crate::base::metrics::{Counter, Latency, Side, Timing};
 use crate::services::context::{Services, lock};
@@ -204,8 +204,6 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
 }
 
 fn lag(page: &mut Page, cx: &Services, all: &Aggregate) {
-    let window = all.window();
-    let lag = window.timing(Timing::TurnLag);
     page.head(
         "mentra_event_loop_lag_ms",
         "gauge",
@@ -221,16 +219,16 @@ fn lag(page: &mut Page, cx: &Services, all: &Aggregate) {
     page.one(
         "mentra_event_loop_lag_avg_ms",
         "gauge",
-        "Mean scheduling delay of the last minute (ms).",
-        mean(lag) / 1e6,
+        "Mean of the scheduling delay samples (ms).",
+        all.lags.mean_ms(),
     );
-    let p99 = quantile(lag, 0.99) as f64 / 1e6;
     page.one(
         "mentra_event_loop_lag_p99_ms",
         "gauge",
-        "99th percentile of scheduling delay of the last minute (ms).",
-        p99,
+        "99th percentile of the scheduling delay samples (ms).",
+        all.lags.p99_ms(),
     );
+    let window = all.window();
     page.head(
         "prism_turn_seconds",
         "gauge",

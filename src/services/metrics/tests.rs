@@ -112,6 +112,23 @@ fn the_page_is_well_formed() {
 }
 
 #[test]
+fn health_tells_the_worst_delay_of_each_sample() {
+    Kit::run(|kit| async move {
+        let beat = &kit.cx.shared.beats[0];
+        beat.turn(10, 250_000);
+        beat.turn(20, 1000);
+        super::lag::take_sample(&kit.cx);
+        super::lag::take_sample(&kit.cx);
+        let answer = super::health::answer(&kit.cx);
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let expected = serde_json::json!({
+            "lagMs": 1.0, "lagAvgMs": 125.0, "lagP99Ms": 250.0, "samples": 2
+        });
+        assert_eq!(body["eventLoop"], expected);
+    });
+}
+
+#[test]
 fn health_has_both_shapes_and_says_when_it_drains() {
     Kit::run(|kit| async move {
         kit.cx.shared.beats[0].runs_on("epoll");
