@@ -1,11 +1,12 @@
 //! Behaviour of a shard that a peer would notice.
 
 use super::admission::Candidate;
+use super::mailbox::ToShard;
 use super::sockets::Opening;
 use super::writers::Step;
 use super::*;
 use crate::session::effects::StoreOp;
-use crate::session::event::PhoneFlags;
+use crate::session::event::{Event, PhoneFlags};
 use crate::wire::auth::sha256_hex;
 use crate::wire::frame::Message;
 use crate::wire::records::AppRecord;
