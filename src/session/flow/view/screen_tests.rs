@@ -300,6 +300,23 @@ fn a_repaint_keeps_the_newer_text_that_waits() {
 }
 
 #[test]
+fn a_repaint_keeps_the_order_of_what_waits() {
+    let mut kit = kit();
+    show(&mut kit, "main", "old");
+    kit.advance(100);
+    show(&mut kit, "main", "new");
+    show(&mut kit, "back", "b");
+    kit.advance(100);
+    kit.run(super::repaint);
+    kit.advance(2000);
+    let expected = [(0, "old"), (200, "old"), (500, "new"), (800, "b")];
+    assert_eq!(
+        shown(&mut kit),
+        expected.map(|(at, text)| (at, text.into()))
+    );
+}
+
+#[test]
 fn what_a_stopped_app_drew_goes_at_once_though_another_text_waits() {
     let mut kit = kit();
     show_with(&mut kit, "main", "m", &json!({"durationMs": 60_000}));

@@ -185,15 +185,17 @@ impl Display {
 
     /// The rate window ended: one entry is painted, the rest waits for the next.
     pub fn release_due(&mut self, stage: &mut Stage<'_>) {
+        // A forced text or a repaint came in between and opened a new window: everything waits on, in its order.
+        if self.window_ends_ms(stage) > stage.now_ms {
+            self.arm_release(stage);
+            return;
+        }
         let mut painted = false;
         while !painted && !self.throttled.is_empty() {
             let entry = self.throttled.remove(0);
             if (stage.running)(&entry.request.package) && !entry.is_over(stage.now_ms) {
                 let outcome = self.arbitrate(entry, stage);
                 painted = matches!(outcome, Outcome::Sent | Outcome::NotConnected);
-                if outcome == Outcome::Throttled {
-                    return;
-                }
             }
         }
         self.arm_release(stage);
