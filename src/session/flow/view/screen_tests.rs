@@ -329,6 +329,26 @@ fn what_a_stopped_app_drew_goes_at_once_though_another_text_waits() {
 }
 
 #[test]
+fn the_foreground_app_is_back_though_the_text_that_waited_behind_a_stopped_app_is_over() {
+    let mut kit = kit();
+    show_with(&mut kit, "main", "m", &json!({"durationMs": 60_000}));
+    // Until its ten seconds are nearly over, so that another background app may ask right after its last text.
+    for step in 0..11 {
+        kit.advance(if step == 0 { 400 } else { 990 });
+        show(&mut kit, "back", &format!("b{step}"));
+    }
+    kit.advance(150);
+    show_with(&mut kit, "other", "o", &json!({"durationMs": 100}));
+    assert_eq!(shown(&mut kit).last(), Some(&(10_300, "b10".into())));
+    kit.stop("back");
+    kit.advance(1000);
+    assert_eq!(
+        shown(&mut kit),
+        [(10_450, String::new()), (10_600, "m".into())]
+    );
+}
+
+#[test]
 fn a_returning_phone_with_nothing_to_show_is_left_alone() {
     let mut kit = kit();
     kit.run(super::repaint);

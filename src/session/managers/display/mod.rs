@@ -199,7 +199,8 @@ impl Display {
             }
         }
         self.arm_release(stage);
-        if !painted && self.current.is_none() && self.dirty {
+        // An empty screen may still owe the foreground app its text. What waits for phone or glasses is left to the repaint.
+        if !painted && self.current.is_none() && self.desired.is_none() {
             self.next(next::Reason::Released, stage);
         }
     }
