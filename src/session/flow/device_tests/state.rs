@@ -149,6 +149,19 @@ fn the_microphone_is_said_again_when_glasses_return_and_not_when_they_go() {
 }
 
 #[test]
+fn a_return_with_news_says_the_microphone_once_and_before_the_ack_not_at_all() {
+    let mut kit = Kit::with_glasses();
+    let back = r#"{"type":"glasses_connection_state","modelName":"Mentra Live","status":"RECONNECTED","wifi":{"connected":true,"ssid":"Attic"}}"#;
+    kit.phone(back).expect("taken");
+    let sent = kit.sent();
+    assert_eq!(types(&sent.phone()), ["microphone_state_change"]);
+    assert_eq!(types(&sent.scribe()), ["device_state_update"]);
+    kit.s.state = State::Initializing;
+    kit.phone(back).expect("taken");
+    assert!(kit.sent().phone().is_empty());
+}
+
+#[test]
 fn missing_hardware_is_named_and_unknown_models_lack_nothing() {
     let mut kit = Kit::new();
     let record = kit.apps.get("com.acme.display").expect("known").clone();

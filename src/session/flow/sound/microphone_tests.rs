@@ -108,6 +108,18 @@ fn a_short_absence_does_not_toggle() {
 }
 
 #[test]
+fn glasses_that_go_away_do_not_cut_the_hold_short() {
+    let mut kit = kit();
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.advance(2000);
+    kit.subscribe("main", &[]);
+    kit.advance(1000);
+    kit.phone(&json!({"type": "glasses_connection_state", "status": "DISCONNECTED"}));
+    kit.advance(4000);
+    assert_eq!(told(&mut kit), [(100, true, true), (5100, false, false)]);
+}
+
+#[test]
 fn an_app_in_grace_still_counts() {
     let mut kit = kit();
     kit.subscribe("main", &["audio_chunk"]);

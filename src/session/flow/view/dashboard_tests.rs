@@ -1,5 +1,6 @@
 //! Tests of the dashboard: rendering, repetition, weather (behaviour.md §6.2).
 
+use crate::base::settings::DashboardMode;
 use crate::session::effects::Effect;
 use crate::session::event::{HttpOutcome, Sdk};
 use crate::session::flow::media_kit::Kit;
@@ -87,7 +88,7 @@ fn only_the_system_dashboard_changes_modes() {
     let change = json!({"type": "dashboard_mode_change", "mode": "expanded"});
     kit.app_says("back", &change).expect("ignored");
     assert!(kit.texts(conn).is_empty());
-    kit.cfg.dashboard.dashboard_mode = crate::base::settings::DashboardMode::App;
+    kit.cfg.dashboard.dashboard_mode = DashboardMode::App;
     kit.cfg.dashboard.dashboard_package_name = "other".into();
     kit.app("other", Sdk::V2);
     kit.app_says("back", &change).expect("ignored");
@@ -105,6 +106,39 @@ fn only_the_system_dashboard_changes_modes() {
         (&told[2]["type"], &told[2]["enabled"]),
         (&json!("dashboard_always_on_changed"), &json!(true))
     );
+}
+
+#[test]
+fn only_the_servers_own_package_and_the_system_dashboard_draw_on_the_dashboard() {
+    let mut kit = Kit::new();
+    kit.cfg.display.os_package_name = "back".into();
+    kit.cfg.dashboard.dashboard_package_name = "other".into();
+    for package in ["main", "back", "other"] {
+        kit.app(package, Sdk::V2);
+    }
+    let mut view_of = |package: &str, mode| {
+        kit.cfg.dashboard.dashboard_mode = mode;
+        let layout = json!({"layoutType": "text_wall", "text": package});
+        let message = json!({"type": "display_event", "view": "dashboard", "layout": layout});
+        kit.app_says(package, &message).expect("accepted");
+        kit.advance(1000);
+        let mut all = kit.phone_got("display_event");
+        all.retain(|(_, text)| text["packageName"] == package && text["layout"]["text"] == package);
+        let [(_, text)] = &all[..] else {
+            panic!("once: {all:?}");
+        };
+        text["view"].as_str().expect("a view").to_owned()
+    };
+    for (package, mode, view) in [
+        ("main", DashboardMode::Internal, "main"),
+        ("main", DashboardMode::App, "main"),
+        ("back", DashboardMode::Internal, "dashboard"),
+        ("back", DashboardMode::App, "dashboard"),
+        ("other", DashboardMode::App, "dashboard"),
+        ("other", DashboardMode::Internal, "main"),
+    ] {
+        assert_eq!(view_of(package, mode), view, "{package} {mode:?}");
+    }
 }
 
 #[test]
