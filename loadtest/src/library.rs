@@ -17,6 +17,7 @@ pub(crate) const ALL: &[(&str, &str)] = scenarios![
     "audio-fanout-3200",
     "event-relay",
     "audio-open",
+    "audio-udp",
     "event-open",
     "display",
     "idle-memory",

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::udp::AUDIO_BYTES_MAX;
+
 /// Most apps a user can have; the apps file declares that many packages.
 pub(crate) const APPS_MAX: usize = 5;
 /// Most streams in one scenario (the tag has a byte for it, histograms do not care).
@@ -95,6 +97,17 @@ pub(crate) enum Kind {
     Display,
 }
 
+/// How audio leaves the phone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Transport {
+    /// Binary frames.
+    #[default]
+    Websocket,
+    /// Packets, where the server offers it.
+    Udp,
+}
+
 /// One kind of traffic. Exactly one of `in_flight`, `per_user_per_s` is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +129,9 @@ pub(crate) struct Stream {
     /// Share of the users that take part, 0 to 1.
     #[serde(default = "defaults::one")]
     pub(crate) share: f64,
+    /// Audio only: how it leaves the phone.
+    #[serde(default)]
+    pub(crate) transport: Transport,
     /// Display only: ask the server not to throttle.
     #[serde(default)]
     pub(crate) force: bool,
@@ -330,6 +346,13 @@ impl Scenario {
         self.streams.iter().any(|stream| stream.kind == kind)
     }
 
+    /// Whether some stream goes by UDP.
+    pub(crate) fn by_udp(&self) -> bool {
+        self.streams
+            .iter()
+            .any(|stream| stream.transport == Transport::Udp)
+    }
+
     /// Checks every bound; also after overrides.
     pub(crate) fn check(&self) -> Result<(), ScenarioError> {
         let fail = |text: &str| Err(ScenarioError::Value(format!("{}: {text}", self.name)));
@@ -355,6 +378,11 @@ impl Scenario {
             if stream.in_flight == Some(0) || stream.per_user_per_s.is_some_and(|rate| rate <= 0.0)
             {
                 return fail("in_flight and per_user_per_s must be above 0");
+            }
+            if stream.transport == Transport::Udp
+                && (stream.kind != Kind::Audio || stream.bytes > AUDIO_BYTES_MAX)
+            {
+                return fail("only audio of at most 1018 bytes goes by udp");
             }
             if !(0.0..=1.0).contains(&stream.share) {
                 return fail("share must be 0 to 1");
@@ -434,6 +462,8 @@ expect: { lost_max: 0 }
             ("bytes: 100", "bytes: 10", "bytes"),
             ("bytes: 100, in", "in", "bytes"),
             ("kind: event", "kind: mix", "a mix has no bytes"),
+            ("kind: event", "kind: event, transport: udp", "only audio"),
+            ("bytes: 100", "bytes: 1019, transport: udp", "1018"),
         ] {
             let text = error(&GOOD.replace(from, to));
             assert!(text.contains(word), "{word} is not named in: {text}");

@@ -14,6 +14,7 @@ mod sample;
 mod stats;
 mod timers;
 mod traffic;
+pub(crate) mod udp;
 mod user;
 mod visitor;
 mod webhook;
@@ -114,6 +115,7 @@ pub(crate) struct Engine {
     rest: rest::Pool,
     stats: Stats,
     hooks: webhook::Receiver,
+    udp: udp::Udp,
     abuser: abuse::Abuser,
     visitors: u32,
     visits: u64,
@@ -180,6 +182,7 @@ impl Engine {
             rest: rest::Pool::default(),
             stats: Stats::new(),
             hooks: webhook::Receiver::default(),
+            udp: udp::Udp::default(),
             abuser: abuse::Abuser::default(),
             visitors: 0,
             visits: 0,
@@ -299,6 +302,7 @@ impl Engine {
                 Timer::DropPhone(user) => self.drop_phone(user),
                 Timer::DropApp(user, app) => self.drop_app(user, app),
                 Timer::Fault(index, step) => self.fire_fault(index, step, due),
+                Timer::UdpProbe(user, number) => self.probe_udp(user, number, due),
                 Timer::Visit => self.visit(due),
                 Timer::Abuse(kind, until) => self.abuse(kind, until, due),
                 Timer::Sample => self.sample(due),

@@ -74,7 +74,11 @@ impl Engine {
                     self.stats.latency(Class::Ping, waited, in_window);
                 }
             }
-            b"connection_ack" => self.on_phone_ack(user, now),
+            b"connection_ack" => {
+                self.on_udp_offer(user, payload, now);
+                self.on_phone_ack(user, now);
+            }
+            b"udp_ping_ack" => self.on_udp_ack(user),
             b"display_event" => self.on_display(user, payload, now),
             _ => {}
         }

@@ -58,6 +58,12 @@ pub(crate) struct Stats {
     pub(crate) skipped_offline: u64,
     /// Due messages that were not sent because the server did not read.
     pub(crate) held_back: u64,
+    /// Audio packets sent by UDP.
+    pub(crate) udp_packets: u64,
+    /// Audio packets that the kernel had no room for; they count as lost at the receivers.
+    pub(crate) udp_no_room: u64,
+    /// Audio meant for UDP that went over the WebSocket.
+    pub(crate) udp_fallback: u64,
     /// Pings without an answer when the next was due.
     pub(crate) ping_timeouts: u64,
     /// Closed loop: messages given up after two seconds.
@@ -83,6 +89,9 @@ impl Stats {
             closes: Causes::default(),
             skipped_offline: 0,
             held_back: 0,
+            udp_packets: 0,
+            udp_no_room: 0,
+            udp_fallback: 0,
             ping_timeouts: 0,
             stalled: 0,
             sent_in_interval: 0,

@@ -43,6 +43,18 @@ fn run(quirk: Quirk, target: Target, text: &str) -> Measured {
         .unwrap()
 }
 
+fn run_settled(quirk: Quirk, target: Target, text: &str) -> Measured {
+    let scenario = Scenario::parse(text).unwrap();
+    let fake = Fake::start(quirk);
+    let mut engine = Engine::new(settings(fake.address, target), scenario.clone()).unwrap();
+    fake.set_webhook_port(engine.hooks.port);
+    engine.bring_up().unwrap();
+    engine.settle(scenario.settle_s).unwrap();
+    engine
+        .run_phase(None, scenario.warmup_s, scenario.duration_s)
+        .unwrap()
+}
+
 const BASE: &str = "{ name: tiny, users: 3, apps_per_user: 2, ramp_users_per_s: 1000, warmup_s: 0.1, drain_s: 0.5,";
 
 #[test]
@@ -100,6 +112,31 @@ fn a_server_that_loses_repeats_and_damages_is_found_out() {
     assert_eq!(damaged.damaged, damaged.expected);
     let astray = run(Quirk::ToEveryone, Target::Relay, &text).streams[0].tally;
     assert!(astray.misrouted > 0 && astray.lost == 0);
+}
+
+#[test]
+fn audio_goes_by_udp_where_it_is_offered_and_lost_packets_are_counted() {
+    const STREAM: &str =
+        "streams: [{ kind: audio, bytes: 100, transport: udp, per_user_per_s: 50 }] }";
+    let text = format!("{BASE} settle_s: 1, duration_s: 0.4, {STREAM}");
+    let measured = run_settled(Quirk::UdpLosesEveryFifth, prism(), &text);
+    let (audio, stats) = (&measured.streams[0], &measured.stats);
+    assert!(
+        stats.udp_packets >= 40,
+        "sent by UDP: {}",
+        stats.udp_packets
+    );
+    assert_eq!((stats.udp_fallback, audio.tally.damaged), (0, 0));
+    assert!(audio.tally.lost > 0, "every fifth was dropped");
+    assert_eq!(
+        audio.tally.delivered + audio.tally.lost,
+        audio.tally.expected
+    );
+
+    let measured = run_settled(Quirk::None, prism(), &text);
+    let (audio, stats) = (&measured.streams[0], &measured.stats);
+    assert_eq!((stats.udp_packets, audio.tally.lost), (0, 0));
+    assert_eq!(stats.udp_fallback, audio.sent, "all over the WebSocket");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     DropApp(u32, u8),
     /// Step `1` of fault number `0`.
     Fault(u16, u32),
+    /// A phone sends its probe number `1` of the UDP path.
+    UdpProbe(u32, u8),
     /// One more visitor.
     Visit,
     /// The misbehaving client acts: what, and until when it goes on.

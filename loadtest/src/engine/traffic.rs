@@ -1,12 +1,14 @@
 //! The streams: sending what is due or what the last delivery allows, and accounting for what arrives.
 
 use super::Engine;
+use super::conn::Token;
+use super::udp::Sent;
 use crate::clock::{self, SECOND};
 use crate::frame::{self, Opcode};
 use crate::golden;
 use crate::hist::Class;
 use crate::rng::Rng;
-use crate::scenario::{Arrivals, Kind, Stream};
+use crate::scenario::{Arrivals, Kind, Stream, Transport};
 use crate::schedule::{Poisson, Round, Schedule};
 use crate::tag::{Tag, Template};
 use crate::track::Arrival;
@@ -168,12 +170,32 @@ impl Engine {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let turn = stream.turn(tag.seq);
-        let text = stream.templates[turn].stamp(tag);
-        frame::encode(&mut out, opcode, text, self.rng.mask());
-        self.send_bytes(token, &out);
+        let by_udp = stream.spec.transport == Transport::Udp;
+        let payload = stream.templates[turn].stamp(tag);
+        if by_udp {
+            out.extend_from_slice(payload);
+            self.send_audio_packet(token, user, &mut out);
+        } else {
+            frame::encode(&mut out, opcode, payload, self.rng.mask());
+            self.send_bytes(token, &out);
+        }
         self.scratch = out;
         self.stats.of(class).sent += 1;
         self.stats.sent_in_interval += 1;
+    }
+
+    /// Audio by UDP, or over the WebSocket while there is no such path. A packet that finds no room is lost.
+    fn send_audio_packet(&mut self, token: Token, user: u32, payload: &mut Vec<u8>) {
+        match self.send_udp(user, payload) {
+            Sent::Yes => self.stats.udp_packets += 1,
+            Sent::NoRoom => self.stats.udp_no_room += 1,
+            Sent::No => {
+                let audio = std::mem::take(payload);
+                frame::encode(payload, Opcode::Binary, &audio, self.rng.mask());
+                self.send_bytes(token, payload);
+                self.stats.udp_fallback += 1;
+            }
+        }
     }
 
     /// A binary frame arrived at an app.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::conn::Token;
+use super::udp::Link;
 use crate::track::Tracker;
 
 /// Package of app number `app`.
@@ -61,6 +62,10 @@ pub(crate) struct User {
     pub(crate) ping_sent: u64,
     /// When the current connect was meant to begin.
     pub(crate) attempt: u64,
+    /// Its audio path by UDP.
+    pub(crate) udp: Link,
+    /// Next sequence number there.
+    pub(crate) udp_seq: u16,
     /// Next number per stream.
     pub(crate) seq: Vec<u64>,
     /// Closed loop: deliveries still awaited per stream.
@@ -88,6 +93,8 @@ impl User {
             begun: false,
             ping_sent: 0,
             attempt: 0,
+            udp: Link::Closed,
+            udp_seq: 0,
             seq: Vec::new(),
             awaited: Vec::new(),
             progress: Vec::new(),
@@ -121,6 +128,7 @@ impl User {
     pub(crate) fn phone_went_away(&mut self) {
         self.phone = None;
         self.acked = false;
+        self.udp = Link::Closed;
         self.ping_sent = 0;
         for tracker in &mut self.displays {
             tracker.went_away();

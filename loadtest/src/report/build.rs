@@ -98,6 +98,7 @@ fn counts(measured: &Measured) -> Counts {
     Counts {
         skipped_offline: stats.skipped_offline,
         held_back: stats.held_back,
+        udp: (stats.udp_packets, stats.udp_no_room, stats.udp_fallback),
         ping_timeouts: stats.ping_timeouts,
         stalled: stats.stalled,
         phone_acks: stats.phone_acks,

@@ -137,6 +137,9 @@ pub(crate) struct Counts {
     pub(crate) skipped_offline: u64,
     /// Due but not sent: the server did not read.
     pub(crate) held_back: u64,
+    /// Audio packets sent by UDP; those without room in the kernel; and what went over the WebSocket for want of a path.
+    #[serde(default)]
+    pub(crate) udp: (u64, u64, u64),
     /// Pings unanswered when the next was due.
     pub(crate) ping_timeouts: u64,
     /// Closed loop: messages given up.

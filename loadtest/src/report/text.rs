@@ -51,6 +51,13 @@ pub(crate) fn summary(run: &RunResult) -> String {
         counts.held_back,
         counts.stalled
     );
+    if run.scenario.by_udp() {
+        let (packets, no_room, fallback) = counts.udp;
+        let _ = writeln!(
+            out,
+            "audio by UDP: {packets} packets; {no_room} found no room; {fallback} went over the WebSocket"
+        );
+    }
     if run.scenario.connects.is_some() {
         let _ = writeln!(
             out,

@@ -145,10 +145,21 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
             own.invalid.push(format!("the generator ran out: {cause}"));
         }
     }
+    surroundings(run, own);
+}
+
+/// What a reader should know, though nothing is wrong.
+fn surroundings(run: &RunResult, own: &mut Verdict) {
     if run.generator.other_cores > NOISE_CORES {
         own.notes.push(format!(
             "noisy machine: other work used {:.2} cores",
             run.generator.other_cores
+        ));
+    }
+    if run.counts.udp.2 > 0 {
+        own.notes.push(format!(
+            "UDP was not offered or not confirmed: {} audio packets went over the WebSocket",
+            run.counts.udp.2
         ));
     }
     if run.server.is_none() {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,8 @@ pub(super) enum Quirk {
     DropEveryFifth,
     SendTwice,
     FlipLastByte,
+    /// Takes audio by UDP, and loses every fifth packet.
+    UdpLosesEveryFifth,
     /// Audio goes to the apps of all users.
     ToEveryone,
 }
@@ -33,6 +35,7 @@ struct State {
     users: HashMap<String, User>,
     webhook_port: u16,
     frames: u64,
+    hashes: HashMap<u32, String>,
 }
 
 struct Shared {
@@ -40,6 +43,8 @@ struct Shared {
     port: u16,
     state: Mutex<State>,
     attached: Condvar,
+    /// Where audio by UDP is taken, if at all.
+    udp_port: Option<u16>,
 }
 
 pub(super) struct Fake {
@@ -53,12 +58,19 @@ impl Fake {
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
             panic!("bound to an IPv4 address");
         };
+        let udp = (quirk == Quirk::UdpLosesEveryFifth)
+            .then(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let shared = Arc::new(Shared {
+            udp_port: udp.as_ref().map(|udp| udp.local_addr().unwrap().port()),
             quirk,
             port: address.port(),
             state: Mutex::default(),
             attached: Condvar::new(),
         });
+        if let Some(udp) = udp {
+            let own = shared.clone();
+            thread::spawn(move || own.packets(&udp));
+        }
         let own = shared.clone();
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
@@ -200,12 +212,22 @@ impl Shared {
         };
         self.with_user(&user, |own| own.phone = socket.try_clone().ok());
         if request.query.contains_key("token") {
-            write_frame(socket, 1, br#"{"type":"connection_ack","sessionId":"x"}"#);
+            let udp = self.udp_port.map_or(String::new(), |port| {
+                format!(r#","udpHost":"127.0.0.1","udpPort":{port}"#)
+            });
+            let ack = format!(r#"{{"type":"connection_ack","sessionId":"x"{udp}}}"#);
+            write_frame(socket, 1, ack.as_bytes());
         }
         while let Some((opcode, payload)) = read_frame(reader) {
             match opcode {
                 1 if payload == br#"{"type":"ping"}"# => {
                     write_frame(socket, 1, br#"{"type":"pong"}"#)
+                }
+                1 if payload.starts_with(br#"{"type":"udp_register""#) => {
+                    let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+                    let hash = u32::try_from(message["userIdHash"].as_u64().unwrap()).unwrap();
+                    let mut state = self.state.lock().unwrap();
+                    state.hashes.insert(hash, user.clone());
                 }
                 1 => self.event(&user, &payload),
                 2 => self.audio(&user, payload),
@@ -231,7 +253,11 @@ impl Shared {
     fn audio(&self, user: &str, mut payload: Vec<u8>) {
         let mut state = self.state.lock().unwrap();
         state.frames += 1;
-        let drop_it = self.quirk == Quirk::DropEveryFifth && state.frames.is_multiple_of(5);
+        let loses = matches!(
+            self.quirk,
+            Quirk::DropEveryFifth | Quirk::UdpLosesEveryFifth
+        );
+        let drop_it = loses && state.frames.is_multiple_of(5);
         if drop_it {
             return;
         }
@@ -249,6 +275,25 @@ impl Shared {
                 if self.quirk == Quirk::SendTwice {
                     write_frame(app, 2, &payload);
                 }
+            }
+        }
+    }
+
+    fn packets(&self, udp: &UdpSocket) {
+        let mut packet = [0; 2048];
+        while let Ok(count) = udp.recv(&mut packet) {
+            let (header, payload) = packet[..count].split_at(6);
+            let hash = u32::from_be_bytes(header[..4].try_into().unwrap());
+            let user = self.state.lock().unwrap().hashes.get(&hash).cloned();
+            let Some(user) = user else { continue };
+            if payload == b"PING" {
+                self.with_user(&user, |own| {
+                    if let Some(phone) = &own.phone {
+                        write_frame(phone, 1, br#"{"type":"udp_ping_ack"}"#);
+                    }
+                });
+            } else {
+                self.audio(&user, payload.to_vec());
             }
         }
     }
