@@ -84,3 +84,33 @@ fn every_key_is_documented_in_the_file() {
         );
     }
 }
+
+/// Code of the server, without the table itself.
+fn sources(folder: &std::path::Path, out: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("table.rs") {
+            out.push_str(&std::fs::read_to_string(&path).expect("text"));
+        }
+    }
+}
+
+#[test]
+fn every_key_is_read_somewhere_or_says_that_it_has_no_effect() {
+    let mut code = String::new();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    sources(std::path::Path::new(root), &mut code);
+    let is_read = |name: &str| {
+        code.match_indices(name).any(|(at, _)| {
+            let after = code[at + name.len()..].chars().next();
+            code[..at].ends_with('.')
+                && !after.is_some_and(|next| next.is_alphanumeric() || next == '_')
+        })
+    };
+    for key in Settings::KEYS {
+        let admits = key.doc.contains("Without effect");
+        assert!(is_read(key.name) || admits, "{} is read nowhere", key.name);
+    }
+}

@@ -41,7 +41,7 @@ settings! {
         public_host: String = String::new();
         /// Host that system apps are given instead of the public one. Empty: the public one.
         internal_host: String = String::new();
-        /// Tag in logs.
+        /// Tag in the periodic vitals record.
         region: String = String::new();
         /// App records; a relative path is looked up beside the config file. Read at start and on SIGHUP.
         apps_file: String = "apps.yaml".into();
@@ -148,7 +148,7 @@ settings! {
         health_monitor_mode: HealthMonitorMode = HealthMonitorMode::Enforce;
         /// Protocol ping to every socket (ms).
         heartbeat_interval_ms: u64 = 10_000, 100..=600_000;
-        /// Characters of the ping payload; fixed by the wire.
+        /// Without effect: characters of the ping payload, fixed by the wire.
         ping_id_len: u64 = 8, 8..=8;
         /// Apply app_timeout_ms.
         app_timeout_enabled: bool = true;
@@ -235,7 +235,7 @@ settings! {
         app_cache_refresh_ms: u64 = 30_000, 1000..=3_600_000;
         /// Older app records raise a warning (ms).
         app_cache_stale_warn_ms: u64 = 90_000, 1000..=3_600_000;
-        /// Verified tokens remembered per shard.
+        /// Without effect: keys are looked up in memory, nothing is cached.
         sdk_auth_cache_entries: u64 = 1000, 0..=1_000_000;
         /// Poll GET {publicUrl}/health of every app. Established name: UPTIME_SERVICE_RUNNING.
         uptime_checker_enabled: bool = false;
@@ -264,7 +264,7 @@ settings! {
         mic_off_holddown_ms: u64 = 3000, 1..=600_000;
         /// State is repeated while on (ms).
         mic_keepalive_ms: u64 = 10_000, 100..=600_000;
-        /// Age at which the cached need is recomputed (ms).
+        /// Without effect: the need is recomputed whenever something it depends on changes.
         mic_cache_max_age_ms: u64 = 5000, 0..=600_000;
         /// After switching an unwanted microphone off, audio is no evidence for this long (ms).
         unauthorized_audio_ignore_ms: u64 = 5000, 0..=600_000;
@@ -277,7 +277,7 @@ settings! {
         lc3_frame_ms: u64 = 10, 10..=10;
         /// LC3 frame where the phone names none or a wrong one (bytes).
         lc3_frame_bytes: u64 = 20, 20..=60;
-        /// A fan-out slower than this is logged (ms).
+        /// Without effect: see the histogram mentra_audio_fanout_seconds (ms).
         audio_slow_relay_ms: u64 = 20, 1..=60_000;
         /// More subscribers than this are logged.
         audio_fanout_warn: u64 = 10, 1..=10_000;
@@ -318,11 +318,11 @@ settings! {
         udp_advertised_port: u64 = 0, 0..=65_535;
         /// Local UDP port. Restart needed.
         udp_port: u64 = 8000, 0..=65_535;
-        /// Reorder buffer (packets).
+        /// Without effect until audio is taken by UDP: reorder buffer (packets).
         udp_reorder_capacity: u64 = 10, 1..=1000;
-        /// A hole is skipped after this (ms).
+        /// Without effect, as above: a hole is skipped after this (ms).
         udp_reorder_timeout_ms: u64 = 20, 1..=10_000;
-        /// A larger jump resets the sequence (packets).
+        /// Without effect, as above: a larger jump resets the sequence (packets).
         udp_reorder_max_gap: u64 = 50, 1..=30_000;
     }
     /// Display arbitration (behaviour.md §6.1).
@@ -372,7 +372,7 @@ settings! {
         weather_ttl_ms: u64 = 600_000, 1000..=86_400_000;
         /// Distance within which cached weather holds (km).
         weather_radius_km: u64 = 5, 1..=1000;
-        /// Cached weather places.
+        /// Without effect: the weather is cached per session.
         weather_cache_entries: u64 = 1000, 1..=1_000_000;
         /// One weather request (ms).
         weather_timeout_ms: u64 = 10_000, 100..=600_000;
@@ -403,7 +403,7 @@ settings! {
         calendar_cache: u64 = 100, 1..=10_000;
         /// Device-state posts per second and user; beyond it 429.
         device_state_rate_per_s: u64 = 10, 1..=10_000;
-        /// Older device state raises a warning (ms).
+        /// Without effect: the age of device state is not judged (ms).
         device_state_stale_warn_ms: u64 = 60_000, 1000..=86_400_000;
         /// A photo without answer fails (ms).
         photo_request_timeout_ms: u64 = 30_000, 100..=600_000;
@@ -478,9 +478,9 @@ settings! {
     }
     /// Speech (behaviour.md §8).
     speech: Speech {
-        /// Finalisation after silence (ms).
+        /// Without effect until recognisers run here: finalisation after silence (ms).
         endpoint_debounce_ms: u64 = 500, 0..=60_000;
-        /// Streams stay this long after speech ends (ms).
+        /// Without effect until recognisers run here: streams stay this long after speech ends (ms).
         vad_close_linger_ms: u64 = 0, 0..=600_000;
     }
     /// Durability (behaviour.md §12).
@@ -489,9 +489,9 @@ settings! {
         db_timeout_ms: u64 = 5000, 10..=600_000;
         /// PostgreSQL connections.
         db_pool_size: u64 = 8, 1..=1000;
-        /// Retries of a conflicting write.
+        /// Without effect: writes of one user are in one queue and cannot conflict.
         db_conflict_retries: u64 = 3, 0..=100;
-        /// First pause, doubled each time (ms).
+        /// Without effect, as above: first pause, doubled each time (ms).
         db_conflict_backoff_ms: u64 = 50, 0..=60_000;
         /// Writes waiting for the store; beyond it a caller that waits gets an error, the rest is retried from memory.
         db_queue_max: u64 = 65_536, 16..=10_000_000;

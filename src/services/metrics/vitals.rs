@@ -96,6 +96,7 @@ fn line(cx: &Services, last: &mut Last) {
     let lag = window.timing(Timing::TurnLag);
     let churn = last.step(&all);
     tracing::info!(
+        region = cx.settings().server.region,
         rss_mb = memory.rss >> 20,
         sessions = all.gauge(|shard| shard.sessions),
         phones = all.gauge(|shard| shard.phones),

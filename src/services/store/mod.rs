@@ -6,6 +6,7 @@ pub mod changes;
 pub mod embedded;
 pub mod memory;
 pub mod postgres;
+mod slow;
 pub mod writes;
 
 use crate::base::settings::Settings;
@@ -98,11 +99,14 @@ pub trait Store: Send + Sync {
 /// # Errors
 /// When it cannot be opened; a PostgreSQL that is down can.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    if settings.server.store_url.is_empty() {
-        Ok(Arc::new(embedded::Embedded::open(Path::new(
-            &settings.server.data_dir,
-        ))?))
+    let store: Arc<dyn Store> = if settings.server.store_url.is_empty() {
+        let folder = Path::new(&settings.server.data_dir);
+        Arc::new(embedded::Embedded::open(folder)?)
     } else {
-        Ok(Arc::new(postgres::Postgres::open(settings).await?))
-    }
+        Arc::new(postgres::Postgres::open(settings).await?)
+    };
+    Ok(match settings.store.db_slow_query_ms {
+        0 => store,
+        limit_ms => Arc::new(slow::Slow::new(store, limit_ms)),
+    })
 }

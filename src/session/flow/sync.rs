@@ -94,6 +94,7 @@ fn refresh_speech(s: &mut Session) -> bool {
 /// Keeps the list of raw audio receivers ready, so that the hot path only walks it.
 fn refresh_targets(s: &mut Session, cx: &Cx<'_>) {
     let event = StreamEvent::new(AUDIO_CHUNK);
+    let before = s.m.audio.targets.len() as u64;
     s.m.audio.targets.clear();
     for (app, conn) in s.m.apps.open() {
         let wanted = s.m.subscriptions.get(&app.package).is_some_and(|one| {
@@ -103,5 +104,12 @@ fn refresh_targets(s: &mut Session, cx: &Cx<'_>) {
         if wanted {
             s.m.audio.targets.push(conn);
         }
+    }
+    let (receivers, many) = (
+        s.m.audio.targets.len() as u64,
+        cx.cfg.audio.audio_fanout_warn,
+    );
+    if before <= many && receivers > many {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), receivers, "audio goes to many apps");
     }
 }
