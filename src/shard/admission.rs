@@ -59,6 +59,8 @@ pub(super) enum Answer {
     Rejected(&'static str, &'static str),
     /// `reconnect_deferred` `BOOTING`.
     Deferred(u64),
+    /// `connection_error` to a phone that is about to be closed 1011.
+    PhoneFailed,
 }
 
 impl Answer {
@@ -72,6 +74,10 @@ impl Answer {
                 .str("type", "tpa_connection_error")
                 .str("code", code)
                 .str("message", message)
+                .str("timestamp", iso.as_str()),
+            Self::PhoneFailed => object
+                .str("type", "connection_error")
+                .str("message", "Internal server error")
                 .str("timestamp", iso.as_str()),
             Self::Rejected(code, message) => object
                 .str("type", "reconnect_rejected")
@@ -121,7 +127,7 @@ fn text(value: Option<serde_json::Value>) -> Option<String> {
     }
 }
 
-const MALFORMED: Answer = Answer::Error("MALFORMED_MESSAGE", "Invalid JSON message");
+pub(super) const MALFORMED: Answer = Answer::Error("MALFORMED_MESSAGE", "Invalid JSON message");
 const NO_SESSION: Answer = Answer::Error("SESSION_NOT_FOUND", "Session not found");
 
 /// Judges one text message of `candidate`; `is_live` tells users with a live session, on any shard.
@@ -190,7 +196,8 @@ fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> 
     let (Some(user), Some(package)) = (user, package) else {
         return Verdict::Close(None, CloseReason::IdentityMissing);
     };
-    let version = text(hello.sdk_version).or_else(|| headers.sdk_version.clone());
+    // The header counts for other ways in only (protocol.md §0.1).
+    let version = text(hello.sdk_version);
     Verdict::Hello(
         UserId::new(&user),
         AppHello {
@@ -360,6 +367,20 @@ mod tests {
         };
         assert_eq!(&*user, "nadia@lumen.io");
         assert_eq!(hello.api_key.as_deref(), Some(""), "no key is a wrong key");
+    }
+
+    #[test]
+    fn the_version_header_counts_for_a_reconnect_but_not_for_an_init() {
+        let mut fresh = candidate(Some("nadia@lumen.io"));
+        fresh.headers.sdk_version = Some("3.0.0".into());
+        fresh.headers.package = Some("com.acme.x".into());
+        for (kind, sdk) in [("tpa_connection_init", Sdk::V2), ("reconnect", Sdk::V3)] {
+            let verdict = say(&mut fresh, &format!(r#"{{"type":"{kind}"}}"#));
+            let Verdict::Hello(_, hello) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!(hello.sdk, sdk, "{kind}");
+        }
     }
 
     #[test]

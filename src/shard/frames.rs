@@ -100,12 +100,8 @@ impl Shard {
                 }
             }
             (Role::Parked(..), _) => match message {
-                Message::Text(text) => {
-                    if json::kind(&text).is_ok_and(|kind| kind == "ping") {
-                        self.say(id, admission::Answer::Pong);
-                    }
-                    Flow::Continue
-                }
+                Message::Text(text) => self.parked_says(id, &text),
+                Message::Binary(data) if data.first() == Some(&b'{') => self.parked_says(id, &data),
                 Message::Binary(_) => Flow::Continue,
                 other => self.control(id, None, other),
             },
@@ -180,6 +176,16 @@ impl Shard {
             }
             Message::Text(_) | Message::Binary(_) => Flow::Continue,
         }
+    }
+
+    /// A parked app socket waits for its user: `ping` is answered, what is no JSON is refused.
+    fn parked_says(&mut self, id: ConnId, text: &[u8]) -> Flow {
+        match json::kind(text) {
+            Ok(kind) if kind == "ping" => self.say(id, admission::Answer::Pong),
+            Ok(_) => {}
+            Err(_) => self.say(id, admission::MALFORMED),
+        }
+        Flow::Continue
     }
 
     fn echo(&mut self, id: ConnId, message: Message) -> Flow {

@@ -288,7 +288,26 @@ impl Shard {
                 "a session was ended by a defect"
             );
         }
+        self.tell_phones_failed(at);
         self.remove_session(at, CloseReason::Internal);
+    }
+
+    /// The session cannot speak for itself any more: its phones hear why they are closed (behaviour.md §1.5).
+    fn tell_phones_failed(&mut self, at: u32) {
+        let conns = match self.entries.get(at as usize) {
+            Some(Some(entry)) => entry.conns.clone(),
+            _ => return,
+        };
+        for id in conns {
+            let is_phone = self
+                .out
+                .conns
+                .get(id)
+                .is_some_and(|c| c.kind == Kind::Phone);
+            if is_phone {
+                self.say(id, admission::Answer::PhoneFailed);
+            }
+        }
     }
 
     fn forget_effects(&mut self) {

@@ -114,11 +114,10 @@ fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
     world.sent(fine);
     let at = world.shard.users["a@x.io"];
     world.shard.drive(at, |_, _| panic!("a defect"));
-    assert!(
-        world
-            .sent(broken)
-            .contains("\u{3}\u{fffd}Internal server error")
-    );
+    let told = world.sent(broken);
+    let (error, close) = told.split_at(told.find("\u{3}\u{fffd}").expect("closed 1011"));
+    assert!(error.contains(r#"{"type":"connection_error","message":"Internal server error""#));
+    assert!(close.contains("Internal server error"));
     assert!(!world.shard.has_session("a@x.io"));
     world.say(fine, r#"{"type":"ping"}"#);
     assert!(world.sent(fine).contains(r#"{"type":"pong"}"#));
@@ -126,6 +125,19 @@ fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
     // The user may come back at once.
     world.phone("a@x.io");
     assert!(world.shard.has_session("a@x.io"));
+}
+
+#[test]
+fn a_parked_socket_is_answered_like_any_other() {
+    let mut world = World::new();
+    let parked = world.app("a@x.io");
+    world.say(parked, RECONNECT);
+    world.sent(parked);
+    world.say(parked, "no JSON");
+    assert!(world.sent(parked).contains("MALFORMED_MESSAGE"));
+    let ping = Message::Binary(br#"{"type":"ping"}"#.as_slice().into());
+    let _ = world.shard.message(parked, ping);
+    assert!(world.sent(parked).contains(r#"{"type":"pong""#));
 }
 
 #[test]

@@ -335,6 +335,15 @@ fn an_init_after_a_rejected_reconnect_keeps_the_socket() {
 }
 
 #[test]
+fn what_is_no_json_is_called_so_on_a_rejected_socket() {
+    let (mut kit, _) = Kit::connected();
+    let conn = kit.hello(hello(HelloKind::Reconnect, SCRIBE, Sdk::V2));
+    kit.forget();
+    kit.app_text(conn, "{");
+    assert_eq!(kit.texts(conn)[0]["code"], "MALFORMED_MESSAGE");
+}
+
+#[test]
 fn an_init_refused_during_the_linger_closes_at_once() {
     let (mut kit, _) = Kit::connected();
     let conn = kit.hello(hello(HelloKind::Reconnect, SCRIBE, Sdk::V2));

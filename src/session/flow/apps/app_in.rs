@@ -19,7 +19,10 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
     let name = json::kind(text);
     let kind = name.as_ref().ok().and_then(|name| AppKind::from_wire(name));
     let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) else {
-        unattached(s, conn, kind, text, cx);
+        match name {
+            Ok(_) => unattached(s, conn, kind, text, cx),
+            Err(error) => unattached_unparsable(s, conn, &error, cx),
+        }
         return;
     };
     let index = kind.map_or(AppKind::COUNT, |kind| kind as usize);
@@ -167,6 +170,15 @@ fn unattached(s: &mut Session, conn: ConnId, kind: Option<AppKind>, text: &[u8],
         _ => return,
     };
     if let Err(error) = outcome {
+        let code = ErrorCode::MalformedMessage.as_str();
+        notices::app_error(conn, code, &error.to_string(), cx);
+    }
+}
+
+/// What is no JSON is answered as such wherever the socket stands, unless it was replaced.
+fn unattached_unparsable(s: &Session, conn: ConnId, error: &KindError, cx: &mut Cx<'_>) {
+    let sockets = &s.m.apps.sockets;
+    if sockets.lingering(conn).is_some() || sockets.is_waiting(conn) {
         let code = ErrorCode::MalformedMessage.as_str();
         notices::app_error(conn, code, &error.to_string(), cx);
     }
