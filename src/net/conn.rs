@@ -8,21 +8,23 @@ use super::socket::Socket;
 use super::{handoff, writer};
 use crate::base::ids::{ConnId, UserId};
 use crate::shard::frames::Flow;
+use crate::shard::trail::Trail;
 use crate::wire::frame::Decoder;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use monoio::buf::SliceMut;
 use std::rc::Rc;
 
 /// Starts reader and writer of a connection that the shard knows as `id`. `buf` holds what already arrived.
 pub(crate) fn spawn(node: &Rc<Node>, id: ConnId, socket: &Socket, buf: BytesMut) {
     monoio::spawn(writer::run(node.clone(), id, socket.clone()));
-    let (node, socket) = (node.clone(), socket.clone());
-    monoio::spawn(async move {
-        let task = read(node.clone(), id, socket, buf);
-        if guard("reader", task).await == Ended::ByPanic {
+    let task = read(node.clone(), id, socket.clone(), buf);
+    let node = node.clone();
+    monoio::spawn(guard("reader", task).map(move |ended| {
+        if ended == Ended::ByPanic {
             node.read_ended(id);
         }
-    });
+    }));
 }
 
 /// What the reader does after a turn.
@@ -34,6 +36,7 @@ enum After {
     Leave(UserId, Bytes),
 }
 
+/// What happens seldom is boxed: this future exists once per connection.
 async fn read(node: Rc<Node>, id: ConnId, socket: Socket, mut buf: BytesMut) {
     let cfg = node.shard.borrow().cfg().clone();
     let connections = &cfg.connections;
@@ -45,15 +48,24 @@ async fn read(node: Rc<Node>, id: ConnId, socket: Socket, mut buf: BytesMut) {
     let turn_frames_max = connections.turn_frames_max as usize;
     drop(cfg);
     let mut counted = Counted::new(&node, sizing.target());
+    let mut trail = Trail::default();
     let mut discarding = false;
     loop {
         if discarding {
             buf.clear();
         } else if !buf.is_empty() {
-            match turn(&node, id, &mut decoder, &mut buf, turn_frames_max) {
+            trail.fetch();
+            match turn(
+                &node,
+                id,
+                &mut decoder,
+                &mut buf,
+                turn_frames_max,
+                &mut trail,
+            ) {
                 After::Read => {}
                 After::Yield => {
-                    node.let_others_run().await;
+                    Box::pin(node.let_others_run()).await;
                     continue;
                 }
                 After::Discard => {
@@ -62,7 +74,7 @@ async fn read(node: Rc<Node>, id: ConnId, socket: Socket, mut buf: BytesMut) {
                 }
                 After::Stop => break,
                 After::Leave(user, text) => {
-                    return handoff::leave(&node, id, socket, user, text, buf).await;
+                    return Box::pin(handoff::leave(&node, id, socket, user, text, buf)).await;
                 }
             }
         }
@@ -88,6 +100,7 @@ fn turn(
     decoder: &mut Decoder,
     buf: &mut BytesMut,
     frames_max: usize,
+    trail: &mut Trail,
 ) -> After {
     let (now, now_ns) = node.now();
     node.with(|shard| {
@@ -115,7 +128,7 @@ fn turn(
             };
             break;
         }
-        shard.end_turn(id, || node.clock.mono_ns());
+        *trail = shard.end_turn(id, || node.clock.mono_ns());
         after
     })
 }

@@ -6,6 +6,7 @@ use super::socket::Socket;
 use crate::base::ids::ConnId;
 use crate::shard::outbox::Pending;
 use crate::shard::writers::Step;
+use futures_util::FutureExt;
 use monoio::buf::IoVecBuf;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -13,13 +14,14 @@ use std::rc::Rc;
 /// Pieces of one gathered write; the kernel takes no more than 1024.
 const PIECES_MAX: usize = 1024;
 
-pub(crate) async fn run(node: Rc<Node>, id: ConnId, socket: Socket) {
-    guard("writer", write(&node, id, socket)).await;
-    let (_, ns) = node.now();
-    node.with(|shard| shard.writer_ended(id, ns));
+pub(crate) fn run(node: Rc<Node>, id: ConnId, socket: Socket) -> impl Future<Output = ()> {
+    guard("writer", write(node.clone(), id, socket)).map(move |_| {
+        let (_, ns) = node.now();
+        node.with(|shard| shard.writer_ended(id, ns));
+    })
 }
 
-async fn write(node: &Node, id: ConnId, socket: Socket) {
+async fn write(node: Rc<Node>, id: ConnId, socket: Socket) {
     loop {
         let step =
             poll_fn(|context| node.shard.borrow_mut().poll_writer(id, context.waker())).await;
@@ -33,7 +35,7 @@ async fn write(node: &Node, id: ConnId, socket: Socket) {
             pending.restore(bytes);
             (ok, pending)
         } else {
-            write_gathered(&socket, pending).await
+            Box::pin(write_gathered(&socket, pending)).await
         };
         let ns = node.clock.mono_ns();
         node.shard.borrow_mut().sent(pending, ns);

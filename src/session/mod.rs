@@ -61,22 +61,23 @@ pub enum State {
     Disposed,
 }
 
-/// One user's session.
+/// One user's session. As in [`Managers`], what every message touches stands first.
+#[repr(C)]
 pub struct Session {
-    /// Owner; also the session id on the wire.
-    pub user: UserId,
-    /// Random; tells this session from earlier ones of the same user in logs and stale results.
-    pub epoch: u64,
     /// Life cycle.
     pub state: State,
-    /// When it was created (`mono_ms`).
-    pub created_ms: u64,
+    messages: u64,
     /// Deadlines.
     pub timers: Timers,
     /// All managers. They are reached by field, so that handlers can borrow several at once.
     pub m: Managers,
+    /// Owner; also the session id on the wire.
+    pub user: UserId,
+    /// Random; tells this session from earlier ones of the same user in logs and stale results.
+    pub epoch: u64,
+    /// When it was created (`mono_ms`).
+    pub created_ms: u64,
     next_call: u64,
-    messages: u64,
     rng: fastrand::Rng,
 }
 

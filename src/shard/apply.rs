@@ -211,7 +211,7 @@ impl Shard {
         let Some(conn) = self.out.conns.get(id) else {
             return;
         };
-        conn.role = Role::Parked(user.clone(), hello.package.clone());
+        conn.role = Role::Parked(Box::new((user.clone(), hello.package.clone())));
         let waiting = Waiting {
             conn: id,
             hello,

@@ -27,37 +27,40 @@ pub(super) enum Role {
     /// An app socket that has not named itself.
     Fresh(Box<Candidate>),
     /// An app socket that waits for its user.
-    Parked(UserId, Package),
+    Parked(Box<(UserId, Package)>),
     /// Back to the sender.
     Echo,
     /// Nobody: it is being closed.
     Detached,
 }
 
-/// One connection.
+/// One connection. The first 64 bytes are all that a relayed message touches of sender and receiver.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Conn {
     pub(super) id: ConnId,
-    pub(super) kind: Kind,
     pub(super) role: Role,
     pub(super) outbox: Outbox,
     /// Woken when something waits or the reader ended.
     pub(super) writer: Option<Waker>,
-    /// Woken when the writer ended; only a hand-off waits for that.
-    pub(super) reader: Option<Waker>,
-    pub(super) handle: i32,
-    pub(super) last_rx_ms: u64,
-    /// When the shard acts on it: init or hand-shake time limit; `u64::MAX` for never.
-    pub(super) deadline_ms: u64,
+    pub(super) kind: Kind,
     pub(super) reader_alive: bool,
     /// Broke the protocol: what is queued goes out, then our side ends at once; the peer's is only drained.
     pub(super) failed: bool,
     pub(super) writer_alive: bool,
     /// The writer must leave the socket open: it goes to another shard.
     pub(super) leaving: bool,
+    pub(super) last_rx_ms: u64,
+    /// When the shard acts on it: init or hand-shake time limit; `u64::MAX` for never.
+    pub(super) deadline_ms: u64,
+    /// Woken when the writer ended; only a hand-off waits for that.
+    pub(super) reader: Option<Waker>,
+    pub(super) handle: i32,
     /// Close code for the counters: ours, the peer's or 1006.
     pub(super) code: u16,
 }
+
+const _: () = assert!(std::mem::offset_of!(Conn, last_rx_ms) <= 64);
 
 impl Conn {
     /// Lets the writer look again.
@@ -71,21 +74,16 @@ impl Conn {
 
 const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
-const GENERATION_MASK: u64 = (1 << 28) - 1;
+const GENERATION_MASK: u32 = (1 << 28) - 1;
 /// Freed slots rest this long in number before one is used again, so that stale ids stay recognisable.
 const RESTING_SLOTS: usize = 64;
-
-#[derive(Default, Debug)]
-struct Slot {
-    generation: u64,
-    conn: Option<Conn>,
-}
 
 /// The table. An id holds slot and generation, so that a look-up is an index and a comparison.
 #[derive(Debug)]
 pub(super) struct Conns {
     shard: ShardId,
-    slots: Vec<Slot>,
+    slots: Vec<Option<Conn>>,
+    generations: Vec<u32>,
     free: VecDeque<u32>,
     live: usize,
 }
@@ -95,6 +93,7 @@ impl Conns {
         Self {
             shard,
             slots: Vec::new(),
+            generations: Vec::new(),
             free: VecDeque::new(),
             live: 0,
         }
@@ -112,20 +111,22 @@ impl Conns {
         let at = if self.free.len() > RESTING_SLOTS {
             self.free.pop_front()?
         } else if (self.slots.len() as u64) <= SLOT_MASK {
-            self.slots.push(Slot::default());
+            self.slots.push(None);
+            self.generations.push(0);
             (self.slots.len() - 1) as u32
         } else {
             self.free.pop_front()?
         };
-        let slot = &mut self.slots[at as usize];
-        slot.generation = (slot.generation + 1) & GENERATION_MASK;
-        let id = ConnId::new(self.shard, slot.generation << SLOT_BITS | u64::from(at));
+        let generation = &mut self.generations[at as usize];
+        *generation = (*generation + 1) & GENERATION_MASK;
+        let number = u64::from(*generation) << SLOT_BITS | u64::from(at);
+        let id = ConnId::new(self.shard, number);
         let limit = match kind {
             Kind::Phone => cfg.connections.ws_send_queue_bytes_phone,
             Kind::App => cfg.connections.ws_send_queue_bytes_app,
             Kind::Echo => cfg.connections.ws_max_message_bytes.saturating_mul(4),
         };
-        slot.conn = Some(Conn {
+        self.slots[at as usize] = Some(Conn {
             id,
             kind,
             role,
@@ -149,7 +150,6 @@ impl Conns {
     pub(super) fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.slots
             .get_mut((id.0 & SLOT_MASK) as usize)?
-            .conn
             .as_mut()
             .filter(|conn| conn.id == id)
     }
@@ -157,14 +157,14 @@ impl Conns {
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
         self.get(id)?;
         let at = (id.0 & SLOT_MASK) as usize;
-        let conn = self.slots[at].conn.take()?;
+        let conn = self.slots[at].take()?;
         self.free.push_back(at as u32);
         self.live -= 1;
         Some(conn)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Conn> {
-        self.slots.iter().filter_map(|slot| slot.conn.as_ref())
+        self.slots.iter().filter_map(Option::as_ref)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use super::conns::{Kind, Role};
 use super::records::What;
+use super::trail::Trail;
 use super::{Shard, admission, outbound};
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
@@ -33,14 +34,16 @@ impl Shard {
     pub fn begin_turn(&mut self, id: ConnId, now: Now, now_ns: u64) {
         self.at(now);
         self.out.records.begin(now_ns);
+        self.out.trail.clear();
         if let Some(conn) = self.out.conns.get(id) {
             conn.last_rx_ms = now.mono_ms;
+            self.out.trail.note(conn, 2);
         }
     }
 
-    /// The turn is over. `now_ns` is called only if the turn handled more than audio.
+    /// The turn is over; says where it went. `now_ns` is called only if the turn handled more than audio.
     #[inline]
-    pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) {
+    pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) -> Trail {
         if let Some(took_ns) = self.out.records.end(&mut self.metrics, now_ns) {
             self.metrics
                 .time(crate::base::metrics::Timing::TurnLength, took_ns);
@@ -48,6 +51,7 @@ impl Shard {
                 tracing::warn!(conn = %id.tag(), ms = took_ns / 1_000_000, "slow message");
             }
         }
+        self.out.trail
     }
 
     /// Handles one frame.
@@ -128,6 +132,7 @@ impl Shard {
             metrics: &mut self.metrics,
         };
         let session = &mut entry.session;
+        self.out.trail.note(session, super::SESSION_LINES);
         // Unwind safety: as in `Shard::drive`.
         let outcome = catch_unwind(AssertUnwindSafe(|| session.on_audio(id, data, &mut cx)));
         match outcome {
@@ -262,7 +267,7 @@ impl Shard {
                     self.drive(at, |session, cx| session.on_event(event, cx));
                 }
             }
-            Role::Parked(user, package) => self.parked.forget(&user, &package, id),
+            Role::Parked(whose) => self.parked.forget(&whose.0, &whose.1, id),
             Role::Fresh(_) | Role::Echo | Role::Detached => {}
         }
     }

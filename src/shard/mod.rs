@@ -25,6 +25,7 @@ pub mod sockets;
 #[cfg(test)]
 mod tests;
 mod ticks;
+pub mod trail;
 pub mod writers;
 
 use crate::base::clock::Now;
@@ -48,6 +49,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use conns::Kind;
+
+/// Cache lines of a session that nearly every message touches; see the order of its fields.
+const SESSION_LINES: usize = 5;
 
 /// A live session and its sockets.
 struct Entry {
@@ -216,6 +220,7 @@ impl Shard {
             metrics: &mut self.metrics,
         };
         let session = &mut entry.session;
+        self.out.trail.note(session, SESSION_LINES);
         // Unwind safety: a session that panicked is dropped unseen; effects and scratch buffers are emptied before reuse.
         let outcome = catch_unwind(AssertUnwindSafe(|| call(session, &mut cx)));
         match outcome {

@@ -5,6 +5,7 @@ use super::conns::{Conns, Kind};
 use super::deadlines::{Deadlines, Due};
 use super::outbox::{Frame, Pending, Pool, Pushed};
 use super::records::Records;
+use super::trail::Trail;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, ShardId};
 use crate::base::metrics::{Counter, Metrics};
@@ -18,6 +19,8 @@ pub(super) struct Outbound {
     pub(super) conns: Conns,
     pub(super) deadlines: Deadlines,
     pub(super) records: Records,
+    /// Of the turn that goes on.
+    pub(super) trail: Trail,
     pool: Pool,
     /// Sockets whose control messages no longer fitted; their sessions are told after the current effects.
     pub(super) overflowed: Vec<ConnId>,
@@ -34,6 +37,7 @@ impl Outbound {
             conns: Conns::new(shard),
             deadlines: Deadlines::default(),
             records: Records::new(),
+            trail: Trail::default(),
             pool: Pool::default(),
             overflowed: Vec::new(),
             cuts: Vec::new(),
@@ -79,7 +83,11 @@ impl Outbound {
                 shed: [0, 0, 0],
                 marked,
             } => {
-                conn.wake_writer();
+                self.trail.note(conn, 1);
+                if let Some(writer) = &conn.writer {
+                    self.trail.note_task(writer);
+                    conn.wake_writer();
+                }
                 if marked {
                     self.records.write_added(mark);
                 }

@@ -127,7 +127,7 @@ pub enum Pushed {
 #[derive(Debug)]
 pub struct Outbox {
     pending: Option<Box<Pending>>,
-    limit: usize,
+    limit: u32,
     closed: bool,
 }
 
@@ -137,7 +137,7 @@ impl Outbox {
     pub fn new(limit: usize) -> Self {
         Self {
             pending: None,
-            limit,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
             closed: false,
         }
     }
@@ -251,8 +251,8 @@ impl Outbox {
             return Err(Pushed::Closed);
         }
         match &mut self.pending {
-            None if size <= self.limit => Ok([0; 3]),
-            Some(pending) if pending.len() + size <= self.limit => Ok([0; 3]),
+            None if size <= self.limit as usize => Ok([0; 3]),
+            Some(pending) if pending.len() + size <= self.limit as usize => Ok([0; 3]),
             _ => self.make_room(size, class),
         }
     }
@@ -266,7 +266,8 @@ impl Outbox {
             Class::Control => Pushed::Overflow,
             Class::Audio | Class::Interim | Class::Display => Pushed::Dropped,
         };
-        if size > self.limit {
+        let limit = self.limit as usize;
+        if size > limit {
             return Err(refused(shed));
         }
         let Some(pending) = &mut self.pending else {
@@ -276,12 +277,12 @@ impl Outbox {
             .into_iter()
             .enumerate()
         {
-            let excess = (pending.len() + size).saturating_sub(self.limit);
+            let excess = (pending.len() + size).saturating_sub(limit);
             if excess > 0 {
-                shed[index] = drop_oldest(pending, victim, excess.max(self.limit / 8));
+                shed[index] = drop_oldest(pending, victim, excess.max(limit / 8));
             }
         }
-        if pending.len() + size <= self.limit {
+        if pending.len() + size <= limit {
             Ok(shed)
         } else {
             Err(refused(shed))

@@ -5,6 +5,7 @@ use crate::base::ids::ConnId;
 use crate::base::metrics::{Counter, Metrics};
 use crate::wire::lc3::{Decoder, PACKET_FRAMES_MAX, PCM_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
 
 /// What the phone's frames contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -23,7 +24,8 @@ pub enum Format {
 #[derive(Default)]
 pub struct Audio {
     /// Open sockets that get every chunk; kept ready by `flow::sync`, so that the hot path only walks it.
-    pub targets: Vec<ConnId>,
+    /// Few, and read for every chunk: they lie beside the rest.
+    pub targets: SmallVec<[ConnId; 4]>,
     /// When audio last came (`mono_ms`); 0 = never.
     pub last_ms: u64,
     format: Format,

@@ -124,9 +124,18 @@ pub struct Ended {
     pub ended_ms: u64,
 }
 
+#[derive(Default)]
+struct Heard {
+    conn: Option<ConnId>,
+    last_ms: u64,
+    messages: u64,
+}
+
 /// All tracked sockets of the session.
 #[derive(Default)]
 pub struct Health {
+    /// What the last speaker said since its row was written. A socket speaks many times in a row, and its row lies elsewhere.
+    heard: Heard,
     rows: Vec<Row>,
     /// `mono_ms` of the last check; 0 = none yet.
     pub last_check_ms: u64,
@@ -141,6 +150,7 @@ const ENDED_MAX: usize = 10;
 impl Health {
     /// Starts tracking a socket.
     pub fn register(&mut self, conn: ConnId, peer: Peer, now_ms: u64) {
+        self.settle();
         self.rows.retain(|row| row.conn != conn);
         self.rows.push(Row {
             conn,
@@ -175,10 +185,27 @@ impl Health {
     }
 
     /// Any inbound byte of a socket.
+    #[inline]
     pub fn seen(&mut self, conn: ConnId, now_ms: u64) {
-        if let Some(row) = self.row_mut(conn) {
-            row.last_seen_ms = now_ms;
-            row.messages_in += 1;
+        if self.heard.conn != Some(conn) {
+            self.settle();
+            self.heard.conn = Some(conn);
+        }
+        self.heard.last_ms = now_ms;
+        self.heard.messages += 1;
+    }
+
+    /// Brings the rows up to date with what was heard.
+    pub fn settle(&mut self) {
+        let Heard {
+            conn,
+            last_ms,
+            messages,
+        } = std::mem::take(&mut self.heard);
+        let row = self.rows.iter_mut().find(|row| Some(row.conn) == conn);
+        if let Some(row) = row.filter(|_| messages > 0) {
+            row.last_seen_ms = last_ms;
+            row.messages_in += messages;
             row.reported = false;
         }
     }
@@ -219,7 +246,7 @@ impl Health {
         }
     }
 
-    /// All rows.
+    /// All rows. Whoever reads more of them than who they are calls [`Health::settle`] before.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
@@ -227,12 +254,18 @@ impl Health {
 
     /// One row, to change.
     pub fn row_mut(&mut self, conn: ConnId) -> Option<&mut Row> {
+        self.settle();
         self.rows.iter_mut().find(|row| row.conn == conn)
     }
 
     /// Sockets silent for longer than `limit` gives for them (`None` = no limit), with their silence (ms).
     #[must_use]
-    pub fn silent(&self, now_ms: u64, limit: impl Fn(&Row) -> Option<u64>) -> Vec<(ConnId, u64)> {
+    pub fn silent(
+        &mut self,
+        now_ms: u64,
+        limit: impl Fn(&Row) -> Option<u64>,
+    ) -> Vec<(ConnId, u64)> {
+        self.settle();
         self.rows
             .iter()
             .filter_map(|row| {
@@ -249,6 +282,7 @@ impl Health {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
+        self.settle();
         self.rows.clear();
     }
 }

@@ -45,15 +45,18 @@ pub enum HoldOutcome {
     DroppedNewest,
 }
 
-/// The phone's sockets.
+/// The phone's sockets. What every message touches stands first.
 #[derive(Default)]
+#[repr(C)]
 pub struct Phone {
     /// Current socket while open.
     pub current: Option<ConnId>,
-    /// Wishes of the current socket.
-    pub flags: PhoneFlags,
+    /// `mono_ms` of the last message.
+    pub last_message_ms: u64,
     /// What the current socket has sent.
     pub spoken: Spoken,
+    /// Wishes of the current socket.
+    pub flags: PhoneFlags,
     /// Superseded sockets, oldest first.
     pub superseded: Vec<(ConnId, PhoneFlags)>,
     /// When the last socket closed (`mono_ms`), while none is open.
@@ -66,8 +69,6 @@ pub struct Phone {
     pub last_close_reason: String,
     /// Length of the last absence (ms).
     pub last_downtime_ms: u64,
-    /// `mono_ms` of the last message.
-    pub last_message_ms: u64,
     /// `mono_ms` of the last pong, of the protocol or the application.
     pub last_pong_ms: u64,
     /// Key for encrypted UDP audio; made once per session, on the first request.

@@ -38,6 +38,7 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
         }
         Call::Snapshot => snapshot(s, reply, cx),
         Call::Connections => {
+            s.m.health.settle();
             let body = connections::json(s, cx.now);
             cx.fx.reply(reply, RestAnswer::json(200, body));
         }
