@@ -163,11 +163,17 @@ impl World {
 
     /// One turn with one frame, as the reader does it.
     fn frame(&mut self, conn: ConnId, message: Message) {
+        self.turn(conn, |shard| {
+            let _ = shard.message(conn, message);
+        });
+    }
+
+    fn turn(&mut self, conn: ConnId, handle: impl FnOnce(&mut Shard)) {
         self.now_ns += 1000;
         let now_ns = self.now_ns;
         self.shard.begin_turn(conn, self.now, now_ns);
-        let _ = self.shard.message(conn, message);
-        self.shard.end_turn(conn, || now_ns + 500);
+        handle(&mut self.shard);
+        self.shard.end_turn(conn, || now_ns + 500).fetch();
     }
 
     /// Every writer sends what is pending; returns the bytes per app socket.
@@ -218,6 +224,18 @@ fn an_audio_frame_reaches_three_apps_without_an_allocation() {
     let count = allocations(&mut world, 644, |world| {
         let phone = world.phone;
         world.frame(phone, Message::Binary(pcm.clone()));
+    });
+    assert_eq!(count, 0, "in 1000 frames to {APPS} apps");
+}
+
+#[test]
+fn a_frame_lent_from_the_read_buffer_reaches_three_apps_without_an_allocation() {
+    let mut world = World::new();
+    let count = allocations(&mut world, 644, |world| {
+        let phone = world.phone;
+        assert!(world.shard.lends(phone) >= 640, "phones' audio is lent");
+        assert_eq!(world.shard.lends(world.apps[0]), 0, "apps' frames are not");
+        world.turn(phone, |shard| shard.lent(phone, &[1; 640]));
     });
     assert_eq!(count, 0, "in 1000 frames to {APPS} apps");
 }

@@ -114,6 +114,11 @@ fn turn(
                 }
                 break;
             }
+            let lends = shard.lends(id);
+            if lends > 0 && decoder.next_small(buf, lends, |data| shard.lent(id, data)) {
+                frames += 1;
+                continue;
+            }
             let flow = match decoder.next(buf) {
                 Ok(None) => break,
                 Ok(Some(message)) => shard.message(id, message),

@@ -39,7 +39,9 @@ impl Sizing {
             return;
         }
         let room = self.target.max(wanted.min(STEP_BYTES.max(buf.len())));
-        if buf.capacity() - buf.len() < room {
+        // Half the room is enough for now: winding the buffer back costs a look at its reference count, which lies elsewhere.
+        let enough = room.div_ceil(2).max(wanted).min(room);
+        if buf.capacity() - buf.len() < enough {
             buf.reserve(room);
         }
     }

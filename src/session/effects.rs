@@ -145,6 +145,13 @@ pub enum Effect {
         /// Payload, within [`Effects::bytes`].
         range: Range<usize>,
     },
+    /// A small binary frame (microphone audio to apps); its bytes are `range` of the effects' arena.
+    Small {
+        /// Receiver.
+        conn: ConnId,
+        /// Where its bytes are.
+        range: Range<usize>,
+    },
     /// A binary frame, referenced, not copied (microphone audio to apps).
     Binary {
         /// Receiver.
@@ -299,6 +306,17 @@ impl Effects {
         }));
     }
 
+    /// A small binary frame to several sockets, kept once.
+    pub fn small_to_all(&mut self, conns: &[ConnId], data: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(data);
+        let range = start..self.arena.len();
+        self.list.extend(conns.iter().map(|conn| Effect::Small {
+            conn: *conn,
+            range: range.clone(),
+        }));
+    }
+
     /// Closes a socket.
     pub fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.list.push(Effect::Close { conn, reason });
@@ -315,7 +333,7 @@ impl Effects {
         &self.list
     }
 
-    /// Payload of a [`Effect::Text`].
+    /// Payload of an [`Effect::Text`] or [`Effect::Small`].
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.arena[range]

@@ -30,6 +30,46 @@ impl Sdk {
     }
 }
 
+/// A chunk of microphone audio.
+#[derive(Debug)]
+pub enum Chunk<'a> {
+    /// Still in the read buffer: what is small is cheaper to copy than to count references to.
+    Lent(&'a [u8]),
+    /// Shared with whoever holds it.
+    Own(Bytes),
+}
+
+impl Chunk<'_> {
+    /// The first `len` bytes.
+    #[must_use]
+    pub fn cut(self, len: usize) -> Self {
+        match self {
+            Self::Lent(bytes) => Self::Lent(&bytes[..len]),
+            Self::Own(bytes) => Self::Own(bytes.slice(..len)),
+        }
+    }
+
+    /// To be kept.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Self::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Own(bytes) => bytes.clone(),
+        }
+    }
+}
+
+impl std::ops::Deref for Chunk<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
 /// 32 bytes from the operating system's random source, drawn by the transport per phone upgrade; a session makes its UDP key
 /// of the first that asked for encryption. All zero (the default) means none was drawn: encryption is then not offered.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]

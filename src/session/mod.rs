@@ -24,7 +24,7 @@ use crate::wire::json::Scratch;
 use crate::wire::records::Registry;
 use correlation::Correlation;
 use effects::Effects;
-use event::Event;
+use event::{Chunk, Event};
 use managers::Managers;
 use timers::Timers;
 
@@ -113,9 +113,9 @@ impl Session {
     }
 
     /// The hot path: one chunk of microphone audio (decoded PCM) from the current phone socket. Fans out to
-    /// [`managers::audio::Audio::targets`] as [`effects::Effect::Binary`] and feeds the microphone's evidence rule.
+    /// [`managers::audio::Audio::targets`] as [`effects::Effect::Small`] or [`effects::Effect::Binary`] and feeds the microphone's evidence rule.
     /// Allocates nothing in steady state.
-    pub fn on_audio(&mut self, conn: ConnId, data: bytes::Bytes, cx: &mut Cx<'_>) {
+    pub fn on_audio(&mut self, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<'_>) {
         self.next_message();
         if flow::phone_in::audio(self, conn, &data, cx) {
             flow::audio::chunk(self, conn, data, cx);

@@ -43,6 +43,12 @@ impl Shard {
                     self.out
                         .send(conn, Opcode::Text, class, text, mark, metrics);
                 }
+                Effect::Small { conn, range } => {
+                    let data = self.fx.bytes(range);
+                    let metrics = &mut self.metrics;
+                    self.out
+                        .send(conn, Opcode::Binary, Class::Audio, data, mark, metrics);
+                }
                 Effect::Binary { conn, data } => {
                     let metrics = &mut self.metrics;
                     self.out

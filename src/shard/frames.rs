@@ -9,7 +9,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::Counter;
 use crate::session::effects::Class;
-use crate::session::event::{CloseInfo, Event};
+use crate::session::event::{Chunk, CloseInfo, Event};
 use crate::wire::frame::{Message, Opcode, ProtocolError};
 use crate::wire::json;
 use bytes::Bytes;
@@ -54,6 +54,27 @@ impl Shard {
         self.out.trail
     }
 
+    /// The largest binary frame of this connection that may be lent to [`Shard::lent`]; 0 for none.
+    #[inline]
+    pub fn lends(&mut self, id: ConnId) -> usize {
+        let max = self.out.zero_copy_min - 1;
+        match self.out.conns.get(id) {
+            Some(conn) if conn.kind == Kind::Phone && matches!(conn.role, Role::Session(_)) => max,
+            _ => 0,
+        }
+    }
+
+    /// Handles one small binary frame of a connection for which [`Shard::lends`] just said so: its bytes stay where they are.
+    #[inline]
+    pub fn lent(&mut self, id: ConnId, data: &[u8]) {
+        if let Some(conn) = self.out.conns.get(id)
+            && let Role::Session(at) = conn.role
+        {
+            self.metrics.inc(Counter::PhoneMessagesIn);
+            self.audio(at, id, Chunk::Lent(data));
+        }
+    }
+
     /// Handles one frame.
     #[inline]
     pub fn message(&mut self, id: ConnId, message: Message) -> Flow {
@@ -66,11 +87,7 @@ impl Shard {
                 self.metrics.inc(Counter::PhoneMessagesIn);
                 match message {
                     Message::Binary(data) => {
-                        if !data.is_empty() {
-                            let bytes = data.len() as u64;
-                            self.metrics.add(Counter::AudioBytesWs, bytes);
-                            self.audio(at, id, data);
-                        }
+                        self.audio(at, id, Chunk::Own(data));
                         Flow::Continue
                     }
                     Message::Text(text) => {
@@ -119,7 +136,11 @@ impl Shard {
 
     /// The hot path: one chunk of microphone audio.
     #[inline]
-    fn audio(&mut self, at: u32, id: ConnId, data: Bytes) {
+    fn audio(&mut self, at: u32, id: ConnId, data: Chunk<'_>) {
+        if data.is_empty() {
+            return;
+        }
+        self.metrics.add(Counter::AudioBytesWs, data.len() as u64);
         let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
             return;
         };
@@ -131,8 +152,10 @@ impl Shard {
             scratch: &mut self.scratch,
             metrics: &mut self.metrics,
         };
+        self.out
+            .trail
+            .note(&raw const **entry, super::SESSION_LINES);
         let session = &mut entry.session;
-        self.out.trail.note(session, super::SESSION_LINES);
         // Unwind safety: as in `Shard::drive`.
         let outcome = catch_unwind(AssertUnwindSafe(|| session.on_audio(id, data, &mut cx)));
         match outcome {

@@ -54,11 +54,12 @@ pub use conns::Kind;
 const SESSION_LINES: usize = 5;
 
 /// A live session and its sockets.
+#[repr(C)]
 struct Entry {
-    session: Session,
-    conns: SmallVec<[ConnId; 4]>,
     /// The row of this session in the deadline heap; `u64::MAX` for none.
     due_ms: u64,
+    session: Session,
+    conns: SmallVec<[ConnId; 4]>,
 }
 
 /// What a shard is made of.
@@ -219,8 +220,8 @@ impl Shard {
             scratch: &mut self.scratch,
             metrics: &mut self.metrics,
         };
+        self.out.trail.note(&raw const **entry, SESSION_LINES);
         let session = &mut entry.session;
-        self.out.trail.note(session, SESSION_LINES);
         // Unwind safety: a session that panicked is dropped unseen; effects and scratch buffers are emptied before reuse.
         let outcome = catch_unwind(AssertUnwindSafe(|| call(session, &mut cx)));
         match outcome {

@@ -7,7 +7,7 @@ use crate::base::ids::{ConnId, Package, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
 use crate::session::effects::{Effect, Effects};
-use crate::session::event::Sdk;
+use crate::session::event::{Chunk, Sdk};
 use crate::session::handlers::app::APP;
 use crate::session::handlers::phone::PHONE;
 use crate::session::handlers::{AppMessage, PhoneMessage, Reject};
@@ -125,6 +125,10 @@ impl Kit {
                     self.texts.push((at_ms, conn, text));
                 }
                 Effect::Binary { conn, data } => self.binary.push((conn, data)),
+                Effect::Small { conn, range } => {
+                    let data = Bytes::copy_from_slice(self.fx.bytes(range));
+                    self.binary.push((conn, data));
+                }
                 other => self.other.push(other),
             }
         }
@@ -203,7 +207,7 @@ impl Kit {
 
     pub(crate) fn audio(&mut self, data: &[u8]) {
         let data = Bytes::copy_from_slice(data);
-        self.run(|s, cx| super::audio::chunk(s, PHONE_CONN, data, cx));
+        self.run(|s, cx| super::audio::chunk(s, PHONE_CONN, Chunk::Lent(&data), cx));
     }
 
     /// Moves the clock; every deadline is served at its own time.

@@ -3,6 +3,7 @@
 
 use crate::base::ids::ConnId;
 use crate::base::metrics::{Counter, Metrics};
+use crate::session::event::Chunk;
 use crate::wire::lc3::{Decoder, PACKET_FRAMES_MAX, PCM_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -102,15 +103,15 @@ impl Audio {
     }
 
     /// A chunk from the phone → whole samples, or nothing: not enough for a sample or a frame, or not decodable (counted).
-    pub fn pcm(&mut self, data: Bytes, metrics: &mut Metrics) -> Option<Bytes> {
+    pub fn pcm<'a>(&mut self, data: Chunk<'a>, metrics: &mut Metrics) -> Option<Chunk<'a>> {
         match &mut self.lc3 {
-            Some(lc3) => lc3.decode(&data, metrics),
+            Some(lc3) => lc3.decode(&data, metrics).map(Chunk::Own),
             None => self.align(data),
         }
     }
 
     /// A chunk that nobody listens to. It is not decoded; the next that is decoded follows silence, not older sound.
-    pub fn pass_over(&mut self, data: Bytes) {
+    pub fn pass_over(&mut self, data: Chunk<'_>) {
         match &mut self.lc3 {
             Some(lc3) if lc3.heard == Heard::Stream => {
                 lc3.decoder.reset();
@@ -125,7 +126,7 @@ impl Audio {
 
     /// Cuts a chunk at a sample boundary; an odd byte waits for the next chunk. `None`: nothing whole yet. Copies only while
     /// the phone is out of step.
-    fn align(&mut self, data: Bytes) -> Option<Bytes> {
+    fn align<'a>(&mut self, data: Chunk<'a>) -> Option<Chunk<'a>> {
         let whole = (data.len() + usize::from(self.carry.is_some())) & !1;
         if whole == 0 {
             if let Some(&byte) = data.first() {
@@ -137,7 +138,7 @@ impl Audio {
             None => {
                 if whole < data.len() {
                     self.carry = data.last().copied();
-                    return Some(data.slice(..whole));
+                    return Some(data.cut(whole));
                 }
                 Some(data)
             }
@@ -147,7 +148,7 @@ impl Audio {
                 joined.put_u8(first);
                 joined.put_slice(&data[..taken]);
                 self.carry = data.get(taken).copied();
-                Some(joined.freeze())
+                Some(Chunk::Own(joined.freeze()))
             }
         }
     }
@@ -161,20 +162,20 @@ mod tests {
     #[test]
     fn an_even_chunk_is_passed_on_without_copy() {
         let data = Bytes::from(vec![1; 320]);
-        let out = Audio::default().align(data.clone()).expect("whole samples");
+        let out = Audio::default()
+            .align(Chunk::Own(data.clone()))
+            .expect("whole samples");
         assert_eq!(out.as_ptr(), data.as_ptr());
     }
 
     #[test]
     fn no_chunk_is_ever_empty() {
         let mut audio = Audio::default();
-        assert_eq!(audio.align(Bytes::new()), None);
-        assert_eq!(audio.align(Bytes::from_static(b"a")), None);
-        assert_eq!(audio.align(Bytes::new()), None);
-        assert_eq!(
-            audio.align(Bytes::from_static(b"b")),
-            Some(Bytes::from_static(b"ab"))
-        );
+        assert!(audio.align(Chunk::Lent(b"")).is_none());
+        assert!(audio.align(Chunk::Lent(b"a")).is_none());
+        assert!(audio.align(Chunk::Lent(b"")).is_none());
+        let whole = audio.align(Chunk::Lent(b"b")).expect("a whole sample");
+        assert_eq!(&whole[..], b"ab");
     }
 
     proptest! {
@@ -185,7 +186,7 @@ mod tests {
             let mut audio = Audio::default();
             let mut out = Vec::new();
             for chunk in &chunks {
-                if let Some(part) = audio.align(Bytes::copy_from_slice(chunk)) {
+                if let Some(part) = audio.align(Chunk::Lent(chunk)) {
                     prop_assert!(!part.is_empty() && part.len() % 2 == 0);
                     out.extend_from_slice(&part);
                 }

@@ -109,7 +109,7 @@ fn early_frames_are_bounded() {
     kit.cfg.connections.pending_frames_max = 2;
     let phone = kit.phone();
     let audio = bytes::Bytes::from_static(b"\0\0");
-    kit.run(|s, cx| s.on_audio(phone, audio, cx));
+    kit.run(|s, cx| s.on_audio(phone, crate::session::event::Chunk::Own(audio), cx));
     for package in [MAPS, SCRIBE, "com.acme.chess"] {
         kit.phone_text(
             phone,
@@ -474,7 +474,7 @@ fn audio_on_a_superseded_socket_counts_as_speaking() {
     let (mut kit, old) = Kit::connected();
     kit.phone();
     let audio = bytes::Bytes::from_static(b"\0\0");
-    kit.run(|s, cx| s.on_audio(old, audio, cx));
+    kit.run(|s, cx| s.on_audio(old, crate::session::event::Chunk::Own(audio), cx));
     assert_eq!(kit.s.m.phone.open(), Some(old));
 }
 

@@ -53,8 +53,8 @@ fn microphone(texts: &[Value]) -> Vec<bool> {
 }
 
 fn heard(kit: &mut Kit, phone: ConnId) -> usize {
-    kit.run(|s, cx| s.on_audio(phone, Bytes::from_static(&[1, 2, 3, 4]), cx));
-    kit.effects(|effect| matches!(effect, Effect::Binary { .. }))
+    kit.run(|s, cx| s.on_audio(phone, crate::session::event::Chunk::Lent(&[1, 2, 3, 4]), cx));
+    kit.effects(|effect| matches!(effect, Effect::Small { .. }))
         .len()
 }
 

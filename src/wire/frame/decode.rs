@@ -96,6 +96,30 @@ impl Decoder {
         Ok(None)
     }
 
+    /// Takes the next frame from `buf` if it is a whole binary message of at most `max` bytes, hands its payload to `use_it` and says
+    /// that it did; otherwise leaves everything as it is. What `next` does with a reference count, this does in place.
+    pub fn next_small(
+        &mut self,
+        buf: &mut BytesMut,
+        max: usize,
+        use_it: impl FnOnce(&[u8]),
+    ) -> bool {
+        let Ok(Some(header)) = self.header(buf) else {
+            return false;
+        };
+        let end = header.head_len + header.payload_len;
+        let is_binary = matches!(header.kind, FrameKind::Data(DataKind::Binary));
+        if !is_binary || !header.last || header.payload_len > max || buf.len() < end {
+            return false;
+        }
+        let key = header.key(buf);
+        let payload = &mut buf[header.head_len..end];
+        unmask(payload, key);
+        use_it(payload);
+        buf.advance(end);
+        true
+    }
+
     /// Bytes that the frame at the head of `buf` still needs beyond what is there; 0 when that is
     /// not known yet or nothing is missing.
     #[must_use]

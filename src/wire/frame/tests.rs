@@ -36,6 +36,9 @@ fn decode_all(bytes: &[u8], max: usize) -> (Vec<Message>, Option<ProtocolError>)
     decode_split(bytes, max, bytes.len().max(1))
 }
 
+/// Binary messages up to here are taken in place, larger ones by reference.
+const SMALL: usize = 90;
+
 /// Feeds `bytes` in pieces of `step` and collects what comes out until an error.
 fn decode_split(bytes: &[u8], max: usize, step: usize) -> (Vec<Message>, Option<ProtocolError>) {
     let mut decoder = Decoder::new(max);
@@ -44,6 +47,13 @@ fn decode_split(bytes: &[u8], max: usize, step: usize) -> (Vec<Message>, Option<
     for piece in bytes.chunks(step) {
         buf.extend_from_slice(piece);
         loop {
+            let mut small = None;
+            if decoder.next_small(&mut buf, SMALL, |data| {
+                small = Some(Bytes::copy_from_slice(data));
+            }) {
+                messages.extend(small.map(Message::Binary));
+                continue;
+            }
             match decoder.next(&mut buf) {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => break,

@@ -3,6 +3,7 @@
 
 use crate::base::ids::ConnId;
 use crate::base::metrics::{Counter, Side};
+use crate::session::event::Chunk;
 use crate::session::flow::lifecycle;
 use crate::session::handlers::phone::{PHONE, unknown};
 use crate::session::handlers::{PhoneMessage, Reject};
@@ -37,13 +38,13 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &Bytes, cx: &mut Cx<'_>)
 }
 
 /// One audio frame; `true` when it is to be fanned out now.
-pub(crate) fn audio(s: &mut Session, conn: ConnId, data: &Bytes, cx: &mut Cx<'_>) -> bool {
+pub(crate) fn audio(s: &mut Session, conn: ConnId, data: &Chunk<'_>, cx: &mut Cx<'_>) -> bool {
     if s.state == State::Disposed || !s.m.phone.knows(conn) {
         return false;
     }
     s.m.health.seen(conn, cx.now.mono_ms);
     if s.state == State::Initializing {
-        hold(s, Held::Audio(conn, data.clone()), cx);
+        hold(s, Held::Audio(conn, data.to_bytes()), cx);
         return false;
     }
     admit(s, conn, cx)
@@ -54,7 +55,7 @@ pub(crate) fn release(s: &mut Session, frame: Held, cx: &mut Cx<'_>) {
     s.next_message();
     match frame {
         Held::Text(conn, data) => text(s, conn, &data, cx),
-        Held::Audio(conn, data) => s.on_audio(conn, data, cx),
+        Held::Audio(conn, data) => s.on_audio(conn, Chunk::Own(data), cx),
     }
 }
 

@@ -3,12 +3,12 @@
 
 use crate::base::ids::ConnId;
 use crate::session::effects::Effect;
+use crate::session::event::Chunk;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
-use bytes::Bytes;
 
 /// The hot path. Only the current phone socket's audio counts.
-pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>) {
+pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<'_>) {
     if s.m.phone.open() != Some(conn) || data.is_empty() {
         return;
     }
@@ -17,25 +17,23 @@ pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>)
     if s.m.audio.targets.is_empty() {
         s.m.audio.pass_over(data);
     } else if let Some(pcm) = s.m.audio.pcm(data, cx.metrics) {
-        fan_out(s, pcm, cx);
+        fan_out(&s.m.audio.targets, pcm, cx);
     }
     crate::session::flow::microphone::audio_arrived(s, cx);
 }
 
-fn fan_out(s: &Session, pcm: Bytes, cx: &mut Cx<'_>) {
-    let Some((last, others)) = s.m.audio.targets.split_last() else {
-        return;
-    };
-    for conn in others {
-        cx.fx.push(Effect::Binary {
-            conn: *conn,
-            data: pcm.clone(),
-        });
+fn fan_out(targets: &[ConnId], pcm: Chunk<'_>, cx: &mut Cx<'_>) {
+    match pcm {
+        Chunk::Lent(data) => cx.fx.small_to_all(targets, data),
+        Chunk::Own(data) => {
+            for conn in targets {
+                cx.fx.push(Effect::Binary {
+                    conn: *conn,
+                    data: data.clone(),
+                });
+            }
+        }
     }
-    cx.fx.push(Effect::Binary {
-        conn: *last,
-        data: pcm,
-    });
 }
 
 /// No audio though wanted: one re-sync per cooldown (behaviour.md §5.3). Runs only when switched on in the settings.

@@ -2,7 +2,7 @@
 
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
-use crate::session::event::Sdk;
+use crate::session::event::{Chunk, Sdk};
 use crate::session::flow::media_kit::{Kit, PHONE_CONN};
 use crate::session::managers::audio::Format;
 use bytes::Bytes;
@@ -46,9 +46,9 @@ fn only_the_current_phone_socket_counts() {
     let mut kit = Kit::new();
     kit.app("main", Sdk::V3);
     kit.subscribe("main", &["audio_chunk"]);
-    kit.run(|s, cx| super::chunk(s, ConnId(77), Bytes::from_static(&[0; 320]), cx));
+    kit.run(|s, cx| super::chunk(s, ConnId(77), Chunk::Lent(&[0; 320]), cx));
     assert!(kit.binary().is_empty());
-    kit.run(|s, cx| super::chunk(s, PHONE_CONN, Bytes::from_static(&[0; 320]), cx));
+    kit.run(|s, cx| super::chunk(s, PHONE_CONN, Chunk::Lent(&[0; 320]), cx));
     assert_eq!(kit.binary().len(), 1);
 }
 
@@ -178,6 +178,6 @@ fn the_format_outlives_the_phone_socket() {
     let next = ConnId(2);
     kit.s.m.phone.current = Some(next);
     let data = Bytes::from_static(&LC3[..180]);
-    kit.run(|s, cx| super::chunk(s, next, data, cx));
+    kit.run(|s, cx| super::chunk(s, next, Chunk::Own(data), cx));
     assert_eq!(blocks(&mut kit)[0].len(), 960);
 }
