@@ -122,6 +122,12 @@ impl Session {
         }
     }
 
+    /// Where else a relayed event looks, and how many cache lines there matter: for the shard, which fetches them beforehand.
+    #[must_use]
+    pub fn places(&self) -> [(*const u8, usize); 2] {
+        [(self.m.subscriptions.place(), 3), (self.m.apps.place(), 2)]
+    }
+
     /// The process goes away. The session does not end, but its last location would be lost with it (behaviour.md §10.6).
     pub fn process_ends(&mut self, cx: &mut Cx<'_>) {
         flow::device::save_location(self, cx);

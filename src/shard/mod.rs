@@ -225,7 +225,12 @@ impl Shard {
         // Unwind safety: a session that panicked is dropped unseen; effects and scratch buffers are emptied before reuse.
         let outcome = catch_unwind(AssertUnwindSafe(|| call(session, &mut cx)));
         match outcome {
-            Ok(()) => self.apply(at),
+            Ok(()) => {
+                for (place, lines) in session.places() {
+                    self.out.trail.note(place, lines);
+                }
+                self.apply(at);
+            }
             Err(panic) => self.bury(at, &*panic),
         }
     }

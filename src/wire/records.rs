@@ -168,6 +168,15 @@ impl Registry {
         self.apps.get(package)
     }
 
+    /// `package` as a name; that of a known app is shared by all its users, so that it is in some cache most of the time.
+    #[must_use]
+    pub fn name(&self, package: &str) -> Package {
+        match self.apps.get_key_value(package) {
+            Some((name, _)) => name.clone(),
+            None => Package::new(package),
+        }
+    }
+
     /// All records, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Package, &Arc<AppRecord>)> {
         self.apps.iter()

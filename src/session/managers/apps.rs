@@ -186,6 +186,12 @@ impl Apps {
         self.list.iter().find(|app| &*app.package == package)
     }
 
+    /// Where the rows lie.
+    #[must_use]
+    pub fn place(&self) -> *const u8 {
+        self.list.as_ptr().cast()
+    }
+
     /// By package, to change.
     pub fn get_mut(&mut self, package: &str) -> Option<&mut AppSession> {
         self.list.iter_mut().find(|app| &*app.package == package)

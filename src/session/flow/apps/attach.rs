@@ -17,7 +17,7 @@ use crate::wire::json::ObjectWriter;
 
 /// Attaches a socket whose checks have passed.
 pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
-    let package = hello.package.clone();
+    let package = cx.apps.name(&hello.package);
     let (kind, sdk) = (hello.kind, hello.sdk);
     forget_unattached(s, conn);
     replace_old(s, &package, conn, cx);

@@ -48,7 +48,7 @@ pub(crate) fn request(
     waiter: Option<Waiter>,
     cx: &mut Cx<'_>,
 ) {
-    let package = Package::new(package);
+    let package = cx.apps.name(package);
     let waiters: Vec<Waiter> = waiter.into_iter().collect();
     if s.m.apps.is_running(&package) {
         already_running(s, &package, waiters, cx);
