@@ -9,7 +9,10 @@ use crate::base::close::CloseReason;
 use crate::base::ids::ConnId;
 use crate::base::metrics::Timing;
 use crate::base::settings::HealthMonitorMode;
+use crate::session::effects::Class;
 use crate::session::event::Event;
+use crate::wire::frame::Opcode;
+use crate::wire::ids::ping_id;
 
 /// Deadlines handled per tick; the rest waits for the next one, so that a herd cannot stall the shard.
 const DUE_PER_TICK: usize = 512;
@@ -24,6 +27,7 @@ pub(super) struct Ticks {
     /// The next session slot to be told of the new registry.
     pub(super) registry_changed: Option<usize>,
     next_sweep_ms: u64,
+    next_ping_ms: u64,
     /// No word of scheduling delay before this.
     lag_quiet_until_ms: u64,
 }
@@ -47,6 +51,27 @@ impl Shard {
             self.fx.liveness_closes = 0;
             self.cut_silent();
             self.compact_deadlines();
+        }
+        if now.mono_ms >= self.ticks.next_ping_ms {
+            self.ticks.next_ping_ms = now.mono_ms + self.cfg.health.heartbeat_interval_ms;
+            self.ping_waiting();
+        }
+    }
+
+    /// App sockets that no session owns yet are pinged like all others (behaviour.md §9.2).
+    fn ping_waiting(&mut self) {
+        let waiting: Vec<ConnId> = self
+            .out
+            .conns
+            .iter()
+            .filter(|conn| matches!(conn.role, Role::Fresh(_) | Role::Parked(_)))
+            .map(|conn| conn.id)
+            .collect();
+        for id in waiting {
+            let payload = ping_id(self.rng.u32(..));
+            let metrics = &mut self.metrics;
+            self.out
+                .send(id, Opcode::Ping, Class::Control, &payload, 0, metrics);
         }
     }
 

@@ -42,6 +42,13 @@ fn ends_like_a_domain(user: &str) -> bool {
     })
 }
 
+/// The payload of a protocol ping: eight hexadecimal characters, as the first group of a random UUID (behaviour.md §9.3).
+#[must_use]
+pub fn ping_id(random: u32) -> [u8; 8] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|index| HEX[(random >> (28 - 4 * index)) as usize & 15])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +59,12 @@ mod tests {
 
     fn pair(user: &str, package: &str) -> Option<(String, String)> {
         Some((user.to_owned(), package.to_owned()))
+    }
+
+    #[test]
+    fn ping_ids_are_eight_hex_characters() {
+        assert_eq!(&ping_id(0x0123_abcd), b"0123abcd");
+        assert_eq!(&ping_id(u32::MAX), b"ffffffff");
     }
 
     #[test]

@@ -102,19 +102,13 @@ fn cut(s: &mut Session, conn: ConnId, peer: &Peer, cx: &mut Cx<'_>) {
 fn ping_all(s: &mut Session, cx: &mut Cx<'_>) {
     let conns: Vec<ConnId> = s.m.health.rows().iter().map(|row| row.conn).collect();
     for conn in conns {
-        let id = ping_id(s.rng().u32(..));
+        let id = crate::wire::ids::ping_id(s.rng().u32(..));
         s.m.health.pinged(conn, id, cx.now.mono_ms);
         cx.fx.push(Effect::Ping { conn, id });
         if cx.cfg.health.log_ping_pong {
             tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "ping");
         }
     }
-}
-
-/// Eight hexadecimal characters, as the first group of a random UUID.
-fn ping_id(random: u32) -> [u8; 8] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    std::array::from_fn(|index| HEX[(random >> (28 - 4 * index)) as usize & 15])
 }
 
 /// A protocol pong.
@@ -146,15 +140,4 @@ pub(crate) fn log_stats(s: &mut Session, cx: &mut Cx<'_>) {
         user = %s.user, correlation_id = %s.correlation(cx.now), connections = rows.len(), timeouts = s.m.health.timeouts, mean_ms,
         max_ms = max_ms.unwrap_or(0), "connection health"
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ping_ids_are_eight_hex_characters() {
-        assert_eq!(&ping_id(0x0123_abcd), b"0123abcd");
-        assert_eq!(&ping_id(u32::MAX), b"ffffffff");
-    }
 }
