@@ -3,7 +3,9 @@
 
 use crate::base::settings::Profile;
 use crate::wire::auth::sha256_hex;
-use crate::wire::records::{AppRecord, AppType, HardwareRequirement, PermissionEntry};
+use crate::wire::records::{
+    AppRecord, AppType, HardwareRequirement, Organization, PermissionEntry,
+};
 use serde::Deserialize;
 use std::collections::HashSet;
 
@@ -47,6 +49,7 @@ struct Entry {
     version: String,
     #[serde(default)]
     onboarding_instructions: String,
+    organization: Option<Organization>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +204,7 @@ impl Entry {
             allowed_ips: self.allowed_ips,
             version: self.version,
             onboarding_instructions: self.onboarding_instructions,
+            organization: self.organization,
         }
     }
 }
@@ -218,6 +222,7 @@ apps:
     apiKey: plain-for-development
     permissions: [MICROPHONE, {type: LOCATION, description: where you are}]
     allowedIps: [10.0.0.0/8]
+    organization: {name: Acme, contactEmail: hello@acme.com}
 ";
 
     #[test]
@@ -230,6 +235,8 @@ apps:
             apps[0].permissions[1].description.as_deref(),
             Some("where you are")
         );
+        let publisher = apps[0].organization.as_ref().expect("a publisher");
+        assert_eq!(publisher.contact_email.as_deref(), Some("hello@acme.com"));
     }
 
     #[test]

@@ -105,6 +105,29 @@ pub struct AppRecord {
     /// Shown once at the first start, when onboarding is on.
     #[serde(default)]
     pub onboarding_instructions: String,
+    /// Who publishes it; shown beside its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<Organization>,
+}
+
+/// A publisher, as `GET /appsettings/:pkg` shows it (protocol.md §18.13). What is not known is left out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Organization {
+    /// Its name.
+    pub name: String,
+    /// Its site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website: Option<String>,
+    /// Where to write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact_email: Option<String>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// URL of its logo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo: Option<String>,
 }
 
 impl AppRecord {

@@ -48,6 +48,7 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("UDP_HOST", "udp_host"),
     ("UDP_PORT", "udp_advertised_port"),
     ("SUPABASE_JWT_SECRET", "supabase_jwt_secret"),
+    ("AUTHING_APP_SECRET", "authing_app_secret"),
     ("ADMIN_EMAILS", "admin_emails"),
     ("ADDITIONAL_PRE_INSTALLED_APPS", "preinstalled_apps"),
     ("UPTIME_SERVICE_RUNNING", "uptime_checker_enabled"),

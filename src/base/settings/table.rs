@@ -53,8 +53,10 @@ settings! {
         store_ca_file: String = String::new();
         /// Addresses or CIDRs whose X-Forwarded-For is believed.
         trusted_proxies: Vec<String> = Vec::new();
-        /// Secret of the identity provider whose tokens /auth/exchange-token takes; empty = that route answers 401. Established name: SUPABASE_JWT_SECRET.
+        /// Secret of the identity provider whose supabaseToken /auth/exchange-token takes; empty = answered 401. Established name: SUPABASE_JWT_SECRET.
         supabase_jwt_secret: String = String::new();
+        /// The same for the provider whose authingToken it takes. Established name: AUTHING_APP_SECRET.
+        authing_app_secret: String = String::new();
         /// E-mails whose core token opens /api/admin. Established name: ADMIN_EMAILS.
         admin_emails: Vec<String> = Vec::new();
         /// User sessions of this process; beyond it new ones get 503. 0 = unlimited.
@@ -243,6 +245,8 @@ settings! {
         uptime_poll_ms: u64 = 60_000, 1000..=86_400_000;
         /// One poll (ms).
         uptime_timeout_ms: u64 = 10_000, 100..=600_000;
+        /// Between two reports of an app that stays down (ms).
+        uptime_notify_min_ms: u64 = 86_400_000, 1000..=604_800_000;
         /// Log window asked for (ms).
         telemetry_window_ms: u64 = 600_000, 1000..=86_400_000;
         /// Serve /api/tpa-server and /api/app-server.
@@ -524,6 +528,14 @@ settings! {
         lag_warn_ms: u64 = 100, 1..=600_000;
         /// Between two such lines (ms).
         lag_warn_cooldown_ms: u64 = 30_000, 0..=3_600_000;
+        /// How often shards are looked at (ms).
+        gap_interval_ms: u64 = 1000, 100..=60_000;
+        /// A shard that has not turned for this long is logged (ms).
+        gap_warn_ms: u64 = 2000, 500..=600_000;
+        /// A vitals line that took longer is logged (ms).
+        vitals_slow_ms: u64 = 500, 1..=600_000;
+        /// An answer of /health that took longer is logged (ms).
+        health_slow_ms: u64 = 50, 1..=600_000;
         /// A message handled slower is logged (ms).
         slow_message_ms: u64 = 100, 1..=600_000;
     }

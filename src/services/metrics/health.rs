@@ -20,7 +20,13 @@ pub(crate) fn answer(cx: &Services) -> RestAnswer {
             r#"{"status":"draining","message":"Server is shutting down"}"#,
         );
     }
-    RestAnswer::json(200, document(cx).to_string())
+    let begun_ms = cx.clock.now().mono_ms;
+    let answer = RestAnswer::json(200, document(cx).to_string());
+    let took_ms = cx.clock.now().mono_ms.saturating_sub(begun_ms);
+    if took_ms >= cx.settings().observability.health_slow_ms {
+        tracing::warn!(took_ms, "slow health answer");
+    }
+    answer
 }
 
 fn by_type(side: Side, counts: &[u64]) -> Value {

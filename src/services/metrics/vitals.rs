@@ -7,11 +7,6 @@ use crate::services::context::{Services, lock};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often shards are looked at.
-const WATCH: Duration = Duration::from_secs(1);
-/// A shard that has not turned for this long is reported (ms).
-const GAP_MS: u64 = 2000;
-
 /// How phones came and went since the last line (behaviour.md §1.12).
 #[derive(Clone, Default, Debug)]
 struct Churn {
@@ -77,7 +72,7 @@ impl Last {
     }
 }
 
-/// Logs until the runtime ends.
+/// Logs until the runtime ends; the log says when that itself was slow.
 pub(crate) async fn log(cx: Arc<Services>) {
     let mut last = Last::default();
     loop {
@@ -85,7 +80,12 @@ pub(crate) async fn log(cx: Arc<Services>) {
             cx.settings().observability.vitals_log_ms,
         ))
         .await;
+        let begun_ms = cx.clock.now().mono_ms;
         line(&cx, &mut last);
+        let took_ms = cx.clock.now().mono_ms.saturating_sub(begun_ms);
+        if took_ms >= cx.settings().observability.vitals_slow_ms {
+            tracing::warn!(took_ms, "slow vitals");
+        }
     }
 }
 
@@ -124,13 +124,16 @@ fn line(cx: &Services, last: &mut Last) {
 pub(crate) async fn watch(cx: Arc<Services>) {
     let mut stalled = vec![false; cx.shared.beats.len()];
     loop {
-        tokio::time::sleep(WATCH).await;
+        let settings = cx.settings();
+        let observability = &settings.observability;
+        tokio::time::sleep(Duration::from_millis(observability.gap_interval_ms)).await;
         let now_ms = cx.clock.now().mono_ms;
         for (shard, (beat, was)) in cx.shared.beats.iter().zip(&mut stalled).enumerate() {
             // A drained shard has ended; one that never turned has not begun.
             let turned_ms = beat.turned_ms();
             let silent_ms = now_ms.saturating_sub(turned_ms);
-            let is = turned_ms > 0 && silent_ms >= GAP_MS && !cx.shared.is_draining();
+            let is =
+                turned_ms > 0 && silent_ms >= observability.gap_warn_ms && !cx.shared.is_draining();
             if is != std::mem::replace(was, is) {
                 if is {
                     tracing::warn!(shard, silent_ms, "shard-stalled");

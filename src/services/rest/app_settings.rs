@@ -68,7 +68,7 @@ async fn read(cx: &Services, user: &UserId, record: &AppRecord) -> Handled {
             "version": record.version,
             "settings": settings,
             "permissions": record.permissions,
-            "organization": null,
+            "organization": record.organization,
         }),
     ))
 }

@@ -19,7 +19,7 @@ use crate::shard::mailbox::{
 use crate::shard::shared::Shared;
 use crate::wire::auth::{TokenKeys, sha256_hex};
 use crate::wire::kinds::{AppKind, PhoneKind};
-use crate::wire::records::AppRecord;
+use crate::wire::records::{AppRecord, Organization};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -50,6 +50,11 @@ fn records() -> Vec<AppRecord> {
         key_sha256: sha256_hex(KEY),
         settings: settings.clone(),
         tools: vec![json!({"id": "add_note", "description": "Adds a note"})],
+        organization: (package == APP).then(|| Organization {
+            name: "Acme".into(),
+            website: Some("https://acme.com".into()),
+            ..Organization::default()
+        }),
         ..AppRecord::default()
     };
     vec![

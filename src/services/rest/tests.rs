@@ -350,6 +350,8 @@ fn app_settings_show_the_selected_value_and_reach_the_session() {
             .await;
         assert_eq!(body["settings"][1]["selected"], "en");
         assert_eq!(body["settings"][0].get("selected"), None);
+        let publisher = json!({"name": "Acme", "website": "https://acme.com"});
+        assert_eq!(body["organization"], publisher);
         let posted = kit
             .client(
                 Route::AppSettings,
@@ -451,8 +453,8 @@ fn provider_tokens_are_exchanged_only_with_their_secret() {
     let token = provider
         .mint(&json!({"sub": "7", "email": "Ines@lumen.io"}))
         .expect("claims");
-    let body = json!({"supabaseToken": token});
-    let exchange = Kit::request(Route::ExchangeToken, "POST", &[], &body);
+    let exchange_body = json!({"supabaseToken": token});
+    let exchange = Kit::request(Route::ExchangeToken, "POST", &[], &exchange_body);
     Kit::run(|kit| {
         let exchange = exchange.clone();
         async move {
@@ -472,11 +474,34 @@ fn provider_tokens_are_exchanged_only_with_their_secret() {
                 .bearer(&core, Route::UserSettings, "GET", &[], Value::Null)
                 .await;
             assert_eq!(status, 200);
+            // The other provider's field means the other provider's secret, which is not set.
+            let field = json!({"authingToken": exchange_body["supabaseToken"]});
+            let other = Kit::request(Route::ExchangeToken, "POST", &[], &field);
+            assert_eq!(
+                kit.send(&other).await,
+                (401, json!({"error": "Invalid token"}))
+            );
             let none = Kit::request(Route::ExchangeToken, "POST", &[], &json!({}));
             assert_eq!(
                 kit.send(&none).await,
                 (400, json!({"error": "No token provided"}))
             );
+        },
+    );
+}
+
+#[test]
+fn the_second_provider_has_a_field_and_a_secret_of_its_own() {
+    let provider = crate::wire::auth::TokenKeys::new("second-secret");
+    let token = provider
+        .mint(&json!({"sub": "8", "email": "Ines@lumen.io"}))
+        .expect("claims");
+    Kit::run_with(
+        |settings| settings.server.authing_app_secret = "second-secret".into(),
+        |kit| async move {
+            let exchange = json!({"authingToken": token});
+            let exchange = Kit::request(Route::ExchangeToken, "POST", &[], &exchange);
+            assert_eq!(kit.send(&exchange).await.0, 200);
         },
     );
 }

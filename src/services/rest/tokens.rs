@@ -81,11 +81,18 @@ impl Tickets {
 /// `POST /auth/exchange-token`.
 pub(super) async fn exchange(cx: &Services, r: &OutsideRequest) -> Handled {
     let fields = body(r);
-    let token = member(&fields, "supabaseToken").or_else(|| member(&fields, "authingToken"));
-    let token = token.ok_or_else(|| refuse(400, "No token provided"))?;
+    let settings = cx.settings();
+    let providers = [
+        ("supabaseToken", &settings.server.supabase_jwt_secret),
+        ("authingToken", &settings.server.authing_app_secret),
+    ];
+    let given = providers
+        .into_iter()
+        .find_map(|(field, secret)| Some((member(&fields, field)?, secret)));
+    let (token, secret) = given.ok_or_else(|| refuse(400, "No token provided"))?;
     let refused = || refuse(401, "Invalid token");
-    let secret = &cx.settings().server.supabase_jwt_secret;
-    if secret.is_empty() || member(&fields, "supabaseToken").is_none() {
+    // Without a secret anybody could sign.
+    if secret.is_empty() {
         return Err(refused());
     }
     let now_s = cx.clock.now().unix_s();

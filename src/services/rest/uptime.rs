@@ -20,14 +20,41 @@ const POLLS: usize = 16;
 /// Sessions told before other tasks have their turn.
 const TOLD_PER_TURN: usize = 256;
 
-/// Last result by package; entries of unknown packages go at each poll.
+/// What is known of apps' health; entries of unknown packages go at each poll.
 #[derive(Default)]
-pub(super) struct LastSeen(HashMap<String, bool>);
+pub(super) struct LastSeen {
+    /// Last result by package.
+    healthy: HashMap<String, bool>,
+    /// When an app was last reported as down (`mono_ms`).
+    reported: HashMap<String, u64>,
+}
+
+impl LastSeen {
+    /// Takes a poll's results; returns the results before it and the apps to be reported as down now, each at most once in
+    /// `pause_ms`.
+    fn polled(
+        &mut self,
+        results: HashMap<String, bool>,
+        now_ms: u64,
+        pause_ms: u64,
+    ) -> (HashMap<String, bool>, Vec<String>) {
+        self.reported
+            .retain(|package, at_ms| results.contains_key(package) && *at_ms + pause_ms > now_ms);
+        let down: Vec<String> = results
+            .iter()
+            .filter(|(package, healthy)| !**healthy && !self.reported.contains_key(*package))
+            .map(|(package, _)| package.clone())
+            .collect();
+        self.reported
+            .extend(down.iter().map(|package| (package.clone(), now_ms)));
+        (std::mem::replace(&mut self.healthy, results), down)
+    }
+}
 
 /// True when unknown.
 pub(super) fn is_healthy(cx: &Services, package: &str) -> bool {
     lock(&cx.memory.health)
-        .0
+        .healthy
         .get(package)
         .copied()
         .unwrap_or(true)
@@ -75,7 +102,7 @@ pub(super) async fn check(cx: &Services, r: &OutsideRequest) -> Handled {
         ask(cx, &record.public_url).await
     };
     lock(&cx.memory.health)
-        .0
+        .healthy
         .insert(package.to_owned(), success);
     Ok(reply(
         200,
@@ -109,7 +136,13 @@ async fn poll_once(cx: &Services) {
         .await;
     let down = results.values().filter(|up| !**up).count();
     tracing::debug!(polled = results.len(), down, "app health polled");
-    let before = std::mem::replace(&mut lock(&cx.memory.health).0, results.clone());
+    let now_ms = cx.clock.now().mono_ms;
+    let pause_ms = cx.settings().apps.uptime_notify_min_ms;
+    let (before, reported) = lock(&cx.memory.health).polled(results.clone(), now_ms, pause_ms);
+    // Whoever owns the app hears of it through the operator's alerts; there is no mail to send.
+    for package in reported {
+        tracing::warn!(package, "app-down");
+    }
     // Sessions that began since the last poll take every app for healthy.
     let told = results
         .into_iter()
@@ -147,6 +180,21 @@ async fn tell_sessions(cx: &Services, package: &str, healthy: bool) {
 mod tests {
     use super::*;
     use crate::services::rest::testkit::{APP, Kit};
+
+    #[test]
+    fn an_app_that_stays_down_is_reported_once_a_day_and_keeps_its_day_through_a_recovery() {
+        let mut seen = LastSeen::default();
+        let mut poll = |healthy, hours: u64| {
+            let results = HashMap::from([("a".to_owned(), healthy), ("b".to_owned(), true)]);
+            seen.polled(results, 1 + hours * 3_600_000, 24 * 3_600_000)
+                .1
+        };
+        assert_eq!(poll(false, 0), ["a"]);
+        assert!(poll(false, 1).is_empty());
+        assert!(poll(true, 2).is_empty());
+        assert!(poll(false, 23).is_empty());
+        assert_eq!(poll(false, 25), ["a"]);
+    }
 
     #[test]
     fn live_sessions_are_told_of_an_app_that_is_down() {
