@@ -68,6 +68,14 @@ impl Engine {
             && f64::from(user) < share * f64::from(self.scenario.users)
     }
 
+    /// Whether a fault stops this app's reading: what it hears late or never is its own doing and counts for nobody.
+    pub(super) fn is_left_out(&self, user: u32, app: u8) -> bool {
+        self.scenario.faults.iter().any(|fault| match fault {
+            Fault::StuckReaders(stuck) => self.is_stuck(user, app, stuck.share),
+            _ => false,
+        })
+    }
+
     fn relay_subscriptions(&self) -> &'static str {
         match (
             self.scenario.has(Kind::Audio),

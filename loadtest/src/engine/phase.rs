@@ -200,10 +200,6 @@ impl Engine {
 
     /// Adds the trackers up, per class.
     fn account(&mut self, seconds: f64) -> (Vec<StreamResult>, usize) {
-        let stuck_share = self.scenario.faults.iter().find_map(|fault| match fault {
-            crate::scenario::Fault::StuckReaders(stuck) => Some(stuck.share),
-            _ => None,
-        });
         let mut results = Vec::new();
         let mut unaccounted = 0;
         for class in [Class::Audio, Class::Event, Class::Display] {
@@ -221,7 +217,7 @@ impl Engine {
                 let left_out: Vec<bool> = (0..self.users[number].apps.len())
                     .map(|app| {
                         let app = u8::try_from(app).unwrap_or(u8::MAX);
-                        stuck_share.is_some_and(|share| self.is_stuck(user, app, share))
+                        self.is_left_out(user, app)
                     })
                     .collect();
                 unaccounted += left_out.iter().filter(|out| **out).count();

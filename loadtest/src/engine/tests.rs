@@ -99,6 +99,28 @@ fn events_and_displays_go_through_whole_and_in_order() {
 }
 
 #[test]
+fn what_stuck_readers_hear_late_counts_for_nobody() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: event, bytes: 200, per_user_per_s: 100 }}], \
+         faults: [{{ stuck_readers: {{ at_s: 0.1, for_s: 0.1, share: 1, receive_buffer: 8192 }} }}] }}"
+    );
+    let measured = run(Quirk::None, Target::Relay, &text);
+    let event = &measured.streams[0];
+    assert_eq!(
+        event.tally.expected, event.sent,
+        "one app of each user counts"
+    );
+    let timed: u64 = measured.stats.latency[Class::Event.index()]
+        .summary()
+        .map_or(0, |latency| latency.count);
+    assert!(
+        timed > 0 && timed <= event.sent,
+        "{timed} of {}",
+        event.sent
+    );
+}
+
+#[test]
 fn a_server_that_loses_repeats_and_damages_is_found_out() {
     let text = format!(
         "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 100 }}] }}"

@@ -239,7 +239,9 @@ impl Engine {
         let own = &mut self.users[user as usize];
         let arrival = own.apps[usize::from(app)].trackers[index].arrive(tag.seq);
         let apps = u32::try_from(own.apps.len()).unwrap_or(1);
-        self.count_arrival(class, arrival, tag, now);
+        if !self.is_left_out(user, app) {
+            self.count_arrival(class, arrival, tag, now);
+        }
         if arrival != Arrival::Duplicate {
             self.closed_step(index, user, apps, now);
         }
@@ -267,6 +269,11 @@ impl Engine {
             self.stats.of(Class::Display).damaged += 1;
         }
         let own = &mut self.users[user as usize];
+        let drawn_before = std::mem::replace(&mut own.drawn_by[index], own.phone);
+        if own.standing[index] == tag.seq + 1 && drawn_before != own.phone {
+            // What stood there is painted again for a phone that came back.
+            return;
+        }
         let arrival = own.displays[index].arrive(tag.seq);
         own.standing[index] = tag.seq + 1;
         self.count_arrival(Class::Display, arrival, tag, now);

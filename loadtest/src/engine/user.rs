@@ -76,6 +76,8 @@ pub(crate) struct User {
     pub(crate) displays: Vec<Tracker>,
     /// Number of the display that stands on the glasses, per stream, plus one.
     pub(crate) standing: Vec<u64>,
+    /// The phone socket by which it came, per stream.
+    pub(crate) drawn_by: Vec<Option<Token>>,
     /// Where the tag stood in the last display event.
     pub(crate) hint: usize,
     /// The apps.
@@ -100,6 +102,7 @@ impl User {
             progress: Vec::new(),
             displays: Vec::new(),
             standing: Vec::new(),
+            drawn_by: Vec::new(),
             hint: 0,
             apps: (0..apps).map(|_| App::default()).collect(),
         };
@@ -113,6 +116,7 @@ impl User {
         self.awaited = vec![0; streams];
         self.progress = vec![0; streams];
         self.standing = vec![0; streams];
+        self.drawn_by = vec![None; streams];
         self.displays = (0..streams).map(|_| Tracker::default()).collect();
         for app in &mut self.apps {
             app.trackers = (0..streams).map(|_| Tracker::default()).collect();
