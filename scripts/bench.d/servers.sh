@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Servers under measurement: how each is built, started alone on its core, and stopped. Sourced by scripts/bench and scripts/measure,
-# which set: target work base shards server_core secret key port hook udp.
+# which set: target work base shards server_core secret key port hook udp, and keep_data where a restart keeps its data.
 
 server_pid='' load_pid='' launched=''
 
@@ -42,7 +42,8 @@ start_server() {
     prism|prism-base)
       local binary=$target/release/prism
       [ "$server" = prism ] || binary=$base
-      rm -rf "$work/data"; mkdir -p "$work/data"
+      [ -n "${keep_data:-}" ] || rm -rf "$work/data"
+      mkdir -p "$work/data"
       launch "$server_core" "$log" env AUGMENTOS_AUTH_JWT_SECRET="$secret" CLOUD_PUBLIC_URL="http://127.0.0.1:$port" \
         PRISM_UDP_PORT="$udp" "$binary" serve --config config.yaml --apps "$work/apps.yaml" \
         --data-dir "$work/data" --host 127.0.0.1 --port "$port" --shards "$shards" ;;
@@ -53,6 +54,7 @@ start_server() {
     *) echo "no server named $server" >&2; exit 2 ;;
   esac
   server_pid=$launched
+  echo "$server_pid" >"$work/server.pid"
   for _ in $(seq 100); do
     kill -0 "$server_pid" 2>/dev/null || break
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return 0
