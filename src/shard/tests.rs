@@ -84,6 +84,14 @@ impl World {
         self.shard.open_app(candidate, opening).expect("room")
     }
 
+    /// An app socket that waits for its user, its answer read.
+    fn parked_app(&mut self, user: &str) -> ConnId {
+        let conn = self.app(user);
+        self.say(conn, RECONNECT);
+        self.sent(conn);
+        conn
+    }
+
     fn say(&mut self, conn: ConnId, text: &'static str) {
         self.shard.begin_turn(conn, self.now, 1);
         let message = Message::Text(Bytes::from_static(text.as_bytes()));
@@ -130,9 +138,7 @@ fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
 #[test]
 fn a_parked_socket_is_answered_like_any_other() {
     let mut world = World::new();
-    let parked = world.app("a@x.io");
-    world.say(parked, RECONNECT);
-    world.sent(parked);
+    let parked = world.parked_app("a@x.io");
     world.say(parked, "no JSON");
     assert!(world.sent(parked).contains("MALFORMED_MESSAGE"));
     let ping = Message::Binary(br#"{"type":"ping"}"#.as_slice().into());
@@ -143,9 +149,7 @@ fn a_parked_socket_is_answered_like_any_other() {
 #[test]
 fn sockets_that_wait_are_pinged() {
     let mut world = World::new();
-    let parked = world.app("a@x.io");
-    world.say(parked, RECONNECT);
-    world.sent(parked);
+    let parked = world.parked_app("a@x.io");
     let fresh = world.app("b@x.io");
     world.sent(fresh);
     world.pass(10_000);

@@ -1,0 +1,290 @@
+//! REST, tests: installed apps, their settings and their servers.
+
+use super::*;
+
+#[test]
+fn installing_is_durable_then_told_to_the_session() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let install = kit
+            .client(Route::Install, "POST", &[APP], Value::Null)
+            .await;
+        assert_eq!(
+            install,
+            (
+                200,
+                json!({"success": true, "message": format!("App {APP} installed successfully")})
+            )
+        );
+        let again = kit
+            .client(Route::Install, "POST", &[APP], Value::Null)
+            .await;
+        assert_eq!(
+            again,
+            (
+                400,
+                json!({"success": false, "message": "App is already installed"})
+            )
+        );
+        let unknown = kit
+            .client(Route::Install, "POST", &["com.nobody"], Value::Null)
+            .await;
+        assert_eq!(
+            unknown,
+            (404, json!({"success": false, "message": "App not found"}))
+        );
+        let record = super::super::apps::user_record(&kit.cx, &Kit::user())
+            .await
+            .expect("reads");
+        let installed: Vec<_> = record
+            .installed_apps
+            .iter()
+            .map(|app| app.package_name.as_str())
+            .collect();
+        assert_eq!(installed, ["com.acme.other", APP]);
+        let (status, _) = kit
+            .client(Route::Uninstall, "POST", &[APP], Value::Null)
+            .await;
+        assert_eq!(status, 200);
+        let gone = kit
+            .client(Route::Uninstall, "POST", &[APP], Value::Null)
+            .await;
+        assert_eq!(
+            gone,
+            (
+                400,
+                json!({"success": false, "message": "App is not installed"})
+            )
+        );
+        let calls = crate::services::context::lock(&kit.calls).clone();
+        assert!(
+            matches!(
+                &calls[..],
+                [
+                    Call::InstallChanged {
+                        installed: Some(_),
+                        ..
+                    },
+                    Call::InstallChanged {
+                        installed: None,
+                        ..
+                    }
+                ]
+            ),
+            "{calls:?}"
+        );
+    });
+}
+
+#[test]
+fn nothing_is_confirmed_while_the_store_is_down() {
+    let slow = |settings: &mut Settings| settings.store.db_timeout_ms = 30;
+    Kit::run_with(slow, |kit| async move {
+        kit.store.set_failing(true);
+        let (status, _) = kit
+            .app(
+                Route::StorageKey,
+                "PUT",
+                &[USER, "k"],
+                json!({"value": "v"}),
+            )
+            .await;
+        assert_eq!(status, 503);
+    });
+}
+
+#[test]
+fn app_lists_hide_key_hashes_and_show_what_runs() {
+    Kit::run(|kit| async move {
+        kit.session(|call| match call {
+            Call::Snapshot => Some(RestAnswer::json(
+                200,
+                json!({"running": [APP], "capabilities": null}).to_string(),
+            )),
+            _ => ok(),
+        });
+        let (_, body) = kit.client(Route::Apps, "GET", &[], Value::Null).await;
+        assert!(
+            !body
+                .to_string()
+                .contains(&crate::wire::auth::sha256_hex(KEY))
+        );
+        let list = body["data"].as_array().expect("a list");
+        let scribe = list
+            .iter()
+            .find(|app| app["packageName"] == APP)
+            .expect("listed");
+        assert_eq!(
+            (&scribe["is_running"], &scribe["isOnline"]),
+            (&json!(true), &json!(true))
+        );
+        assert_eq!(scribe["compatibility"]["isCompatible"], true);
+        let mut search = Kit::request(Route::AppsSearch, "GET", &[], &Value::Null);
+        assert_eq!(kit.send(&search).await.0, 400);
+        search.query.push(("query".into(), "SCRIBE".into()));
+        assert_eq!(
+            kit.send(&search).await.1["data"].as_array().map(Vec::len),
+            Some(1)
+        );
+    });
+}
+
+#[test]
+fn app_settings_show_the_selected_value_and_reach_the_session() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let (_, body) = kit
+            .client(Route::AppSettings, "GET", &[APP], Value::Null)
+            .await;
+        assert_eq!(body["settings"][1]["selected"], "en");
+        assert_eq!(body["settings"][0].get("selected"), None);
+        let publisher = json!({"name": "Acme", "website": "https://acme.com"});
+        assert_eq!(body["organization"], publisher);
+        let posted = kit
+            .client(
+                Route::AppSettings,
+                "POST",
+                &[APP],
+                json!({"key": "lang", "value": "pt"}),
+            )
+            .await;
+        assert_eq!(
+            posted,
+            (
+                200,
+                json!({"success": true, "message": "Settings updated successfully"})
+            )
+        );
+        let (_, body) = kit
+            .client(Route::AppSettings, "GET", &[APP], Value::Null)
+            .await;
+        assert_eq!(body["settings"][1]["selected"], "pt");
+        let bad = kit
+            .client(Route::AppSettings, "POST", &[APP], json!({"nokey": 1}))
+            .await;
+        assert_eq!(bad.0, 400);
+        let calls = crate::services::context::lock(&kit.calls).clone();
+        assert_eq!(
+            calls,
+            [Call::AppSettings {
+                package: APP.into(),
+                settings: vec![json!({"key": "lang", "value": "pt"})]
+            }]
+        );
+        let mut refetch = Kit::request(Route::AppSettingsUser, "GET", &[APP], &Value::Null);
+        refetch.headers = vec![
+            ("authorization".into(), format!("Bearer {APP}:{KEY}")),
+            ("x-user-id".into(), USER.into()),
+        ];
+        let (_, body) = kit.send(&refetch).await;
+        assert_eq!(
+            body["settings"],
+            json!([{
+                "key": "lang", "type": "select", "label": "Language", "options": [], "value": "pt", "defaultValue": "en"
+            }])
+        );
+        refetch.headers = vec![("authorization".into(), format!("Bearer {USER}"))];
+        assert_eq!(
+            kit.send(&refetch).await.0,
+            401,
+            "a bare e-mail is no credential"
+        );
+    });
+}
+
+#[test]
+fn a_restarted_app_server_gets_its_sessions_back() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let register = json!({"packageName": APP, "apiKey": KEY, "webhookUrl": "http://127.0.0.1:7010/webhook"});
+        let send = |route, body: Value| {
+            let kit = &kit;
+            async move { kit.send(&Kit::request(route, "POST", &[], &body)).await }
+        };
+        let mut wrong = register.clone();
+        wrong["apiKey"] = json!("wrong");
+        assert_eq!(send(Route::ServerRegister, wrong).await.0, 401);
+        assert_eq!(
+            send(Route::ServerRegister, json!({"packageName": APP}))
+                .await
+                .0,
+            400
+        );
+        let (status, body) = send(Route::ServerRegister, register).await;
+        assert_eq!(status, 201);
+        let id = json!({"registrationId": body["registrationId"]});
+        assert_eq!(
+            send(Route::ServerHeartbeat, id.clone()).await,
+            (200, json!({"success": true}))
+        );
+        let link = |change| AppLink {
+            user: Kit::user(),
+            package: Package::new(APP),
+            key_sha256: crate::wire::auth::sha256_hex(KEY),
+            change,
+        };
+        registrations::link(&kit.cx, &link(LinkChange::Attached));
+        registrations::link(&kit.cx, &link(LinkChange::Lost));
+        let restarted = send(Route::ServerRestart, id.clone()).await;
+        assert_eq!(
+            restarted,
+            (200, json!({"success": true, "recoveredSessions": 1}))
+        );
+        registrations::link(&kit.cx, &link(LinkChange::Ended));
+        assert_eq!(
+            send(Route::ServerRestart, id).await.1["recoveredSessions"],
+            0
+        );
+        let unknown = send(Route::ServerHeartbeat, json!({"registrationId": "x"})).await;
+        assert_eq!(
+            unknown,
+            (
+                404,
+                json!({"success": false, "error": "Registration not found"})
+            )
+        );
+    });
+}
+
+#[test]
+fn system_apps_are_checked_in_order() {
+    Kit::run(|kit| async move {
+        let mut list = Kit::request(Route::SystemApps, "GET", &[], &Value::Null);
+        assert_eq!(kit.send(&list).await.0, 400);
+        let mut with = |package: &str, key: &str| {
+            list.query = [("apiKey", key), ("packageName", package), ("userId", USER)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec();
+            list.clone()
+        };
+        assert_eq!(kit.send(&with(APP, KEY)).await.0, 403);
+        assert_eq!(
+            kit.send(&with("com.mentra.assistant", "wrong")).await.1["error"],
+            "Invalid API key"
+        );
+        let (status, body) = kit.send(&with("com.mentra.assistant", KEY)).await;
+        assert_eq!(
+            (status, &body["error"]),
+            (401, &json!("No active session found for user"))
+        );
+        kit.session(|call| match call {
+            Call::Snapshot => Some(RestAnswer::json(
+                200,
+                json!({"running": [APP], "capabilities": null}).to_string(),
+            )),
+            _ => ok(),
+        });
+        let query = with("com.mentra.assistant", KEY).query;
+        let of = |route| OutsideRequest {
+            query: query.clone(),
+            ..Kit::request(route, "POST", &[APP], &Value::Null)
+        };
+        let start = kit.send(&of(Route::SystemAppStart)).await;
+        assert_eq!(
+            (start.0, &start.1["error"]),
+            (404, &json!("App is not installed"))
+        );
+        // What runs can be stopped, though it was uninstalled meanwhile.
+        assert_eq!(kit.send(&of(Route::SystemAppStop)).await.0, 200);
+    });
+}

@@ -1,0 +1,15 @@
+//! REST as phones and app servers see it (protocol.md §18), with a scripted session.
+
+mod apps;
+mod tokens;
+mod users;
+
+use super::testkit::{APP, KEY, Kit, USER};
+use super::*;
+use crate::base::ids::Package;
+use crate::session::rest::Call;
+use crate::shard::mailbox::{AppLink, LinkChange};
+
+fn ok() -> Option<RestAnswer> {
+    Some(RestAnswer::json(200, "{}"))
+}

@@ -1,0 +1,216 @@
+//! REST, tests: who may call and the tokens that say so.
+
+use super::*;
+
+#[test]
+fn client_tokens_are_refused_in_the_documented_words() {
+    Kit::run(|kit| async move {
+        let bare = Kit::request(Route::UserSettings, "GET", &[], &Value::Null);
+        assert_eq!(
+            kit.send(&bare).await,
+            (
+                401,
+                json!({"error": "Authorization header missing or invalid"})
+            )
+        );
+        let wrong = kit
+            .bearer("null", Route::UserSettings, "GET", &[], Value::Null)
+            .await;
+        assert_eq!(wrong, (401, json!({"error": "Invalid token"})));
+        let no_email = kit.cx.tokens.mint(&json!({"sub": "x"})).expect("claims");
+        let wrong = kit
+            .bearer(&no_email, Route::UserSettings, "GET", &[], Value::Null)
+            .await;
+        assert_eq!(wrong, (401, json!({"error": "Invalid token data"})));
+        let (status, body) = kit
+            .bearer("a.b.c", Route::UserSettings, "GET", &[], Value::Null)
+            .await;
+        assert_eq!(
+            (status, &body["error"]),
+            (401, &json!("Invalid or expired token"))
+        );
+        assert!(body["message"].is_string());
+    });
+}
+
+#[test]
+fn app_credentials_are_checked_in_the_documented_words() {
+    Kit::run(|kit| async move {
+        for (token, error) in [
+            ("nocolon", "Invalid token format"),
+            ("a:b:c", "Invalid token format"),
+            ("com.acme.scribe:", "Invalid credentials"),
+            ("com.acme.scribe:wrong", "Invalid API key"),
+            ("com.nobody:key", "Invalid API key"),
+        ] {
+            let (status, body) = kit
+                .bearer(token, Route::Storage, "GET", &[USER], Value::Null)
+                .await;
+            assert_eq!((status, &body["error"]), (401, &json!(error)), "{token}");
+        }
+        let bare = Kit::request(Route::Storage, "GET", &[USER], &Value::Null);
+        assert_eq!(
+            kit.send(&bare).await.1["error"],
+            "Missing Authorization header"
+        );
+    });
+}
+
+#[test]
+fn a_webview_ticket_becomes_a_user_once() {
+    Kit::run(|kit| async move {
+        let (_, body) = kit
+            .client(
+                Route::WebviewToken,
+                "POST",
+                &[],
+                json!({"packageName": APP}),
+            )
+            .await;
+        let ticket = body["token"].as_str().expect("a token").to_owned();
+        let redeem = json!({"aos_temp_token": ticket, "packageName": APP});
+        assert_eq!(
+            kit.app(Route::ExchangeUserToken, "POST", &[], redeem.clone())
+                .await,
+            (200, json!({"success": true, "userId": USER}))
+        );
+        let (status, body) = kit
+            .bearer(KEY, Route::ExchangeUserToken, "POST", &[], redeem)
+            .await;
+        assert_eq!((status, &body["code"]), (401, &json!("token_used")));
+        let (status, body) = kit
+            .app(Route::ExchangeUserToken, "POST", &[], json!({}))
+            .await;
+        assert_eq!(
+            (status, &body["error"]),
+            (400, &json!("Missing aos_temp_token"))
+        );
+        let hashed = kit
+            .client(
+                Route::HashWithApiKey,
+                "POST",
+                &[],
+                json!({"stringToHash": "x", "packageName": APP}),
+            )
+            .await;
+        let wanted =
+            crate::wire::auth::sha256_hex(format!("x{}", crate::wire::auth::sha256_hex(KEY)));
+        assert_eq!(hashed, (200, json!({"success": true, "hash": wanted})));
+    });
+}
+
+/// A provider's token for a user, as the body of `/auth/exchange-token` carries it under `field`.
+fn exchange(field: &str, secret: &str) -> crate::shard::mailbox::OutsideRequest {
+    let token = crate::wire::auth::TokenKeys::new(secret)
+        .mint(&json!({"sub": "7", "email": "Ines@lumen.io"}))
+        .expect("claims");
+    Kit::request(Route::ExchangeToken, "POST", &[], &json!({field: token}))
+}
+
+#[test]
+fn provider_tokens_are_exchanged_only_with_their_own_secret() {
+    let invalid = || (401, json!({"error": "Invalid token"}));
+    Kit::run(|kit| async move {
+        for (field, secret) in [
+            ("supabaseToken", "s"),
+            ("authingToken", "a"),
+            ("supabaseToken", ""),
+        ] {
+            let answer = kit.send(&exchange(field, secret)).await;
+            assert_eq!(answer, invalid(), "no provider is set");
+        }
+    });
+    Kit::run_with(
+        |settings| {
+            settings.server.supabase_jwt_secret = "provider-secret".into();
+            settings.server.authing_app_secret = "second-secret".into();
+        },
+        |kit| async move {
+            for (field, secret) in [
+                ("supabaseToken", "provider-secret"),
+                ("authingToken", "second-secret"),
+            ] {
+                let (status, body) = kit.send(&exchange(field, secret)).await;
+                assert_eq!(status, 200, "{field}");
+                let core = body["coreToken"].as_str().expect("a token");
+                let settings = kit.bearer(core, Route::UserSettings, "GET", &[], Value::Null);
+                assert_eq!(settings.await.0, 200, "{field}");
+            }
+            // The other provider's field means the other provider's secret.
+            let crossed = exchange("authingToken", "provider-secret");
+            assert_eq!(kit.send(&crossed).await, invalid());
+            let none = Kit::request(Route::ExchangeToken, "POST", &[], &json!({}));
+            assert_eq!(
+                kit.send(&none).await,
+                (400, json!({"error": "No token provided"}))
+            );
+        },
+    );
+}
+
+#[test]
+fn administration_is_for_administrators() {
+    Kit::run(|kit| async move {
+        kit.session(|_| {
+            Some(RestAnswer::json(
+                200,
+                r#"[{"kind":"glasses"},{"kind":"app"}]"#,
+            ))
+        });
+        assert_eq!(
+            kit.client(Route::AdminSummary, "GET", &[], Value::Null)
+                .await
+                .0,
+            403
+        );
+        let root = kit.token("root@lumen.io");
+        assert_eq!(
+            kit.bearer(&root, Route::AdminSummary, "GET", &[], Value::Null)
+                .await
+                .0,
+            200
+        );
+        let mut list = Kit::request(Route::AdminConnections, "GET", &[], &Value::Null);
+        list.headers
+            .push(("authorization".into(), format!("Bearer {root}")));
+        list.query = vec![("user".into(), USER.into()), ("kind".into(), "app".into())];
+        assert_eq!(
+            kit.send(&list).await.1["connections"],
+            json!([{"kind": "app"}])
+        );
+        let (status, body) = kit
+            .bearer(&root, Route::AdminReload, "POST", &[], Value::Null)
+            .await;
+        assert_eq!(
+            (status, &body["error"]),
+            (400, &json!("no configuration file in tests"))
+        );
+    });
+}
+
+#[test]
+fn tools_need_somebody_who_may() {
+    Kit::run(|kit| async move {
+        let body = json!({"toolId": "add_note", "userId": "eve@lumen.io"});
+        assert_eq!(
+            kit.client(Route::Tool, "POST", &[APP], body).await,
+            (401, json!({"error": true, "message": "Unauthorized"}))
+        );
+        let missing = kit
+            .client(Route::Tool, "POST", &[APP], json!({"userId": USER}))
+            .await;
+        assert_eq!(
+            missing,
+            (
+                400,
+                json!({"error": true, "message": "Missing required fields: toolId"})
+            )
+        );
+        let (_, tools) = kit
+            .client(Route::AppTools, "GET", &[APP], Value::Null)
+            .await;
+        assert_eq!(tools[0]["id"], "add_note");
+        let bare = Kit::request(Route::AppTools, "GET", &[APP], &Value::Null);
+        assert_eq!(kit.send(&bare).await.0, 401);
+    });
+}

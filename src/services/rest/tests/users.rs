@@ -1,0 +1,234 @@
+//! REST, tests: a user's settings, storage and photos, and what needs no token.
+
+use super::*;
+
+#[test]
+fn user_settings_merge_and_null_deletes() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let put = json!({"settings": {"brightness": 40, "timezone": "Europe/Lisbon"}});
+        let (status, body) = kit.client(Route::UserSettings, "PUT", &[], put).await;
+        assert_eq!(
+            (status, &body["data"]["settings"]["brightness"]),
+            (200, &json!(40))
+        );
+        let (_, body) = kit
+            .client(
+                Route::UserSettings,
+                "POST",
+                &[],
+                json!({"settings": {"brightness": null}}),
+            )
+            .await;
+        assert_eq!(
+            body["data"]["settings"],
+            json!({"timezone": "Europe/Lisbon"})
+        );
+        let (status, body) = kit.client(Route::UserSettings, "PUT", &[], json!({})).await;
+        assert_eq!(
+            (status, &body["message"]),
+            (400, &json!("Settings object required"))
+        );
+        let (_, body) = kit
+            .client(
+                Route::UserSettingsKey,
+                "PUT",
+                &["a.b"],
+                json!({"value": [1]}),
+            )
+            .await;
+        assert_eq!(body["data"], json!({"key": "a.b", "value": [1]}));
+        let (_, body) = kit
+            .client(Route::UserSettingsKey, "GET", &["a.b"], Value::Null)
+            .await;
+        assert_eq!(
+            body["data"],
+            json!({"key": "a.b", "value": [1], "exists": true})
+        );
+        let (_, body) = kit
+            .client(Route::UserSettingsKey, "DELETE", &["a.b"], Value::Null)
+            .await;
+        assert_eq!(body["data"], json!({"key": "a.b", "deleted": true}));
+        let (_, body) = kit
+            .client(Route::UserSettingsKey, "GET", &["a.b"], Value::Null)
+            .await;
+        assert_eq!(
+            body["data"],
+            json!({"key": "a.b", "value": null, "exists": false})
+        );
+        let calls = crate::services::context::lock(&kit.calls).clone();
+        assert_eq!(
+            calls
+                .iter()
+                .filter(|call| matches!(call, Call::UserSettings { .. }))
+                .count(),
+            4
+        );
+    });
+}
+
+#[test]
+fn simple_storage_follows_its_table() {
+    Kit::run(|kit| async move {
+        let all =
+            |method: &'static str, body| kit.app(Route::Storage, method, &["NADIA@lumen.io"], body);
+        let key = |method: &'static str, key: &'static str, body| {
+            let kit = &kit;
+            async move { kit.app(Route::StorageKey, method, &[USER, key], body).await }
+        };
+        assert_eq!(
+            all("GET", Value::Null).await,
+            (200, json!({"success": true, "data": {}}))
+        );
+        assert_eq!(all("DELETE", Value::Null).await.0, 404);
+        assert_eq!(
+            key("DELETE", "k", Value::Null).await.1["message"],
+            "Storage not found"
+        );
+        assert_eq!(
+            all("PUT", json!({"data": {"a.b": "1"}})).await,
+            (200, json!({"success": true, "message": "Storage updated"}))
+        );
+        assert_eq!(
+            all("PUT", json!({"data": {"x": 1}})).await,
+            (400, json!({"error": "All values must be strings"}))
+        );
+        assert_eq!(all("PUT", json!([])).await.0, 400);
+        assert_eq!(
+            key("GET", "a.b", Value::Null).await,
+            (200, json!({"success": true, "data": {"value": "1"}}))
+        );
+        assert_eq!(key("GET", "a", Value::Null).await.0, 404);
+        assert_eq!(key("PUT", "k", json!({"value": 1})).await.0, 400);
+        assert_eq!(
+            key("PUT", "k", json!({"value": "v"})).await.1["message"],
+            "Key \"k\" set"
+        );
+        let (status, body) = key("PUT", "k", json!({"value": "x".repeat(100_001)})).await;
+        assert!(
+            status == 400
+                && body["error"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("exceeds 100KB limit")),
+            "{body}"
+        );
+        for index in 0..9 {
+            let data = json!({"data": {format!("big{index}"): "x".repeat(100_000)}});
+            assert_eq!(all("PUT", data).await.0, 200);
+        }
+        let (status, body) = all("PUT", json!({"data": {"over": "x".repeat(100_000)}})).await;
+        assert!(
+            status == 413
+                && body["error"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("exceeds 1MB limit")),
+            "{body}"
+        );
+        assert_eq!(all("DELETE", Value::Null).await.0, 200);
+    });
+}
+
+#[test]
+fn the_storage_rate_limit_is_off_until_configured() {
+    Kit::run_with(
+        |settings| settings.messages.storage_rate_per_min = 2,
+        |kit| async move {
+            for wanted in [200, 200, 429] {
+                let (status, _) = kit
+                    .app(
+                        Route::StorageKey,
+                        "PUT",
+                        &[USER, "k"],
+                        json!({"value": "v"}),
+                    )
+                    .await;
+                assert_eq!(status, wanted);
+            }
+            assert_eq!(
+                kit.app(Route::Storage, "GET", &[USER], Value::Null).await.0,
+                200
+            );
+        },
+    );
+}
+
+#[test]
+fn a_miniapp_photo_goes_up_with_its_token_and_down_with_its_link() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        kit.client(
+            Route::MiniappPhotoRequest,
+            "POST",
+            &[],
+            json!({"packageName": "p", "requestId": "r1"}),
+        )
+        .await;
+        let calls = crate::services::context::lock(&kit.calls).clone();
+        let Some(Call::MiniappPhoto {
+            token, upload_url, ..
+        }) = calls.last()
+        else {
+            panic!("{calls:?}")
+        };
+        assert_eq!(
+            upload_url,
+            "https://rt.example.net/api/client/miniapp-sdk-photo/upload/r1"
+        );
+        let mut upload = Kit::request(Route::MiniappPhotoUpload, "POST", &["r1"], &Value::Null);
+        upload.headers = vec![
+            ("authorization".into(), format!("Bearer {token}")),
+            (
+                "content-type".into(),
+                "multipart/form-data; boundary=b".into(),
+            ),
+        ];
+        upload.body = "--b\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"p.png\"\r\nContent-Type: image/png\r\n\r\nPNG\r\n--b--\r\n".into();
+        let mut other = upload.clone();
+        other.params = vec!["r2".into()];
+        assert_eq!(
+            kit.send(&other).await,
+            (401, json!({"error": "Invalid or expired upload token"}))
+        );
+        let (status, body) = kit.send(&upload).await;
+        let url = body["photoUrl"].as_str().expect("a link").to_owned();
+        assert_eq!(status, 200);
+        let (path, signature) = url.split_once("?sig=").expect("signed");
+        let id = path.rsplit('/').next().expect("an id");
+        let mut download = Kit::request(Route::MiniappPhotoFile, "GET", &[id], &Value::Null);
+        assert_eq!(kit.send(&download).await.0, 403);
+        download.query.push(("sig".into(), signature.into()));
+        let answer = answer(&kit.cx, &download).await;
+        let Answer::WithHeaders(photo, _) = &answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(
+            (photo.status, photo.content_type, &photo.body[..]),
+            (200, "image/png", &b"PNG"[..])
+        );
+    });
+}
+
+#[test]
+fn versions_and_permissions_need_no_token() {
+    Kit::run(|kit| async move {
+        let get = |route, params: &[&str]| Kit::request(route, "GET", params, &Value::Null);
+        let (_, body) = kit.send(&get(Route::MinVersion, &[])).await;
+        assert_eq!(
+            body["data"],
+            json!({"required": "2.7.0", "recommended": "2.7.0"})
+        );
+        assert_eq!(
+            kit.send(&get(Route::AppsVersion, &[])).await,
+            (200, json!({"version": "2.7.0"}))
+        );
+        assert_eq!(
+            kit.send(&get(Route::Permissions, &["com.nobody"])).await,
+            (404, json!({"error": "App not found"}))
+        );
+        assert_eq!(
+            kit.send(&get(Route::Permissions, &[APP])).await.1["packageName"],
+            APP
+        );
+        assert_eq!(kit.send(&get(Route::Tts, &[])).await.0, 400);
+    });
+}
