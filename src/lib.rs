@@ -4,6 +4,7 @@
 pub mod base;
 pub mod boot;
 pub mod cli;
+mod io;
 pub mod logs;
 pub mod net;
 pub mod services;

@@ -9,7 +9,7 @@ use prism::session::event::{Event, PhoneFlags};
 use prism::shard::admission::Candidate;
 use prism::shard::mailbox::{Mailboxes, ToOutside, ToShard};
 use prism::shard::shared::Shared;
-use prism::shard::sockets::Opening;
+use prism::shard::sockets::{Link, Marked, Opening};
 use prism::shard::writers::Step;
 use prism::shard::{Parts, Shard};
 use prism::wire::auth::sha256_hex;
@@ -19,7 +19,6 @@ use prism::wire::upgrade::AppHeaders;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 struct Counting;
 
@@ -50,6 +49,7 @@ const APPS: usize = 3;
 /// One user with a phone and three apps on one shard.
 struct World {
     shard: Shard,
+    marked: Vec<Marked>,
     now: Now,
     now_ns: u64,
     phone: ConnId,
@@ -89,6 +89,7 @@ impl World {
         let phone = ConnId(0);
         let mut world = Self {
             shard,
+            marked: Vec::new(),
             now,
             now_ns: 1,
             phone,
@@ -103,6 +104,7 @@ impl World {
     fn opening(&self) -> Opening<'static> {
         Opening {
             handle: 1,
+            link: Link::default(),
             switch: b"",
         }
     }
@@ -179,6 +181,8 @@ impl World {
     /// Every writer sends what is pending; returns the bytes per app socket.
     fn drain(&mut self) -> [usize; APPS] {
         let mut sent = [0; APPS];
+        self.shard.take_marked(&mut self.marked);
+        self.marked.clear();
         for (count, conn) in sent.iter_mut().zip(&self.apps) {
             *count = drain(&mut self.shard, *conn, self.now_ns);
         }
@@ -190,10 +194,8 @@ impl World {
 /// What a writer does until nothing is pending; returns the bytes it took.
 fn drain(shard: &mut Shard, conn: ConnId, now_ns: u64) -> usize {
     let mut taken = 0;
-    while let Poll::Ready(Step::Send(mut pending)) = shard.poll_writer(conn, Waker::noop()) {
-        let bytes = pending.take_bytes();
-        taken += bytes.len();
-        pending.restore(bytes);
+    while let Some(Step::Send(pending)) = shard.next_write(conn) {
+        taken += pending.bytes().len();
         shard.sent(pending, now_ns);
     }
     taken

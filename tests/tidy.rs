@@ -11,7 +11,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["base"]),
     ("session", &["base", "wire"]),
     ("shard", &["base", "wire", "session"]),
-    ("net", &["base", "wire", "session", "shard"]),
+    ("io", &["base"]),
+    ("net", &["base", "wire", "session", "shard", "io"]),
     ("services", &["base", "wire", "session", "shard"]),
     ("logs", &["base"]),
     (
@@ -25,7 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Words that may stand only in these rooms.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("monoio", &["net", "boot"]),
+    ("io_uring", &["io"]),
+    ("polling::", &["io"]),
     ("tokio", &["services"]),
     ("std::thread", &["boot", "services", "cli", "logs", "net"]),
     ("std::net::Tcp", &["net", "boot", "services", "cli"]),

@@ -41,11 +41,16 @@ start_server() {
   case $server in
     prism|prism-base)
       local binary=$target/release/prism
-      [ "$server" = prism ] || binary=$base
+      local config=config.yaml
+      # Another build may know other keys: its own file stands beside it.
+      if [ "$server" = prism-base ]; then
+        binary=$base
+        [ ! -f "$base.yaml" ] || config=$base.yaml
+      fi
       [ -n "${keep_data:-}" ] || rm -rf "$work/data"
       mkdir -p "$work/data"
       launch "$server_core" "$log" env AUGMENTOS_AUTH_JWT_SECRET="$secret" CLOUD_PUBLIC_URL="http://127.0.0.1:$port" \
-        PRISM_UDP_PORT="$udp" "$binary" serve --config config.yaml --apps "$work/apps.yaml" \
+        PRISM_UDP_PORT="$udp" "$binary" serve --config "$config" --apps "$work/apps.yaml" \
         --data-dir "$work/data" --host 127.0.0.1 --port "$port" --shards "$shards" ;;
     uring-floor|tokio-tungstenite)
       launch "$server_core" "$log" env PORT="$port" "$target/peers/release/peer-$server" ;;

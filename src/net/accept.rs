@@ -1,34 +1,67 @@
-//! Layer 4: accepts. One accept is always pending and never dropped; what is accepted goes to the HTTP front door.
+//! Layer 4: accepted connections go to the HTTP front door.
 
 use super::guard::guard;
 use super::http;
 use super::node::Node;
 use super::socket::Socket;
-use monoio::net::TcpListener;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
-/// Pause after a failed accept (out of descriptors, usually).
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a failed accept (out of descriptors, usually; ms).
+const PAUSE_MS: u64 = 50;
 
-pub(crate) async fn run(node: Rc<Node>, listener: TcpListener) {
-    let mut failing = false;
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                failing = false;
-                let _ = stream.set_nodelay(true);
-                let (node, socket) = (node.clone(), Socket::new(stream));
-                monoio::spawn(async move {
-                    guard("http connection", http::serve(node, socket, peer.ip())).await;
-                });
+/// The listening socket's state.
+#[derive(Default)]
+pub(super) struct Accepting {
+    failing: bool,
+    /// When accepting starts again (`mono_ms`).
+    again_at_ms: Option<u64>,
+}
+
+/// What an accept brought.
+pub(super) fn accepted(node: &Rc<Node>, connection: io::Result<OwnedFd>, last: bool) {
+    let mut accepting = node.accepting.take();
+    match connection {
+        Ok(fd) => {
+            accepting.failing = false;
+            if last {
+                node.accept();
             }
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::error!(%error, "accept fails");
-                }
-                monoio::time::sleep(PAUSE).await;
+            serve(node, fd);
+        }
+        Err(error) => {
+            if !std::mem::replace(&mut accepting.failing, true) {
+                tracing::error!(%error, "accept fails");
             }
+            let (now, _) = node.now();
+            accepting.again_at_ms = Some(now.mono_ms + PAUSE_MS);
         }
     }
+    node.accepting.set(accepting);
+}
+
+/// Starts accepting again after the pause.
+pub(super) fn sweep(node: &Rc<Node>, now_ms: u64) {
+    let mut accepting = node.accepting.take();
+    if accepting.again_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+        accepting.again_at_ms = None;
+        node.accept();
+    }
+    node.accepting.set(accepting);
+}
+
+fn serve(node: &Rc<Node>, fd: OwnedFd) {
+    let stream = TcpStream::from(fd);
+    let _ = stream.set_nodelay(true);
+    // Gone already: nobody to serve.
+    let Ok(peer) = stream.peer_addr() else {
+        return;
+    };
+    let socket = Socket::new(node, stream.into());
+    let task = http::serve(node.clone(), socket, peer.ip());
+    node.spawn(async {
+        guard("http connection", task).await;
+    });
 }

@@ -1,33 +1,25 @@
-//! Layer 4: the reader of one WebSocket connection. The read that is pending is never dropped: to end a connection its socket
-//! is shut down, which completes the read.
+//! Layer 4: the reader of WebSocket connections: bytes become frames, frames go to the shard, one turn per arrival.
 
-use super::guard::{Ended, guard};
-use super::node::Node;
-use super::sizing::Sizing;
-use super::socket::Socket;
-use super::{handoff, writer};
+use super::handoff::{self, Leaving};
+use super::links::{Kind, Link, Links, Reading};
+use super::node::{Net, Node};
+use super::writer;
 use crate::base::ids::{ConnId, UserId};
+use crate::io::{End, Token, Until};
 use crate::shard::frames::Flow;
-use crate::shard::trail::Trail;
-use crate::wire::frame::Decoder;
+use crate::wire::frame::{Decoder, Extent};
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
-use monoio::buf::SliceMut;
-use std::rc::Rc;
 
-/// Starts reader and writer of a connection that the shard knows as `id`. `buf` holds what already arrived.
-pub(crate) fn spawn(node: &Rc<Node>, id: ConnId, socket: &Socket, buf: BytesMut) {
-    monoio::spawn(writer::run(node.clone(), id, socket.clone()));
-    let task = read(node.clone(), id, socket.clone(), buf);
-    let node = node.clone();
-    monoio::spawn(guard("reader", task).map(move |ended| {
-        if ended == Ended::ByPanic {
-            node.read_ended(id);
-        }
-    }));
-}
+/// Frames of a connection that wait for their turn take no more memory than this (bytes): beyond it they are handled at once.
+const WAITING_BYTES_MAX: usize = 64 * 1024;
+/// Largest part of an unfinished frame for which room is made ahead (bytes): a header alone must not cost more.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Frames are handed over in buffers of this size, so that a message that is kept keeps no more alive (bytes).
+const ARENA_BYTES: usize = 1024;
+/// A larger buffer, made for a large message, is not kept (bytes).
+const ARENA_BYTES_MAX: usize = 64 * 1024;
 
-/// What the reader does after a turn.
+/// What becomes of the connection after a turn.
 enum After {
     Read,
     Yield,
@@ -36,95 +28,211 @@ enum After {
     Leave(UserId, Bytes),
 }
 
-/// What happens seldom is boxed: this future exists once per connection.
-async fn read(node: Rc<Node>, id: ConnId, socket: Socket, mut buf: BytesMut) {
-    let cfg = node.shard.borrow().cfg().clone();
-    let connections = &cfg.connections;
-    let mut decoder = Decoder::new(connections.ws_max_message_bytes as usize);
-    let mut sizing = Sizing::new(
-        connections.read_buffer_bytes as usize,
-        connections.read_buffer_bytes_max as usize,
-    );
-    let turn_frames_max = connections.turn_frames_max as usize;
-    drop(cfg);
-    let mut counted = Counted::new(&node, sizing.target());
-    let mut trail = Trail::default();
-    let mut discarding = false;
-    loop {
-        if discarding {
-            buf.clear();
-        } else if !buf.is_empty() {
-            trail.fetch();
-            match turn(
-                &node,
-                id,
-                &mut decoder,
-                &mut buf,
-                turn_frames_max,
-                &mut trail,
-            ) {
-                After::Read => {}
-                After::Yield => {
-                    Box::pin(node.let_others_run()).await;
-                    continue;
-                }
-                After::Discard => {
-                    discarding = true;
-                    continue;
-                }
-                After::Stop => break,
-                After::Leave(user, text) => {
-                    return Box::pin(handoff::leave(&node, id, socket, user, text, buf)).await;
-                }
-            }
-        }
-        let wanted = decoder.wanted(&buf);
-        sizing.prepare(&mut buf, wanted);
-        let (len, room) = (buf.len(), buf.capacity() - buf.len());
-        let (result, slice) = socket.read(SliceMut::new(buf, len, len + room)).await;
-        buf = slice.into_inner();
-        match result {
-            Ok(0) | Err(_) => break,
-            Ok(count) => sizing.note(count, room),
-        }
-        counted.set(sizing.target());
+/// Makes a WebSocket connection, which the shard knows as `id`, of a link. `early` arrived already.
+pub(super) fn open(node: &Node, token: Token, id: ConnId, mut early: BytesMut) {
+    let message_bytes_max = {
+        let shard = node.shard.borrow();
+        shard.cfg().connections.ws_max_message_bytes as usize
+    };
+    {
+        let Net { links, driver, .. } = &mut *node.net.borrow_mut();
+        let link = links.get(token);
+        link.kind = Kind::Frames;
+        link.http = None;
+        link.id = id;
+        link.decoder = Decoder::new(message_bytes_max);
+        link.reading = Reading::On;
+        link.writer_over = false;
+        link.receive(driver, token, Until::Stopped);
     }
-    node.read_ended(id);
+    if !early.is_empty() {
+        arrived(node, &mut node.net.borrow_mut(), token, &mut early);
+    }
 }
 
-/// Handles the frames that are there, up to the turn's bound.
+/// A receive operation brought bytes.
+#[inline]
+pub(super) fn received(node: &Node, token: Token, bytes: &mut [u8], last: bool) {
+    let net = &mut *node.net.borrow_mut();
+    let link = net.links.get(token);
+    if last {
+        link.receiving = false;
+    }
+    match link.reading {
+        Reading::On => arrived(node, net, token, bytes),
+        Reading::Leaving => net.links.keep(token, bytes),
+        Reading::Discarding | Reading::Over => {}
+    }
+    if last {
+        go_on(node, net, token);
+    }
+}
+
+/// A receive operation is over.
+pub(super) fn ended(node: &Node, token: Token, end: End) {
+    let net = &mut *node.net.borrow_mut();
+    net.links.get(token).receiving = false;
+    if end == End::Closed {
+        // What came before the end counts.
+        while net.links.get(token).waiting {
+            arrived(node, net, token, &mut []);
+        }
+        if matches!(
+            net.links.get(token).reading,
+            Reading::On | Reading::Discarding
+        ) {
+            stop(node, net, token);
+        }
+    }
+    go_on(node, net, token);
+}
+
+/// Starts the next receive operation, or ends what waited for the last.
+fn go_on(node: &Node, net: &mut Net, token: Token) {
+    let link = net.links.get(token);
+    match link.reading {
+        Reading::On | Reading::Discarding => {
+            link.receive(&mut net.driver, token, Until::Stopped);
+        }
+        Reading::Leaving => handoff::leave_if_ready(node, net, token),
+        Reading::Over => finish(net, token),
+    }
+}
+
+/// Frames that waited for their turn have it.
+pub(super) fn take_turns(node: &Node) {
+    let net = &mut *node.net.borrow_mut();
+    for _ in 0..net.waiting.len() {
+        let Some(token) = net.waiting.pop_front() else {
+            return;
+        };
+        if net.links.get(token).waiting {
+            arrived(node, net, token, &mut []);
+        }
+    }
+}
+
+/// Frees the link once reader, writer and kernel are done with it.
+pub(super) fn finish(net: &mut Net, token: Token) {
+    let link = net.links.get(token);
+    let over = link.kind == Kind::Frames && link.reading == Reading::Over && link.writer_over;
+    if over && !link.is_held() {
+        drop(net.links.take(&mut net.driver, token));
+    }
+}
+
+/// Nothing more is read.
+pub(super) fn stop(node: &Node, net: &mut Net, token: Token) {
+    let link = net.links.get(token);
+    let id = link.id;
+    link.reading = Reading::Over;
+    if link.receiving {
+        net.driver.stop(token);
+    }
+    net.links.forget_carry(token);
+    node.read_ended(id);
+    finish(net, token);
+}
+
+/// One turn: handles the frames that are complete with `bytes`, behind those that wait.
+#[inline]
+fn arrived(node: &Node, net: &mut Net, token: Token, bytes: &mut [u8]) {
+    let link = net.links.get(token);
+    link.trail.fetch();
+    link.waiting = false;
+    let after = match link.carry.take() {
+        None => {
+            let (used, missing, after) = turn(node, link, &mut net.arena, bytes);
+            let rest = &bytes[used..];
+            if !rest.is_empty() {
+                let ahead = missing.min(AHEAD_BYTES_MAX);
+                let mut carry = Vec::with_capacity(rest.len() + ahead);
+                carry.extend_from_slice(rest);
+                net.links.carried += carry.len();
+                net.links.get(token).carry = Some(Box::new(carry));
+            }
+            after
+        }
+        Some(mut carry) => {
+            let before = carry.len();
+            carry.extend_from_slice(bytes);
+            let (used, missing, after) = turn(node, link, &mut net.arena, &mut carry);
+            carry.drain(..used);
+            carry.reserve(missing.min(AHEAD_BYTES_MAX));
+            net.links.carried = net.links.carried + carry.len() - before;
+            if !carry.is_empty() {
+                net.links.get(token).carry = Some(carry);
+            }
+            after
+        }
+    };
+    match after {
+        After::Read => {}
+        After::Yield => {
+            net.links.get(token).waiting = true;
+            net.waiting.push_back(token);
+        }
+        After::Discard => {
+            net.links.get(token).reading = Reading::Discarding;
+            net.links.forget_carry(token);
+        }
+        After::Stop => stop(node, net, token),
+        After::Leave(user, text) => leave(node, net, token, user, text),
+    }
+}
+
+/// Handles the frames that are there, up to the turn's bound. Returns how many bytes they were, how many the next one lacks, and
+/// what becomes of the connection.
 #[inline]
 fn turn(
     node: &Node,
-    id: ConnId,
-    decoder: &mut Decoder,
-    buf: &mut BytesMut,
-    frames_max: usize,
-    trail: &mut Trail,
-) -> After {
+    link: &mut Link,
+    arena: &mut BytesMut,
+    bytes: &mut [u8],
+) -> (usize, usize, After) {
+    let id = link.id;
+    let frames_max = if bytes.len() > WAITING_BYTES_MAX {
+        usize::MAX
+    } else {
+        node.turn_frames_max.get()
+    };
     let (now, now_ns) = node.now();
+    let (decoder, trail) = (&mut link.decoder, &mut link.trail);
     node.with(|shard| {
         shard.begin_turn(id, now, now_ns);
+        let (mut at, mut frames, mut missing) = (0, 0, 0);
         let mut after = After::Read;
-        let mut frames = 0;
-        loop {
+        while at < bytes.len() {
             if frames == frames_max {
-                if !buf.is_empty() {
-                    after = After::Yield;
-                }
+                after = After::Yield;
                 break;
             }
+            frames += 1;
+            let rest = &mut bytes[at..];
             let lends = shard.lends(id);
-            if lends > 0 && decoder.next_small(buf, lends, |data| shard.lent(id, data)) {
-                frames += 1;
-                continue;
+            if lends > 0 {
+                let used = decoder.next_small(rest, lends, |data| shard.lent(id, data));
+                if used > 0 {
+                    at += used;
+                    continue;
+                }
             }
-            let flow = match decoder.next(buf) {
-                Ok(None) => break,
-                Ok(Some(message)) => shard.message(id, message),
+            let flow = match decoder.extent(rest) {
+                Ok(Extent::Whole(len)) => {
+                    at += len;
+                    match whole(decoder, arena, &rest[..len]) {
+                        Ok(None) => continue,
+                        Ok(Some(message)) => shard.message(id, message),
+                        Err(error) => shard.protocol_error(id, error),
+                    }
+                }
+                Ok(Extent::Part(more)) => {
+                    missing = more;
+                    break;
+                }
+                Ok(Extent::Unknown) => break,
                 Err(error) => shard.protocol_error(id, error),
             };
-            frames += 1;
             after = match flow {
                 Flow::Continue => continue,
                 Flow::Discard => After::Discard,
@@ -134,34 +242,77 @@ fn turn(
             break;
         }
         *trail = shard.end_turn(id, || node.clock.mono_ns());
-        after
+        (at, missing, after)
     })
 }
 
-/// Read-buffer bytes of this connection in the shard's gauge.
-struct Counted<'a> {
-    node: &'a Node,
-    bytes: usize,
+/// The message that one whole frame makes or completes, in memory that it may keep.
+#[inline]
+fn whole(
+    decoder: &mut Decoder,
+    arena: &mut BytesMut,
+    frame: &[u8],
+) -> Result<Option<crate::wire::frame::Message>, crate::wire::frame::ProtocolError> {
+    if arena.capacity() < frame.len() {
+        arena.reserve(frame.len().max(ARENA_BYTES));
+    }
+    arena.extend_from_slice(frame);
+    let message = decoder.next(arena);
+    arena.clear();
+    if arena.capacity() > ARENA_BYTES_MAX {
+        *arena = BytesMut::new();
+    }
+    message
 }
 
-impl<'a> Counted<'a> {
-    fn new(node: &'a Node, bytes: usize) -> Self {
-        let mut counted = Self { node, bytes: 0 };
-        counted.set(bytes);
-        counted
+/// [`Flow::Leave`]: reads and writes no more, then goes to the home shard of `user`.
+fn leave(node: &Node, net: &mut Net, token: Token, user: UserId, text: Bytes) {
+    let link = net.links.get(token);
+    let id = link.id;
+    let Some(mut candidate) = node.with(|shard| shard.leave(id)) else {
+        return stop(node, net, token);
+    };
+    candidate.resolved = Some(user.clone());
+    link.reading = Reading::Leaving;
+    link.leaving = Some(Box::new(Leaving {
+        user,
+        text,
+        candidate,
+    }));
+    if link.receiving {
+        net.driver.stop(token);
+    }
+    handoff::leave_if_ready(node, net, token);
+}
+
+impl Links {
+    /// Keeps bytes for whoever gets the connection.
+    fn keep(&mut self, token: Token, bytes: &[u8]) {
+        let link = self.get(token);
+        link.carry.get_or_insert_default().extend_from_slice(bytes);
+        self.carried += bytes.len();
     }
 
-    fn set(&mut self, bytes: usize) {
-        if bytes != self.bytes {
-            let total = &self.node.read_bytes;
-            total.set(total.get() + bytes - self.bytes);
-            self.bytes = bytes;
+    /// Nobody wants what is left.
+    pub(super) fn forget_carry(&mut self, token: Token) {
+        let link = self.get(token);
+        link.waiting = false;
+        let carry = link.carry.take();
+        self.carried -= carry.map_or(0, |carry| carry.len());
+    }
+}
+
+/// A defect ended a turn of this connection: it closes.
+#[cold]
+pub(super) fn broke(node: &Node, token: Token) {
+    let net = &mut *node.net.borrow_mut();
+    let link = net.links.get(token);
+    match link.kind {
+        Kind::Frames if link.reading != Reading::Over => {
+            stop(node, net, token);
+            writer::look(node, net, token);
         }
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.set(0);
+        Kind::Http => link.shutdown(libc::SHUT_RDWR),
+        _ => {}
     }
 }

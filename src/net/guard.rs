@@ -1,33 +1,29 @@
-//! Layer 4: a panic in one task must not take its core along. Every task body runs in here.
+//! Layer 4: a panic in one task or turn must not take its core along. Every task and every step of the loop runs in here.
 
 use futures_util::FutureExt;
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
-
-/// Whether a guarded task came to its own end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ended {
-    /// It returned.
-    Normally,
-    /// It panicked; logged.
-    ByPanic,
-}
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `task`, containing a panic. A combinator, because an `async fn` would hold its task twice: once as its argument, once
 /// while it runs.
 pub(crate) fn guard(
     what: &'static str,
     task: impl Future<Output = ()>,
-) -> impl Future<Output = Ended> {
-    AssertUnwindSafe(task)
-        .catch_unwind()
-        .map(move |outcome| match outcome {
-            Ok(()) => Ended::Normally,
-            Err(panic) => {
-                report(what, &*panic);
-                Ended::ByPanic
-            }
-        })
+) -> impl Future<Output = ()> {
+    AssertUnwindSafe(task).catch_unwind().map(move |outcome| {
+        if let Err(panic) = outcome {
+            report(what, &*panic);
+        }
+    })
+}
+
+/// Runs one step, containing a panic; `None` when it panicked. Borrows end with the unwinding, and what a step half did is closed or
+/// done again by its caller.
+#[inline]
+pub(crate) fn contain<R>(what: &'static str, step: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(step))
+        .inspect_err(|panic| report(what, &**panic))
+        .ok()
 }
 
 #[cold]

@@ -2,9 +2,12 @@
 //! Once per connection, between completed reads.
 
 use super::conn;
-use super::node::Node;
+use super::guard::guard;
+use super::links::Reading;
+use super::node::{Net, Node};
 use super::socket::Socket;
-use crate::base::ids::{ConnId, UserId};
+use crate::base::ids::UserId;
+use crate::io::Token;
 use crate::session::event::PhoneFlags;
 use crate::shard::admission::Candidate;
 use crate::shard::frames::Flow;
@@ -13,9 +16,7 @@ use crate::shard::sockets::{Admission, Opening};
 use crate::wire::frame::Message;
 use crate::wire::http::{KeepAlive, Response};
 use bytes::{Bytes, BytesMut};
-use monoio::net::TcpStream;
 use std::any::Any;
-use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -48,21 +49,19 @@ pub(crate) enum Arrival {
     Echo { switch: Vec<u8> },
 }
 
+/// A connection that waits for its reader and writer to end before it goes.
+pub(super) struct Leaving {
+    pub(super) user: UserId,
+    pub(super) text: Bytes,
+    pub(super) candidate: Candidate,
+}
+
 /// Sends a socket to the home shard of `user`. If that shard's inbox is full the socket closes and the peer comes again.
-pub(crate) fn send(
-    node: &Node,
-    user: &UserId,
-    socket: Socket,
-    leftover: BytesMut,
-    arrival: Arrival,
-) {
+pub(crate) fn send(node: &Node, user: &UserId, fd: OwnedFd, leftover: BytesMut, arrival: Arrival) {
     assert!(
         !node.shard.borrow().is_home(user),
         "nobody is sent home from home"
     );
-    let Some(fd) = socket.into_fd() else {
-        return;
-    };
     let handoff = Handoff {
         fd,
         leftover,
@@ -80,33 +79,24 @@ pub(crate) fn send(
     }
 }
 
-/// [`Flow::Leave`]: waits for the writer, then sends the connection on.
-pub(crate) async fn leave(
-    node: &Rc<Node>,
-    id: ConnId,
-    socket: Socket,
-    user: UserId,
-    text: Bytes,
-    leftover: BytesMut,
-) {
-    let Some(mut candidate) = node.with(|shard| shard.leave(id)) else {
-        return node.read_ended(id);
-    };
-    candidate.resolved = Some(user.clone());
-    poll_fn(|context| {
-        let (_, ns) = node.now();
-        node.with(|shard| shard.poll_left(id, context.waker(), ns))
-    })
-    .await;
-    // The writer's task ends right after it said so; its handle goes with it.
-    while socket.is_shared() {
-        node.let_others_run().await;
+/// Sends a leaving connection on, once the kernel holds nothing of it and its writer is over.
+pub(super) fn leave_if_ready(node: &Node, net: &mut Net, token: Token) {
+    let link = net.links.get(token);
+    if link.is_held() || !link.writer_over || link.reading != Reading::Leaving {
+        return;
     }
-    let arrival = Arrival::Spoken {
-        candidate: Box::new(candidate),
-        text,
-    };
-    send(node, &user, socket, leftover, arrival);
+    let (id, leaving) = (link.id, link.leaving.take());
+    let leftover = BytesMut::from(link.carry.as_ref().map_or(&[][..], |carry| carry));
+    let (_, ns) = node.now();
+    node.with(|shard| shard.left(id, ns));
+    let fd = net.links.take(&mut net.driver, token);
+    if let (Some(fd), Some(leaving)) = (fd, leaving) {
+        let arrival = Arrival::Spoken {
+            candidate: Box::new(leaving.candidate),
+            text: leaving.text,
+        };
+        send(node, &leaving.user, fd, leftover, arrival);
+    }
 }
 
 /// A connection arrived from another shard.
@@ -119,17 +109,19 @@ pub(crate) fn receive(node: &Rc<Node>, content: Box<dyn Any + Send>) {
         leftover,
         arrival,
     } = *handoff;
-    let stream = std::net::TcpStream::from(fd);
-    match TcpStream::from_std(stream) {
-        Ok(stream) => adopt(node, Socket::new(stream), leftover, arrival),
-        Err(error) => tracing::warn!(%error, "a handed-over socket could not be used"),
-    }
+    adopt(node, Socket::new(node, fd), leftover, arrival);
 }
 
 /// Makes a WebSocket connection of a socket, at its home.
 pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival: Arrival) {
     let (now, ns) = node.now();
     let handle = socket.raw_fd();
+    let link = node.net.borrow_mut().links.place(socket.token());
+    let opening = |switch| Opening {
+        handle,
+        link,
+        switch,
+    };
     let opened: Result<_, Box<Response>> = node.with(|shard| {
         shard.at(now);
         if shard.is_draining() {
@@ -146,17 +138,13 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
                         Response::text(503, "Server is overloaded").with_header("Retry-After", "5"),
                     ));
                 }
-                shard.open_phone(user, *flags, Opening { handle, switch })
+                shard.open_phone(user, *flags, opening(switch))
             }
             Arrival::App { candidate, switch } => {
-                shard.open_app((**candidate).clone(), Opening { handle, switch })
+                shard.open_app((**candidate).clone(), opening(switch))
             }
             Arrival::Spoken { candidate, text } => {
-                let opening = Opening {
-                    handle,
-                    switch: &[],
-                };
-                let id = shard.open_app((**candidate).clone(), opening);
+                let id = shard.open_app((**candidate).clone(), opening(&[]));
                 if let Some(id) = id {
                     shard.begin_turn(id, now, ns);
                     let flow = shard.message(id, Message::Text(text.clone()));
@@ -165,19 +153,20 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
                 }
                 id
             }
-            Arrival::Echo { switch } => shard.open_echo(Opening { handle, switch }),
+            Arrival::Echo { switch } => shard.open_echo(opening(switch)),
         };
         id.ok_or_else(|| Box::new(Response::text(503, "Too many connections")))
     });
     match opened {
-        Ok(id) => conn::spawn(node, id, &socket, leftover),
-        Err(response) => {
-            monoio::spawn(async move {
+        Ok(id) => conn::open(node, socket.token(), id, leftover),
+        Err(response) => node.spawn(async move {
+            let task = async {
                 let mut out = Vec::new();
                 response.encode(KeepAlive::Close, &mut out);
                 socket.write_all(out).await;
                 socket.finish();
-            });
-        }
+            };
+            guard("refusal", task).await;
+        }),
     }
 }

@@ -10,11 +10,9 @@ use crate::base::metrics::Counter;
 use crate::shard::mailbox::{ForUpstream, ToOutside};
 use crate::shard::routes;
 use crate::wire::http::{
-    BodyReader, CONTINUE, HEAD_BYTES_MAX, HeadError, HeadStatus, KeepAlive, RequestHead, Response,
-    parse_head,
+    BodyReader, CONTINUE, HeadError, HeadStatus, KeepAlive, RequestHead, Response, parse_head,
 };
 use bytes::{Bytes, BytesMut};
-use monoio::buf::SliceMut;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -182,7 +180,7 @@ async fn read_head(
                 place.limit(head_ms);
             }
         }
-        if !read_more(socket, buf, HEAD_BYTES_MAX).await {
+        if !socket.read(buf).await {
             return Ok(None);
         }
     }
@@ -205,31 +203,13 @@ async fn read_body(
         {
             return Ok(Some(Bytes::from(body)));
         }
-        if !std::mem::replace(&mut invited, true) {
-            let (ok, _) = socket.write_all(CONTINUE.to_vec()).await;
-            if !ok {
-                return Ok(None);
-            }
+        if !std::mem::replace(&mut invited, true) && !socket.write_all(CONTINUE.to_vec()).await {
+            return Ok(None);
         }
-        if !read_more(socket, buf, 64 * 1024).await {
+        if !socket.read(buf).await {
             return Ok(None);
         }
     }
-}
-
-/// One read; `false` when nothing more comes.
-async fn read_more(socket: &Socket, buf: &mut BytesMut, room_max: usize) -> bool {
-    if buf.capacity() == buf.len() {
-        buf.reserve((2 * buf.len()).clamp(READ_BYTES, room_max));
-    }
-    let mut lent = std::mem::take(buf);
-    if lent.capacity() == 0 {
-        lent.reserve(READ_BYTES);
-    }
-    let (len, end) = (lent.len(), lent.capacity());
-    let (result, slice) = socket.read(SliceMut::new(lent, len, end)).await;
-    *buf = slice.into_inner();
-    matches!(result, Ok(count) if count > 0)
 }
 
 /// Answers a request that cannot be served and closes.
@@ -238,8 +218,7 @@ async fn refuse(socket: &Socket, place: &Place<'_>, response: &Response) {
     place.node.with(|shard| shard.metrics().inc(counter));
     let mut out = Vec::new();
     response.encode(KeepAlive::Close, &mut out);
-    let (ok, _) = socket.write_all(out).await;
-    if ok {
+    if socket.write_all(out).await {
         linger(socket, place).await;
     }
 }
@@ -250,7 +229,7 @@ async fn linger(socket: &Socket, place: &Place<'_>) {
     place.limit(LINGER_MS);
     let mut buf = BytesMut::with_capacity(READ_BYTES);
     let mut left = LINGER_BYTES;
-    while left > 0 && read_more(socket, &mut buf, READ_BYTES).await {
+    while left > 0 && socket.read(&mut buf).await {
         left = left.saturating_sub(buf.len());
         buf.clear();
     }

@@ -12,15 +12,15 @@ const BACKLOG: i32 = 4096;
 const RELEASE_TRIES: u32 = 60;
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
-/// One shard's listening socket, not yet registered with a runtime.
+/// One shard's listening socket, not yet given to its driver.
 #[derive(Debug)]
 pub struct Listener(TcpListener);
 
 impl Listener {
-    /// Registers it with the runtime of this thread.
-    pub(crate) fn into_monoio(self) -> io::Result<monoio::net::TcpListener> {
+    /// Its descriptor, ready for the driver.
+    pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
         self.0.set_nonblocking(true)?;
-        monoio::net::TcpListener::from_std(self.0)
+        Ok(self.0.into())
     }
 }
 

@@ -1,22 +1,27 @@
-//! Layer 4: what all tasks of one shard share, and the shard's thread body.
+//! Layer 4: what everything on one shard's thread shares.
 
-use super::driver::{self, DriverError, Kind};
+use super::accept::Accepting;
 use super::front::Waiters;
+use super::links::Links;
 use super::listen::Listener;
+use super::pump::Pump;
 use super::socket::shutdown;
-use super::{accept, pump};
+use super::tasks::Task;
 use crate::base::clock::{Clock, Now};
 use crate::base::ids::ConnId;
-use crate::base::settings::IoDriver;
+use crate::base::settings::Settings;
+use crate::io::{Driver, DriverError, Sizes, Token};
 use crate::shard::mailbox::{Mailboxes, ToOutside, ToShard};
 use crate::shard::shared::Shared;
+use crate::shard::sockets::Marked;
 use crate::shard::{Parts, Shard};
 use crate::wire::auth::TokenKeys;
-use monoio::net::UnixStream;
+use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What a shard's thread is given.
 pub struct NodeParts {
@@ -45,9 +50,21 @@ pub enum Echo {
     Off,
 }
 
-/// Shared by the tasks of one shard; never leaves its thread.
+/// The sockets of a shard and what moves their bytes. Borrowed for one step at a time, never while a task runs; calls into the
+/// shard may be made meanwhile.
+pub(super) struct Net {
+    pub(super) driver: Driver,
+    pub(super) links: Links,
+    /// Connections with frames that wait for their turn.
+    pub(super) waiting: VecDeque<Token>,
+    /// Where messages stand that the shard may keep.
+    pub(super) arena: BytesMut,
+}
+
+/// Shared by everything on one shard's thread; never leaves it.
 pub(crate) struct Node {
     pub(crate) shard: RefCell<Shard>,
+    pub(super) net: RefCell<Net>,
     pub(crate) waiters: RefCell<Waiters>,
     pub(crate) clock: Clock,
     /// `unix_ms - mono_ms`, read again at every tick, so that a turn reads one clock only.
@@ -57,8 +74,13 @@ pub(crate) struct Node {
     pub(crate) mail: Mailboxes,
     pub(crate) outside: flume::Sender<ToOutside>,
     pub(crate) echo: Echo,
-    pub(crate) read_bytes: Cell<usize>,
-    yielder: Option<(UnixStream, UnixStream)>,
+    /// Frames that a connection may have handled before others have their turn.
+    pub(super) turn_frames_max: Cell<usize>,
+    /// Reused list of [`super::writer::flush`].
+    pub(super) marked: Cell<Vec<Marked>>,
+    pub(super) accepting: Cell<Accepting>,
+    listener: OwnedFd,
+    spawned: RefCell<Vec<Task>>,
 }
 
 impl Node {
@@ -117,28 +139,45 @@ impl Node {
         self.with(|shard| shard.read_ended(id, now, ns));
     }
 
-    /// Lets other tasks and I/O have their turn. The way leads through the ring, because a task that wakes itself would be
-    /// run again at once; epoll has no such way, so there it is a short sleep.
-    pub(crate) async fn let_others_run(&self) {
-        match &self.yielder {
-            Some((end, _)) => {
-                let _ = end.writable(false).await;
-            }
-            None => monoio::time::sleep(Duration::from_millis(1)).await,
-        }
+    /// Accepts connections from now on.
+    pub(super) fn accept(&self) {
+        let mut net = self.net.borrow_mut();
+        net.driver.accept(self.listener.as_raw_fd());
+    }
+
+    /// Runs `task` from this turn on.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawned.borrow_mut().push(Box::pin(task));
+    }
+
+    /// Tasks that were spawned since the last call.
+    pub(super) fn take_spawned(&self) -> Vec<Task> {
+        self.spawned.take()
+    }
+
+    /// Follows the settings in force.
+    pub(super) fn follow_settings(&self) {
+        let shard = self.shard.borrow();
+        let connections = &shard.cfg().connections;
+        self.turn_frames_max
+            .set(connections.turn_frames_max as usize);
     }
 }
 
-/// Runs a shard on this thread until it is drained.
-///
-/// # Errors
-/// No I/O driver, or a listener that cannot be used.
-pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
-    let choice: IoDriver = parts.shard.cfg.server.io_driver;
-    driver::block_on(choice, |kind, flags| serve(parts, kind, flags))?.map_err(DriverError::None)
+fn sizes(cfg: &Settings) -> Sizes {
+    let connections = &cfg.connections;
+    Sizes {
+        buffer_bytes: connections.receive_buffer_bytes as usize,
+        // The kernel counts them in powers of two.
+        buffers: (connections.receive_buffers as u16).next_power_of_two(),
+    }
 }
 
-async fn serve(parts: NodeParts, kind: Kind, flags: &'static str) -> std::io::Result<()> {
+/// Runs a shard on this thread, for the life of the process.
+///
+/// # Errors
+/// No I/O driver, one that broke, or a listener that cannot be used.
+pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
     let NodeParts {
         mut shard,
         inbox,
@@ -148,7 +187,9 @@ async fn serve(parts: NodeParts, kind: Kind, flags: &'static str) -> std::io::Re
         echo,
         ready,
     } = parts;
-    shard.driver = kind.as_str();
+    let driver = Driver::new(shard.cfg.server.io_driver, sizes(&shard.cfg))?;
+    let (name, flags) = (driver.name(), driver.flags());
+    shard.driver = name;
     let id = shard.id;
     let bell = shard.mail.bell(id);
     let (shared, mail, outside) = (
@@ -157,6 +198,12 @@ async fn serve(parts: NodeParts, kind: Kind, flags: &'static str) -> std::io::Re
         shard.outside.clone(),
     );
     let node = Rc::new(Node {
+        net: RefCell::new(Net {
+            driver,
+            links: Links::default(),
+            waiting: VecDeque::new(),
+            arena: BytesMut::new(),
+        }),
         waiters: RefCell::new(Waiters::default()),
         clock,
         unix_offset_ms: Cell::new(0),
@@ -165,19 +212,19 @@ async fn serve(parts: NodeParts, kind: Kind, flags: &'static str) -> std::io::Re
         mail,
         outside,
         echo,
-        read_bytes: Cell::new(0),
-        yielder: match kind {
-            Kind::Uring => Some(UnixStream::pair()?),
-            Kind::Epoll => None,
-        },
+        turn_frames_max: Cell::new(1),
+        marked: Cell::default(),
+        accepting: Cell::default(),
+        listener: listener.into_fd().map_err(DriverError::None)?,
+        spawned: RefCell::default(),
         shard: RefCell::new(Shard::new(shard)),
     });
+    node.follow_settings();
     node.follow_wall_clock();
-    let listener = listener.into_monoio()?;
-    tracing::info!(shard = id.0, driver = kind.as_str(), flags, "shard runs");
-    ready(kind.as_str());
-    monoio::spawn(accept::run(node.clone(), listener));
-    monoio::spawn(pump::mail(node.clone(), inbox.clone(), bell));
-    pump::ticks(node, inbox).await;
-    Ok(())
+    node.accept();
+    tracing::info!(shard = id.0, driver = name, flags, "shard runs");
+    ready(name);
+    Pump::new(node, inbox, bell)
+        .run()
+        .map_err(DriverError::None)
 }

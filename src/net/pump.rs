@@ -1,58 +1,191 @@
-//! Layer 4: what keeps a shard turning: its mailbox, its ticks, its reports, its signs of life.
+//! Layer 4: the loop that keeps a shard turning: results of the kernel, frames that wait, mail, tasks, ticks; then everything
+//! that became ready to be sent leaves with one submission.
 
-use super::guard::guard;
-use super::handoff;
+use super::guard::contain;
+use super::links::Kind;
 use super::node::Node;
+use super::tasks::Tasks;
+use super::{accept, conn, handoff, socket, writer};
 use crate::base::metrics::Counter;
+use crate::io::{Done, Token};
 use crate::shard::inbox::ForNet;
 use crate::shard::mailbox::{Bell, ToShard};
 use crate::shard::report::NetGauges;
-use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// Between two ticks: the granularity of every deadline.
-const TICK: Duration = Duration::from_millis(10);
+/// Between two ticks: the granularity of every deadline (ns).
+const TICK_NS: u64 = 10_000_000;
 /// Messages taken from the mailbox before others have their turn.
 const MAIL_PER_TURN: usize = 256;
+/// Results taken before what they left to be sent is sent.
+const RESULTS_PER_TURN: usize = 64;
 
-/// Takes mail as it comes, until the last sender is gone.
-pub(crate) async fn mail(node: Rc<Node>, inbox: flume::Receiver<ToShard>, bell: Bell) {
-    loop {
-        let task = async {
-            while let Some(message) = next(&inbox, &bell).await {
-                handle(&node, message);
-                if take(&node, &inbox) == MAIL_PER_TURN {
-                    node.let_others_run().await;
+/// The state of the loop.
+pub(super) struct Pump {
+    node: Rc<Node>,
+    inbox: flume::Receiver<ToShard>,
+    bell: Bell,
+    waker: Waker,
+    tasks: Tasks,
+    /// What was received, as the driver hands it over.
+    arrived: Vec<u8>,
+    /// Mail is left from the last turn.
+    more_mail: bool,
+    tick_due_ns: u64,
+    report_at_ms: u64,
+    drained: bool,
+}
+
+impl Pump {
+    pub(super) fn new(node: Rc<Node>, inbox: flume::Receiver<ToShard>, bell: Bell) -> Self {
+        let waker = node.net.borrow().driver.waker();
+        Self {
+            waker,
+            tick_due_ns: node.clock.mono_ns() + TICK_NS,
+            node,
+            inbox,
+            bell,
+            tasks: Tasks::new(),
+            arrived: Vec::new(),
+            more_mail: true,
+            report_at_ms: 0,
+            drained: false,
+        }
+    }
+
+    /// Turns for ever.
+    ///
+    /// # Errors
+    /// The driver is broken.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut now_ns = self.node.clock.mono_ns();
+        loop {
+            let limit = if self.is_busy() {
+                Duration::ZERO
+            } else {
+                Duration::from_nanos(self.tick_due_ns.saturating_sub(now_ns).max(1))
+            };
+            self.node.net.borrow_mut().driver.wait(limit)?;
+            now_ns = self.node.clock.mono_ns();
+            self.results(now_ns);
+            if self.more_mail {
+                contain("mail", || self.mail());
+            }
+            if !self.node.net.borrow().waiting.is_empty() {
+                contain("waiting frames", || conn::take_turns(&self.node));
+            }
+            let new = self.node.take_spawned();
+            self.tasks.run(new);
+            if now_ns >= self.tick_due_ns {
+                contain("tick", || self.tick(now_ns));
+                self.tick_due_ns = now_ns + TICK_NS;
+            }
+            writer::flush(&self.node);
+        }
+    }
+
+    /// Whether something is to be done without waiting for the kernel.
+    fn is_busy(&self) -> bool {
+        self.more_mail || self.tasks.are_ready() || !self.node.net.borrow().waiting.is_empty()
+    }
+
+    /// Takes what the kernel did.
+    #[inline]
+    fn results(&mut self, now_ns: u64) {
+        for _ in 0..RESULTS_PER_TURN {
+            let done = self.node.net.borrow_mut().driver.next(&mut self.arrived);
+            match done {
+                None => return,
+                Some(Done::Rung) => self.more_mail = true,
+                Some(Done::Accepted { connection, last }) => {
+                    contain("accept", || accept::accepted(&self.node, connection, last));
+                }
+                Some(done) => {
+                    let (node, arrived) = (&self.node, &mut self.arrived);
+                    let token = done.token();
+                    if contain("socket", || socket_result(node, done, arrived, now_ns)).is_none() {
+                        contain("broken socket", || conn::broke(node, token));
+                    }
                 }
             }
-        };
-        guard("mail", task).await;
-        if inbox.is_disconnected() {
-            return;
+        }
+    }
+
+    /// Takes mail, up to the bound; waits to be rung when there is no more.
+    fn mail(&mut self) {
+        let look = || self.inbox.try_recv().ok();
+        for _ in 0..MAIL_PER_TURN {
+            match self.bell.poll(&self.waker, look) {
+                Poll::Ready(message) => handle(&self.node, message),
+                Poll::Pending => {
+                    self.more_mail = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, ns: u64) {
+        let node = &self.node;
+        node.follow_wall_clock();
+        node.follow_settings();
+        let (now, _) = node.now();
+        let lag_ns = ns.saturating_sub(self.tick_due_ns);
+        let beats = &node.shared.beats;
+        if let Some(beat) = beats.get(usize::from(node.shard.borrow().id().0)) {
+            beat.turn(now.mono_ms, lag_ns / 1000);
+        }
+        node.with(|shard| {
+            shard.lagged(lag_ns, now);
+            shard.tick(now);
+        });
+        // A ring that was lost costs one tick, not for ever.
+        self.more_mail = true;
+        accept::sweep(node, now.mono_ms);
+        let cut = node.waiters.borrow_mut().sweep(now.mono_ms);
+        if cut > 0 {
+            node.with(|shard| shard.metrics().add(Counter::HttpTimeout, cut));
+        }
+        if now.mono_ms >= self.report_at_ms {
+            let cfg = node.shard.borrow().cfg().clone();
+            self.report_at_ms = now.mono_ms + cfg.observability.metrics_interval_ms;
+            report(node);
+        }
+        if !self.drained && node.shard.borrow().is_drained() {
+            self.drained = true;
+            node.with(|shard| shard.report_drained());
         }
     }
 }
 
-/// The next message; `None` once nobody can send any more.
-async fn next(inbox: &flume::Receiver<ToShard>, bell: &Bell) -> Option<ToShard> {
-    let look = || match inbox.try_recv() {
-        Ok(message) => Some(Some(message)),
-        Err(flume::TryRecvError::Empty) => None,
-        Err(flume::TryRecvError::Disconnected) => Some(None),
-    };
-    poll_fn(|context| bell.poll(context.waker(), look)).await
+/// What became of an operation on a socket.
+#[inline]
+fn socket_result(node: &Rc<Node>, done: Done, arrived: &mut [u8], now_ns: u64) {
+    let token = done.token();
+    let is_frames = node.net.borrow_mut().links.get(token).kind == Kind::Frames;
+    match (done, is_frames) {
+        (Done::Received { last, .. }, true) => conn::received(node, token, arrived, last),
+        (Done::Received { last, .. }, false) => socket::received(node, token, arrived, last),
+        (Done::ReceiveEnded { end, .. }, true) => conn::ended(node, token, end),
+        (Done::ReceiveEnded { end, .. }, false) => socket::ended(node, token, end),
+        (Done::Sent { result, .. }, true) => writer::sent(node, token, result, now_ns),
+        (Done::Sent { result, .. }, false) => socket::sent(node, token, result),
+        (Done::Accepted { .. } | Done::Rung, _) => {}
+    }
 }
 
-/// Takes what is there, up to the bound; says how many it took.
-fn take(node: &Rc<Node>, inbox: &flume::Receiver<ToShard>) -> usize {
-    for count in 0..MAIL_PER_TURN {
-        match inbox.try_recv() {
-            Ok(message) => handle(node, message),
-            Err(_) => return count,
+impl Done {
+    fn token(&self) -> Token {
+        match self {
+            Self::Received { token, .. }
+            | Self::ReceiveEnded { token, .. }
+            | Self::Sent { token, .. } => *token,
+            Self::Accepted { .. } | Self::Rung => Token::MAX,
         }
     }
-    MAIL_PER_TURN
 }
 
 fn handle(node: &Rc<Node>, message: ToShard) {
@@ -69,59 +202,15 @@ fn handle(node: &Rc<Node>, message: ToShard) {
     }
 }
 
-/// Ticks until every socket is gone after a drain; keeps serving `/livez` meanwhile.
-pub(crate) async fn ticks(node: Rc<Node>, inbox: flume::Receiver<ToShard>) {
-    let mut report_at_ms = 0;
-    let mut reported_drained = false;
-    let mut due_ns = node.clock.mono_ns();
-    loop {
-        let round = async {
-            loop {
-                let (_, before) = node.now();
-                due_ns = before + TICK.as_nanos() as u64;
-                monoio::time::sleep(TICK).await;
-                turn(&node, &inbox, due_ns, &mut report_at_ms);
-                if !reported_drained && node.shard.borrow().is_drained() {
-                    reported_drained = true;
-                    node.with(|shard| shard.report_drained());
-                }
-            }
-        };
-        guard("ticks", round).await;
-    }
-}
-
-fn turn(node: &Rc<Node>, inbox: &flume::Receiver<ToShard>, due_ns: u64, report_at_ms: &mut u64) {
-    node.follow_wall_clock();
-    let (now, ns) = node.now();
-    // The timer wheel counts whole milliseconds, so up to two of them are no delay.
-    let lag_ns = ns.saturating_sub(due_ns).saturating_sub(2_000_000);
-    let beats = &node.shared.beats;
-    if let Some(beat) = beats.get(usize::from(node.shard.borrow().id().0)) {
-        beat.turn(now.mono_ms, lag_ns / 1000);
-    }
-    node.with(|shard| {
-        shard.lagged(lag_ns, now);
-        shard.tick(now);
-    });
-    // A wake-up lost between threads costs one tick, not for ever.
-    take(node, inbox);
-    let cut = node.waiters.borrow_mut().sweep(now.mono_ms);
-    if cut > 0 {
-        node.with(|shard| shard.metrics().add(Counter::HttpTimeout, cut));
-    }
-    if now.mono_ms >= *report_at_ms {
-        let cfg = node.shard.borrow().cfg().clone();
-        *report_at_ms = now.mono_ms + cfg.observability.metrics_interval_ms;
-        report(node);
-    }
-}
-
 fn report(node: &Rc<Node>) {
+    let inbound_bytes = {
+        let net = node.net.borrow();
+        net.driver.buffer_bytes() + net.links.carried
+    };
     let gauges = NetGauges {
         http: node.waiters.borrow().len() as u64,
         udp_sessions: 0,
-        inbound_bytes: node.read_bytes.get() as u64,
+        inbound_bytes: inbound_bytes as u64,
     };
     node.with(|shard| shard.report(gauges));
 }

@@ -215,7 +215,7 @@ async fn send_whole(
     extra: &[(String, String)],
 ) -> After {
     node.with(|shard| shard.metrics().inc(status_counter(answer.status)));
-    let (ok, _) = socket.write_all(envelope.whole(answer, extra)).await;
+    let ok = socket.write_all(envelope.whole(answer, extra)).await;
     match (ok, envelope.keep) {
         (false, _) => After::Broken,
         (true, KeepAlive::Keep) => After::Next,
@@ -364,8 +364,8 @@ async fn stream(
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     out.extend_from_slice(b"\r\n");
-    monoio::spawn(watch(node.clone(), socket.clone(), key));
-    let (mut ok, _) = socket.write_all(out).await;
+    node.spawn(watch(node.clone(), socket.clone(), key));
+    let mut ok = socket.write_all(out).await;
     while ok {
         let (now, _) = node.now();
         node.waiters
@@ -385,14 +385,14 @@ async fn stream(
             Some(_) => continue,
             None => break,
         }
-        (ok, _) = socket.write_all(out).await;
+        ok = socket.write_all(out).await;
         if ended && ok {
             // The watching task holds the pending read; ending both directions ends it too. What was written still goes out.
-            super::socket::shutdown(socket.raw_fd(), libc::SHUT_RDWR);
+            socket.cut();
             return After::Done;
         }
     }
-    super::socket::shutdown(socket.raw_fd(), libc::SHUT_RDWR);
+    socket.cut();
     After::Broken
 }
 
@@ -402,9 +402,7 @@ async fn watch(node: Rc<Node>, socket: Socket, key: Key) {
         let mut buf = BytesMut::with_capacity(256);
         loop {
             buf.clear();
-            let (result, lent) = socket.read(buf).await;
-            buf = lent;
-            if !matches!(result, Ok(count) if count > 0) {
+            if !socket.read(&mut buf).await {
                 return node.waiters.borrow_mut().gone(key);
             }
         }

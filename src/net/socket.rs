@@ -1,98 +1,129 @@
-//! Layer 4: one TCP socket, read by one task and written by another.
+//! Layer 4: a plain HTTP connection as its tasks see it.
 
-use monoio::BufResult;
-use monoio::buf::{IoBuf, IoBufMut, IoVecBuf};
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
-use monoio::net::TcpStream;
-use std::cell::UnsafeCell;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use super::links::Kind;
+use super::node::{Net, Node};
+use crate::io::{End, Token, Until};
+use bytes::BytesMut;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
-/// A handle to a socket; the descriptor closes with the last one. (monoio's own write half shuts the socket down when it is
-/// dropped, which a hand-off to another shard must not do.)
+/// A handle to a link of kind `Http`; the socket closes with the last one.
 pub(crate) struct Socket {
-    /// A second copy of what `owner` holds, so that a read or write does not have to fetch the shared one from memory first:
-    /// with thousands of sockets that is a cache miss per operation. Never dropped.
-    stream: ManuallyDrop<UnsafeCell<TcpStream>>,
-    owner: Rc<TcpStream>,
+    node: Rc<Node>,
+    token: Token,
+    /// Not given up by [`Socket::into_fd`].
+    counts: bool,
 }
 
 impl Clone for Socket {
     fn clone(&self) -> Self {
-        Self::over(self.owner.clone())
+        if let Some(http) = &mut self.node.net.borrow_mut().links.get(self.token).http {
+            http.handles += 1;
+        }
+        Self {
+            node: self.node.clone(),
+            token: self.token,
+            counts: true,
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.counts && self.let_go() {
+            let Net { links, driver, .. } = &mut *self.node.net.borrow_mut();
+            links.abandon(driver, self.token);
+        }
     }
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self::over(Rc::new(stream))
+    /// The first handle to a new connection.
+    pub(crate) fn new(node: &Rc<Node>, fd: OwnedFd) -> Self {
+        Self {
+            token: node.net.borrow_mut().links.insert(fd),
+            node: node.clone(),
+            counts: true,
+        }
     }
 
-    fn over(owner: Rc<TcpStream>) -> Self {
-        // SAFETY: the copy lives as long as `owner`, which keeps the original alive and in place, and is never dropped. Nothing
-        // changes either of them: operations clone the descriptor's count behind a pointer that both share, and the address
-        // cache of `TcpStream` is not asked for.
-        let stream = unsafe { std::ptr::read(&raw const *owner) };
-        Self {
-            stream: ManuallyDrop::new(UnsafeCell::new(stream)),
-            owner,
+    /// Says whether this was the last handle of a link that is still plain HTTP.
+    fn let_go(&self) -> bool {
+        let mut net = self.node.net.borrow_mut();
+        let link = net.links.get(self.token);
+        match &mut link.http {
+            Some(http) if link.kind == Kind::Http => {
+                http.handles -= 1;
+                http.handles == 0
+            }
+            _ => false,
         }
     }
 
     pub(crate) fn raw_fd(&self) -> RawFd {
-        self.owner.as_raw_fd()
+        self.node.net.borrow_mut().links.get(self.token).fd
     }
 
-    /// Reads once; at most one read is pending at a time.
-    pub(crate) fn read<B: IoBufMut>(&self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
-        self.stream().read(buf)
+    pub(crate) fn token(&self) -> Token {
+        self.token
     }
 
-    /// Writes once; at most one write is pending at a time.
-    pub(crate) fn write<B: IoBuf>(&self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
-        self.stream().write(buf)
-    }
-
-    /// Writes once from several places.
-    pub(crate) fn write_gathered<B: IoVecBuf>(
-        &self,
-        buf: B,
-    ) -> impl Future<Output = BufResult<usize, B>> {
-        self.stream().writev(buf)
-    }
-
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "monoio's operations want `&mut` and change nothing"
-    )]
-    fn stream(&self) -> &mut TcpStream {
-        // SAFETY: the reference is gone when the operation was submitted (its future owns a clone of the descriptor), and
-        // `Socket` is not `Sync`: no second one exists meanwhile.
-        unsafe { &mut *self.stream.get() }
-    }
-
-    /// Writes everything; `false` when the connection broke.
-    pub(crate) async fn write_all(&self, bytes: Vec<u8>) -> (bool, Vec<u8>) {
-        let (result, bytes) = self.write(bytes).await;
-        match result {
-            Ok(count) if count == bytes.len() => (true, bytes),
-            Ok(0) | Err(_) => (false, bytes),
-            Ok(count) => Box::pin(self.write_rest(bytes, count)).await,
-        }
-    }
-
-    /// The kernel took less than it was given: the socket's buffer is full.
-    async fn write_rest(&self, mut bytes: Vec<u8>, mut at: usize) -> (bool, Vec<u8>) {
-        while at < bytes.len() {
-            let (result, rest) = self.write(bytes.slice(at..)).await;
-            bytes = rest.into_inner();
-            match result {
-                Ok(0) | Err(_) => return (false, bytes),
-                Ok(count) => at += count,
+    /// Appends what arrives next to `buf`; `false` when nothing more comes. One task reads at a time.
+    pub(crate) async fn read(&self, buf: &mut BytesMut) -> bool {
+        poll_fn(|context| {
+            let Net { links, driver, .. } = &mut *self.node.net.borrow_mut();
+            let link = links.get(self.token);
+            let Some(http) = &mut link.http else {
+                return Poll::Ready(false);
+            };
+            if !http.arrived.is_empty() {
+                buf.extend_from_slice(&http.arrived);
+                http.arrived.clear();
+                return Poll::Ready(true);
             }
+            if http.ended {
+                return Poll::Ready(false);
+            }
+            http.reader = Some(context.waker().clone());
+            link.receive(driver, self.token, Until::Once);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes everything; `false` when the connection broke. One task writes at a time.
+    pub(crate) async fn write_all(&self, bytes: Vec<u8>) -> bool {
+        if bytes.is_empty() {
+            return true;
         }
-        (true, bytes)
+        {
+            let net = &mut *self.node.net.borrow_mut();
+            let Some(http) = &mut net.links.get(self.token).http else {
+                return false;
+            };
+            assert!(http.sending.is_none(), "one task writes at a time");
+            http.sending = Some(bytes);
+            http.sent = 0;
+            http.outcome = None;
+            send_rest(net, self.token);
+        }
+        poll_fn(|context| {
+            let mut net = self.node.net.borrow_mut();
+            let Some(http) = &mut net.links.get(self.token).http else {
+                return Poll::Ready(false);
+            };
+            match http.outcome.take() {
+                Some(outcome) => Poll::Ready(outcome),
+                None => {
+                    http.writer = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
     }
 
     /// No more is sent: the peer sees the end of the stream.
@@ -100,22 +131,94 @@ impl Socket {
         shutdown(self.raw_fd(), libc::SHUT_WR);
     }
 
-    /// Whether another task still holds a handle.
-    pub(crate) fn is_shared(&self) -> bool {
-        Rc::strong_count(&self.owner) > 1
+    /// Ends both directions.
+    pub(crate) fn cut(&self) {
+        shutdown(self.raw_fd(), libc::SHUT_RDWR);
     }
 
-    /// The descriptor, if this is the last handle.
-    pub(crate) fn into_fd(self) -> Option<OwnedFd> {
-        let fd = Rc::try_unwrap(self.owner).ok()?.into_raw_fd();
-        // SAFETY: `into_raw_fd` gave ownership away, and nobody else has it.
-        Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    /// The descriptor, if this is the last handle and nothing is under way.
+    pub(crate) fn into_fd(mut self) -> Option<OwnedFd> {
+        self.counts = false;
+        if !self.let_go() {
+            return None;
+        }
+        let Net { links, driver, .. } = &mut *self.node.net.borrow_mut();
+        links.take(driver, self.token)
     }
 }
 
-/// Ends one or both directions. A pending read then completes with 0 bytes, a pending write with an error: nothing has to be
-/// cancelled.
-pub(crate) fn shutdown(fd: RawFd, how: i32) {
+/// Ends one or both directions. What is under way then ends too: nothing has to be cancelled.
+pub(super) fn shutdown(fd: RawFd, how: i32) {
     // SAFETY: no memory is involved; a descriptor that is gone yields an error, which changes nothing.
     unsafe { libc::shutdown(fd, how) };
+}
+
+/// A receive operation brought bytes.
+pub(super) fn received(node: &Node, token: Token, bytes: &[u8], last: bool) {
+    let Net { links, driver, .. } = &mut *node.net.borrow_mut();
+    let link = links.get(token);
+    link.receiving &= !last;
+    if link.kind == Kind::Http
+        && let Some(http) = &mut link.http
+    {
+        http.arrived.extend_from_slice(bytes);
+        wake(&mut http.reader);
+    }
+    links.settle(driver, token);
+}
+
+/// A receive operation is over.
+pub(super) fn ended(node: &Node, token: Token, end: End) {
+    let Net { links, driver, .. } = &mut *node.net.borrow_mut();
+    let link = links.get(token);
+    link.receiving = false;
+    if let Some(http) = &mut link.http {
+        http.ended |= end == End::Closed;
+        // A paused one starts again when its task asks.
+        wake(&mut http.reader);
+    }
+    links.settle(driver, token);
+}
+
+/// A send is over.
+pub(super) fn sent(node: &Node, token: Token, result: io::Result<usize>) {
+    let net = &mut *node.net.borrow_mut();
+    let link = net.links.get(token);
+    let Some(http) = &mut link.http else {
+        return;
+    };
+    let len = http.sending.as_ref().map_or(0, Vec::len);
+    let went = match result {
+        Ok(count @ 1..) => {
+            http.sent += count;
+            if http.sent < len && link.kind == Kind::Http {
+                return send_rest(net, token);
+            }
+            true
+        }
+        Ok(0) | Err(_) => false,
+    };
+    http.sending = None;
+    http.outcome = Some(went);
+    wake(&mut http.writer);
+    net.links.settle(&mut net.driver, token);
+}
+
+fn send_rest(net: &mut Net, token: Token) {
+    let link = net.links.get(token);
+    let Some((http, bytes)) = link
+        .http
+        .as_ref()
+        .and_then(|http| Some((http, http.sending.as_ref()?)))
+    else {
+        return;
+    };
+    // SAFETY: `sending` is neither changed nor dropped before `Sent`: a link that is held keeps it. The bytes stand on the heap.
+    unsafe { net.driver.send(token, link.fd, &bytes[http.sent..]) };
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
 }

@@ -32,7 +32,9 @@ pub(crate) fn run(
     match home {
         Some(user) if !node.shard.borrow().is_home(&user) => {
             node.with(|shard| shard.metrics().inc(Counter::HandoffsOut));
-            handoff::send(node, &user, socket, leftover, arrival);
+            if let Some(fd) = socket.into_fd() {
+                handoff::send(node, &user, fd, leftover, arrival);
+            }
         }
         _ => handoff::adopt(node, socket, leftover, arrival),
     }

@@ -6,7 +6,6 @@ use super::outbox::Outbox;
 use crate::base::ids::{ConnId, Package, ShardId, UserId};
 use crate::base::settings::Settings;
 use std::collections::VecDeque;
-use std::task::Waker;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +40,10 @@ pub(super) struct Conn {
     pub(super) id: ConnId,
     pub(super) role: Role,
     pub(super) outbox: Outbox,
-    /// Woken when something waits or the reader ended.
-    pub(super) writer: Option<Waker>,
+    /// What `net/` knows it by.
+    pub(super) link: Link,
+    /// Its writer has something to look at: it stands in the list of those.
+    pub(super) marked: bool,
     pub(super) kind: Kind,
     pub(super) reader_alive: bool,
     /// Broke the protocol: what is queued goes out, then our side ends at once; the peer's is only drained.
@@ -53,8 +54,6 @@ pub(super) struct Conn {
     pub(super) last_rx_ms: u64,
     /// When the shard acts on it: init or hand-shake time limit; `u64::MAX` for never.
     pub(super) deadline_ms: u64,
-    /// Woken when the writer ended; only a hand-off waits for that.
-    pub(super) reader: Option<Waker>,
     pub(super) handle: i32,
     /// Close code for the counters: ours, the peer's or 1006.
     pub(super) code: u16,
@@ -63,13 +62,36 @@ pub(super) struct Conn {
 const _: () = assert!(std::mem::offset_of!(Conn, last_rx_ms) <= 64);
 
 impl Conn {
-    /// Lets the writer look again.
+    /// Lets the writer look again, after this turn; says whether that is news.
     #[inline]
-    pub(super) fn wake_writer(&mut self) {
-        if let Some(waker) = self.writer.take() {
-            waker.wake();
+    pub(super) fn mark(&mut self, marked: &mut Vec<Marked>) -> bool {
+        if std::mem::replace(&mut self.marked, true) {
+            return false;
         }
+        marked.push(Marked {
+            id: self.id,
+            token: self.link.token,
+        });
+        true
     }
+}
+
+/// Where `net/` keeps its side of a connection.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Link {
+    /// Its number.
+    pub token: u32,
+    /// Address of what a writer reads first, to be fetched ahead; 0 for none. Nothing is read through it.
+    pub place: usize,
+}
+
+/// A connection whose writer must look ([`super::Shard::next_write`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Marked {
+    /// Which.
+    pub id: ConnId,
+    /// Its [`Link::token`].
+    pub token: u32,
 }
 
 const SLOT_BITS: u32 = 20;
@@ -104,7 +126,7 @@ impl Conns {
         &mut self,
         kind: Kind,
         role: Role,
-        handle: i32,
+        (handle, link): (i32, Link),
         now_ms: u64,
         cfg: &Settings,
     ) -> Option<ConnId> {
@@ -131,8 +153,8 @@ impl Conns {
             kind,
             role,
             outbox: Outbox::new(limit as usize),
-            writer: None,
-            reader: None,
+            link,
+            marked: false,
             handle,
             last_rx_ms: now_ms,
             deadline_ms: u64::MAX,
@@ -183,7 +205,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..500 {
             let id = conns
-                .insert(Kind::App, Role::Echo, 0, 1, &cfg)
+                .insert(Kind::App, Role::Echo, (0, Link::default()), 1, &cfg)
                 .expect("room");
             assert!(seen.insert(id), "{id:?} was given twice");
             assert!(conns.get(id).is_some());

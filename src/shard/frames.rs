@@ -235,7 +235,7 @@ impl Shard {
         self.out.close(id, Some((code, "")));
         if let Some(conn) = self.out.conns.get(id) {
             conn.failed = true;
-            conn.wake_writer();
+            conn.mark(&mut self.out.marked);
         }
         self.detach(
             id,
@@ -254,7 +254,7 @@ impl Shard {
             return;
         };
         conn.reader_alive = false;
-        conn.wake_writer();
+        conn.mark(&mut self.out.marked);
         let (writer_alive, handshake_ms) = (conn.writer_alive, self.out.handshake_ms);
         self.detach(
             id,

@@ -1,5 +1,5 @@
 //! Layer 3: the sessions of one core. Applies effects, keeps outboxes and deadlines, talks to other shards and to the outside
-//! thread through mailboxes. Names neither monoio nor tokio, opens no socket, reads no clock.
+//! thread through mailboxes. Names no driver and no runtime, opens no socket, reads no clock.
 //!
 //! `net/` calls in with what arrived ([`frames`]), writers ask what to send ([`writers`]), mailboxes deliver ([`inbox`]); every
 //! call into a session goes through [`Shard::drive`], where a panic ends that one session.

@@ -1,7 +1,7 @@
 //! Layer 3: the way out. Frames go from the session's arena straight into the outbox of their connection; overflow and close
-//! are decided here. It wakes writers and never waits for one.
+//! are decided here. It marks connections for their writers and never waits for one.
 
-use super::conns::{Conns, Kind};
+use super::conns::{Conns, Kind, Marked};
 use super::deadlines::{Deadlines, Due};
 use super::outbox::{Frame, Pending, Pool, Pushed};
 use super::records::Records;
@@ -22,6 +22,8 @@ pub(super) struct Outbound {
     /// Of the turn that goes on.
     pub(super) trail: Trail,
     pool: Pool,
+    /// Connections that writers must look at.
+    pub(super) marked: Vec<Marked>,
     /// Sockets whose control messages no longer fitted; their sessions are told after the current effects.
     pub(super) overflowed: Vec<ConnId>,
     /// Handles to be cut by `net/`.
@@ -39,6 +41,7 @@ impl Outbound {
             records: Records::new(),
             trail: Trail::default(),
             pool: Pool::default(),
+            marked: Vec::new(),
             overflowed: Vec::new(),
             cuts: Vec::new(),
             now_ms: 0,
@@ -51,7 +54,7 @@ impl Outbound {
     pub(super) fn preface(&mut self, id: ConnId, bytes: &[u8]) {
         if let Some(conn) = self.conns.get(id).filter(|_| !bytes.is_empty()) {
             conn.outbox.preface(bytes, &mut self.pool);
-            conn.wake_writer();
+            conn.mark(&mut self.marked);
         }
     }
 
@@ -84,9 +87,9 @@ impl Outbound {
                 marked,
             } => {
                 self.trail.note(conn, 1);
-                if let Some(writer) = &conn.writer {
-                    self.trail.note_task(writer);
-                    conn.wake_writer();
+                if conn.mark(&mut self.marked) {
+                    self.trail
+                        .note(std::ptr::without_provenance::<u8>(conn.link.place), 1);
                 }
                 if marked {
                     self.records.write_added(mark);
@@ -143,9 +146,7 @@ impl Outbound {
                     self.records.write_added(mark);
                 }
                 metrics.inc(out_counter(kind));
-                if let Some(conn) = self.conns.get(id) {
-                    conn.wake_writer();
-                }
+                self.mark(id);
             }
             Pushed::Dropped(shed) => {
                 count_shed(shed, metrics);
@@ -183,8 +184,15 @@ impl Outbound {
         }
         conn.code = close.map_or(1005, |(code, _)| code);
         conn.outbox.close(close, &mut self.pool);
-        conn.wake_writer();
+        conn.mark(&mut self.marked);
         self.watch(id, at);
+    }
+
+    /// Lets the writer of a connection look.
+    pub(super) fn mark(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get(id) {
+            conn.mark(&mut self.marked);
+        }
     }
 
     /// Sets the moment at which the shard acts on a connection.

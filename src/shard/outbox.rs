@@ -47,14 +47,10 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The contiguous buffer; given back with [`Pending::restore`], so that its memory is reused.
-    pub fn take_bytes(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
-    }
-
-    /// Gives the buffer of [`Pending::take_bytes`] back.
-    pub fn restore(&mut self, bytes: Vec<u8>) {
-        self.bytes = bytes;
+    /// The contiguous buffer: headers, and payloads that are not referenced.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Referenced payloads in order; empty for most sends.
@@ -69,8 +65,17 @@ impl Pending {
         &self.marks
     }
 
-    fn len(&self) -> usize {
+    /// Bytes altogether.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
         self.bytes.len() + self.referenced
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn clear(&mut self) {
@@ -372,9 +377,9 @@ mod tests {
         }
     }
 
-    fn payloads(pending: &mut Pending) -> Vec<u8> {
+    fn payloads(pending: &Pending) -> Vec<u8> {
         // First payload byte of every frame, in send order; frames here are shorter than 126 bytes.
-        let bytes = pending.take_bytes();
+        let bytes = pending.bytes();
         let (mut at, mut firsts) = (0, Vec::new());
         while at < bytes.len() {
             let len = usize::from(bytes[at + 1]);
@@ -399,8 +404,8 @@ mod tests {
                 ..
             }
         ));
-        let mut pending = outbox.take().expect("frames wait");
-        assert_eq!(payloads(&mut pending), [200, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let pending = outbox.take().expect("frames wait");
+        assert_eq!(payloads(&pending), [200, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]
@@ -424,7 +429,7 @@ mod tests {
             outbox.push(frame(Class::Control, &[5; 100]), &mut pool),
             Pushed::Overflow([0; 3])
         );
-        assert_eq!(payloads(&mut outbox.take().expect("frames wait")), [2, 3]);
+        assert_eq!(payloads(&outbox.take().expect("frames wait")), [2, 3]);
     }
 
     #[test]
@@ -448,8 +453,8 @@ mod tests {
             outbox.push(frame(Class::Control, &[1]), &mut pool),
             Pushed::Closed
         );
-        let bytes = outbox.take().expect("frames wait").take_bytes();
-        assert!(bytes.ends_with(b"\x03\xf5Overloaded"));
+        let pending = outbox.take().expect("frames wait");
+        assert!(pending.bytes().ends_with(b"\x03\xf5Overloaded"));
         assert!(outbox.is_empty());
     }
 
@@ -462,13 +467,13 @@ mod tests {
         }
         let _ = outbox.push(frame(Class::Control, b"x"), &mut pool);
         let _ = outbox.push_reference(frame(Class::Audio, &[]), &payload(2), &mut pool);
-        let mut pending = outbox.take().expect("frames wait");
+        let pending = outbox.take().expect("frames wait");
         let firsts: Vec<_> = pending
             .references()
             .iter()
             .map(|reference| (reference.at, reference.payload[0]))
             .collect();
         assert_eq!(firsts, [(4, 1), (11, 2)]);
-        assert_eq!(pending.take_bytes().len(), 11);
+        assert_eq!(pending.bytes().len(), 11);
     }
 }

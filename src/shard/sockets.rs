@@ -4,6 +4,7 @@
 use super::Shard;
 use super::admission::{self, Candidate, Unowned, Verdict};
 use super::conns::{Kind, Role};
+pub use super::conns::{Link, Marked};
 use super::frames::Flow;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
@@ -25,6 +26,8 @@ pub enum Admission {
 pub struct Opening<'a> {
     /// What [`Shard::cuts`] will name.
     pub handle: i32,
+    /// What [`Shard::take_marked`] will name.
+    pub link: Link,
     /// The 101 response; empty when it was sent before (a handed-over socket).
     pub switch: &'a [u8],
 }
@@ -59,7 +62,7 @@ impl Shard {
         let id = self.out.conns.insert(
             Kind::Phone,
             Role::Session(at),
-            opening.handle,
+            (opening.handle, opening.link),
             self.now.mono_ms,
             &self.cfg,
         )?;
@@ -81,7 +84,7 @@ impl Shard {
         let id = self.out.conns.insert(
             Kind::App,
             Role::Fresh(Box::new(candidate)),
-            opening.handle,
+            (opening.handle, opening.link),
             self.now.mono_ms,
             &self.cfg,
         )?;
@@ -102,10 +105,13 @@ impl Shard {
     /// A conformance suite.
     pub fn open_echo(&mut self, opening: Opening<'_>) -> Option<ConnId> {
         let now_ms = self.now.mono_ms;
-        let id =
-            self.out
-                .conns
-                .insert(Kind::Echo, Role::Echo, opening.handle, now_ms, &self.cfg)?;
+        let id = self.out.conns.insert(
+            Kind::Echo,
+            Role::Echo,
+            (opening.handle, opening.link),
+            now_ms,
+            &self.cfg,
+        )?;
         self.out.preface(id, opening.switch);
         Some(id)
     }
@@ -225,7 +231,7 @@ impl Shard {
         }
     }
 
-    /// [`Flow::Leave`]: takes the candidate out; the writer flushes and goes, and then [`Shard::poll_left`] is ready.
+    /// [`Flow::Leave`]: takes the candidate out; the writer flushes and goes; [`Shard::left`] ends it here.
     pub fn leave(&mut self, id: ConnId) -> Option<Candidate> {
         let conn = self.out.conns.get(id)?;
         let Role::Fresh(candidate) = std::mem::replace(&mut conn.role, Role::Detached) else {
@@ -233,7 +239,7 @@ impl Shard {
         };
         conn.leaving = true;
         conn.deadline_ms = u64::MAX;
-        conn.wake_writer();
+        conn.mark(&mut self.out.marked);
         self.metrics.inc(Counter::HandoffsOut);
         Some(*candidate)
     }

@@ -2,7 +2,7 @@
 
 use super::admission::Candidate;
 use super::mailbox::ToShard;
-use super::sockets::Opening;
+use super::sockets::{Link, Opening};
 use super::writers::Step;
 use super::*;
 use crate::session::effects::StoreOp;
@@ -12,7 +12,6 @@ use crate::wire::frame::Message;
 use crate::wire::records::AppRecord;
 use crate::wire::upgrade::AppHeaders;
 use bytes::Bytes;
-use std::task::{Poll, Waker};
 
 struct World {
     shard: Shard,
@@ -60,6 +59,7 @@ impl World {
     fn phone(&mut self, user: &str) -> ConnId {
         let opening = Opening {
             handle: 1,
+            link: Link::default(),
             switch: b"101",
         };
         self.shard
@@ -79,6 +79,7 @@ impl World {
         };
         let opening = Opening {
             handle: 2,
+            link: Link::default(),
             switch: b"101",
         };
         self.shard.open_app(candidate, opening).expect("room")
@@ -101,11 +102,11 @@ impl World {
 
     /// Everything queued on a connection, as the peer reads it.
     fn sent(&mut self, conn: ConnId) -> String {
-        match self.shard.poll_writer(conn, Waker::noop()) {
-            Poll::Ready(Step::Send(mut pending)) => {
-                let bytes = pending.take_bytes();
+        match self.shard.next_write(conn) {
+            Some(Step::Send(pending)) => {
+                let text = String::from_utf8_lossy(pending.bytes()).into_owned();
                 self.shard.sent(pending, 3);
-                String::from_utf8_lossy(&bytes).into_owned()
+                text
             }
             _ => String::new(),
         }
@@ -245,6 +246,7 @@ fn sockets_sessions_and_audio_are_counted_once() {
     // Upgraded, and counted, on another shard.
     let opening = Opening {
         handle: 3,
+        link: Link::default(),
         switch: b"",
     };
     assert!(

@@ -6,8 +6,6 @@
 const PLACES: usize = 8;
 /// Bytes per cache line.
 const LINE: usize = 64;
-/// Lines of a writer's task: its header and its future.
-const TASK_LINES: usize = 5;
 
 /// The places of one turn. Addresses only: nothing is read through them.
 #[derive(Clone, Copy, Default, Debug)]
@@ -31,12 +29,6 @@ impl Trail {
             *place = (thing.addr() & !(LINE - 1)) | lines;
             self.len += 1;
         }
-    }
-
-    /// A writer is about to be woken.
-    #[inline]
-    pub(super) fn note_task(&mut self, waker: &std::task::Waker) {
-        self.note(waker.data(), TASK_LINES);
     }
 
     /// Asks the processor for every place.

@@ -1,9 +1,9 @@
 //! Layer 3: what a connection's writer asks: what to send, when to stop, what became of it.
 
 use super::Shard;
+use super::conns::Marked;
 use super::outbox::Pending;
 use crate::base::ids::ConnId;
-use std::task::{Poll, Waker};
 
 /// What the writer does next.
 #[derive(Debug)]
@@ -17,26 +17,28 @@ pub enum Step {
 }
 
 impl Shard {
-    /// What to do next; pending while nothing waits.
+    /// Connections whose writers must look ([`Shard::next_write`]) now; `into` is empty.
     #[inline]
-    pub fn poll_writer(&mut self, id: ConnId, waker: &Waker) -> Poll<Step> {
+    pub fn take_marked(&mut self, into: &mut Vec<Marked>) {
+        std::mem::swap(&mut self.out.marked, into);
+    }
+
+    /// What to do next; `None` while nothing waits: the connection is marked when that changes.
+    #[inline]
+    pub fn next_write(&mut self, id: ConnId) -> Option<Step> {
         let Some(conn) = self.out.conns.get(id) else {
-            return Poll::Ready(Step::Finish);
+            return Some(Step::Finish);
         };
+        conn.marked = false;
         if let Some(pending) = conn.outbox.take() {
-            return Poll::Ready(Step::Send(pending));
+            Some(Step::Send(pending))
+        } else if conn.leaving {
+            Some(Step::Leave)
+        } else if !conn.reader_alive || conn.failed {
+            Some(Step::Finish)
+        } else {
+            None
         }
-        if conn.leaving {
-            return Poll::Ready(Step::Leave);
-        }
-        if !conn.reader_alive || conn.failed {
-            return Poll::Ready(Step::Finish);
-        }
-        match &mut conn.writer {
-            Some(known) if known.will_wake(waker) => {}
-            slot => *slot = Some(waker.clone()),
-        }
-        Poll::Pending
     }
 
     /// A send is over.
@@ -52,9 +54,7 @@ impl Shard {
         };
         conn.writer_alive = false;
         if conn.leaving {
-            if let Some(waker) = conn.reader.take() {
-                waker.wake();
-            }
+            // `left` ends it.
         } else if conn.reader_alive && !conn.failed {
             self.out.cut(id);
         } else if conn.reader_alive {
@@ -65,18 +65,8 @@ impl Shard {
         }
     }
 
-    /// Ready once the writer of a leaving connection is gone; the connection is forgotten then.
-    pub fn poll_left(&mut self, id: ConnId, waker: &Waker, now_ns: u64) -> Poll<()> {
-        match self.out.conns.get(id) {
-            Some(conn) if conn.writer_alive => {
-                conn.reader = Some(waker.clone());
-                Poll::Pending
-            }
-            Some(_) => {
-                self.out.release(id, now_ns, &mut self.metrics);
-                Poll::Ready(())
-            }
-            None => Poll::Ready(()),
-        }
+    /// The writer of a leaving connection is gone: the connection is forgotten here.
+    pub fn left(&mut self, id: ConnId, now_ns: u64) {
+        self.out.release(id, now_ns, &mut self.metrics);
     }
 }

@@ -7,11 +7,10 @@ use prism::base::ids::{ConnId, UserId};
 use prism::session::event::PhoneFlags;
 use prism::shard::admission::Candidate;
 use prism::shard::frames::Flow;
-use prism::shard::sockets::Opening;
+use prism::shard::sockets::{Link, Opening};
 use prism::shard::writers::Step as Write;
 use prism::wire::frame::Message;
 use prism::wire::upgrade::AppHeaders;
-use std::task::{Poll, Waker};
 
 impl World {
     pub(super) fn pump(&mut self) {
@@ -29,8 +28,18 @@ impl World {
                 busy = true;
                 self.cut(handle);
             }
+            let mut marked = Vec::new();
+            self.shard.take_marked(&mut marked);
+            self.marked.extend(marked.iter().map(|mark| mark.id));
             for conn in self.live() {
-                busy |= self.write(conn);
+                // Only marks make a writer look: one that is missing shows as a frame that never comes.
+                if self.marked.contains(&conn) {
+                    let wrote = self.write(conn);
+                    busy |= wrote;
+                    if !wrote {
+                        self.marked.remove(&conn);
+                    }
+                }
             }
             if !busy {
                 return;
@@ -52,16 +61,16 @@ impl World {
     /// One step of a socket's writer; says whether there was anything to do.
     fn write(&mut self, conn: ConnId) -> bool {
         let now_ns = self.now.mono_ms * 1_000_000;
-        match self.shard.poll_writer(conn, Waker::noop()) {
-            Poll::Pending => false,
-            Poll::Ready(Write::Send(mut pending)) => {
-                for frame in frames(&mut pending) {
+        match self.shard.next_write(conn) {
+            None => false,
+            Some(Write::Send(pending)) => {
+                for frame in frames(&pending) {
                     self.sent(conn, frame);
                 }
                 self.shard.sent(pending, now_ns);
                 true
             }
-            Poll::Ready(Write::Finish | Write::Leave) => {
+            Some(Write::Finish | Write::Leave) => {
                 self.shard.writer_ended(conn, now_ns);
                 self.send_end_down(conn);
                 if let Some(sock) = self.net.get_mut(conn) {
@@ -133,6 +142,7 @@ impl World {
         self.watch.users.entry(id.to_string()).or_default();
         let opening = Opening {
             handle,
+            link: Link::default(),
             switch: &[],
         };
         self.watch.opening(user);
@@ -163,6 +173,7 @@ impl World {
         };
         let opening = Opening {
             handle,
+            link: Link::default(),
             switch: &[],
         };
         let conn = self.shard.open_app(candidate, opening)?;

@@ -123,8 +123,8 @@ impl Net {
 }
 
 /// The frames of one send. The server never fragments and never masks.
-pub(crate) fn frames(pending: &mut Pending) -> Vec<Down> {
-    let own = pending.take_bytes();
+pub(crate) fn frames(pending: &Pending) -> Vec<Down> {
+    let own = pending.bytes();
     let mut bytes = Vec::with_capacity(own.len());
     let mut from = 0;
     for reference in pending.references() {
@@ -133,7 +133,6 @@ pub(crate) fn frames(pending: &mut Pending) -> Vec<Down> {
         from = reference.at;
     }
     bytes.extend_from_slice(&own[from..]);
-    pending.restore(own);
     let mut list = Vec::new();
     let mut rest = &bytes[..];
     while let [first, second, after @ ..] = rest {

@@ -19,7 +19,7 @@ use prism::shard::shared::Shared;
 use prism::shard::{Parts, Shard};
 use prism::wire::records::Registry;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 /// `mono_ms` at which every run begins.
@@ -54,6 +54,8 @@ pub(crate) enum Act {
 pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) shard: Shard,
+    /// Connections whose writers must look.
+    pub(super) marked: BTreeSet<ConnId>,
     pub(crate) net: Net,
     pub(crate) phones: Vec<Phone>,
     pub(crate) servers: Vec<Server>,
@@ -100,6 +102,7 @@ impl World {
         Self {
             now,
             shard,
+            marked: BTreeSet::new(),
             net: Net::default(),
             phones: Vec::new(),
             servers: Vec::new(),

@@ -109,10 +109,10 @@ settings! {
         ws_send_queue_bytes_app: u64 = 4_194_304, 16_384..=1_073_741_824;
         /// Payloads from this size up are referenced instead of copied into the send buffer (bytes).
         zero_copy_min_bytes: u64 = 2048, 0..=1_048_576;
-        /// First read buffer of a connection (bytes); grows to read_buffer_bytes_max for sockets that fill it.
-        read_buffer_bytes: u64 = 1024, 256..=65_536;
-        /// Largest read buffer (bytes), except for a larger message in progress.
-        read_buffer_bytes_max: u64 = 32_768, 1024..=1_048_576;
+        /// One receive buffer (bytes). All sockets of a shard share them; larger messages are put together. Restart.
+        receive_buffer_bytes: u64 = 8192, 1024..=65_536;
+        /// Receive buffers of a shard, rounded up to a power of two. Restart.
+        receive_buffers: u64 = 128, 16..=32_768;
         /// Frames handled per socket and turn before others get theirs.
         turn_frames_max: u64 = 64, 1..=65_536;
         /// An app socket neither initialised nor parked by then is closed 1008 (ms).

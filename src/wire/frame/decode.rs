@@ -13,6 +13,17 @@ const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7F;
 
+/// What is there of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Not even the whole header.
+    Unknown,
+    /// So many bytes are missing.
+    Part(usize),
+    /// All of it: so many bytes.
+    Whole(usize),
+}
+
 /// Decoder of one connection's inbound byte stream.
 ///
 /// Two words, so that an idle connection costs nothing more. The header of an unfinished frame is
@@ -96,38 +107,42 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Takes the next frame from `buf` if it is a whole binary message of at most `max` bytes, hands its payload to `use_it` and says
-    /// that it did; otherwise leaves everything as it is. What `next` does with a reference count, this does in place.
-    pub fn next_small(
-        &mut self,
-        buf: &mut BytesMut,
-        max: usize,
-        use_it: impl FnOnce(&[u8]),
-    ) -> bool {
+    /// If a whole binary message of at most `max` bytes stands at the head of `buf`, hands its payload to `use_it`, in place, and
+    /// returns the bytes of the frame; otherwise leaves everything as it is and returns 0.
+    #[inline]
+    pub fn next_small(&mut self, buf: &mut [u8], max: usize, use_it: impl FnOnce(&[u8])) -> usize {
         let Ok(Some(header)) = self.header(buf) else {
-            return false;
+            return 0;
         };
         let end = header.head_len + header.payload_len;
         let is_binary = matches!(header.kind, FrameKind::Data(DataKind::Binary));
         if !is_binary || !header.last || header.payload_len > max || buf.len() < end {
-            return false;
+            return 0;
         }
         let key = header.key(buf);
         let payload = &mut buf[header.head_len..end];
         unmask(payload, key);
         use_it(payload);
-        buf.advance(end);
-        true
+        end
     }
 
-    /// Bytes that the frame at the head of `buf` still needs beyond what is there; 0 when that is
-    /// not known yet or nothing is missing.
-    #[must_use]
-    pub fn wanted(&self, buf: &BytesMut) -> usize {
-        match self.header(buf) {
-            Ok(Some(header)) => (header.head_len + header.payload_len).saturating_sub(buf.len()),
-            _ => 0,
-        }
+    /// How much of the frame at the head of `buf` is there.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`].
+    #[inline]
+    pub fn extent(&self, buf: &[u8]) -> Result<Extent, ProtocolError> {
+        Ok(match self.header(buf)? {
+            Some(header) => {
+                let bytes = header.head_len + header.payload_len;
+                if buf.len() < bytes {
+                    Extent::Part(bytes - buf.len())
+                } else {
+                    Extent::Whole(bytes)
+                }
+            }
+            None => Extent::Unknown,
+        })
     }
 
     /// Whether a fragmented message is under way (its bytes are held by the decoder).

@@ -1,6 +1,6 @@
 //! Layer `wire`: what the frame codec must accept, refuse and write; no socket is opened.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::mask::unmask;
@@ -48,9 +48,11 @@ fn decode_split(bytes: &[u8], max: usize, step: usize) -> (Vec<Message>, Option<
         buf.extend_from_slice(piece);
         loop {
             let mut small = None;
-            if decoder.next_small(&mut buf, SMALL, |data| {
+            let used = decoder.next_small(&mut buf, SMALL, |data| {
                 small = Some(Bytes::copy_from_slice(data));
-            }) {
+            });
+            buf.advance(used);
+            if used > 0 {
                 messages.extend(small.map(Message::Binary));
                 continue;
             }
@@ -249,19 +251,23 @@ fn too_big_is_seen_in_the_header() {
 }
 
 #[test]
-fn wanted_says_what_is_missing() {
+fn the_extent_says_what_is_missing() {
     let frame = client(0x82, &[9; 3200]);
     let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
     let mut buf = BytesMut::from(&frame[..5]);
     assert_eq!(decoder.next(&mut buf), Ok(None));
-    assert_eq!(decoder.wanted(&buf), 0, "header incomplete");
+    assert_eq!(
+        decoder.extent(&buf),
+        Ok(Extent::Unknown),
+        "header incomplete"
+    );
     buf.extend_from_slice(&frame[5..1000]);
     assert_eq!(decoder.next(&mut buf), Ok(None));
-    assert_eq!(decoder.wanted(&buf), frame.len() - 1000);
+    assert_eq!(decoder.extent(&buf), Ok(Extent::Part(frame.len() - 1000)));
     buf.extend_from_slice(&frame[1000..]);
-    assert_eq!(decoder.wanted(&buf), 0);
+    assert_eq!(decoder.extent(&buf), Ok(Extent::Whole(frame.len())));
     assert!(decoder.next(&mut buf).unwrap().is_some());
-    assert_eq!(decoder.wanted(&buf), 0);
+    assert_eq!(decoder.extent(&buf), Ok(Extent::Unknown));
 }
 
 #[test]

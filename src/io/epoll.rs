@@ -1,0 +1,330 @@
+//! Layer 4: the epoll driver, for kernels and containers that refuse io_uring. It gives the results that the ring gives: sockets
+//! are watched edge-triggered, operations are tried until they would block, and go on when the socket can again.
+
+use super::{Done, End, Sizes, Token, Until};
+use polling::{Event, Events, PollMode, Poller};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+/// Events taken per wait.
+const EVENTS: usize = 1024;
+/// Key of the listening socket, which is no token.
+const LISTENER: usize = Token::MAX as usize + 1;
+const NO_FD: RawFd = -1;
+
+/// A send that the kernel has not taken whole.
+#[derive(Clone, Copy, Debug)]
+enum Sending {
+    None,
+    One(*const u8, usize),
+    Gathered(*const libc::iovec, usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    fd: RawFd,
+    receiving: Option<Until>,
+    /// Stands in the queue of sockets to try.
+    queued: bool,
+    sending: Sending,
+}
+
+const UNWATCHED: Watched = Watched {
+    fd: NO_FD,
+    receiving: None,
+    queued: false,
+    sending: Sending::None,
+};
+
+#[derive(Debug)]
+pub(crate) struct Epoll {
+    poller: Arc<Poller>,
+    bell: Arc<Bell>,
+    events: Events,
+    /// The content of `events`, while it is gone through.
+    ready: Vec<Event>,
+    sockets: Vec<Watched>,
+    /// Sockets whose receive may bring something, in turn.
+    readable: VecDeque<Token>,
+    /// Results that are there already.
+    done: VecDeque<Done>,
+    listener: Option<RawFd>,
+    acceptable: bool,
+    rung: bool,
+    buffer_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Bell(Arc<Poller>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // It fails only if the poller is gone, and then nobody waits.
+        let _ = self.0.notify();
+    }
+}
+
+impl Epoll {
+    pub(super) fn new(sizes: Sizes) -> io::Result<Self> {
+        let poller = Arc::new(Poller::new()?);
+        Ok(Self {
+            bell: Arc::new(Bell(poller.clone())),
+            poller,
+            events: Events::with_capacity(EVENTS.try_into().map_err(io::Error::other)?),
+            ready: Vec::new(),
+            sockets: Vec::new(),
+            readable: VecDeque::new(),
+            done: VecDeque::new(),
+            listener: None,
+            acceptable: false,
+            rung: false,
+            buffer_bytes: sizes.buffer_bytes,
+        })
+    }
+
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(self.bell.clone())
+    }
+
+    /// Watches a socket from its first operation on.
+    fn watch(&mut self, key: usize, fd: RawFd) -> io::Result<()> {
+        // SAFETY: `forget` takes the socket out again before it is closed; the listener lives as long as its shard.
+        unsafe {
+            self.poller
+                .add_with_mode(fd, Event::all(key), PollMode::Edge)
+        }
+    }
+
+    fn socket(&mut self, token: Token, fd: RawFd) -> &mut Watched {
+        let at = token as usize;
+        if self.sockets.len() <= at {
+            self.sockets.resize(at + 1, UNWATCHED);
+        }
+        if self.sockets[at].fd != fd {
+            self.sockets[at] = Watched { fd, ..UNWATCHED };
+            if let Err(error) = self.watch(at, fd) {
+                tracing::error!(%error, "epoll refuses a socket");
+                self.done.push_back(Done::ReceiveEnded {
+                    token,
+                    end: End::Closed,
+                });
+            }
+        }
+        &mut self.sockets[at]
+    }
+
+    pub(super) fn accept(&mut self, listener: RawFd) {
+        if self.listener.replace(listener).is_none()
+            && let Err(error) = self.watch(LISTENER, listener)
+        {
+            self.done.push_back(Done::Accepted {
+                connection: Err(error),
+                last: true,
+            });
+            return;
+        }
+        self.acceptable = true;
+    }
+
+    pub(super) fn receive(&mut self, token: Token, fd: RawFd, until: Until) {
+        let socket = self.socket(token, fd);
+        socket.receiving = Some(until);
+        // Whether something is there shows when it is tried.
+        self.try_later(token);
+    }
+
+    fn try_later(&mut self, token: Token) {
+        let socket = &mut self.sockets[token as usize];
+        if !std::mem::replace(&mut socket.queued, true) {
+            self.readable.push_back(token);
+        }
+    }
+
+    pub(super) fn stop(&mut self, token: Token) {
+        if let Some(socket) = self.sockets.get_mut(token as usize)
+            && socket.receiving.take().is_some()
+        {
+            self.done.push_back(Done::ReceiveEnded {
+                token,
+                end: End::Paused,
+            });
+        }
+    }
+
+    /// # Safety
+    /// As [`super::Driver::send`].
+    pub(super) unsafe fn send(&mut self, token: Token, fd: RawFd, bytes: &[u8]) {
+        self.socket(token, fd).sending = Sending::One(bytes.as_ptr(), bytes.len());
+        self.try_send(token);
+    }
+
+    /// # Safety
+    /// As [`super::Driver::send_gathered`].
+    pub(super) unsafe fn send_gathered(&mut self, token: Token, fd: RawFd, pieces: &[libc::iovec]) {
+        self.socket(token, fd).sending = Sending::Gathered(pieces.as_ptr(), pieces.len());
+        self.try_send(token);
+    }
+
+    fn try_send(&mut self, token: Token) {
+        let socket = &mut self.sockets[token as usize];
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        let count = match socket.sending {
+            Sending::None => return,
+            // SAFETY: the memory stays in place until `Sent` (promise of the caller of `send`).
+            Sending::One(at, len) => unsafe { libc::send(socket.fd, at.cast(), len, flags) },
+            Sending::Gathered(at, len) => {
+                // SAFETY: all-zero is a message without address, pieces and control data.
+                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+                message.msg_iov = at.cast_mut();
+                message.msg_iovlen = len;
+                // SAFETY: as above; the kernel only reads the list.
+                unsafe { libc::sendmsg(socket.fd, &raw const message, flags) }
+            }
+        };
+        let result = usize::try_from(count).map_err(|_| io::Error::last_os_error());
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => {
+                socket.sending = Sending::None;
+                self.done.push_back(Done::Sent { token, result });
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, token: Token, fd: RawFd) {
+        let Some(socket) = self.sockets.get_mut(token as usize) else {
+            return;
+        };
+        let was = std::mem::replace(socket, UNWATCHED);
+        if was.fd == fd {
+            // SAFETY: the descriptor is still open: its owner gives it up after this.
+            let _ = self.poller.delete(unsafe { BorrowedFd::borrow_raw(fd) });
+        }
+        if was.queued {
+            self.readable.retain(|other| *other != token);
+        }
+    }
+
+    pub(super) fn wait(&mut self, limit: Duration) -> io::Result<()> {
+        let busy = !self.done.is_empty() || !self.readable.is_empty() || self.acceptable;
+        let limit = if busy { Duration::ZERO } else { limit };
+        self.events.clear();
+        match self.poller.wait(&mut self.events, Some(limit)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            outcome => drop(outcome?),
+        }
+        // The poller keeps a ring to itself: one may be behind every wait.
+        self.rung = true;
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.extend(self.events.iter());
+        for event in ready.drain(..) {
+            if event.key == LISTENER {
+                self.acceptable = true;
+                continue;
+            }
+            let token = event.key as Token;
+            let Some(socket) = self.sockets.get(event.key) else {
+                continue;
+            };
+            if event.readable && socket.receiving.is_some() {
+                self.try_later(token);
+            }
+            if event.writable {
+                self.try_send(token);
+            }
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    pub(super) fn next(&mut self, into: &mut Vec<u8>) -> Option<Done> {
+        if std::mem::take(&mut self.rung) {
+            return Some(Done::Rung);
+        }
+        if let Some(done) = self.done.pop_front() {
+            return Some(done);
+        }
+        if let Some(done) = self.try_accept() {
+            return Some(done);
+        }
+        // Each socket has one try per wait: those that bring something queue again.
+        while let Some(token) = self.readable.pop_front() {
+            if let Some(done) = self.try_receive(token, into) {
+                return Some(done);
+            }
+        }
+        None
+    }
+
+    fn try_accept(&mut self) -> Option<Done> {
+        let listener = self.listener.filter(|_| self.acceptable)?;
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: no address is asked for.
+        let fd =
+            unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+        if fd >= 0 {
+            // SAFETY: new and ours.
+            let connection = Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+            return Some(Done::Accepted {
+                connection,
+                last: false,
+            });
+        }
+        self.acceptable = false;
+        let error = io::Error::last_os_error();
+        (error.kind() != io::ErrorKind::WouldBlock).then_some(Done::Accepted {
+            connection: Err(error),
+            last: true,
+        })
+    }
+
+    fn try_receive(&mut self, token: Token, into: &mut Vec<u8>) -> Option<Done> {
+        let socket = &mut self.sockets[token as usize];
+        socket.queued = false;
+        let until = socket.receiving?;
+        into.clear();
+        into.reserve(self.buffer_bytes);
+        let room = self.buffer_bytes;
+        // SAFETY: `room` writable bytes were reserved.
+        let count = unsafe {
+            libc::recv(
+                socket.fd,
+                into.as_mut_ptr().cast(),
+                room,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        let end = match count {
+            1.. => {
+                // SAFETY: the kernel wrote so many bytes.
+                unsafe { into.set_len(count as usize) };
+                let last = until == Until::Once;
+                if last {
+                    socket.receiving = None;
+                } else {
+                    self.try_later(token);
+                }
+                return Some(Done::Received { token, last });
+            }
+            0 => End::Closed,
+            _ => match io::Error::last_os_error().kind() {
+                io::ErrorKind::WouldBlock => return None,
+                io::ErrorKind::Interrupted => {
+                    self.try_later(token);
+                    return None;
+                }
+                _ => End::Closed,
+            },
+        };
+        socket.receiving = None;
+        Some(Done::ReceiveEnded { token, end })
+    }
+}

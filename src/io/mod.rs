@@ -1,0 +1,223 @@
+//! Layer 4, below `net/`: the kernel's side of a shard's sockets. Operations are started here and their results taken one after
+//! another; who a socket belongs to is unknown. Two drivers: io_uring (multishot receive into buffers that all sockets share) and
+//! epoll, where io_uring is refused.
+
+mod buffers;
+mod epoll;
+mod ring;
+
+use crate::base::settings::IoDriver;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::task::Waker;
+use std::time::Duration;
+
+/// Names a socket in results; chosen by the caller, below 2^29.
+pub(crate) type Token = u32;
+
+/// The driver could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// `io_driver: uring`, but the kernel (or a seccomp profile) refuses io_uring.
+    #[error("io_uring is not available: {0}; use --io-driver auto or epoll")]
+    NoUring(io::Error),
+    /// Not even epoll.
+    #[error("no I/O driver: {0}")]
+    None(io::Error),
+}
+
+/// What became of an operation.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A connection, or why there is none.
+    Accepted {
+        connection: io::Result<OwnedFd>,
+        /// More are accepted only after another [`Driver::accept`].
+        last: bool,
+    },
+    /// Bytes arrived; they stand in the buffer given to [`Driver::next`].
+    Received {
+        token: Token,
+        /// The receive operation is over; more comes only after another [`Driver::receive`].
+        last: bool,
+    },
+    /// A receive operation is over without bytes.
+    ReceiveEnded { token: Token, end: End },
+    /// A send is over: so many bytes went.
+    Sent {
+        token: Token,
+        result: io::Result<usize>,
+    },
+    /// The waker of [`Driver::waker`] was used.
+    Rung,
+}
+
+/// Why a receive operation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// It was stopped, or the driver ran out of buffers: it may be started again.
+    Paused,
+    /// Nothing more comes: the peer ended its side, or the connection broke.
+    Closed,
+}
+
+/// How long a receive operation goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Until {
+    /// Something was received.
+    Once,
+    /// [`Driver::stop`].
+    Stopped,
+}
+
+/// Bounds of a driver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Bytes of one receive buffer.
+    pub(crate) buffer_bytes: usize,
+    /// Receive buffers, a power of two (io_uring only).
+    pub(crate) buffers: u16,
+}
+
+/// One shard's driver. Every token has at most one receive and one send operation under way.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    /// io_uring.
+    Ring(Box<ring::Ring>),
+    /// epoll.
+    Epoll(Box<epoll::Epoll>),
+}
+
+impl Driver {
+    /// The best driver that `choice` allows, for this thread alone; one that io_uring is refused to is told so in the log.
+    ///
+    /// # Errors
+    /// No driver that `choice` allows could be built.
+    pub(crate) fn new(choice: IoDriver, sizes: Sizes) -> Result<Self, DriverError> {
+        if choice != IoDriver::Epoll {
+            match ring::Ring::new(sizes) {
+                Ok(ring) => return Ok(Self::Ring(Box::new(ring))),
+                Err(refused) if choice == IoDriver::Uring => {
+                    return Err(DriverError::NoUring(refused));
+                }
+                Err(refused) => {
+                    tracing::warn!(%refused, "io_uring is not available; running on epoll");
+                }
+            }
+        }
+        epoll::Epoll::new(sizes)
+            .map(|epoll| Self::Epoll(Box::new(epoll)))
+            .map_err(DriverError::None)
+    }
+
+    /// `uring` or `epoll`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Ring(_) => "uring",
+            Self::Epoll(_) => "epoll",
+        }
+    }
+
+    /// How the ring was set up.
+    pub(crate) fn flags(&self) -> &'static str {
+        match self {
+            Self::Ring(ring) => ring.flags(),
+            Self::Epoll(_) => "",
+        }
+    }
+
+    /// Memory of receive buffers (bytes).
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        match self {
+            Self::Ring(ring) => ring.buffer_bytes(),
+            Self::Epoll(_) => 0,
+        }
+    }
+
+    /// Wakes this driver's thread out of [`Driver::wait`], from any thread.
+    pub(crate) fn waker(&self) -> Waker {
+        match self {
+            Self::Ring(ring) => ring.waker(),
+            Self::Epoll(epoll) => epoll.waker(),
+        }
+    }
+
+    /// Accepts connections, each a [`Done::Accepted`], until one is the last.
+    pub(crate) fn accept(&mut self, listener: RawFd) {
+        match self {
+            Self::Ring(ring) => ring.accept(listener),
+            Self::Epoll(epoll) => epoll.accept(listener),
+        }
+    }
+
+    /// Receives; ends with `Received { last: true }` or `ReceiveEnded`.
+    #[inline]
+    pub(crate) fn receive(&mut self, token: Token, fd: RawFd, until: Until) {
+        match self {
+            Self::Ring(ring) => ring.receive(token, fd, until),
+            Self::Epoll(epoll) => epoll.receive(token, fd, until),
+        }
+    }
+
+    /// Ends a receive operation that is under way; what arrived before may still be reported.
+    pub(crate) fn stop(&mut self, token: Token) {
+        match self {
+            Self::Ring(ring) => ring.stop(token),
+            Self::Epoll(epoll) => epoll.stop(token),
+        }
+    }
+
+    /// Sends `bytes`, or a beginning of them.
+    ///
+    /// # Safety
+    /// The memory must stay as it is until `Sent`.
+    #[inline]
+    pub(crate) unsafe fn send(&mut self, token: Token, fd: RawFd, bytes: &[u8]) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(ring) => unsafe { ring.send(token, fd, bytes) },
+            // SAFETY: the caller's promise.
+            Self::Epoll(epoll) => unsafe { epoll.send(token, fd, bytes) },
+        }
+    }
+
+    /// Sends pieces in order, or a beginning of them.
+    ///
+    /// # Safety
+    /// The list and the memory that it names must stay as they are until `Sent`.
+    pub(crate) unsafe fn send_gathered(&mut self, token: Token, fd: RawFd, pieces: &[libc::iovec]) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(ring) => unsafe { ring.send_gathered(token, fd, pieces) },
+            // SAFETY: the caller's promise.
+            Self::Epoll(epoll) => unsafe { epoll.send_gathered(token, fd, pieces) },
+        }
+    }
+
+    /// The socket of `token` leaves this driver (it is closed, or goes elsewhere). No operation may be under way.
+    pub(crate) fn forget(&mut self, token: Token, fd: RawFd) {
+        if let Self::Epoll(epoll) = self {
+            epoll.forget(token, fd);
+        }
+    }
+
+    /// Starts what was asked for and waits for a result, at most until `limit`.
+    ///
+    /// # Errors
+    /// The driver is broken.
+    pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<()> {
+        match self {
+            Self::Ring(ring) => ring.wait(limit),
+            Self::Epoll(epoll) => epoll.wait(limit),
+        }
+    }
+
+    /// The next result that is there. What was received replaces the content of `into`.
+    #[inline]
+    pub(crate) fn next(&mut self, into: &mut Vec<u8>) -> Option<Done> {
+        match self {
+            Self::Ring(ring) => ring.next(into),
+            Self::Epoll(epoll) => epoll.next(into),
+        }
+    }
+}

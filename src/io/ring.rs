@@ -1,0 +1,325 @@
+//! Layer 4: the io_uring driver. One submission per turn of the shard, results in the order of the completion queue.
+
+use super::buffers::{Buffers, GROUP};
+use super::{Done, End, Sizes, Token, Until};
+use io_uring::types::{Fd, Timespec};
+use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+/// Submission queue entries; when they are used up, what is there is submitted first.
+const ENTRIES: u32 = 4096;
+/// Completion queue entries; the kernel keeps what exceeds them and hands it over later.
+const COMPLETIONS: u32 = 16_384;
+
+type Tune = fn(&mut Builder) -> &mut Builder;
+
+/// Set-ups from best to plain, with the name that logs show.
+const LADDER: [(&str, Tune); 3] = [
+    ("defer_taskrun", |ring| {
+        ring.setup_single_issuer().setup_defer_taskrun()
+    }),
+    ("coop_taskrun, single_issuer", |ring| {
+        ring.setup_single_issuer().setup_coop_taskrun()
+    }),
+    ("plain", |ring| ring),
+];
+
+/// Kind of an operation: the low bits of its user data, the token above them.
+mod kind {
+    pub(super) const RECEIVE: u64 = 0;
+    pub(super) const SEND: u64 = 1;
+    pub(super) const ACCEPT: u64 = 2;
+    pub(super) const BELL: u64 = 3;
+    pub(super) const TIMER: u64 = 4;
+    pub(super) const CANCEL: u64 = 5;
+    pub(super) const BITS: u32 = 3;
+}
+
+fn data(token: Token, kind: u64) -> u64 {
+    u64::from(token) << kind::BITS | kind
+}
+
+/// io_uring of one shard. `uring` stands first: it is dropped before the memory that the kernel may write to.
+pub(crate) struct Ring {
+    uring: IoUring,
+    buffers: Buffers,
+    flags: &'static str,
+    bell: Arc<Bell>,
+    /// Where the kernel writes the bell's count.
+    rung: Box<u64>,
+    bell_armed: bool,
+    /// What the timer waits for; must stay in place while it is armed.
+    due: Box<Timespec>,
+    timer_armed: bool,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring").field("flags", &self.flags).finish()
+    }
+}
+
+/// An eventfd.
+#[derive(Debug)]
+struct Bell(OwnedFd);
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        // SAFETY: plain system call; the descriptor is owned right away.
+        match unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) } {
+            fd if fd < 0 => Err(io::Error::last_os_error()),
+            // SAFETY: new and ours.
+            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let one = 1_u64;
+        // SAFETY: eight readable bytes. It fails only when 2^64 - 2 rings wait, and then the shard wakes anyway.
+        unsafe {
+            libc::write(
+                self.0.as_raw_fd(),
+                (&raw const one).cast(),
+                size_of::<u64>(),
+            )
+        };
+    }
+}
+
+impl Ring {
+    pub(super) fn new(sizes: Sizes) -> io::Result<Self> {
+        let mut refused = io::Error::from(io::ErrorKind::Unsupported);
+        for (flags, tune) in LADDER {
+            match Self::with(flags, tune, sizes) {
+                Ok(ring) => return Ok(ring),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    fn with(flags: &'static str, tune: Tune, sizes: Sizes) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        tune(&mut builder)
+            .setup_cqsize(COMPLETIONS)
+            .setup_submit_all();
+        let uring = builder.build(ENTRIES)?;
+        let buffers = Buffers::register(&uring, sizes)?;
+        let mut ring = Self {
+            uring,
+            buffers,
+            flags,
+            bell: Arc::new(Bell::new()?),
+            rung: Box::new(0),
+            bell_armed: false,
+            due: Box::new(Timespec::new()),
+            timer_armed: false,
+        };
+        ring.try_out()?;
+        Ok(ring)
+    }
+
+    /// Kernels before 6.0 build a ring but know no multishot receive: found out here, not at the first phone.
+    fn try_out(&mut self) -> io::Result<()> {
+        let (mut near, far) = UnixStream::pair()?;
+        near.write_all(b"?")?;
+        drop(near);
+        self.receive(0, far.as_raw_fd(), Until::Stopped);
+        let mut received = Vec::new();
+        loop {
+            self.wait(Duration::from_secs(1))?;
+            while let Some(done) = self.next(&mut received) {
+                match done {
+                    Done::Received { .. } if received == b"?" => {}
+                    Done::ReceiveEnded { .. } if received == b"?" => return Ok(()),
+                    _ => return Err(io::ErrorKind::Unsupported.into()),
+                }
+            }
+        }
+    }
+
+    pub(super) fn flags(&self) -> &'static str {
+        self.flags
+    }
+
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffers.len()
+    }
+
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(self.bell.clone())
+    }
+
+    #[inline]
+    fn push(&mut self, entry: &squeue::Entry) {
+        loop {
+            // SAFETY: what an entry points to stays in place until its completion: the ring's own memory (see the type), and
+            // that of sends by the promise of their callers.
+            if unsafe { self.uring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            self.submit();
+        }
+    }
+
+    pub(super) fn accept(&mut self, listener: RawFd) {
+        let entry = opcode::AcceptMulti::new(Fd(listener))
+            .flags(libc::SOCK_CLOEXEC)
+            .build()
+            .user_data(kind::ACCEPT);
+        self.push(&entry);
+    }
+
+    #[inline]
+    pub(super) fn receive(&mut self, token: Token, fd: RawFd, until: Until) {
+        let entry = match until {
+            Until::Stopped => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
+            Until::Once => opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
+                .buf_group(GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+        };
+        self.push(&entry.user_data(data(token, kind::RECEIVE)));
+    }
+
+    pub(super) fn stop(&mut self, token: Token) {
+        let entry = opcode::AsyncCancel::new(data(token, kind::RECEIVE))
+            .build()
+            .user_data(data(token, kind::CANCEL));
+        self.push(&entry);
+    }
+
+    /// # Safety
+    /// As [`super::Driver::send`].
+    #[inline]
+    pub(super) unsafe fn send(&mut self, token: Token, fd: RawFd, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(Fd(fd), bytes.as_ptr(), len)
+            .flags(libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(data(token, kind::SEND));
+        self.push(&entry);
+    }
+
+    /// # Safety
+    /// As [`super::Driver::send_gathered`].
+    pub(super) unsafe fn send_gathered(&mut self, token: Token, fd: RawFd, pieces: &[libc::iovec]) {
+        let entry = opcode::Writev::new(Fd(fd), pieces.as_ptr(), pieces.len() as u32)
+            .build()
+            .user_data(data(token, kind::SEND));
+        self.push(&entry);
+    }
+
+    fn arm(&mut self, limit: Duration) {
+        if !std::mem::replace(&mut self.bell_armed, true) {
+            let into: *mut u64 = &raw mut *self.rung;
+            let entry = opcode::Read::new(Fd(self.bell.0.as_raw_fd()), into.cast(), 8).build();
+            self.push(&entry.user_data(kind::BELL));
+        }
+        if !std::mem::replace(&mut self.timer_armed, true) {
+            *self.due = Timespec::from(limit);
+            let entry = opcode::Timeout::new(&raw const *self.due).build();
+            self.push(&entry.user_data(kind::TIMER));
+        }
+    }
+
+    /// Starts what was asked for without waiting.
+    fn submit(&mut self) {
+        self.buffers.publish();
+        // An error leaves the entries in the queue for the next attempt.
+        let _ = self.uring.submit();
+    }
+
+    /// A timer that is armed already ends the wait too: all of a shard's waits end at its next tick.
+    pub(super) fn wait(&mut self, limit: Duration) -> io::Result<()> {
+        self.buffers.publish();
+        let outcome = if limit.is_zero() {
+            let entries = self.uring.submission().len() as u32;
+            let flags = EnterFlags::GETEVENTS.bits();
+            // SAFETY: no argument is passed.
+            unsafe {
+                self.uring
+                    .submitter()
+                    .enter::<libc::sigset_t>(entries, 0, flags, None)
+            }
+        } else {
+            self.arm(limit);
+            self.uring.submit_and_wait(1)
+        };
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // Interrupted, or the kernel first wants results to be taken.
+                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self, into: &mut Vec<u8>) -> Option<Done> {
+        loop {
+            let entry = self.uring.completion().next()?;
+            let token = (entry.user_data() >> kind::BITS) as Token;
+            return Some(match entry.user_data() & ((1 << kind::BITS) - 1) {
+                kind::RECEIVE => self.received(token, &entry, into),
+                kind::SEND => Done::Sent {
+                    token,
+                    result: result(&entry),
+                },
+                kind::ACCEPT => Done::Accepted {
+                    // SAFETY: the kernel made this descriptor for us.
+                    connection: result(&entry)
+                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) }),
+                    last: !cqueue::more(entry.flags()),
+                },
+                kind::BELL => {
+                    self.bell_armed = false;
+                    Done::Rung
+                }
+                kind::TIMER => {
+                    self.timer_armed = false;
+                    continue;
+                }
+                _ => continue,
+            });
+        }
+    }
+
+    #[inline]
+    fn received(&mut self, token: Token, entry: &cqueue::Entry, into: &mut Vec<u8>) -> Done {
+        let len = usize::try_from(entry.result()).unwrap_or(0);
+        if let Some(id) = cqueue::buffer_select(entry.flags()) {
+            into.clear();
+            into.extend_from_slice(self.buffers.bytes(id, len));
+            self.buffers.give_back(id);
+        }
+        let last = !cqueue::more(entry.flags());
+        match -entry.result() {
+            _ if len > 0 => Done::Received { token, last },
+            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => Done::ReceiveEnded {
+                token,
+                end: End::Paused,
+            },
+            _ => Done::ReceiveEnded {
+                token,
+                end: End::Closed,
+            },
+        }
+    }
+}
+
+fn result(entry: &cqueue::Entry) -> io::Result<usize> {
+    usize::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()))
+}

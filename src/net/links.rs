@@ -1,0 +1,231 @@
+//! Layer 4: the sockets of one shard, by token. A link begins as plain HTTP and may become a WebSocket connection; its place is
+//! free again once the kernel holds nothing of it.
+
+use crate::base::ids::ConnId;
+use crate::io::{Driver, Token, Until};
+use crate::shard::outbox::Pending;
+use crate::shard::sockets::Link as Place;
+use crate::shard::trail::Trail;
+use crate::wire::frame::Decoder;
+use bytes::BytesMut;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::task::Waker;
+
+/// Links stand in chunks, so that their addresses never change (see [`Links::place`]).
+const CHUNK: usize = 64;
+const NO_FD: RawFd = -1;
+
+/// What a link is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Its place is free.
+    Free,
+    /// Plain HTTP, served by a task.
+    Http,
+    /// A WebSocket connection.
+    Frames,
+    /// Nobody's any more: it waits for the kernel.
+    Gone,
+}
+
+/// What the reader of a WebSocket connection does with what comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    /// Hands it on.
+    On,
+    /// Throws it away until the peer goes.
+    Discarding,
+    /// Keeps it for the shard that the connection goes to.
+    Leaving,
+    /// Nothing any more.
+    Over,
+}
+
+/// One socket. The first 64 bytes are what a relayed message touches of sender and receiver.
+#[repr(C, align(64))]
+pub(super) struct Link {
+    pub(super) id: ConnId,
+    /// What the kernel is sending.
+    pub(super) sending: Option<Box<Pending>>,
+    pub(super) decoder: Decoder,
+    /// Bytes of an unfinished frame, or of frames that wait for their turn.
+    #[expect(
+        clippy::box_collection,
+        reason = "most have none, and the first line has room for one word"
+    )]
+    pub(super) carry: Option<Box<Vec<u8>>>,
+    pub(super) fd: RawFd,
+    /// How much of `sending` went.
+    pub(super) sent: u32,
+    pub(super) kind: Kind,
+    pub(super) reading: Reading,
+    /// A receive operation is under way.
+    pub(super) receiving: bool,
+    /// The writer must look again when its send is over.
+    pub(super) look_again: bool,
+    pub(super) writer_over: bool,
+    /// Stands among those whose frames wait for their turn.
+    pub(super) waiting: bool,
+    pub(super) trail: Trail,
+    /// The places of a gathered send, while it is under way.
+    pub(super) pieces: Vec<libc::iovec>,
+    pub(super) http: Option<Box<Http>>,
+    pub(super) leaving: Option<Box<super::handoff::Leaving>>,
+}
+
+const _: () = assert!(std::mem::offset_of!(Link, trail) <= 64);
+
+/// A link's side of a plain HTTP connection.
+#[derive(Default)]
+pub(super) struct Http {
+    /// Handles of tasks.
+    pub(super) handles: u32,
+    pub(super) arrived: BytesMut,
+    pub(super) ended: bool,
+    pub(super) reader: Option<Waker>,
+    /// What the kernel is sending, and how much of it went.
+    pub(super) sending: Option<Vec<u8>>,
+    pub(super) sent: usize,
+    /// How the last send went, until it is asked for.
+    pub(super) outcome: Option<bool>,
+    pub(super) writer: Option<Waker>,
+}
+
+impl Link {
+    fn free() -> Self {
+        Self {
+            id: ConnId(u64::MAX),
+            sending: None,
+            decoder: Decoder::new(0),
+            carry: None,
+            fd: NO_FD,
+            sent: 0,
+            kind: Kind::Free,
+            reading: Reading::Over,
+            receiving: false,
+            look_again: false,
+            writer_over: true,
+            waiting: false,
+            trail: Trail::default(),
+            pieces: Vec::new(),
+            http: None,
+            leaving: None,
+        }
+    }
+
+    /// Whether the kernel may still use something of it.
+    pub(super) fn is_held(&self) -> bool {
+        let http = self.http.as_ref();
+        self.receiving || self.sending.is_some() || http.is_some_and(|http| http.sending.is_some())
+    }
+
+    pub(super) fn shutdown(&self, how: i32) {
+        super::socket::shutdown(self.fd, how);
+    }
+
+    /// Starts a receive operation unless one is under way.
+    #[inline]
+    pub(super) fn receive(&mut self, driver: &mut Driver, token: Token, until: Until) {
+        if !std::mem::replace(&mut self.receiving, true) {
+            driver.receive(token, self.fd, until);
+        }
+    }
+}
+
+/// All links of a shard.
+#[derive(Default)]
+pub(super) struct Links {
+    chunks: Vec<Box<[Link; CHUNK]>>,
+    free: Vec<Token>,
+    /// Bytes in all carries.
+    pub(super) carried: usize,
+}
+
+impl Links {
+    /// A place for a new socket, as plain HTTP with one handle.
+    pub(super) fn insert(&mut self, fd: OwnedFd) -> Token {
+        if self.free.is_empty() {
+            let first = (self.chunks.len() * CHUNK) as Token;
+            self.chunks
+                .push(Box::new(std::array::from_fn(|_| Link::free())));
+            self.free.extend((first..first + CHUNK as Token).rev());
+        }
+        let token = self.free.pop().unwrap_or_default();
+        let link = self.get(token);
+        link.fd = fd.into_raw_fd();
+        link.kind = Kind::Http;
+        link.http = Some(Box::new(Http {
+            handles: 1,
+            ..Http::default()
+        }));
+        token
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, token: Token) -> &mut Link {
+        let at = token as usize;
+        &mut self.chunks[at / CHUNK][at % CHUNK]
+    }
+
+    /// What the shard is told of it.
+    pub(super) fn place(&mut self, token: Token) -> Place {
+        Place {
+            token,
+            place: (&raw const *self.get(token)).addr(),
+        }
+    }
+
+    /// Takes the socket out, to go on elsewhere. `None` while the kernel holds something of it: then it closes.
+    pub(super) fn take(&mut self, driver: &mut Driver, token: Token) -> Option<OwnedFd> {
+        let link = self.get(token);
+        if link.is_held() {
+            self.abandon(driver, token);
+            return None;
+        }
+        let fd = std::mem::replace(&mut link.fd, NO_FD);
+        driver.forget(token, fd);
+        // SAFETY: `insert` took it from its owner; the link has forgotten it.
+        let fd = (fd != NO_FD).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
+        self.release(token);
+        fd
+    }
+
+    /// Nobody needs it any more: it closes as soon as the kernel lets go.
+    pub(super) fn abandon(&mut self, driver: &mut Driver, token: Token) {
+        let link = self.get(token);
+        link.kind = Kind::Gone;
+        if link.is_held() {
+            // Ends what is under way.
+            link.shutdown(libc::SHUT_RDWR);
+        } else {
+            drop(self.take(driver, token));
+        }
+    }
+
+    /// An operation of it ended: an abandoned one may be free now.
+    pub(super) fn settle(&mut self, driver: &mut Driver, token: Token) {
+        let link = self.get(token);
+        if link.kind == Kind::Gone && !link.is_held() {
+            drop(self.take(driver, token));
+        }
+    }
+
+    fn release(&mut self, token: Token) {
+        let link = self.get(token);
+        let carried = link.carry.as_ref().map_or(0, |carry| carry.len());
+        *link = Link::free();
+        self.carried -= carried;
+        self.free.push(token);
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        for link in self.chunks.iter_mut().flat_map(|chunk| chunk.iter_mut()) {
+            if link.fd != NO_FD {
+                // SAFETY: `insert` took it from its owner, and nobody else has it.
+                drop(unsafe { OwnedFd::from_raw_fd(link.fd) });
+            }
+        }
+    }
+}
