@@ -221,3 +221,6 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Both drivers give the same results.
+
+use super::*;
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+/// Few and small, so that a test runs out of them.
+const SIZES: Sizes = Sizes {
+    buffer_bytes: 1024,
+    buffers: 16,
+};
+const LONG: Duration = Duration::from_secs(10);
+
+struct Under {
+    driver: Driver,
+    bytes: Vec<u8>,
+    /// Results in order, with what they brought.
+    results: VecDeque<(Done, Vec<u8>)>,
+}
+
+impl Under {
+    fn new(choice: IoDriver) -> Self {
+        Self {
+            driver: Driver::new(choice, SIZES).expect("a driver"),
+            bytes: Vec::new(),
+            results: VecDeque::new(),
+        }
+    }
+
+    /// The next result that is no ring of the bell.
+    fn next(&mut self) -> (Done, Vec<u8>) {
+        loop {
+            if let Some(result) = self.results.pop_front() {
+                return result;
+            }
+            self.driver.wait(LONG).expect("a wait");
+            while let Some(done) = self.driver.next(&mut self.bytes) {
+                if !matches!(done, Done::Rung) {
+                    self.results.push_back((done, self.bytes.clone()));
+                }
+                if self.results.len() == 64 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What arrives until the operation ends, and how.
+    fn receive_all(&mut self, token: Token) -> (Vec<u8>, End) {
+        let mut all = Vec::new();
+        loop {
+            match self.next() {
+                (Done::Received { token: at, last }, bytes) => {
+                    assert_eq!(at, token);
+                    all.extend(bytes);
+                    if last {
+                        return (all, End::Paused);
+                    }
+                }
+                (Done::ReceiveEnded { token: at, end }, _) => {
+                    assert_eq!(at, token);
+                    return (all, end);
+                }
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn on_both(test: impl Fn(Under)) {
+    for choice in [IoDriver::Uring, IoDriver::Epoll] {
+        test(Under::new(choice));
+    }
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n % 251) as u8).collect()
+}
+
+#[test]
+fn all_that_a_peer_writes_arrives_in_order_though_buffers_run_out() {
+    on_both(|mut under| {
+        let (near, mut far) = UnixStream::pair().expect("sockets");
+        let sent = pattern(1 << 20);
+        let writer = {
+            let sent = sent.clone();
+            std::thread::spawn(move || far.write_all(&sent))
+        };
+        let mut all = Vec::new();
+        loop {
+            under.driver.receive(7, near.as_raw_fd(), Until::Stopped);
+            let (bytes, end) = under.receive_all(7);
+            all.extend(bytes);
+            if end == End::Closed {
+                break;
+            }
+        }
+        writer.join().expect("no panic").expect("written");
+        assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
+    });
+}
+
+#[test]
+fn a_stopped_receive_says_so_and_loses_nothing() {
+    on_both(|mut under| {
+        let (near, mut far) = UnixStream::pair().expect("sockets");
+        under.driver.receive(3, near.as_raw_fd(), Until::Stopped);
+        far.write_all(b"one").expect("written");
+        assert_eq!(under.next().1, b"one");
+        under.driver.stop(3);
+        assert_eq!(under.receive_all(3), (Vec::new(), End::Paused));
+        far.write_all(b"two").expect("written");
+        under.driver.receive(3, near.as_raw_fd(), Until::Stopped);
+        drop(far);
+        assert_eq!(under.receive_all(3), (b"two".to_vec(), End::Closed));
+    });
+}
+
+#[test]
+fn a_single_receive_takes_one_buffer_and_leaves_the_rest() {
+    on_both(|mut under| {
+        let (near, mut far) = UnixStream::pair().expect("sockets");
+        far.write_all(&pattern(1500)).expect("written");
+        drop(far);
+        let mut sizes = Vec::new();
+        for _ in 0..2 {
+            under.driver.receive(1, near.as_raw_fd(), Until::Once);
+            let (done, bytes) = under.next();
+            assert!(matches!(done, Done::Received { last: true, .. }));
+            sizes.push(bytes.len());
+        }
+        assert_eq!(sizes, [1024, 476]);
+        under.driver.receive(1, near.as_raw_fd(), Until::Once);
+        assert_eq!(under.receive_all(1), (Vec::new(), End::Closed));
+    });
+}
+
+#[test]
+fn a_send_larger_than_the_sockets_buffer_goes_on_as_the_peer_reads() {
+    on_both(|mut under| {
+        let (near, mut far) = UnixStream::pair().expect("sockets");
+        let all = pattern(4 << 20);
+        let reader = std::thread::spawn(move || {
+            let mut read = Vec::new();
+            far.read_to_end(&mut read).map(|_| read)
+        });
+        let mut at = 0;
+        while at < all.len() {
+            if at == 0 {
+                let (head, rest) = all.split_at(1000);
+                let pieces = [head, rest].map(|piece| libc::iovec {
+                    iov_base: piece.as_ptr().cast_mut().cast(),
+                    iov_len: piece.len(),
+                });
+                // SAFETY: `pieces` and `all` stay in place until the result, which is taken below.
+                unsafe {
+                    under.driver.send_gathered(2, near.as_raw_fd(), &pieces);
+                }
+                at += sent(under.next().0);
+            } else {
+                // SAFETY: as above.
+                unsafe { under.driver.send(2, near.as_raw_fd(), &all[at..]) };
+                at += sent(under.next().0);
+            }
+        }
+        under.driver.forget(2, near.as_raw_fd());
+        drop(near);
+        assert!(reader.join().expect("no panic").expect("read") == all);
+    });
+}
+
+fn sent(done: Done) -> usize {
+    match done {
+        Done::Sent { token: 2, result } => result.expect("sent"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_send_to_a_peer_that_is_gone_fails() {
+    on_both(|mut under| {
+        let (near, far) = UnixStream::pair().expect("sockets");
+        drop(far);
+        // SAFETY: a constant.
+        unsafe { under.driver.send(5, near.as_raw_fd(), b"hello") };
+        match under.next().0 {
+            Done::Sent { token: 5, result } => {
+                assert_eq!(
+                    result.expect_err("nobody reads").kind(),
+                    io::ErrorKind::BrokenPipe
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn connections_are_accepted_one_after_another() {
+    on_both(|mut under| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("non-blocking");
+        let address = listener.local_addr().expect("its address");
+        under.driver.accept(listener.as_raw_fd());
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(address).expect("connected");
+            let connection = match under.next().0 {
+                Done::Accepted {
+                    connection,
+                    last: false,
+                } => connection.expect("a connection"),
+                other => panic!("{other:?}"),
+            };
+            TcpStream::from(connection)
+                .write_all(b"welcome")
+                .expect("written");
+            let mut read = Vec::new();
+            client.read_to_end(&mut read).expect("read");
+            assert_eq!(read, b"welcome");
+        }
+    });
+}
+
+#[test]
+fn another_thread_ends_a_wait() {
+    on_both(|mut under| {
+        let waker = under.driver.waker();
+        for _ in 0..3 {
+            let waker = waker.clone();
+            let other = std::thread::spawn(move || waker.wake());
+            loop {
+                under.driver.wait(LONG).expect("a wait");
+                let mut rung = false;
+                while let Some(done) = under.driver.next(&mut under.bytes) {
+                    rung |= matches!(done, Done::Rung);
+                }
+                if rung {
+                    break;
+                }
+            }
+            other.join().expect("no panic");
+        }
+    });
+}
