@@ -4,7 +4,7 @@
 mod server;
 
 use server::{DRIVERS, Server, close_of, token, wait_for};
-use std::io::Write;
+use std::io::{Read, Write};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::stream::MaybeTlsStream;
@@ -159,5 +159,35 @@ fn a_drain_says_goodbye_to_everybody_and_exits_zero() {
         drop((phone, app));
         let status = server.child.wait().expect("it ends");
         assert_eq!(status.code(), Some(0), "{driver}");
+    }
+}
+
+#[test]
+fn the_server_ends_the_connection_behind_its_close_frame() {
+    for driver in DRIVERS {
+        // A client that waited for this long would find the test over.
+        let server = Server::with_env(driver, &[("PRISM_CLOSE_HANDSHAKE_TIMEOUT_MS", "60000")]);
+        let polite: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+        let unmasked: &[u8] = &[0x81, 0x01, b'x'];
+        // What was sent before goes out before.
+        let with_work: &[u8] = &[
+            0x81, 0x81, 0, 0, 0, 0, b'x', 0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8,
+        ];
+        for (says, answer) in [
+            (polite, &[0x88, 2, 0x03, 0xe8][..]),
+            (unmasked, &[0x88, 2, 0x03, 0xea]),
+            (with_work, &[0x81, 1, b'x', 0x88, 2, 0x03, 0xe8]),
+        ] {
+            let mut echo = server.socket("/echo", &[]);
+            let MaybeTlsStream::Plain(stream) = echo.get_mut() else {
+                panic!("plain");
+            };
+            stream.write_all(says).expect("written");
+            let mut all = Vec::new();
+            stream
+                .read_to_end(&mut all)
+                .unwrap_or_else(|error| panic!("{driver}: {says:x?}: {error}, {all:x?}"));
+            assert_eq!(all, answer, "{driver}");
+        }
     }
 }

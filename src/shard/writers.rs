@@ -30,11 +30,16 @@ impl Shard {
             return Some(Step::Finish);
         };
         conn.marked = false;
+        let is_last = conn.leaving || !conn.reader_alive || conn.failed;
         if let Some(pending) = conn.outbox.take() {
+            if is_last {
+                // Nothing else will: the end comes behind this.
+                conn.mark(&mut self.out.marked);
+            }
             Some(Step::Send(pending))
         } else if conn.leaving {
             Some(Step::Leave)
-        } else if !conn.reader_alive || conn.failed {
+        } else if is_last {
             Some(Step::Finish)
         } else {
             None

@@ -33,12 +33,8 @@ impl World {
             self.marked.extend(marked.iter().map(|mark| mark.id));
             for conn in self.live() {
                 // Only marks make a writer look: one that is missing shows as a frame that never comes.
-                if self.marked.contains(&conn) {
-                    let wrote = self.write(conn);
-                    busy |= wrote;
-                    if !wrote {
-                        self.marked.remove(&conn);
-                    }
+                if self.marked.remove(&conn) {
+                    busy |= self.write(conn);
                 }
             }
             if !busy {
