@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// First read buffer of a connection (bytes): an upgrade request with a token fits.
+/// Room for a request head (bytes): an upgrade request with a token fits.
 const READ_BYTES: usize = 2048;
 /// Time for a refused client to read its answer before the connection closes (ms).
 const LINGER_MS: u64 = 1000;

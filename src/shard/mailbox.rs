@@ -250,7 +250,7 @@ pub struct ShardReport {
     pub speech_streams: u64,
     /// Bytes in outboxes.
     pub outbound_bytes: u64,
-    /// Bytes of read buffers.
+    /// Bytes of receive buffers, and of frames that are not whole.
     pub inbound_bytes: u64,
     /// Counters since start; histograms since the last report.
     pub metrics: Metrics,

@@ -13,7 +13,7 @@ pub struct NetGauges {
     pub http: u64,
     /// Sessions whose phone registered for UDP audio.
     pub udp_sessions: u64,
-    /// Bytes of read buffers.
+    /// Bytes of receive buffers, and of frames that are not whole.
     pub inbound_bytes: u64,
 }
 
