@@ -25,13 +25,18 @@ fn http_is_strict_keeps_alive_and_answers_exactly() {
             "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         );
         assert!(smuggled.starts_with("HTTP/1.1 400"), "{driver}: {smuggled}");
+        assert!(smuggled.contains("X-Request-Id: "), "{driver}: {smuggled}");
 
         let upgrade = |path: &str, extra: &str| {
             server.raw(&format!(
                 "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{extra}\r\n"
             ))
         };
-        let missing = upgrade("/glasses-ws", "");
+        let missing = upgrade("/glasses-ws", "X-Request-Id: mine-7\r\n");
+        assert!(
+            missing.contains("X-Request-Id: mine-7\r\n"),
+            "{driver}: {missing}"
+        );
         assert!(missing.starts_with("HTTP/1.1 401"), "{driver}: {missing}");
         assert!(missing.contains(
             r#"{"type":"connection_error","message":"No core token provided","timestamp":""#

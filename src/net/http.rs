@@ -75,7 +75,8 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
                     _ => Counter::HttpRefused,
                 };
                 node.with(|shard| shard.metrics().inc(counter));
-                return refuse(&socket, &place, &error.response()).await;
+                let response = error.response();
+                return refuse(&socket, &place, response, reply::new_request_id(node)).await;
             }
         };
         if head.wants_upgrade() {
@@ -89,7 +90,8 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
                         .borrow_mut()
                         .open(socket.raw_fd(), now.mono_ms + LINGER_MS),
                 };
-                refuse(&socket, &place, &response).await;
+                let id = reply::request_id(node, &head);
+                refuse(&socket, &place, *response, id).await;
             }
             return;
         }
@@ -102,7 +104,10 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
         let body = match read_body(&socket, &head, &mut buf, body_max).await {
             Ok(Some(body)) => body,
             Ok(None) => return,
-            Err(response) => return refuse(&socket, &place, &response).await,
+            Err(response) => {
+                let id = reply::request_id(node, &head);
+                return refuse(&socket, &place, response, id).await;
+            }
         };
         let request = reply::Request {
             head: &head,
@@ -213,7 +218,8 @@ async fn read_body(
 }
 
 /// Answers a request that cannot be served and closes.
-async fn refuse(socket: &Socket, place: &Place<'_>, response: &Response) {
+async fn refuse(socket: &Socket, place: &Place<'_>, response: Response, request_id: String) {
+    let response = response.with_header("X-Request-Id", request_id);
     let counter = reply::status_counter(response.status);
     place.node.with(|shard| shard.metrics().inc(counter));
     let mut out = Vec::new();

@@ -68,10 +68,12 @@ pub(crate) fn request_id(node: &Node, head: &RequestHead) -> String {
     head.header("x-request-id")
         .or_else(|| head.header("x-correlation-id"))
         .filter(|id| !id.is_empty() && id.len() <= 128 && id.is_ascii())
-        .map_or_else(
-            || format!("{:016x}", node.clock.mono_ns() ^ fastrand::u64(..)),
-            str::to_owned,
-        )
+        .map_or_else(|| new_request_id(node), str::to_owned)
+}
+
+/// The id of a request that brought none, or of bytes that are none.
+pub(crate) fn new_request_id(node: &Node) -> String {
+    format!("{:016x}", node.clock.mono_ns() ^ fastrand::u64(..))
 }
 
 impl Envelope {
