@@ -52,6 +52,15 @@ pub(crate) enum Done {
     Rung,
 }
 
+/// A result that is to be taken soon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Upcoming {
+    /// Of a receive operation.
+    Received(Token),
+    /// Of a send.
+    Sent(Token),
+}
+
 /// Why a receive operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
@@ -209,6 +218,15 @@ impl Driver {
         match self {
             Self::Ring(ring) => ring.wait(limit),
             Self::Epoll(epoll) => epoll.wait(limit),
+        }
+    }
+
+    /// What [`Driver::next`] will hand over after `ahead` others, if that is known: its memory can be fetched meanwhile.
+    #[inline]
+    pub(crate) fn upcoming(&self, ahead: usize) -> Option<Upcoming> {
+        match self {
+            Self::Ring(ring) => ring.upcoming(ahead),
+            Self::Epoll(_) => None,
         }
     }
 

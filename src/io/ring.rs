@@ -1,7 +1,7 @@
 //! Layer 4: the io_uring driver. One submission per turn of the shard, results in the order of the completion queue.
 
 use super::buffers::{Buffers, GROUP};
-use super::{Done, End, Sizes, Token, Until};
+use super::{Done, End, Sizes, Token, Until, Upcoming};
 use io_uring::types::{Fd, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io::{self, Write};
@@ -15,6 +15,9 @@ use std::time::Duration;
 const ENTRIES: u32 = 4096;
 /// Completion queue entries; the kernel keeps what exceeds them and hands it over later.
 const COMPLETIONS: u32 = 16_384;
+
+/// Results taken from the completion queue at once.
+const BATCH: usize = 64;
 
 type Tune = fn(&mut Builder) -> &mut Builder;
 
@@ -56,6 +59,9 @@ pub(crate) struct Ring {
     /// What the timer waits for; must stay in place while it is armed.
     due: Box<Timespec>,
     timer_armed: bool,
+    /// Results taken from the queue, and how many of them were handed over.
+    batch: Vec<cqueue::Entry>,
+    at: usize,
 }
 
 impl std::fmt::Debug for Ring {
@@ -125,6 +131,8 @@ impl Ring {
             bell_armed: false,
             due: Box::new(Timespec::new()),
             timer_armed: false,
+            batch: Vec::with_capacity(BATCH),
+            at: 0,
         };
         ring.try_out()?;
         Ok(ring)
@@ -244,7 +252,8 @@ impl Ring {
     /// A timer that is armed already ends the wait too: all of a shard's waits end at its next tick.
     pub(super) fn wait(&mut self, limit: Duration) -> io::Result<()> {
         self.buffers.publish();
-        let outcome = if limit.is_zero() {
+        // Results that were taken and not handed over are no reason to sleep.
+        let outcome = if limit.is_zero() || self.at < self.batch.len() {
             let entries = self.uring.submission().len() as u32;
             let flags = EnterFlags::GETEVENTS.bits();
             // SAFETY: no argument is passed.
@@ -257,6 +266,7 @@ impl Ring {
             self.arm(limit);
             self.uring.submit_and_wait(1)
         };
+        self.refill();
         match outcome {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
@@ -268,9 +278,31 @@ impl Ring {
     }
 
     #[inline]
+    fn refill(&mut self) {
+        if self.at == self.batch.len() {
+            self.at = 0;
+            self.batch.clear();
+            self.batch.extend(self.uring.completion().take(BATCH));
+        }
+    }
+
+    #[inline]
+    pub(super) fn upcoming(&self, ahead: usize) -> Option<Upcoming> {
+        let entry = self.batch.get(self.at + ahead)?;
+        let token = (entry.user_data() >> kind::BITS) as Token;
+        match entry.user_data() & ((1 << kind::BITS) - 1) {
+            kind::RECEIVE => Some(Upcoming::Received(token)),
+            kind::SEND => Some(Upcoming::Sent(token)),
+            _ => None,
+        }
+    }
+
+    #[inline]
     pub(super) fn next(&mut self, into: &mut Vec<u8>) -> Option<Done> {
         loop {
-            let entry = self.uring.completion().next()?;
+            self.refill();
+            let entry = self.batch.get(self.at)?.clone();
+            self.at += 1;
             let token = (entry.user_data() >> kind::BITS) as Token;
             return Some(match entry.user_data() & ((1 << kind::BITS) - 1) {
                 kind::RECEIVE => self.received(token, &entry, into),

@@ -13,6 +13,8 @@ use std::task::Waker;
 
 /// Links stand in chunks, so that their addresses never change (see [`Links::place`]).
 const CHUNK: usize = 64;
+/// Cache lines of a row that a turn touches.
+const ROW_LINES: usize = 3;
 const NO_FD: RawFd = -1;
 
 /// What a link is.
@@ -117,6 +119,14 @@ impl Link {
     pub(super) fn is_held(&self) -> bool {
         let http = self.http.as_ref();
         self.receiving || self.sending.is_some() || http.is_some_and(|http| http.sending.is_some())
+    }
+
+    /// Asks the processor for the row.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        let mut row = Trail::default();
+        row.note(&raw const *self, ROW_LINES);
+        row.fetch();
     }
 
     pub(super) fn shutdown(&self, how: i32) {

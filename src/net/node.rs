@@ -10,7 +10,7 @@ use super::tasks::Task;
 use crate::base::clock::{Clock, Now};
 use crate::base::ids::ConnId;
 use crate::base::settings::Settings;
-use crate::io::{Driver, DriverError, Sizes, Token};
+use crate::io::{Driver, DriverError, Sizes, Token, Upcoming};
 use crate::shard::mailbox::{Mailboxes, ToOutside, ToShard};
 use crate::shard::shared::Shared;
 use crate::shard::sockets::Marked;
@@ -59,6 +59,23 @@ pub(super) struct Net {
     pub(super) waiting: VecDeque<Token>,
     /// Where messages stand that the shard may keep.
     pub(super) arena: BytesMut,
+}
+
+impl Net {
+    /// Asks the processor for what the next results need: the row of the link `rows` ahead, and where the next one's turn will
+    /// go, whose row was asked for one result ago.
+    #[inline]
+    pub(super) fn fetch_ahead(&mut self, rows: usize) {
+        if let Some(Upcoming::Received(token) | Upcoming::Sent(token)) = self.driver.upcoming(rows)
+        {
+            self.links.get(token).fetch();
+        }
+        if rows > 0
+            && let Some(Upcoming::Received(token)) = self.driver.upcoming(0)
+        {
+            self.links.get(token).trail.fetch();
+        }
+    }
 }
 
 /// Shared by everything on one shard's thread; never leaves it.

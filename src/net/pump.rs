@@ -95,8 +95,14 @@ impl Pump {
     /// Takes what the kernel did.
     #[inline]
     fn results(&mut self, now_ns: u64) {
+        self.node.net.borrow_mut().fetch_ahead(0);
         for _ in 0..RESULTS_PER_TURN {
-            let done = self.node.net.borrow_mut().driver.next(&mut self.arrived);
+            let done = {
+                let mut net = self.node.net.borrow_mut();
+                let done = net.driver.next(&mut self.arrived);
+                net.fetch_ahead(1);
+                done
+            };
             match done {
                 None => return,
                 Some(Done::Rung) => self.more_mail = true,

@@ -24,7 +24,7 @@ impl Trail {
 
     /// A thing was used; its first `lines` cache lines (at most 63) matter.
     #[inline]
-    pub(super) fn note<T>(&mut self, thing: *const T, lines: usize) {
+    pub fn note<T>(&mut self, thing: *const T, lines: usize) {
         if let Some(place) = self.places.get_mut(self.len) {
             *place = (thing.addr() & !(LINE - 1)) | lines;
             self.len += 1;
