@@ -196,3 +196,39 @@ fn the_server_ends_the_connection_behind_its_close_frame() {
         }
     }
 }
+
+#[test]
+fn frames_that_wait_for_their_turn_are_handled_in_order_though_the_peer_said_its_last() {
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &[("PRISM_TURN_FRAMES_MAX", "1")]);
+        let mut echo = server.socket("/echo", &[]);
+        let MaybeTlsStream::Plain(stream) = echo.get_mut() else {
+            panic!("plain");
+        };
+        // Whole and unfinished frames in every piece that arrives.
+        let (mut said, mut expected) = (Vec::new(), Vec::new());
+        for n in 0..3000_u32 {
+            let number = n.to_be_bytes();
+            said.extend_from_slice(&[0x82, 0x84, 0, 0, 0, 0]);
+            said.extend_from_slice(&number);
+            expected.extend_from_slice(&[0x82, 4]);
+            expected.extend_from_slice(&number);
+        }
+        let mut writer = stream.try_clone().expect("a second handle");
+        let sender = std::thread::spawn(move || {
+            for piece in said.chunks(997) {
+                writer.write_all(piece)?;
+            }
+            writer.shutdown(std::net::Shutdown::Write)
+        });
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).expect("the end");
+        sender.join().expect("no panic").expect("written");
+        assert!(
+            all == expected,
+            "{driver}: {} of {} bytes",
+            all.len(),
+            expected.len()
+        );
+    }
+}
