@@ -5,6 +5,7 @@ mod golden;
 mod health;
 mod hello;
 mod phone;
+mod phone_frames;
 mod random;
 mod restart;
 mod stop;
