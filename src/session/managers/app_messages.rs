@@ -190,10 +190,10 @@ impl AppMessages {
         self.users.retain(|user| &**user != package);
     }
 
-    /// Registers a direct message; `false`: `max` wait already. One with the same id is replaced.
+    /// Registers a direct message; `false`: `max` wait already. An app that gives the same user the same id again means the
+    /// newer one.
     pub fn sent(&mut self, message: Unconfirmed, max: u64) -> bool {
-        self.unconfirmed
-            .retain(|known| known.message_id != message.message_id);
+        self.unconfirmed.retain(|known| *known != message);
         let has_room = (self.unconfirmed.len() as u64) < max;
         if has_room {
             self.unconfirmed.push(message);
@@ -201,12 +201,16 @@ impl AppMessages {
         has_room
     }
 
-    /// Takes a direct message by its id.
-    pub fn confirmed(&mut self, message_id: &str) -> Option<Unconfirmed> {
-        let at = self
-            .unconfirmed
-            .iter()
-            .position(|known| known.message_id == message_id)?;
+    /// Takes a direct message of one app to one user by its id.
+    pub fn confirmed(
+        &mut self,
+        package: &str,
+        target: &str,
+        message_id: &str,
+    ) -> Option<Unconfirmed> {
+        let at = self.unconfirmed.iter().position(|known| {
+            &*known.package == package && &*known.target == target && known.message_id == message_id
+        })?;
         Some(self.unconfirmed.remove(at))
     }
 

@@ -57,9 +57,17 @@ pub(crate) fn direct(
         return;
     }
     let due_ms = cx.now.mono_ms + cx.cfg.messages.direct_message_timeout_ms;
-    s.timers
-        .set(Timer::DirectMessage(payload.message_id.clone()), due_ms);
+    s.timers.set(late(message), due_ms);
     send(s, package, To::User(target), Content::Direct(payload), cx);
+}
+
+/// The deadline of a direct message.
+fn late(message: Unconfirmed) -> Timer {
+    Timer::DirectMessage {
+        package: message.package,
+        target: message.target,
+        message_id: message.message_id,
+    }
 }
 
 /// Enters a room.
@@ -101,7 +109,7 @@ pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
 /// The app is not active any more.
 pub(crate) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     for message in s.m.app_messages.of_app(package) {
-        s.timers.cancel(&Timer::DirectMessage(message.message_id));
+        s.timers.cancel(&late(message));
     }
     if !cx.cfg.messages.app_to_app_enabled {
         return;
@@ -136,8 +144,14 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// Nobody confirmed a direct message in time.
-pub(crate) fn unanswered(s: &mut Session, message_id: &str, cx: &mut Cx<'_>) {
-    if let Some(message) = s.m.app_messages.confirmed(message_id) {
+pub(crate) fn unanswered(
+    s: &mut Session,
+    package: &str,
+    target: &str,
+    message_id: &str,
+    cx: &mut Cx<'_>,
+) {
+    if let Some(message) = s.m.app_messages.confirmed(package, target, message_id) {
         answer(s, &message, Some("Delivery was not confirmed in time"), cx);
     }
 }
@@ -163,10 +177,12 @@ pub(crate) fn arrived(s: &mut Session, incoming: &Incoming, cx: &mut Cx<'_>) {
             }
         }
         Content::Delivery { message_id, error } => {
-            if let Some(message) = s.m.app_messages.confirmed(message_id) {
-                s.timers
-                    .cancel(&Timer::DirectMessage(message.message_id.clone()));
+            let known =
+                s.m.app_messages
+                    .confirmed(&package, &incoming.from, message_id);
+            if let Some(message) = known {
                 answer(s, &message, *error, cx);
+                s.timers.cancel(&late(message));
             }
         }
         Content::Joined if !is_own => presence(s, incoming, "app_user_joined", "joinedAt", cx),
