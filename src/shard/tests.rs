@@ -298,3 +298,17 @@ fn a_shutdown_stores_the_last_location_and_nothing_else() {
     let bye = world.sent(phone);
     assert!(bye.ends_with("\u{3}\u{fffd}Server shutting down"), "{bye}");
 }
+
+/// protocol.md §1.6: any inbound byte counts, also of a message that takes minutes to arrive.
+#[test]
+fn a_socket_whose_message_arrives_in_pieces_is_not_silent() {
+    let mut world = World::new();
+    let (slow, silent) = (world.phone("a@x.io"), world.phone("b@x.io"));
+    for _ in 0..300 {
+        world.pass(1000);
+        world.shard.begin_turn(slow, world.now, 1);
+        world.shard.end_turn(slow, || 2);
+    }
+    assert!(world.sent(silent).contains("Connection timeout detected"));
+    assert!(!world.sent(slow).contains("Connection timeout detected"));
+}
