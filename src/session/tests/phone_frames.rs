@@ -3,7 +3,7 @@
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::session::State;
-use crate::session::effects::HttpKind;
+use crate::session::effects::{Effect, HttpKind};
 use crate::session::event::{Chunk, DisposeCause, Event, PhoneFlags, Sdk, UdpSecret};
 use crate::session::managers::apps::AppState;
 use crate::session::testkit::{Kit, MAPS, SCRIBE};
@@ -262,4 +262,24 @@ fn held_frames_end_with_a_session_that_is_disposed_while_it_loads() {
     });
     kit.load(UserRecord::default());
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+/// Invariant 3: what the operator reads of a phone is what its current socket did.
+#[test]
+fn a_pong_of_a_superseded_socket_is_no_sign_of_the_phone() {
+    let (mut kit, old) = Kit::connected();
+    let new = kit.phone();
+    kit.advance(10_000);
+    for effect in kit.effects(|effect| matches!(effect, Effect::Ping { .. })) {
+        if let Effect::Ping { conn, id } = effect
+            && conn == old
+        {
+            let payload = bytes::Bytes::copy_from_slice(&id);
+            kit.event(Event::Pong { conn, payload });
+        }
+    }
+    assert_eq!(kit.s.m.phone.last_pong_ms, 0);
+    kit.advance(1000);
+    kit.phone_text(new, PING);
+    assert_eq!(kit.s.m.phone.last_message_ms, kit.now.mono_ms);
 }

@@ -29,6 +29,9 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &Bytes, cx: &mut Cx<'_>)
     };
     let kind = PhoneKind::from_wire(&name);
     if matches!(kind, Some(PhoneKind::Ping | PhoneKind::Pong)) {
+        if s.m.phone.current == Some(conn) {
+            s.m.phone.last_message_ms = cx.now.mono_ms;
+        }
         run(s, conn, kind, &name, text, cx);
     } else if !admit(s, conn, cx) {
         // Ignored, as everything of a superseded socket.
