@@ -312,3 +312,29 @@ fn a_socket_whose_message_arrives_in_pieces_is_not_silent() {
     assert!(world.sent(silent).contains("Connection timeout detected"));
     assert!(!world.sent(slow).contains("Connection timeout detected"));
 }
+
+/// behaviour.md §7.10: an app that never uses the feature must not cost or get a message per user.
+#[test]
+fn who_comes_and_goes_concerns_only_apps_that_write_to_each_other() {
+    use crate::base::ids::Package;
+    use crate::session::managers::app_messages::{Content, Incoming, Outgoing, RoomRequest, To};
+    let mut world = World::new();
+    let joined = |package: &str| Incoming {
+        from: UserId::new("b@x.io"),
+        package: Package::new(package),
+        content: Content::Joined,
+    };
+    let mut leave = |package: &str, to: To| {
+        let message = joined(package);
+        world.shard.app_message(Outgoing { to, message });
+        world.shard.app_to_app.contains(package)
+    };
+    assert!(!leave("com.acme.x", To::Everybody));
+    let room_id = "r1".to_owned();
+    assert!(leave(
+        "com.acme.x",
+        To::Rooms(RoomRequest::Leave { room_id })
+    ));
+    assert!(leave("com.acme.x", To::Everybody));
+    assert!(!leave("com.acme.y", To::Everybody));
+}

@@ -127,6 +127,12 @@ pub struct RoomUpdate {
 pub const NOT_ACTIVE: &str = "Target user is not active";
 
 impl Incoming {
+    /// Whether it only says that a user of the app came or went.
+    #[must_use]
+    pub fn is_presence(&self) -> bool {
+        matches!(self.content, Content::Joined | Content::Left)
+    }
+
     /// The answer to the sender of a direct message whose target has no session: `(sender, answer)`.
     #[must_use]
     pub fn undeliverable(&self, target: &UserId) -> Option<(UserId, Self)> {
@@ -167,6 +173,7 @@ pub struct Unconfirmed {
 pub struct AppMessages {
     unconfirmed: Vec<Unconfirmed>,
     users: Vec<Package>,
+    active: Vec<Package>,
 }
 
 impl AppMessages {
@@ -183,6 +190,22 @@ impl AppMessages {
     #[must_use]
     pub fn is_user(&self, package: &str) -> bool {
         self.users.iter().any(|user| &**user == package)
+    }
+
+    /// The app has an open socket; `true`: it had none.
+    pub fn enter(&mut self, package: &Package) -> bool {
+        let is_new = !self.active.contains(package);
+        if is_new {
+            self.active.push(package.clone());
+        }
+        is_new
+    }
+
+    /// Its socket is gone; `true`: it had one.
+    pub fn leave(&mut self, package: &str) -> bool {
+        let before = self.active.len();
+        self.active.retain(|active| &**active != package);
+        self.active.len() < before
     }
 
     /// The app attached anew or is gone.

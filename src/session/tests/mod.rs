@@ -1,5 +1,6 @@
 //! Scenario tests of the session as a whole: events in, effects out. One file per chapter of behaviour.md.
 
+mod absence;
 mod apps;
 mod golden;
 mod health;

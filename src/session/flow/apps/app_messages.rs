@@ -92,40 +92,35 @@ pub(crate) fn leave(s: &mut Session, package: &Package, room_id: &str, cx: &mut 
     send(s, package, to, Content::Left, cx);
 }
 
-/// The app is active: others that use the feature hear of it; it has not used it yet.
+/// The app is active: others that use the feature hear of it; on this socket it has not used it yet, and is in no room.
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    s.m.app_messages.forget(package);
-    if cx.cfg.messages.app_to_app_enabled {
-        send(
-            s,
-            &Package::new(package),
-            To::Everybody,
-            Content::Joined,
-            cx,
-        );
+    let package = Package::new(package);
+    let is_new = s.m.app_messages.enter(&package);
+    leave_rooms(s, &package, cx);
+    if is_new && cx.cfg.messages.app_to_app_enabled {
+        send(s, &package, To::Everybody, Content::Joined, cx);
     }
 }
 
-/// The app is not active any more.
+/// The app is not active any more, if it was.
 pub(crate) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     for message in s.m.app_messages.of_app(package) {
         s.timers.cancel(&late(message));
     }
-    if !cx.cfg.messages.app_to_app_enabled {
-        return;
-    }
     let package = Package::new(package);
-    if s.m.app_messages.is_user(&package) {
-        send(
-            s,
-            &package,
-            To::Rooms(RoomRequest::LeaveAll),
-            Content::Left,
-            cx,
-        );
+    leave_rooms(s, &package, cx);
+    if s.m.app_messages.leave(&package) && cx.cfg.messages.app_to_app_enabled {
+        send(s, &package, To::Everybody, Content::Left, cx);
     }
-    s.m.app_messages.forget(&package);
-    send(s, &package, To::Everybody, Content::Left, cx);
+}
+
+/// Membership ends with the socket that entered.
+fn leave_rooms(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    if s.m.app_messages.is_user(package) && cx.cfg.messages.app_to_app_enabled {
+        let to = To::Rooms(RoomRequest::LeaveAll);
+        send(s, package, to, Content::Left, cx);
+    }
+    s.m.app_messages.forget(package);
 }
 
 /// The session ends: who waits is answered, who used the feature leaves.

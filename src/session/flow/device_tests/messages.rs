@@ -237,6 +237,8 @@ fn only_those_who_use_the_feature_hear_who_comes_and_goes() {
 #[test]
 fn rooms_are_entered_left_and_reported() {
     let mut kit = Kit::new();
+    kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
+    kit.sent();
     kit.app(OTHER, r#"{"type":"app_room_join","roomId":"r1","roomConfig":{"maxUsers":4,"isPrivate":true,"metadata":{"a":1}}}"#).expect("taken");
     let config = RoomConfig {
         max_users: Some(4),
