@@ -197,6 +197,19 @@ fn a_v2_app_is_an_active_user_too_and_each_coming_and_going_is_told_once() {
 }
 
 #[test]
+fn an_app_that_releases_its_session_leaves_too() {
+    let (mut kit, _) = equipped();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.app_text(
+        app,
+        r#"{"type":"ownership_release","reason":"switching_clouds"}"#,
+    );
+    kit.app_closes(app);
+    assert_eq!(kit.state(SCRIBE), AppState::Dormant);
+    assert_eq!(presence(&mut kit), [false]);
+}
+
+#[test]
 fn a_replaced_socket_leaves_its_rooms() {
     let (mut kit, _) = equipped();
     let old = kit.running(SCRIBE, Sdk::V2);

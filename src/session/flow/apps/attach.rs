@@ -127,6 +127,7 @@ fn detach(s: &mut Session, package: &Package, old: ConnId, cx: &Cx<'_>) {
 pub(crate) fn detach_for_restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if let Some(old) = s.m.apps.open_conn(package) {
         detach(s, package, old, cx);
+        requests::app_lost(s, package, cx);
     }
     if let Some(app) = s.m.apps.get_mut(package) {
         app.state = AppState::Resurrecting;
