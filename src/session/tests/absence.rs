@@ -1,6 +1,7 @@
 //! What an app's absence, restart and return leave as it was, and what not: behaviour.md §2.5, §2.8 to §2.10, §2.12, §7.6, §7.10.
 
 use crate::base::ids::ConnId;
+use crate::base::settings::DashboardMode;
 use crate::session::effects::{Effect, HttpKind};
 use crate::session::event::{HelloKind, Sdk};
 use crate::session::managers::app_messages::{Content, To};
@@ -254,4 +255,26 @@ fn a_restart_that_is_refused_at_once_tells_the_phone_like_one_that_fails() {
     kit.advance(5000);
     assert_eq!(kit.types(phone), ["app_stopped", "app_state_change"]);
     assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+}
+
+/// behaviour.md §2.15: it cannot be stopped by the user, and is not on the stored list.
+#[test]
+fn the_system_dashboard_is_none_of_the_users_apps() {
+    let package = "system.augmentos.dashboard";
+    let mut kit = Kit::new();
+    kit.cfg.dashboard.dashboard_mode = DashboardMode::App;
+    kit.apps = Registry::new([trusted(package, AppType::SystemDashboard)], 1);
+    kit.phone();
+    kit.load(UserRecord::default());
+    kit.advance(6000);
+    assert_eq!(kit.state(package), AppState::Stopped, "nobody connected");
+    kit.start(package);
+    kit.init(package, Sdk::V2);
+    kit.rest(Call::InstallChanged {
+        package: package.to_owned(),
+        installed: None,
+    });
+    kit.stop(package);
+    assert_eq!(kit.state(package), AppState::Running);
+    assert_eq!(kit.stored_all(), []);
 }

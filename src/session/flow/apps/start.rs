@@ -253,7 +253,7 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if is_dashboard_app(cx.cfg, package) {
         s.m.apps.dashboard_backoff_ms = 0;
     }
-    if start.origin == Origin::User {
+    if start.origin == Origin::User && !is_dashboard_app(cx.cfg, package) {
         // Other instances share the stored list: a user's start is written even where this session saw it there.
         answers::store_intent(s, package, Wanted::Yes, start.waiters, cx);
     } else {
@@ -269,7 +269,8 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
     };
     tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?origin, outcome = "failed", %error, "app-start");
     fall(s, package, cx);
-    if error.stage == Stage::Timeout && origin == Origin::User {
+    let is_listed = !is_dashboard_app(cx.cfg, package);
+    if error.stage == Stage::Timeout && origin == Origin::User && is_listed {
         answers::store_intent(s, package, Wanted::No, Vec::new(), cx);
     }
     if origin == Origin::Restart {

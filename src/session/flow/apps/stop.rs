@@ -30,8 +30,10 @@ pub(crate) fn stop(
     cx: &mut Cx<'_>,
 ) {
     let waiters: Vec<Waiter> = waiter.into_iter().collect();
-    let protected = matches!(why, StopWhy::User | StopWhy::Foreground)
-        && start::is_dashboard_app(cx.cfg, package);
+    let protected = matches!(
+        why,
+        StopWhy::User | StopWhy::Foreground | StopWhy::Uninstall
+    ) && start::is_dashboard_app(cx.cfg, package);
     let Some(app) = s.m.apps.get_mut(package).filter(|_| !protected) else {
         answer_idle(s, &Package::new(package), why, waiters, cx);
         return;
