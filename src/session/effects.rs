@@ -230,6 +230,11 @@ pub enum Effect {
         /// To whom.
         reply: ReplyTo,
     },
+    /// Breaks it off, so that its reader sees that more was to come.
+    ReplyAbort {
+        /// To whom.
+        reply: ReplyTo,
+    },
     /// An app socket attached, was lost or ended; the shard reports it for registrations and mass-disconnect detection.
     AppLink {
         /// Which app.

@@ -128,6 +128,18 @@ impl Session {
         [(self.m.subscriptions.place(), 3), (self.m.apps.place(), 2)]
     }
 
+    /// Whether the next tick looks for silent sockets.
+    #[must_use]
+    pub fn judges_silence(&self, now: Now) -> bool {
+        let beat = self.timers.at(&timers::Timer::Heartbeat);
+        beat.is_some_and(|at_ms| at_ms <= now.mono_ms)
+    }
+
+    /// When bytes came last on a socket (`mono_ms`), whether or not they were a whole frame.
+    pub fn bytes_came(&mut self, conn: ConnId, at_ms: u64) {
+        self.m.health.bytes_came(conn, at_ms);
+    }
+
     /// The process goes away. The session does not end, but its last location would be lost with it (behaviour.md §10.6).
     pub fn process_ends(&mut self, cx: &mut Cx<'_>) {
         flow::device::save_location(self, cx);

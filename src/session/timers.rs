@@ -1,6 +1,6 @@
 //! Layer 2: deadlines as rows. A timer is data of its session: dropping the session drops its timers.
 
-use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
+use crate::base::ids::{CallId, ConnId, Package, ReplyTo, UserId};
 
 /// What a deadline is for. At most one row per key.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -84,7 +84,14 @@ pub enum Timer {
     /// A REST call that waits too long.
     RestWait(ReplyTo),
     /// A direct message whose delivery nobody confirmed.
-    DirectMessage(String),
+    DirectMessage {
+        /// The app that sent it; ids are each app's own.
+        package: Package,
+        /// Whom for.
+        target: UserId,
+        /// The app's id for it.
+        message_id: String,
+    },
     /// Speech finalisation after silence.
     SpeechEndpoint,
 }

@@ -142,20 +142,17 @@ pub(super) fn judge(
         return malformed(candidate, invalid_json_before_close);
     };
     let hello_kind = match &*kind {
-        "ping" => {
-            candidate.invalid_json = 0;
-            return Verdict::Answer(Answer::Pong);
-        }
-        "pong" => return Verdict::Ignore,
         "tpa_connection_init" | "connection_init" => HelloKind::Init,
         "reconnect" => HelloKind::Reconnect,
-        _ => {
-            return match scratch.validate(message) {
-                Ok(()) => {
-                    candidate.invalid_json = 0;
-                    Verdict::Answer(NO_SESSION)
-                }
-                Err(_) => malformed(candidate, invalid_json_before_close),
+        other => {
+            if scratch.validate(message).is_err() {
+                return malformed(candidate, invalid_json_before_close);
+            }
+            candidate.invalid_json = 0;
+            return match other {
+                "ping" => Verdict::Answer(Answer::Pong),
+                "pong" => Verdict::Ignore,
+                _ => Verdict::Answer(NO_SESSION),
             };
         }
     };
@@ -437,6 +434,14 @@ mod tests {
             say(&mut candidate(None), r#"{"type":"display_event","x":1}"#),
             Verdict::Answer(NO_SESSION)
         );
+    }
+
+    #[test]
+    fn a_ping_that_is_no_json_is_no_ping() {
+        for text in [r#"{"type":"ping",}"#, r#"{"type":"pong"]"#] {
+            let verdict = say(&mut candidate(None), text);
+            assert_eq!(verdict, Verdict::Answer(MALFORMED), "{text}");
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ const ROOMS_HOST: ShardId = ShardId(0);
 impl Shard {
     /// Sends what a session has for others.
     pub(super) fn app_message(&mut self, outgoing: Outgoing) {
+        if outgoing.to != To::Everybody || !outgoing.message.is_presence() {
+            self.app_to_app.insert(outgoing.message.package.clone());
+        }
         match outgoing.to {
             To::Everybody => {
                 for shard in 0..self.mail.shards() {
@@ -54,6 +57,11 @@ impl Shard {
 
     /// A message for one session of this shard, or for all but the sender's.
     pub(super) fn app_message_arrived(&mut self, to: Option<UserId>, message: &Incoming) {
+        // Who comes and goes concerns only apps that ever sent a message here; asking every session would cost as much as the
+        // sessions there are, for every app socket.
+        if message.is_presence() && !self.app_to_app.contains(&message.package) {
+            return;
+        }
         let receivers: Vec<u32> = match &to {
             Some(user) => self.users.get(user).copied().into_iter().collect(),
             None => self

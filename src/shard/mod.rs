@@ -30,7 +30,7 @@ pub mod writers;
 
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
-use crate::base::ids::{ConnId, ShardId, UserId, home_shard};
+use crate::base::ids::{ConnId, Package, ShardId, UserId, home_shard};
 use crate::base::metrics::{Counter, Metrics};
 use crate::base::settings::Settings;
 use crate::session::effects::Effects;
@@ -107,6 +107,8 @@ pub struct Shard {
     ticks: ticks::Ticks,
     /// Used by the shard that hosts them.
     rooms: rooms::Rooms,
+    /// Apps of which a session of this shard sent a message to other users' sessions.
+    app_to_app: rustc_hash::FxHashSet<Package>,
     draining: bool,
 }
 
@@ -139,6 +141,7 @@ impl Shard {
             followups: Vec::new(),
             ticks: ticks::Ticks::default(),
             rooms: rooms::Rooms::new(),
+            app_to_app: rustc_hash::FxHashSet::default(),
             draining: false,
         };
         shard.settings_changed();

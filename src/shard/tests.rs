@@ -300,3 +300,43 @@ fn a_shutdown_stores_the_last_location_and_nothing_else() {
     let bye = world.sent(phone);
     assert!(bye.ends_with("\u{3}\u{fffd}Server shutting down"), "{bye}");
 }
+
+/// protocol.md §1.6: any inbound byte counts, also of a message that takes minutes to arrive.
+#[test]
+fn a_socket_whose_message_arrives_in_pieces_is_not_silent() {
+    let mut world = World::new();
+    let (slow, silent) = (world.phone("a@x.io"), world.phone("b@x.io"));
+    for _ in 0..300 {
+        world.pass(1000);
+        world.shard.begin_turn(slow, world.now, 1);
+        world.shard.end_turn(slow, || 2);
+    }
+    assert!(world.sent(silent).contains("Connection timeout detected"));
+    assert!(!world.sent(slow).contains("Connection timeout detected"));
+}
+
+/// behaviour.md §7.10: an app that never uses the feature must not cost or get a message per user.
+#[test]
+fn who_comes_and_goes_concerns_only_apps_that_write_to_each_other() {
+    use crate::base::ids::Package;
+    use crate::session::managers::app_messages::{Content, Incoming, Outgoing, RoomRequest, To};
+    let mut world = World::new();
+    let joined = |package: &str| Incoming {
+        from: UserId::new("b@x.io"),
+        package: Package::new(package),
+        content: Content::Joined,
+    };
+    let mut leave = |package: &str, to: To| {
+        let message = joined(package);
+        world.shard.app_message(Outgoing { to, message });
+        world.shard.app_to_app.contains(package)
+    };
+    assert!(!leave("com.acme.x", To::Everybody));
+    let room_id = "r1".to_owned();
+    assert!(leave(
+        "com.acme.x",
+        To::Rooms(RoomRequest::Leave { room_id })
+    ));
+    assert!(leave("com.acme.x", To::Everybody));
+    assert!(!leave("com.acme.y", To::Everybody));
+}

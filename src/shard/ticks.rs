@@ -100,7 +100,24 @@ impl Shard {
                 self.out.deadlines.set(next, Due::Session(at));
             }
         } else if !self.draining {
+            self.tell_bytes(at);
             self.drive(at, |session, cx| session.on_event(Event::Tick, cx));
+        }
+    }
+
+    /// Before a session judges the silence of its sockets it learns when bytes came last: a large message that arrives in
+    /// pieces is no silence, though the session hears of it only at its end.
+    fn tell_bytes(&mut self, at: u32) {
+        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+            return;
+        };
+        if !entry.session.judges_silence(self.now) {
+            return;
+        }
+        for id in &entry.conns {
+            if let Some(conn) = self.out.conns.get(*id) {
+                entry.session.bytes_came(*id, conn.last_rx_ms);
+            }
         }
     }
 

@@ -19,7 +19,11 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         Timer::StreamStart(id) => streams::timed_out(s, &id, cx),
         Timer::ManagedPoll => managed_streams::step(s, cx),
         Timer::ManagedIdle => managed_streams::idle(s, cx),
-        Timer::DirectMessage(message_id) => app_messages::unanswered(s, &message_id, cx),
+        Timer::DirectMessage {
+            package,
+            target,
+            message_id,
+        } => app_messages::unanswered(s, &package, &target, &message_id, cx),
         _ => {}
     }
 }

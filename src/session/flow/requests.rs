@@ -17,7 +17,8 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     app_messages::app_gone(s, package, cx);
 }
 
-/// An app attached: v3 gets the state of running streams (protocol.md §9.13, 9.14).
+/// An app attached: what it was told before counts no more, and v3 gets the state of running streams (behaviour.md §7.6.4,
+/// protocol.md §9.13, 9.14).
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     streams::app_attached(s, package, cx);
     managed_streams::app_attached(s, package, cx);

@@ -127,6 +127,12 @@ pub struct RoomUpdate {
 pub const NOT_ACTIVE: &str = "Target user is not active";
 
 impl Incoming {
+    /// Whether it only says that a user of the app came or went.
+    #[must_use]
+    pub fn is_presence(&self) -> bool {
+        matches!(self.content, Content::Joined | Content::Left)
+    }
+
     /// The answer to the sender of a direct message whose target has no session: `(sender, answer)`.
     #[must_use]
     pub fn undeliverable(&self, target: &UserId) -> Option<(UserId, Self)> {
@@ -167,6 +173,7 @@ pub struct Unconfirmed {
 pub struct AppMessages {
     unconfirmed: Vec<Unconfirmed>,
     users: Vec<Package>,
+    active: Vec<Package>,
 }
 
 impl AppMessages {
@@ -185,15 +192,31 @@ impl AppMessages {
         self.users.iter().any(|user| &**user == package)
     }
 
+    /// The app has an open socket; `true`: it had none.
+    pub fn enter(&mut self, package: &Package) -> bool {
+        let is_new = !self.active.contains(package);
+        if is_new {
+            self.active.push(package.clone());
+        }
+        is_new
+    }
+
+    /// Its socket is gone; `true`: it had one.
+    pub fn leave(&mut self, package: &str) -> bool {
+        let before = self.active.len();
+        self.active.retain(|active| &**active != package);
+        self.active.len() < before
+    }
+
     /// The app attached anew or is gone.
     pub fn forget(&mut self, package: &str) {
         self.users.retain(|user| &**user != package);
     }
 
-    /// Registers a direct message; `false`: `max` wait already. One with the same id is replaced.
+    /// Registers a direct message; `false`: `max` wait already. An app that gives the same user the same id again means the
+    /// newer one.
     pub fn sent(&mut self, message: Unconfirmed, max: u64) -> bool {
-        self.unconfirmed
-            .retain(|known| known.message_id != message.message_id);
+        self.unconfirmed.retain(|known| *known != message);
         let has_room = (self.unconfirmed.len() as u64) < max;
         if has_room {
             self.unconfirmed.push(message);
@@ -201,12 +224,16 @@ impl AppMessages {
         has_room
     }
 
-    /// Takes a direct message by its id.
-    pub fn confirmed(&mut self, message_id: &str) -> Option<Unconfirmed> {
-        let at = self
-            .unconfirmed
-            .iter()
-            .position(|known| known.message_id == message_id)?;
+    /// Takes a direct message of one app to one user by its id.
+    pub fn confirmed(
+        &mut self,
+        package: &str,
+        target: &str,
+        message_id: &str,
+    ) -> Option<Unconfirmed> {
+        let at = self.unconfirmed.iter().position(|known| {
+            &*known.package == package && &*known.target == target && known.message_id == message_id
+        })?;
         Some(self.unconfirmed.remove(at))
     }
 

@@ -195,6 +195,16 @@ impl Health {
         self.heard.messages += 1;
     }
 
+    /// Bytes came, perhaps less than a frame.
+    pub fn bytes_came(&mut self, conn: ConnId, at_ms: u64) {
+        if let Some(row) = self.row_mut(conn)
+            && row.last_seen_ms < at_ms
+        {
+            row.last_seen_ms = at_ms;
+            row.reported = false;
+        }
+    }
+
     /// Brings the rows up to date with what was heard.
     pub fn settle(&mut self) {
         let Heard {

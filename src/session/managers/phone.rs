@@ -7,7 +7,8 @@ use crate::session::rest::Call;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// What the current socket has sent since its adoption; decides the role swap of behaviour.md §1.6 step 5.
+/// What the current socket has sent since its adoption, or the last one when it is gone; decides the role swap of
+/// behaviour.md §1.6 step 5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Spoken {
     /// Nothing but `ping` and `pong`.
@@ -24,14 +25,6 @@ pub enum Held {
     Text(ConnId, Bytes),
     /// Audio.
     Audio(ConnId, Bytes),
-}
-
-impl Held {
-    fn conn(&self) -> ConnId {
-        match self {
-            Self::Text(conn, _) | Self::Audio(conn, _) => *conn,
-        }
-    }
 }
 
 /// What became of a frame that was to wait.
@@ -53,7 +46,7 @@ pub struct Phone {
     pub current: Option<ConnId>,
     /// `mono_ms` of the last message.
     pub last_message_ms: u64,
-    /// What the current socket has sent.
+    /// What the current socket has sent; still what the last one sent when none is open.
     pub spoken: Spoken,
     /// Wishes of the current socket.
     pub flags: PhoneFlags,
@@ -134,15 +127,13 @@ impl Phone {
         let before = self.superseded.len();
         self.superseded.retain(|row| row.0 != conn);
         self.unacked.retain(|row| *row != conn);
-        self.held.retain(|held| held.conn() != conn);
         before != self.superseded.len()
     }
 
-    /// The current socket is gone.
+    /// The current socket is gone. What it sent before still counts.
     pub fn lose_current(&mut self, now_ms: u64) {
         if let Some(conn) = self.current.take() {
             self.unacked.retain(|row| *row != conn);
-            self.held.retain(|held| held.conn() != conn);
         }
         self.disconnected_ms = Some(now_ms);
     }

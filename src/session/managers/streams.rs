@@ -129,9 +129,14 @@ impl Streams {
         self.alive.iter().any(|row| row.stream_id == stream_id)
     }
 
+    /// Ends keep-alives.
+    pub fn unwatch(&mut self, stream_id: &str) {
+        self.alive.retain(|row| row.stream_id != stream_id);
+    }
+
     /// Ends keep-alives and forgets what was told.
     pub fn forget(&mut self, stream_id: &str) {
-        self.alive.retain(|row| row.stream_id != stream_id);
+        self.unwatch(stream_id);
         self.told.retain(|(stream, _, _)| stream != stream_id);
     }
 

@@ -1,10 +1,12 @@
 //! Scenario tests of the session as a whole: events in, effects out. One file per chapter of behaviour.md.
 
+mod absence;
 mod apps;
 mod golden;
 mod health;
 mod hello;
 mod phone;
+mod phone_frames;
 mod random;
 mod restart;
 mod stop;

@@ -70,59 +70,6 @@ fn ping_is_answered_in_every_state_and_on_superseded_sockets() {
 }
 
 #[test]
-fn frames_that_come_too_early_wait_for_the_ack_and_keep_their_order() {
-    let mut kit = Kit::new();
-    let phone = kit.phone();
-    kit.phone_text(
-        phone,
-        r#"{"type":"start_app","packageName":"com.acme.maps"}"#,
-    );
-    kit.phone_text(
-        phone,
-        r#"{"type":"stop_app","packageName":"com.acme.maps"}"#,
-    );
-    kit.phone_text(
-        phone,
-        r#"{"type":"start_app","packageName":"com.acme.scribe"}"#,
-    );
-    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
-    kit.load(UserRecord::default());
-    assert_eq!(kit.types(phone), ["connection_ack"]);
-    let urls: Vec<String> = kit
-        .webhooks(HttpKind::SessionRequest)
-        .into_iter()
-        .map(|call| call.url)
-        .collect();
-    assert_eq!(
-        urls,
-        [
-            "http://com.acme.maps/webhook",
-            "http://com.acme.scribe/webhook"
-        ]
-    );
-    assert_eq!(kit.state(MAPS), AppState::Stopping);
-}
-
-#[test]
-fn early_frames_are_bounded() {
-    let mut kit = Kit::new();
-    kit.cfg.connections.pending_frames_max = 2;
-    let phone = kit.phone();
-    let audio = bytes::Bytes::from_static(b"\0\0");
-    kit.run(|s, cx| s.on_audio(phone, crate::session::event::Chunk::Own(audio), cx));
-    for package in [MAPS, SCRIBE, "com.acme.chess"] {
-        kit.phone_text(
-            phone,
-            &format!(r#"{{"type":"start_app","packageName":"{package}"}}"#),
-        );
-    }
-    assert_eq!(kit.metrics.get(Counter::DroppedPending), 2); // the audio, then the newest message
-    kit.load(UserRecord::default());
-    assert_eq!(kit.webhooks(HttpKind::SessionRequest).len(), 2);
-    assert_eq!(kit.state("com.acme.chess"), AppState::Stopped);
-}
-
-#[test]
 fn rest_calls_find_a_loading_session_and_wait() {
     let mut kit = Kit::new();
     kit.phone();
@@ -292,31 +239,6 @@ fn the_oldest_superseded_socket_is_cut_beyond_two() {
 }
 
 #[test]
-fn a_superseded_socket_takes_over_only_while_the_current_one_has_only_pinged() {
-    let start = r#"{"type":"start_app","packageName":"com.acme.scribe"}"#;
-    let (mut kit, old) = Kit::connected();
-    let new = kit.phone();
-    kit.phone_text(new, r#"{"type":"ping"}"#);
-    kit.phone_text(old, start);
-    assert_eq!(kit.s.m.phone.open(), Some(old));
-    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
-    // The roles are exchanged: now the other one is superseded, and does not get back in by speaking.
-    kit.phone_text(
-        new,
-        r#"{"type":"stop_app","packageName":"com.acme.scribe"}"#,
-    );
-    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
-    assert_eq!(kit.s.m.phone.open(), Some(old));
-
-    let (mut kit, old) = Kit::connected();
-    let new = kit.phone();
-    kit.phone_text(new, r#"{"type":"start_app","packageName":"com.acme.maps"}"#);
-    kit.phone_text(old, start);
-    assert_eq!(kit.s.m.phone.open(), Some(new));
-    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
-}
-
-#[test]
 fn connection_init_acks_again_and_changes_nothing() {
     let (mut kit, phone) = Kit::connected();
     let app = kit.running(SCRIBE, Sdk::V2);
@@ -467,33 +389,6 @@ fn parked_sockets_survive_their_session() {
     assert!(
         matches!(&unparked[..], [Effect::Unpark { conn: c, expires_ms: at, .. }] if *c == conn && *at == expires_ms)
     );
-}
-
-#[test]
-fn audio_on_a_superseded_socket_counts_as_speaking() {
-    let (mut kit, old) = Kit::connected();
-    kit.phone();
-    let audio = bytes::Bytes::from_static(b"\0\0");
-    kit.run(|s, cx| s.on_audio(old, crate::session::event::Chunk::Own(audio), cx));
-    assert_eq!(kit.s.m.phone.open(), Some(old));
-}
-
-#[test]
-fn a_superseded_socket_that_speaks_after_the_current_one_left_ends_the_grace() {
-    let (mut kit, old) = Kit::connected();
-    let new = kit.phone();
-    kit.phone_text(
-        new,
-        r#"{"type":"start_app","packageName":"com.acme.scribe"}"#,
-    );
-    kit.phone_closes(new);
-    assert_eq!(kit.s.state, State::Disconnected);
-    kit.phone_text(old, r#"{"type":"ping"}"#);
-    assert_eq!(kit.s.state, State::Disconnected);
-    kit.phone_text(old, r#"{"type":"button_press"}"#);
-    assert_eq!(kit.s.state, State::Connected);
-    kit.advance(60_000);
-    assert_eq!(kit.s.state, State::Connected);
 }
 
 #[test]

@@ -42,6 +42,26 @@ fn two_phones_of_one_user_do_not_throw_each_other_out() {
 }
 
 #[test]
+fn a_superseded_phone_does_not_take_over_when_the_current_one_leaves() {
+    let mut w = running(Sdk::V2, SCRIBE);
+    let old = w.phone_conn(0);
+    w.add_phone(USER, 0);
+    w.run(1000);
+    let new = w.phone_conn(1);
+    w.say(new, &json!({"type": "button_press", "buttonId": "main"}));
+    w.run(100);
+    w.phone_off(1);
+    w.say(old, &json!({"type": "button_press", "buttonId": "main"}));
+    w.run(59_000);
+    w.sound();
+    assert_eq!(w.session(USER).map(|s| s.state), Some(State::Disconnected));
+    assert!(w.texts(old, "pong", 0).len() > 10, "its pings are answered");
+    w.run(2000);
+    w.sound();
+    assert_eq!(w.closes(old), [(1000, "User session ended".into())]);
+}
+
+#[test]
 fn phones_behind_intermediaries_that_swallow_pongs_stay() {
     let mut w = quiet(Sdk::V2);
     let conn = w.phone_conn(0);

@@ -152,8 +152,11 @@ fn unattached(s: &mut Session, conn: ConnId, kind: Option<AppKind>, text: &[u8],
     let lingers = s.m.apps.sockets.lingering(conn).is_some();
     let outcome = match kind {
         Some(AppKind::Ping) => {
-            notices::app_pong(conn, cx);
-            return;
+            let valid = cx.scratch.validate(text);
+            if valid.is_ok() {
+                notices::app_pong(conn, cx);
+            }
+            valid
         }
         Some(AppKind::TpaConnectionInit | AppKind::ConnectionInit) if lingers => {
             hello::said_again(s, conn, HelloKind::Init, text, cx)

@@ -57,9 +57,17 @@ pub(crate) fn direct(
         return;
     }
     let due_ms = cx.now.mono_ms + cx.cfg.messages.direct_message_timeout_ms;
-    s.timers
-        .set(Timer::DirectMessage(payload.message_id.clone()), due_ms);
+    s.timers.set(late(message), due_ms);
     send(s, package, To::User(target), Content::Direct(payload), cx);
+}
+
+/// The deadline of a direct message.
+fn late(message: Unconfirmed) -> Timer {
+    Timer::DirectMessage {
+        package: message.package,
+        target: message.target,
+        message_id: message.message_id,
+    }
 }
 
 /// Enters a room.
@@ -84,40 +92,35 @@ pub(crate) fn leave(s: &mut Session, package: &Package, room_id: &str, cx: &mut 
     send(s, package, to, Content::Left, cx);
 }
 
-/// The app is active: others that use the feature hear of it; it has not used it yet.
+/// The app is active: others that use the feature hear of it; on this socket it has not used it yet, and is in no room.
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    s.m.app_messages.forget(package);
-    if cx.cfg.messages.app_to_app_enabled {
-        send(
-            s,
-            &Package::new(package),
-            To::Everybody,
-            Content::Joined,
-            cx,
-        );
+    let package = Package::new(package);
+    let is_new = s.m.app_messages.enter(&package);
+    leave_rooms(s, &package, cx);
+    if is_new && cx.cfg.messages.app_to_app_enabled {
+        send(s, &package, To::Everybody, Content::Joined, cx);
     }
 }
 
-/// The app is not active any more.
+/// The app is not active any more, if it was.
 pub(crate) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     for message in s.m.app_messages.of_app(package) {
-        s.timers.cancel(&Timer::DirectMessage(message.message_id));
-    }
-    if !cx.cfg.messages.app_to_app_enabled {
-        return;
+        s.timers.cancel(&late(message));
     }
     let package = Package::new(package);
-    if s.m.app_messages.is_user(&package) {
-        send(
-            s,
-            &package,
-            To::Rooms(RoomRequest::LeaveAll),
-            Content::Left,
-            cx,
-        );
+    leave_rooms(s, &package, cx);
+    if s.m.app_messages.leave(&package) && cx.cfg.messages.app_to_app_enabled {
+        send(s, &package, To::Everybody, Content::Left, cx);
     }
-    s.m.app_messages.forget(&package);
-    send(s, &package, To::Everybody, Content::Left, cx);
+}
+
+/// Membership ends with the socket that entered.
+fn leave_rooms(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    if s.m.app_messages.is_user(package) && cx.cfg.messages.app_to_app_enabled {
+        let to = To::Rooms(RoomRequest::LeaveAll);
+        send(s, package, to, Content::Left, cx);
+    }
+    s.m.app_messages.forget(package);
 }
 
 /// The session ends: who waits is answered, who used the feature leaves.
@@ -136,8 +139,14 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// Nobody confirmed a direct message in time.
-pub(crate) fn unanswered(s: &mut Session, message_id: &str, cx: &mut Cx<'_>) {
-    if let Some(message) = s.m.app_messages.confirmed(message_id) {
+pub(crate) fn unanswered(
+    s: &mut Session,
+    package: &str,
+    target: &str,
+    message_id: &str,
+    cx: &mut Cx<'_>,
+) {
+    if let Some(message) = s.m.app_messages.confirmed(package, target, message_id) {
         answer(s, &message, Some("Delivery was not confirmed in time"), cx);
     }
 }
@@ -163,10 +172,12 @@ pub(crate) fn arrived(s: &mut Session, incoming: &Incoming, cx: &mut Cx<'_>) {
             }
         }
         Content::Delivery { message_id, error } => {
-            if let Some(message) = s.m.app_messages.confirmed(message_id) {
-                s.timers
-                    .cancel(&Timer::DirectMessage(message.message_id.clone()));
+            let known =
+                s.m.app_messages
+                    .confirmed(&package, &incoming.from, message_id);
+            if let Some(message) = known {
                 answer(s, &message, *error, cx);
+                s.timers.cancel(&late(message));
             }
         }
         Content::Joined if !is_own => presence(s, incoming, "app_user_joined", "joinedAt", cx),

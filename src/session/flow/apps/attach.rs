@@ -5,7 +5,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Package};
 use crate::session::effects::{Class, Effect, LinkChange};
 use crate::session::event::{AppHello, HelloKind, Sdk};
-use crate::session::flow::{answers, device, notices, requests, start, stop, sync};
+use crate::session::flow::{answers, device, notices, requests, restart, start, stop, sync};
 use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::sockets::Parked;
@@ -46,13 +46,13 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), v3 = (sdk == Sdk::V3), kind = ?kind, "app attached");
     send_ack(s, &package, conn, kind, cx);
     device::send_snapshot(s, &package, conn, cx);
-    if sdk == Sdk::V3 {
-        requests::app_attached(s, &package, cx);
-    }
+    requests::app_attached(s, &package, cx);
     link_attached(&package, cx);
     sync::sockets_changed(s, cx);
     store_running(s, &package, cx);
     start::succeeded(s, &package, cx);
+    // Its restart may not have come to a start yet.
+    restart::restart_ended(s, &package, cx);
     notices::app_state_changed(s, cx);
 }
 
@@ -127,6 +127,7 @@ fn detach(s: &mut Session, package: &Package, old: ConnId, cx: &Cx<'_>) {
 pub(crate) fn detach_for_restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if let Some(old) = s.m.apps.open_conn(package) {
         detach(s, package, old, cx);
+        requests::app_lost(s, package, cx);
     }
     if let Some(app) = s.m.apps.get_mut(package) {
         app.state = AppState::Resurrecting;

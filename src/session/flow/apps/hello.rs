@@ -82,9 +82,13 @@ fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
                 s.timers.cancel(&Timer::RejectLinger(conn));
             }
             refusal.send(conn, cx);
-            if refusal.reason == CloseReason::InvalidApiKey {
-                let error = StartError::new(Stage::Authentication, "Invalid API key");
-                start::fail(s, &hello.package, &error, cx);
+            match refusal.reason {
+                CloseReason::InvalidApiKey => {
+                    let error = StartError::new(Stage::Authentication, "Invalid API key");
+                    start::fail(s, &hello.package, &error, cx);
+                }
+                CloseReason::AppNotStarted => start::came_too_early(s, &hello.package, cx),
+                _ => {}
             }
         }
     }

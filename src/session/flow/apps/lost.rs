@@ -48,6 +48,7 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
         (false, Sdk::V2) => AppState::GracePeriod,
     };
     s.m.health.unregister(conn, reason, cx.now.mono_ms);
+    requests::app_lost(s, package, cx);
     if released {
         make_dormant(s, package, cx);
         return;
@@ -59,7 +60,6 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
         key_sha256: String::new(),
         change: LinkChange::Lost,
     });
-    requests::app_lost(s, package, cx);
     sync::sockets_changed(s, cx);
 }
 

@@ -41,9 +41,11 @@ pub(crate) fn restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     }
 }
 
-/// The stop webhook of a v2 restart is done: now the start.
+/// The stop webhook of a v2 restart is done: now the start, the user's own if there is one.
 pub(crate) fn stop_webhook_done(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    if s.m.apps.state(package) == AppState::Resurrecting {
+    if s.m.apps.get(package).is_some_and(|app| app.start.is_some()) {
+        start::unblock(s, package, cx);
+    } else if s.m.apps.state(package) == AppState::Resurrecting {
         start::request(s, package, Origin::Restart, None, cx);
     }
 }

@@ -96,7 +96,8 @@ fn reserve(
     cx: &mut Cx<'_>,
 ) {
     let app = s.m.apps.ensure(package);
-    let own_stop = app.stop.as_ref().is_some_and(|stop| stop.why.is_some());
+    // A stop of its own, or the stop webhook of its restart: an app must hear that before it is asked to come.
+    let own_stop = app.stop.is_some();
     app.start = Some(start);
     let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
@@ -110,7 +111,7 @@ fn reserve(
     for blocker in blockers.iter().filter(|blocker| *blocker != package) {
         stop::stop(s, blocker, StopWhy::Foreground, None, cx);
     }
-    blockers.retain(|blocker| stop::in_progress(s, blocker));
+    blockers.retain(|blocker| blocker == package || stop::in_progress(s, blocker));
     let Some(start) = s.m.apps.get_mut(package).and_then(|a| a.start.as_mut()) else {
         return;
     };
@@ -176,6 +177,7 @@ fn refused(s: &mut Session, package: &Package, origin: Origin, cx: &mut Cx<'_>) 
     }
     if origin == Origin::Restart {
         notices::tell_phone_stopped(s, package, cx);
+        notices::app_state_changed(s, cx);
     }
     restart::restart_ended(s, package, cx);
     schedule_dashboard_retry(s, package, cx);
@@ -251,7 +253,7 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if is_dashboard_app(cx.cfg, package) {
         s.m.apps.dashboard_backoff_ms = 0;
     }
-    if start.origin == Origin::User {
+    if start.origin == Origin::User && !is_dashboard_app(cx.cfg, package) {
         // Other instances share the stored list: a user's start is written even where this session saw it there.
         answers::store_intent(s, package, Wanted::Yes, start.waiters, cx);
     } else {
@@ -267,7 +269,8 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
     };
     tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?origin, outcome = "failed", %error, "app-start");
     fall(s, package, cx);
-    if error.stage == Stage::Timeout && origin == Origin::User {
+    let is_listed = !is_dashboard_app(cx.cfg, package);
+    if error.stage == Stage::Timeout && origin == Origin::User && is_listed {
         answers::store_intent(s, package, Wanted::No, Vec::new(), cx);
     }
     if origin == Origin::Restart {
@@ -276,6 +279,16 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
     notices::app_state_changed(s, cx);
     restart::restart_ended(s, package, cx);
     schedule_dashboard_retry(s, package, cx);
+}
+
+/// An init was refused because the app is not expected: a start that still waits for others to stop ends with it
+/// (behaviour.md §2.5 row 6).
+pub(crate) fn came_too_early(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let error = StartError::new(Stage::Connection, "App not started for this session");
+    if abandon(s, package, &error, cx).is_some() {
+        notices::app_state_changed(s, cx);
+        restart::restart_ended(s, package, cx);
+    }
 }
 
 /// Resolves a pending start with an error; the app's state is the caller's business.

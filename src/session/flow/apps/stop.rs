@@ -30,8 +30,10 @@ pub(crate) fn stop(
     cx: &mut Cx<'_>,
 ) {
     let waiters: Vec<Waiter> = waiter.into_iter().collect();
-    let protected = matches!(why, StopWhy::User | StopWhy::Foreground)
-        && start::is_dashboard_app(cx.cfg, package);
+    let protected = matches!(
+        why,
+        StopWhy::User | StopWhy::Foreground | StopWhy::Uninstall
+    ) && start::is_dashboard_app(cx.cfg, package);
     let Some(app) = s.m.apps.get_mut(package).filter(|_| !protected) else {
         answer_idle(s, &Package::new(package), why, waiters, cx);
         return;
@@ -121,6 +123,7 @@ fn begin(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>,
             .unregister(conn, EndReason::ExplicitStop, cx.now.mono_ms);
     }
     remove_traces(s, package, cx);
+    requests::app_stopped(s, package, cx);
     notices::app_state_changed(s, cx);
     if earlier.is_some() {
         return;
@@ -135,10 +138,10 @@ fn begin(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>,
     }
 }
 
-/// Steps 2 to 4: subscriptions, streams and requests, display and dashboard.
+/// Steps 2 and 4: subscriptions, display and dashboard. Streams and requests (step 3) end only with a stop: they belong to the
+/// user's session and survive a restart and dormancy (behaviour.md §2.8, 2.12, 7.6).
 pub(crate) fn remove_traces(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     sync::subscriptions_removed(s, package, cx);
-    requests::app_stopped(s, package, cx);
     screen::app_gone(s, package, cx);
 }
 

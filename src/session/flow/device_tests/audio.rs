@@ -58,6 +58,7 @@ fn heard(kit: &mut Kit, by: ReplyTo) -> Vec<String> {
                 Some(String::from_utf8_lossy(data).into_owned())
             }
             Effect::ReplyEnd { reply } if *reply == by => Some("end".to_owned()),
+            Effect::ReplyAbort { reply } if *reply == by => Some("broken off".to_owned()),
             _ => None,
         })
         .collect()
@@ -164,7 +165,7 @@ fn nobody_writes_for_a_minute() {
     kit.pass(59_999);
     assert_eq!(heard(&mut kit, reader), ["audio/mpeg", "x"]);
     kit.pass(1);
-    assert_eq!(heard(&mut kit, reader), ["end"]);
+    assert_eq!(heard(&mut kit, reader), ["broken off"]);
     assert!(!kit.waits());
 }
 

@@ -226,7 +226,7 @@ fn udp_hashes_are_bound_and_unbound_as_announced() {
         kit.phone(&format!(r#"{{"type":"{kind}","userIdHash":3718288755}}"#))
             .expect("taken");
         kit.phone(&format!(r#"{{"type":"{kind}","userIdHash":"x"}}"#))
-            .expect("ignored");
+            .expect_err("lacks its hash");
     }
     let [
         Effect::UdpRegister { hash: bound },

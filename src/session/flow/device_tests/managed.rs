@@ -177,6 +177,64 @@ fn two_requests_make_one_live_input_and_a_later_one_joins_at_once() {
     assert!(status["hlsUrl"].is_string() && status["dashUrl"].is_string());
 }
 
+/// protocol.md §8.11: SDKs wait for an `active` with URLs, and the stream is there as soon as it has some.
+#[test]
+fn who_joins_before_the_video_flows_gets_the_urls_at_once() {
+    let mut kit = waiting();
+    kit.sent();
+    kit.app(SCRIBE, ASK).expect("joins");
+    let id = id(&kit);
+    let joined = |message: &str| {
+        format!(
+            r#"{{"type":"managed_stream_status","status":"active","streamId":"{id}",{URLS},"message":"{message}"}}"#
+        )
+    };
+    assert_eq!(
+        kit.sent().scribe(),
+        [joined("Waiting for stream to start...")]
+    );
+    kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
+    let resumed = value(kit.sent().other()[0]);
+    assert_eq!(
+        (resumed["status"].as_str(), resumed["resumed"].as_bool()),
+        (Some("active"), Some(true))
+    );
+    kit.pass(2_000);
+    answer(&mut kit, 200, LIVE);
+    assert_eq!(kit.sent().scribe(), [joined("Stream is now live")]);
+}
+
+#[test]
+fn who_joins_before_there_are_urls_waits_for_them() {
+    let mut kit = kit();
+    kit.app(OTHER, ASK).expect("taken");
+    kit.app(SCRIBE, ASK).expect("joins");
+    let status = value(kit.sent().scribe()[0]);
+    assert_eq!(status["status"], "initializing");
+    assert!(status.get("hlsUrl").is_none());
+}
+
+#[test]
+fn the_phone_is_told_to_stop_even_before_it_was_told_to_start() {
+    let mut kit = kit();
+    kit.app(OTHER, ASK).expect("taken");
+    kit.sent();
+    kit.app(OTHER, STOP).expect("leaves");
+    let stop = value(kit.sent().phone()[0]);
+    assert_eq!(
+        (stop["type"].as_str(), stop["appId"].as_str()),
+        (Some("stop_stream"), Some("MANAGED_STREAM"))
+    );
+}
+
+#[test]
+fn an_apps_own_stop_reaches_the_phone_beside_a_managed_stream() {
+    let mut kit = live();
+    kit.app(SCRIBE, r#"{"type":"stream_stop"}"#).expect("taken");
+    assert_eq!(types(&kit.sent().phone()), ["stop_stream"]);
+    assert!(kit.s.m.managed_streams.current.is_some());
+}
+
 #[test]
 fn the_last_viewer_ends_the_stream() {
     let mut kit = live();

@@ -123,6 +123,38 @@ fn the_target_confirms_or_says_that_nobody_is_there() {
 }
 
 #[test]
+fn ids_of_direct_messages_are_each_apps_own() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, DIRECT).expect("taken");
+    kit.app(SCRIBE, DIRECT).expect("taken");
+    kit.app(OTHER, &DIRECT.replace("Ben", "eve"))
+        .expect("taken");
+    kit.sent();
+    let done = Content::Delivery {
+        message_id: "m2".into(),
+        error: None,
+    };
+    arrive(&mut kit, "ben@lumen.io", done);
+    let answered = |user: &str, rest: &str| {
+        format!(
+            r#"{{"type":"app_direct_message_response","messageId":"m2",{rest},"targetUserId":"{user}"}}"#
+        )
+    };
+    let sent = kit.sent();
+    assert_eq!(
+        sent.other(),
+        [answered("ben@lumen.io", r#""success":true"#)]
+    );
+    assert!(sent.scribe().is_empty());
+    kit.pass(10_000);
+    let late = r#""success":false,"error":"Delivery was not confirmed in time""#;
+    let sent = kit.sent();
+    assert_eq!(sent.other(), [answered("eve@lumen.io", late)]);
+    assert_eq!(sent.scribe(), [answered("ben@lumen.io", late)]);
+    assert!(!kit.waits());
+}
+
+#[test]
 fn a_direct_message_that_nobody_confirms_fails_in_time() {
     let mut kit = Kit::new();
     kit.app(OTHER, DIRECT).expect("taken");
@@ -205,6 +237,8 @@ fn only_those_who_use_the_feature_hear_who_comes_and_goes() {
 #[test]
 fn rooms_are_entered_left_and_reported() {
     let mut kit = Kit::new();
+    kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
+    kit.sent();
     kit.app(OTHER, r#"{"type":"app_room_join","roomId":"r1","roomConfig":{"maxUsers":4,"isPrivate":true,"metadata":{"a":1}}}"#).expect("taken");
     let config = RoomConfig {
         max_users: Some(4),

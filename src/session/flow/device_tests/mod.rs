@@ -262,7 +262,7 @@ impl Kit {
                     | Timer::StreamStart(_)
                     | Timer::ManagedPoll
                     | Timer::ManagedIdle
-                    | Timer::DirectMessage(_)
+                    | Timer::DirectMessage { .. }
             )
         })
     }

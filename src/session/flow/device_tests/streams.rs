@@ -214,12 +214,7 @@ fn only_the_owner_stops_a_stream() {
             format!("App com.acme.scribe cannot stop stream {id} owned by com.acme.other")
         )
     );
-    kit.app(SCRIBE, r#"{"type":"stream_stop"}"#)
-        .expect("ignored");
-    assert!(
-        kit.sent().texts.is_empty(),
-        "the glasses would stop the other app's stream"
-    );
+    assert!(kit.sent().texts.is_empty());
     kit.app(OTHER, &by_id).expect("taken");
     let sent = kit.sent();
     assert_eq!(
@@ -238,6 +233,65 @@ fn a_stop_without_any_stream_still_reaches_the_phone() {
     kit.app(SCRIBE, r#"{"type":"rtmp_stream_stop"}"#)
         .expect("taken");
     assert_eq!(value(kit.sent().phone()[0])["streamId"], "");
+}
+
+/// protocol.md §8.10: whatever is no error reaches the phone, and only the asker's own stream ends here.
+#[test]
+fn a_stop_that_names_nothing_of_the_asker_reaches_the_phone_all_the_same() {
+    let (mut kit, _) = active();
+    for (ask, named) in [
+        (r#"{"type":"stream_stop"}"#, ""),
+        (
+            r#"{"type":"stream_stop","streamId":"sunknown000"}"#,
+            "sunknown000",
+        ),
+    ] {
+        kit.app(SCRIBE, ask).expect("taken");
+        let sent = kit.sent();
+        assert_eq!(types(&sent.phone()), ["stop_stream"]);
+        let stop = value(sent.phone()[0]);
+        assert_eq!(
+            (stop["appId"].as_str(), stop["streamId"].as_str()),
+            (Some(SCRIBE), Some(named))
+        );
+        assert!(sent.other().is_empty());
+        assert!(kit.s.m.streams.current.is_some());
+    }
+}
+
+#[test]
+fn glasses_that_reconnect_are_asked_nothing_until_they_stream_again() {
+    let (mut kit, id) = active();
+    kit.pass(15_000);
+    assert_eq!(types(&kit.sent().phone()), ["keep_stream_alive"]);
+    status(&mut kit, &id, "reconnecting");
+    assert_eq!(value(kit.sent().other()[0])["status"], "initializing");
+    kit.pass(59_000);
+    assert!(
+        kit.sent().texts.is_empty(),
+        "no keep-alive and no missed ack"
+    );
+    status(&mut kit, &id, "reconnected");
+    assert_eq!(value(kit.sent().other()[0])["status"], "active");
+    kit.pass(15_000);
+    assert_eq!(types(&kit.sent().phone()), ["keep_stream_alive"]);
+}
+
+#[test]
+fn glasses_that_reconnect_for_ever_time_out_after_a_minute() {
+    let (mut kit, id) = active();
+    kit.pass(20_000);
+    status(&mut kit, &id, "reconnecting");
+    kit.pass(30_000);
+    status(&mut kit, &id, "connecting");
+    kit.sent();
+    kit.pass(29_999);
+    assert!(kit.sent().texts.is_empty());
+    kit.pass(1);
+    let sent = kit.sent();
+    assert_eq!(value(sent.other()[0])["status"], "timeout");
+    assert_eq!(types(&sent.phone()), ["stop_stream"]);
+    assert!(!kit.waits());
 }
 
 #[test]

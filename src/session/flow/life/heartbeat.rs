@@ -120,7 +120,10 @@ pub(crate) fn pong(s: &mut Session, conn: ConnId, payload: &[u8], cx: &mut Cx<'_
         return;
     };
     let timing = if s.m.phone.knows(conn) {
-        s.m.phone.last_pong_ms = now_ms;
+        // Those of superseded sockets say nothing of the phone (behaviour.md §1.6 step 5).
+        if s.m.phone.current == Some(conn) {
+            s.m.phone.last_pong_ms = now_ms;
+        }
         Timing::PingPhone
     } else {
         Timing::PingApp

@@ -66,8 +66,11 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
         s.m.phone.spoken = Spoken::More;
     }
     tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "superseded phone socket took over");
-    phone_is_back(s, cx);
-    location::socket_promoted(s, cx);
+    // Before the record is there nothing was said to any socket.
+    if s.state != State::Initializing {
+        phone_is_back(s, cx);
+        location::socket_promoted(s, cx);
+    }
 }
 
 fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
@@ -91,6 +94,11 @@ fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
             .unregister(old, EndReason::Superseded, cx.now.mono_ms);
         cx.fx.push(Effect::Terminate { conn: old });
     }
+    ensure_udp_key(s, &flags);
+}
+
+/// A socket that asked for encryption finds a key in its ack, also after an `udp_unregister` (protocol.md §7.1, 11.6).
+fn ensure_udp_key(s: &mut Session, flags: &PhoneFlags) {
     if flags.udp_encryption && flags.secret.is_usable() && s.m.phone.udp_key.is_none() {
         s.m.phone.udp_key = Some(flags.secret);
     }
@@ -104,9 +112,14 @@ fn phone_is_back(s: &mut Session, cx: &mut Cx<'_>) {
     start::start_dashboard(s, cx);
 }
 
-/// `connection_init` on an open socket: the same initialisation again, as a reconnection (protocol.md §6.3).
+/// `connection_init` on an open socket: the same initialisation again, as a reconnection (protocol.md §6.3). It may have waited
+/// for the user record, and its socket be gone or superseded by now: then there is nothing to initialise.
 pub(crate) fn reinitialise(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
+    if s.m.phone.open() != Some(conn) {
+        return;
+    }
     let flags = s.m.phone.flags;
+    ensure_udp_key(s, &flags);
     send_ack(s, conn, &flags, cx);
     phone_is_back(s, cx);
 }

@@ -4,7 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::base::metrics::{Counter, Side};
 use crate::session::event::Chunk;
-use crate::session::flow::lifecycle;
+use crate::session::flow::{audio as sound, lifecycle};
 use crate::session::handlers::phone::{PHONE, unknown};
 use crate::session::handlers::{PhoneMessage, Reject};
 use crate::session::managers::phone::{Held, HoldOutcome, Spoken};
@@ -29,10 +29,15 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &Bytes, cx: &mut Cx<'_>)
     };
     let kind = PhoneKind::from_wire(&name);
     if matches!(kind, Some(PhoneKind::Ping | PhoneKind::Pong)) {
+        if s.m.phone.current == Some(conn) {
+            s.m.phone.last_message_ms = cx.now.mono_ms;
+        }
         run(s, conn, kind, &name, text, cx);
+    } else if !admit(s, conn, cx) {
+        // Ignored, as everything of a superseded socket.
     } else if s.state == State::Initializing {
         hold(s, Held::Text(conn, text.clone()), cx);
-    } else if admit(s, conn, cx) {
+    } else {
         run(s, conn, kind, &name, text, cx);
     }
 }
@@ -43,24 +48,29 @@ pub(crate) fn audio(s: &mut Session, conn: ConnId, data: &Chunk<'_>, cx: &mut Cx
         return false;
     }
     s.m.health.seen(conn, cx.now.mono_ms);
-    if s.state == State::Initializing {
+    let admitted = admit(s, conn, cx);
+    if admitted && s.state == State::Initializing {
         hold(s, Held::Audio(conn, data.to_bytes()), cx);
         return false;
     }
-    admit(s, conn, cx)
+    admitted
 }
 
-/// A frame that waited for the user record.
+/// A frame that waited for the user record. It was admitted when it came, so it counts whatever became of its socket.
 pub(crate) fn release(s: &mut Session, frame: Held, cx: &mut Cx<'_>) {
     s.next_message();
     match frame {
-        Held::Text(conn, data) => text(s, conn, &data, cx),
-        Held::Audio(conn, data) => s.on_audio(conn, Chunk::Own(data), cx),
+        Held::Text(conn, text) => {
+            if let Ok(name) = json::kind(&text) {
+                run(s, conn, PhoneKind::from_wire(&name), &name, &text, cx);
+            }
+        }
+        Held::Audio(conn, data) => sound::chunk(s, conn, Chunk::Own(data), cx),
     }
 }
 
-/// Whether a frame other than `ping` and `pong` may take effect: the current socket always; a superseded one when the current
-/// is gone or has sent nothing but pings, and then the two exchange their roles.
+/// Whether a frame other than `ping` and `pong` may take effect: the current socket's always; a superseded one's only while
+/// the current one, or the last if none is open, has sent nothing but pings: then the two exchange their roles.
 fn admit(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) -> bool {
     let phone = &mut s.m.phone;
     if phone.current == Some(conn) {
@@ -68,7 +78,7 @@ fn admit(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) -> bool {
         phone.last_message_ms = cx.now.mono_ms;
         return true;
     }
-    if phone.current.is_some() && phone.spoken == Spoken::More {
+    if phone.spoken == Spoken::More {
         return false;
     }
     lifecycle::promote(s, conn, cx);

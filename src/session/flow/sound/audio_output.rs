@@ -156,6 +156,10 @@ pub(crate) fn due(s: &mut Session, id: &str, what: AudioOutTimer, cx: &mut Cx<'_
         AudioOutTimer::Abandon => {
             let due_ms = stream.written_ms + cx.cfg.audio.audio_out_abandon_ms;
             if due_ms <= cx.now.mono_ms {
+                // Its end was never said: what was heard so far is not the whole (protocol.md §10.3).
+                if let Some(reply) = stream.reader.take() {
+                    cx.fx.push(Effect::ReplyAbort { reply });
+                }
                 remove(s, id, cx);
             } else {
                 s.timers.set(timer(id, AudioOutTimer::Abandon), due_ms);

@@ -204,3 +204,24 @@ fn missing_audio_re_syncs_once_per_cooldown_when_switched_on() {
     let times: Vec<u64> = told(&mut kit).into_iter().map(|one| one.0).collect();
     assert_eq!(times, [100, 15_100, 45_100]);
 }
+
+/// behaviour.md §4.3: what a phone that was away did not hear is due at its return.
+#[test]
+fn an_off_that_fell_into_the_phones_absence_is_told_at_its_return() {
+    for (unwanted_ms, away_ms) in [(1000, 5000), (1000, 500), (2900, 50)] {
+        let mut kit = kit();
+        kit.subscribe("main", &["audio_chunk"]);
+        kit.advance(2000);
+        told(&mut kit);
+        kit.subscribe("main", &[]);
+        kit.advance(unwanted_ms);
+        kit.s.m.phone.current = None;
+        kit.advance(away_ms);
+        assert_eq!(told(&mut kit), []);
+        kit.s.m.phone.current = Some(crate::session::flow::media_kit::PHONE_CONN);
+        kit.run(crate::session::flow::returned::phone_returned);
+        kit.advance(20_000);
+        let back_ms = 2000 + unwanted_ms + away_ms;
+        assert_eq!(told(&mut kit), [(back_ms + 100, false, false)]);
+    }
+}

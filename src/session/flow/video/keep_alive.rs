@@ -100,6 +100,14 @@ pub(crate) fn fresh_window(s: &mut Session, stream_id: &str) {
     s.timers.cancel(&Timer::StreamAck(stream_id.to_owned()));
 }
 
+/// Keep-alives wait until the stream is active again.
+pub(crate) fn pause(s: &mut Session, stream_id: &str) {
+    s.m.streams.unwatch(stream_id);
+    for timer in [Timer::StreamKeepAlive, Timer::StreamAck] {
+        s.timers.cancel(&timer(stream_id.to_owned()));
+    }
+}
+
 /// The stream is over.
 pub(crate) fn stop(s: &mut Session, stream_id: &str) {
     s.m.streams.forget(stream_id);

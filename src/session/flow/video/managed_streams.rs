@@ -71,19 +71,17 @@ fn join(s: &mut Session, viewer: &Package, cx: &mut Cx<'_>) {
     if !stream.viewers.contains(viewer) {
         stream.viewers.push(viewer.clone());
     }
-    let is_live = stream.stage == Stage::Live;
+    // Who joins is told `active` as soon as there are URLs to give, live or not (protocol.md §8.11).
+    let status = match stream.input {
+        Some(_) => "active",
+        None => "initializing",
+    };
+    let message = match stream.stage {
+        Stage::Live => "Stream is now live",
+        _ => "Waiting for stream to start...",
+    };
     s.m.streams.forget_app(viewer);
-    if is_live {
-        tell(s, viewer, "active", Some("Stream is now live"), cx);
-    } else {
-        tell(
-            s,
-            viewer,
-            "initializing",
-            Some("Waiting for stream to start..."),
-            cx,
-        );
-    }
+    tell(s, viewer, status, Some(message), cx);
     touch(s, cx);
 }
 
@@ -127,9 +125,7 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     let is_v3 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V3);
     let Some(stream) = s.m.managed_streams.current.as_ref().filter(|stream| {
-        is_v3
-            && stream.stage == Stage::Live
-            && stream.viewers.iter().any(|viewer| &**viewer == package)
+        is_v3 && stream.input.is_some() && stream.viewers.iter().any(|viewer| &**viewer == package)
     }) else {
         return;
     };
@@ -430,9 +426,8 @@ fn tear_down(s: &mut Session, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.managed_streams.current.as_ref() else {
         return;
     };
-    let was_started = matches!(stream.stage, Stage::Polling { .. } | Stage::Live);
     let id = stream.id.clone();
-    if was_started && s.m.phone.open().is_some() {
+    if s.m.phone.open().is_some() {
         streams::send_stop(s, APP_ID, &id, cx);
     }
     forget(s, cx);

@@ -45,10 +45,18 @@ pub(crate) fn start(
         name,
         created: cx.now,
     });
-    let due_ms = cx.now.mono_ms + cx.cfg.streaming.stream_start_timeout_ms;
-    s.timers.set(Timer::StreamStart(id), due_ms);
+    must_become_active(s, &id, cx);
     report(s, None, cx);
     Ok(())
+}
+
+/// A stream that is not active has `stream_start_timeout_ms` to become so; counted from when it was not.
+fn must_become_active(s: &mut Session, id: &str, cx: &Cx<'_>) {
+    let timer = Timer::StreamStart(id.to_owned());
+    if s.timers.at(&timer).is_none() {
+        let due_ms = cx.now.mono_ms + cx.cfg.streaming.stream_start_timeout_ms;
+        s.timers.set(timer, due_ms);
+    }
 }
 
 /// `start_stream` (protocol.md §7.9).
@@ -98,8 +106,7 @@ pub(crate) fn send_stop(s: &Session, app_id: &str, id: &str, cx: &mut Cx<'_>) {
     });
 }
 
-/// An app (or the phone itself) stops a stream. The phone is told even when nothing is known here, but never on behalf of
-/// somebody who does not own what runs: it stops whatever it streams.
+/// An app (or the phone itself) stops a stream. Unless that is refused, the phone is told, whatever is known here.
 pub(crate) fn stop(
     s: &mut Session,
     asker: &Package,
@@ -108,7 +115,6 @@ pub(crate) fn stop(
 ) -> Result<(), Reject> {
     let current = s.m.streams.current.as_ref();
     let may_stop = |stream: &Stream| stream.owner == *asker || &**asker == Package::PHONE;
-    let foreign = current.is_some_and(|stream| !may_stop(stream));
     let is_named = |stream: &&Stream| stream_id.is_none_or(|id| stream.id == id);
     match current.filter(is_named) {
         Some(stream) if may_stop(stream) => finish(s, Status::Stopped, None, cx),
@@ -120,9 +126,7 @@ pub(crate) fn stop(
         }
         _ => {}
     }
-    if !foreign && s.m.managed_streams.current.is_none() {
-        send_stop(s, asker, stream_id.unwrap_or_default(), cx);
-    }
+    send_stop(s, asker, stream_id.unwrap_or_default(), cx);
     Ok(())
 }
 
@@ -148,6 +152,10 @@ pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) {
     if status == Status::Active {
         s.timers.cancel(&Timer::StreamStart(id.to_owned()));
         keep_alive::start(s, id, cx);
+    } else {
+        // Nothing is asked of glasses that reconnect or stop, but they must get somewhere (behaviour.md §7.6.1).
+        keep_alive::pause(s, id);
+        must_become_active(s, id, cx);
     }
     report(s, Some(m), cx);
 }

@@ -3,7 +3,7 @@
 //!
 //! `{"type":"audio_play_response","requestId":"audio_req_1","success":true,"error":null,"duration":2310}`
 
-use crate::session::flow::audio_play;
+use crate::session::flow::{audio_play, gate};
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -16,8 +16,9 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    if let Some(request_id) = members.text("requestId") {
-        audio_play::answered(s, request_id, &members, cx);
-    }
+    let request_id = members
+        .text("requestId")
+        .ok_or_else(|| gate::malformed("requestId is required"))?;
+    audio_play::answered(s, request_id, &members, cx);
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! `{"type":"calendar_event","eventId":"ev-81","title":"Design review","dtStart":"2026-03-14T15:00:00Z","dtEnd":"2026-03-14T15:30:00Z"}`
 
-use crate::session::flow::calendar;
+use crate::session::flow::{calendar, gate};
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::managers::calendar::CalendarEvent;
 use crate::session::{Cx, Session};
@@ -17,7 +17,8 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    let event = CalendarEvent::from_value(&Value::Object(members.0), cx.now.unix_ms);
-    calendar::events_arrived(s, event.into_iter().collect(), cx);
+    let event = CalendarEvent::from_value(&Value::Object(members.0), cx.now.unix_ms)
+        .ok_or_else(|| gate::malformed("eventId, title and dtStart are required"))?;
+    calendar::events_arrived(s, vec![event], cx);
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! `{"type":"location_update","lat":38.7169,"lng":-9.1399,"accuracy":12.5,"correlationId":"poll_1","timestamp":1773480413700}`
 
-use crate::session::flow::location;
+use crate::session::flow::{gate, location};
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::managers::location::Fix;
 use crate::session::{Cx, Session};
@@ -17,8 +17,8 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    if let Some(fix) = Fix::from_members(&members.0) {
-        location::fix_arrived(s, fix, members.filled("correlationId"), cx);
-    }
+    let fix = Fix::from_members(&members.0)
+        .ok_or_else(|| gate::malformed("lat and lng must be finite numbers"))?;
+    location::fix_arrived(s, fix, members.filled("correlationId"), cx);
     Ok(())
 }

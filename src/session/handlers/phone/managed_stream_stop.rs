@@ -14,7 +14,7 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    let _ = m;
+    cx.scratch.validate(m.text).map_err(Reject::json)?;
     managed_streams::leave(s, Package::PHONE, cx);
     Ok(())
 }

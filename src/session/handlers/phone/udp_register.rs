@@ -3,6 +3,7 @@
 //! `{"type":"udp_register","userIdHash":3718288755}`
 
 use crate::session::effects::Effect;
+use crate::session::flow::gate;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -16,10 +17,11 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    let hash = members.get("userIdHash").and_then(Value::as_u64);
-    let Some(hash) = hash.and_then(|hash| u32::try_from(hash).ok()) else {
-        return Ok(());
-    };
+    let hash = members
+        .get("userIdHash")
+        .and_then(Value::as_u64)
+        .and_then(|hash| u32::try_from(hash).ok())
+        .ok_or_else(|| gate::malformed("userIdHash must be an unsigned 32-bit number"))?;
     if hash != s.user.hash32() {
         tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, "phone announced an unexpected UDP hash");
     }

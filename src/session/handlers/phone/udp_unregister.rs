@@ -4,6 +4,7 @@
 //! `{"type":"udp_unregister","userIdHash":3718288755}`
 
 use crate::session::effects::Effect;
+use crate::session::flow::gate;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -17,10 +18,11 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    let hash = members.get("userIdHash").and_then(Value::as_u64);
-    let Some(hash) = hash.and_then(|hash| u32::try_from(hash).ok()) else {
-        return Ok(());
-    };
+    let hash = members
+        .get("userIdHash")
+        .and_then(Value::as_u64)
+        .and_then(|hash| u32::try_from(hash).ok())
+        .ok_or_else(|| gate::malformed("userIdHash must be an unsigned 32-bit number"))?;
     s.m.phone.udp_key = None;
     s.m.phone.udp_registered = false;
     cx.fx.push(Effect::UdpUnregister { hash });
