@@ -104,6 +104,9 @@ counters! {
     DeviceStateDeduped = "mentra_device_state_total" {"result=\"deduped\""} "Device state updates.";
     DeviceStateApplied = "mentra_device_state_total" {"result=\"applied\""} "Device state updates.";
     DeviceStateRateLimited = "mentra_device_state_total" {"result=\"rate_limited\""} "Device state updates.";
+    SlowUserLoad = "prism_slow_total" {"what=\"user_load\""} "Things that took longer than their threshold.";
+    SlowAudioRelay = "prism_slow_total" {"what=\"audio_relay\""} "Things that took longer than their threshold.";
+    SlowAudioStage = "prism_slow_total" {"what=\"audio_stage\""} "Things that took longer than their threshold.";
     CorrelationOrphans = "mentra_correlation_orphans_total" {""} "Results that found their session gone.";
     HandoffsOut = "prism_handoffs_total" {""} "Connections handed to their home shard.";
     MailboxFull = "prism_mailbox_full_total" {""} "Cross-shard messages refused by a full inbox.";

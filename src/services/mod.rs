@@ -176,8 +176,11 @@ async fn run(
     }
     tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
     tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
-    tokio::spawn(metrics::vitals::watch(Arc::clone(&cx)));
+    for grain in [metrics::gaps::Grain::Coarse, metrics::gaps::Grain::Fine] {
+        tokio::spawn(metrics::gaps::watch(Arc::clone(&cx), grain));
+    }
     tokio::spawn(metrics::lag::sample(Arc::clone(&cx)));
+    tokio::spawn(metrics::owners::log(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
@@ -237,6 +240,7 @@ async fn build(
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),
         rounds: Default::default(),
+        bodies: Default::default(),
         memory: rest::Memory::new(&settings),
         settings: RwLock::new(settings),
         config_dir: start.config_dir,

@@ -5,6 +5,7 @@ mod requests;
 
 pub use requests::{ForUpstream, OutsideRequest, OutsideRoute};
 
+use super::owners::Owner;
 use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
@@ -252,6 +253,8 @@ pub struct ShardReport {
     pub outbound_bytes: u64,
     /// Bytes of read buffers.
     pub inbound_bytes: u64,
+    /// The last memory report; empty before the first.
+    pub owners: Vec<Owner>,
     /// Counters since start; histograms since the last report.
     pub metrics: Metrics,
 }

@@ -99,6 +99,7 @@ pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings
     }
     settings.check_ranges(&mut problems);
     check_across(&settings, &mut problems);
+    check_forms(&settings, &mut problems);
     if problems.is_empty() {
         Ok(settings)
     } else {
@@ -106,15 +107,55 @@ pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings
     }
 }
 
+/// A rule that does not hold.
+fn broken(holds: bool, place: &str, text: &str) -> Option<Problem> {
+    (!holds).then(|| Problem {
+        place: place.into(),
+        text: text.into(),
+    })
+}
+
+/// Rules of diagnostics, and of values that are more than a range.
+fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
+    let mut rule = |holds: bool, place: &str, text: &str| {
+        problems.extend(broken(holds, place, text));
+    };
+    let observability = &s.observability;
+    rule(
+        observability.gap_warn_ms > observability.gap_interval_ms,
+        "observability.gap_warn_ms",
+        "must exceed gap_interval_ms",
+    );
+    rule(
+        observability.gap_fine_warn_ms > observability.gap_fine_interval_ms,
+        "observability.gap_fine_warn_ms",
+        "must exceed gap_fine_interval_ms",
+    );
+    rule(
+        observability.memory_fast_growth_bytes >= observability.memory_growth_bytes,
+        "observability.memory_fast_growth_bytes",
+        "must not be below memory_growth_bytes",
+    );
+    let is_age = |item: &String| {
+        item.split_once(':')
+            .is_some_and(|(_, age_s)| age_s.trim().parse::<u32>().is_ok())
+    };
+    rule(
+        s.device.location_tier_ages_s.iter().all(is_age),
+        "device.location_tier_ages_s",
+        "every item must be tier:seconds",
+    );
+    rule(
+        matches!(s.audio.lc3_frame_bytes, 20 | 40 | 60),
+        "audio.lc3_frame_bytes",
+        "must be 20, 40 or 60",
+    );
+}
+
 /// Cross-field rules of behaviour.md §11.1 and §11.5.
 fn check_across(s: &Settings, problems: &mut Vec<Problem>) {
     let mut rule = |holds: bool, place: &str, text: &str| {
-        if !holds {
-            problems.push(Problem {
-                place: place.into(),
-                text: text.into(),
-            });
-        }
+        problems.extend(broken(holds, place, text));
     };
     let beat = s.health.heartbeat_interval_ms;
     rule(
@@ -204,6 +245,30 @@ mod tests {
             text.contains("PRISM_MIC_DEBOUNCE_MS") && text.contains("app_grace_ms"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn values_that_no_range_can_judge_are_judged() {
+        for (yaml, key) in [
+            ("audio:\n  lc3_frame_bytes: 30\n", "lc3_frame_bytes"),
+            (
+                "observability:\n  gap_fine_warn_ms: 500\n",
+                "gap_fine_warn_ms",
+            ),
+            ("observability:\n  gap_warn_ms: 900\n", "gap_warn_ms"),
+            (
+                "observability:\n  memory_growth_bytes: 20000000\n",
+                "memory_fast_growth_bytes",
+            ),
+            (
+                "device:\n  location_tier_ages_s: [\"high:ten\"]\n",
+                "location_tier_ages_s",
+            ),
+        ] {
+            let error = load(yaml, none).expect_err(yaml);
+            assert!(error.to_string().contains(key), "{error}");
+        }
+        assert!(load("device:\n  location_tier_ages_s: [\"high:10\"]\n", none).is_ok());
     }
 
     #[test]

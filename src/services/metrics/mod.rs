@@ -3,8 +3,10 @@
 
 mod aggregate;
 mod fresh;
+pub(crate) mod gaps;
 pub(crate) mod health;
 pub(crate) mod lag;
+pub(crate) mod owners;
 mod process;
 mod prometheus;
 mod storm;

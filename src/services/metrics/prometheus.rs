@@ -5,6 +5,7 @@ use super::aggregate::{Aggregate, BOUNDS, Buckets, kinds, quantile};
 use super::process;
 use crate::base::metrics::{Counter, Latency, Side, Timing};
 use crate::services::context::{Services, lock};
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -179,6 +180,7 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         "direction=\"in\"",
         all.gauge(|shard| shard.inbound_bytes),
     );
+    owners(page, all);
     page.head(
         "prism_shard_sessions",
         "gauge",
@@ -201,6 +203,26 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         &format!("driver=\"{}\"", escape(cx.shared.driver())),
         1,
     );
+}
+
+/// Empty until the shards have made their first memory report.
+fn owners(page: &mut Page, all: &Aggregate) {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for owner in all.owners() {
+        *sums.entry(owner.name).or_default() += owner.bytes;
+    }
+    page.head(
+        "prism_memory_owner_bytes",
+        "gauge",
+        "Bytes by owner, of the shards' last memory report.",
+    );
+    for (owner, bytes) in sums {
+        page.sample(
+            "prism_memory_owner_bytes",
+            &format!("owner=\"{owner}\""),
+            bytes,
+        );
+    }
 }
 
 fn lag(page: &mut Page, cx: &Services, all: &Aggregate) {

@@ -101,6 +101,7 @@ fn the_page_is_well_formed() {
             "mentra_connections_active{kind=\"app\"} 5",
             "mentra_app_state{state=\"running\"} 5",
             "prism_io_driver{driver=\"epoll\"} 1",
+            "prism_memory_owner_bytes{owner=\"calendar\"} 700",
             "mentra_ping_rtt_seconds_bucket{kind=\"app\",le=\"0.05\"} 1",
             "mentra_ping_rtt_seconds_bucket{kind=\"app\",le=\"0.025\"} 0",
             "mentra_message_latency_seconds_count{side=\"glasses\",type=\"ping\"} 4",

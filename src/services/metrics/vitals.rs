@@ -1,4 +1,4 @@
-//! Outside thread: the vitals line every `vitals_log_ms`, and the watch over shards that do not turn (behaviour.md §10.4).
+//! Outside thread: the vitals line every `vitals_log_ms` (behaviour.md §10.4).
 
 use super::aggregate::{Aggregate, mean, quantile};
 use super::process;
@@ -118,31 +118,6 @@ fn line(cx: &Services, last: &mut Last) {
         log_lines_dropped = (cx.dropped_log_lines)(),
         "vitals"
     );
-}
-
-/// Says once when a shard stops turning and once when it turns again.
-pub(crate) async fn watch(cx: Arc<Services>) {
-    let mut stalled = vec![false; cx.shared.beats.len()];
-    loop {
-        let settings = cx.settings();
-        let observability = &settings.observability;
-        tokio::time::sleep(Duration::from_millis(observability.gap_interval_ms)).await;
-        let now_ms = cx.clock.now().mono_ms;
-        for (shard, (beat, was)) in cx.shared.beats.iter().zip(&mut stalled).enumerate() {
-            // A drained shard has ended; one that never turned has not begun.
-            let turned_ms = beat.turned_ms();
-            let silent_ms = now_ms.saturating_sub(turned_ms);
-            let is =
-                turned_ms > 0 && silent_ms >= observability.gap_warn_ms && !cx.shared.is_draining();
-            if is != std::mem::replace(was, is) {
-                if is {
-                    tracing::warn!(shard, silent_ms, "shard-stalled");
-                } else {
-                    tracing::warn!(shard, "shard-turns-again");
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod intent;
 pub mod sockets;
 pub mod start;
 
+use crate::base::footprint::{flat, owns};
 use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
 use crate::session::event::{AppHello, Sdk};
 use crate::session::rest::Shape;
@@ -12,6 +13,13 @@ use intent::Intent;
 use sockets::Sockets;
 use start::Start;
 use std::collections::VecDeque;
+
+flat!(Waiter);
+owns! {
+    Stop: waiters;
+    AppSession: start, stop, hello, failures;
+    Apps: list, sockets, intent, restart_queue, restarting;
+}
 
 /// App session states of behaviour.md §2.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,8 +1,16 @@
 //! Layer 2, manager: liveness of the session's sockets (behaviour.md §9): who was heard when, pings and their answers.
 //! Decides who is dead; the heartbeat flow does the rest.
 
+use crate::base::footprint::{flat, owns};
 use crate::base::ids::{ConnId, Package};
 use std::collections::VecDeque;
+
+flat!(Peer);
+owns! {
+    Row: latencies;
+    Ended: peer;
+    Health: rows, ended;
+}
 
 /// Whose socket it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -273,6 +281,17 @@ impl Health {
                 (silence > limit(row)?).then_some((row.conn, silence))
             })
             .collect()
+    }
+
+    /// For how long nothing at all came from a socket (ms); `None` for one that is not tracked.
+    #[must_use]
+    pub fn silence_ms(&self, conn: ConnId, now_ms: u64) -> Option<u64> {
+        let row = self.rows.iter().find(|row| row.conn == conn)?;
+        let heard_ms = match self.heard.conn {
+            Some(speaker) if speaker == conn => self.heard.last_ms.max(row.last_seen_ms),
+            _ => row.last_seen_ms,
+        };
+        Some(now_ms.saturating_sub(heard_ms))
     }
 
     /// The last disconnects, oldest first.

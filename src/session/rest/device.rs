@@ -100,9 +100,12 @@ fn outcome(status: u16, message: Option<&str>, cx: &Cx<'_>) -> RestAnswer {
 }
 
 fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
-    let admission =
-        s.m.device
-            .admit(cx.now.mono_ms, cx.cfg.device.device_state_rate_per_s);
+    let cfg = &cx.cfg.device;
+    let admission = s.m.device.admit(
+        cx.now.mono_ms,
+        cfg.device_state_rate_per_s,
+        cfg.device_state_warn_ms,
+    );
     if admission != Admission::Accepted {
         cx.metrics.inc(Counter::DeviceStateRateLimited);
         if admission == Admission::RefusedWarn {

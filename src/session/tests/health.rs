@@ -9,6 +9,7 @@ use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
 use crate::session::testkit::{Kit, SCRIBE, USER};
+use crate::wire::records::UserRecord;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -207,4 +208,20 @@ fn more_dead_sockets_than_a_batch_wait_for_the_next_beat() {
     kit.advance(10_000);
     let closed = [phone, app].map(|conn| kit.close_of(conn).is_some());
     assert_eq!(closed.iter().filter(|closed| **closed).count(), 1);
+}
+
+#[test]
+fn a_user_record_that_comes_late_is_counted_and_logged() {
+    use crate::base::log_capture::lines_of;
+    for (wait_ms, slow) in [(49, 0), (50, 1)] {
+        let mut kit = Kit::new();
+        kit.phone();
+        kit.advance(wait_ms);
+        let lines = lines_of(|| kit.load(UserRecord::default()));
+        assert_eq!(kit.metrics.get(Counter::SlowUserLoad), slow);
+        let said = lines.iter().any(|line| {
+            line.starts_with("WARN slow-phase") && line.contains(r#"phase="user_load" took_ms=50"#)
+        });
+        assert_eq!(u64::from(said), slow, "{lines:?}");
+    }
 }

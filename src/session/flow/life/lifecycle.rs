@@ -111,12 +111,22 @@ pub(crate) fn reinitialise(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     phone_is_back(s, cx);
 }
 
+/// The phone waited for its ack that long.
+fn say_if_slow(s: &Session, cx: &mut Cx<'_>) {
+    let took_ms = cx.now.mono_ms.saturating_sub(s.created_ms);
+    if took_ms >= cx.cfg.observability.slow_phase_ms {
+        cx.metrics.inc(Counter::SlowUserLoad);
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), phase = "user_load", took_ms, "slow-phase");
+    }
+}
+
 /// The user record is there (or the store failed: `None`): ack first, then everything that waited.
 pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: &mut Cx<'_>) {
     if s.state != State::Initializing {
         return;
     }
     s.timers.cancel(&Timer::UserLoad);
+    say_if_slow(s, cx);
     if record.is_none() {
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "user record not readable; going on with defaults");
     }
