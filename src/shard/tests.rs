@@ -1,12 +1,16 @@
 //! Behaviour of a shard that a peer would notice.
 
+mod memory;
+
 use super::admission::Candidate;
 use super::mailbox::ToShard;
 use super::sockets::Opening;
 use super::writers::Step;
 use super::*;
+use crate::base::ids::ReplyTo;
 use crate::session::effects::StoreOp;
 use crate::session::event::{Event, PhoneFlags};
+use crate::session::rest::Call;
 use crate::wire::auth::sha256_hex;
 use crate::wire::frame::Message;
 use crate::wire::records::AppRecord;
@@ -22,6 +26,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    fn with(cfg: Settings) -> Self {
         let (inbox, _) = flume::bounded(16);
         let (outside, kept) = flume::bounded(1024);
         let record = AppRecord {
@@ -31,7 +39,7 @@ impl World {
         };
         let shard = Shard::new(Parts {
             id: ShardId(0),
-            cfg: Arc::new(Settings::default()),
+            cfg: Arc::new(cfg),
             apps: Arc::new(Registry::new([record], 1)),
             shared: Arc::new(Shared::new(1)),
             mail: Mailboxes::new(vec![inbox]),
@@ -297,4 +305,35 @@ fn a_shutdown_stores_the_last_location_and_nothing_else() {
     );
     let bye = world.sent(phone);
     assert!(bye.ends_with("\u{3}\u{fffd}Server shutting down"), "{bye}");
+}
+
+#[test]
+fn calls_of_users_without_a_session_have_their_own_answers() {
+    let mut world = World::new();
+    let mut ask = |call: Call| {
+        let reply = ReplyTo {
+            origin: crate::base::ids::Origin::Shard(ShardId(0)),
+            id: 1,
+        };
+        world.shard.call(&UserId::new("a@x.io"), reply, call);
+        match world.shard.replies().pop() {
+            Some((1, Answer::Whole(answer))) => (
+                answer.status,
+                String::from_utf8(answer.body.to_vec()).expect("text"),
+            ),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (status, body) = ask(Call::ButtonPress {
+        body: Bytes::from_static(b"{}"),
+    });
+    assert_eq!(
+        status, 200,
+        "no app wants the press: the phone takes a photo"
+    );
+    assert!(body.starts_with(r#"{"success":true,"action":"take_photo","requestId":"p"#));
+    assert_eq!(ask(Call::Goodbye).0, 200);
+    let request_id = "p1".to_owned();
+    assert_eq!(ask(Call::SystemPhoto { request_id }).0, 404);
+    assert!(ask(Call::ListApps).1.contains("NO_ACTIVE_SESSION"));
 }

@@ -214,3 +214,19 @@ fn tools_need_somebody_who_may() {
         assert_eq!(kit.send(&bare).await.0, 401);
     });
 }
+
+#[test]
+fn a_package_in_the_body_must_be_that_of_the_credentials() {
+    Kit::run(|kit| async move {
+        let body = json!({"aos_temp_token": "t", "packageName": "com.acme.other"});
+        let mut request = Kit::request(Route::ExchangeUserToken, "POST", &[], &body);
+        request
+            .headers
+            .push(("authorization".into(), format!("Bearer {APP}:{KEY}")));
+        let refused = (401, json!({"error": "Invalid credentials"}));
+        assert_eq!(kit.send(&request).await, refused);
+        // As it comes from a shard, which verified the credentials.
+        request.package = Some(Package::new(APP));
+        assert_eq!(kit.send(&request).await, refused);
+    });
+}
