@@ -39,12 +39,14 @@ impl std::error::Error for LoadError {}
 /// Established names that keep working (behaviour.md §11.3) and the keys they set; `PRISM_` names win.
 pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("PORT", "port"),
-    ("HOST_NAME", "host"),
+    ("HOST_NAME", "public_host"),
     ("CLOUD_PUBLIC_URL", "public_url"),
     ("CLOUD_PUBLIC_HOST_NAME", "public_host"),
     ("CLOUD_LOCAL_HOST_NAME", "internal_host"),
     ("AUGMENTOS_AUTH_JWT_SECRET", "auth_jwt_secret"),
     ("NODE_ENV", "env"),
+    ("REGION", "region"),
+    ("LOG_STDOUT_JSON", "log_json"),
     ("UDP_HOST", "udp_host"),
     ("UDP_PORT", "udp_advertised_port"),
     ("SUPABASE_JWT_SECRET", "supabase_jwt_secret"),
@@ -53,6 +55,7 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("ADDITIONAL_PRE_INSTALLED_APPS", "preinstalled_apps"),
     ("UPTIME_SERVICE_RUNNING", "uptime_checker_enabled"),
     ("MINIAPP_SDK_PHOTO_UPLOAD_SECRET", "photo_upload_secret"),
+    ("TPA_AUTH_JWT_PRIVATE_KEY", "webview_private_key"),
     ("APP_AUTH_JWT_PRIVATE_KEY", "webview_private_key"),
     ("CLOUDFLARE_ACCOUNT_ID", "managed_account_id"),
     ("CLOUDFLARE_API_TOKEN", "managed_api_token"),
@@ -62,6 +65,14 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ),
     ("OPEN_WEATHER_API_KEY", "weather_api_key"),
 ];
+
+/// Variables of the server that this one replaces which mean nothing here: set, they are worth a warning (behaviour.md §11.3).
+#[must_use]
+pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    const UNUSED: [&str; 2] = ["MONGO_URL", "MONGOOSE_SLOW_QUERY_MS"];
+    let is_set = |name: &&str| env(name).is_some_and(|text| !text.is_empty());
+    UNUSED.into_iter().filter(is_set).collect()
+}
 
 /// Reads `yaml` (empty text = all defaults), lays the environment over it and checks everything.
 /// `env` looks a variable up, so that tests need not touch the process's own environment.
@@ -234,6 +245,34 @@ mod tests {
         let settings = load("server:\n  port: 80\n", env).expect("valid");
         assert_eq!(settings.server.port, 82);
         assert_eq!(settings.udp.udp_host, "udp.example.net");
+    }
+
+    #[test]
+    fn the_host_names_in_use_are_the_public_one() {
+        let env = |both: bool| {
+            move |name: &str| match name {
+                "HOST_NAME" => Some("a.example.net".to_owned()),
+                "CLOUD_PUBLIC_HOST_NAME" if both => Some("b.example.net".to_owned()),
+                "REGION" => Some("eu".to_owned()),
+                _ => None,
+            }
+        };
+        let settings = load("", env(false)).expect("valid");
+        assert_eq!(settings.server.public_host, "a.example.net");
+        assert_eq!(
+            settings.server.host, "0.0.0.0",
+            "it still listens everywhere"
+        );
+        assert_eq!(settings.server.region, "eu");
+        let settings = load("", env(true)).expect("valid");
+        assert_eq!(settings.server.public_host, "b.example.net");
+    }
+
+    #[test]
+    fn the_database_of_the_replaced_server_is_named_as_unused() {
+        let env = |name: &str| (name == "MONGO_URL").then(|| "mongodb://x".to_owned());
+        assert_eq!(unused_variables(env), ["MONGO_URL"]);
+        assert!(unused_variables(|_| Some(String::new())).is_empty());
     }
 
     #[test]

@@ -37,11 +37,11 @@ settings! {
         env: String = "development".into();
         /// Public base URL, e.g. https://rt.example.net; its scheme decides ws or wss in webhooks. Empty: public_host.
         public_url: String = String::new();
-        /// Public host (and port) where no public_url is set. Empty: the listener's own address.
+        /// Public host (and port) where no public_url is set. Empty: the listener's own address. Established names: CLOUD_PUBLIC_HOST_NAME, HOST_NAME.
         public_host: String = String::new();
         /// Host that system apps are given instead of the public one. Empty: the public one.
         internal_host: String = String::new();
-        /// Tag in the periodic vitals record.
+        /// Tag in the periodic vitals record. Established name: REGION.
         region: String = String::new();
         /// App records; a relative path is looked up beside the config file. Read at start and on SIGHUP.
         apps_file: String = "apps.yaml".into();
