@@ -181,6 +181,7 @@ async fn run(
     }
     tokio::spawn(metrics::lag::sample(Arc::clone(&cx)));
     tokio::spawn(metrics::owners::log(Arc::clone(&cx)));
+    tokio::spawn(metrics::connections::log(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));

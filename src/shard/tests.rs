@@ -337,3 +337,21 @@ fn calls_of_users_without_a_session_have_their_own_answers() {
     assert_eq!(ask(Call::SystemPhoto { request_id }).0, 404);
     assert!(ask(Call::ListApps).1.contains("NO_ACTIVE_SESSION"));
 }
+
+#[test]
+fn a_socket_that_the_transport_gave_up_ended_by_timeout() {
+    let mut cfg = Settings::default();
+    cfg.health.health_monitor_mode = crate::base::settings::HealthMonitorMode::Off;
+    let mut world = World::with(cfg);
+    let phone = world.phone("a@x.io");
+    world.sent(phone);
+    let ended = |world: &World| {
+        let session = world.shard.session("a@x.io").expect("in its grace");
+        let last = session.m.health.ended().last();
+        last.map(|ended| ended.reason.as_str())
+    };
+    world.pass(119_000);
+    assert_eq!(ended(&world), None);
+    world.pass(2_000);
+    assert_eq!(ended(&world), Some("timeout"));
+}

@@ -10,7 +10,7 @@ use crate::base::ids::ConnId;
 use crate::base::metrics::Timing;
 use crate::base::settings::HealthMonitorMode;
 use crate::session::effects::Class;
-use crate::session::event::Event;
+use crate::session::event::{CloseInfo, Event};
 use crate::wire::frame::Opcode;
 use crate::wire::ids::ping_id;
 
@@ -167,6 +167,12 @@ impl Shard {
             .map(|conn| conn.id)
             .collect();
         for id in silent {
+            // Its owner hears why, before the reader only finds the connection broken.
+            let info = CloseInfo {
+                code: 1006,
+                reason: CloseInfo::IDLE.to_owned(),
+            };
+            self.detach(id, info);
             self.out.cut(id);
         }
     }

@@ -2,6 +2,7 @@
 //! is read from a session.
 
 mod aggregate;
+pub(crate) mod connections;
 mod fresh;
 pub(crate) mod gaps;
 pub(crate) mod health;
@@ -12,7 +13,7 @@ mod prometheus;
 mod storm;
 pub(crate) mod vitals;
 
-pub(crate) use aggregate::Aggregate;
+pub(crate) use aggregate::{Aggregate, mean, quantile};
 pub(crate) use fresh::{Rounds, fresh};
 pub(crate) use prometheus::{CONTENT_TYPE, render};
 

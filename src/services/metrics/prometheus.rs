@@ -318,30 +318,33 @@ fn messages(page: &mut Page, all: &Aggregate) {
 }
 
 fn timings(page: &mut Page, all: &Aggregate) {
+    let start = |outcome| {
+        let help = "Accepted start to its end, by outcome: ok or the stage that failed.";
+        ("mentra_app_start_seconds", outcome, help)
+    };
+    let downtime = |kind| {
+        let help = "Loss of a socket to its return.";
+        ("mentra_reconnect_downtime_seconds", kind, help)
+    };
+    let ping = |kind| {
+        let help = "Protocol ping to its pong.";
+        ("mentra_ping_rtt_seconds", kind, help)
+    };
     let name_of = |timing: Timing| match timing {
-        Timing::AppStart => (
-            "mentra_app_start_seconds",
-            "",
-            "Accepted start to attached socket.",
-        ),
-        Timing::PhoneDowntime => (
-            "mentra_reconnect_downtime_seconds",
-            "kind=\"glasses\"",
-            "Loss of a socket to its return.",
-        ),
-        Timing::PingPhone => (
-            "mentra_ping_rtt_seconds",
-            "kind=\"glasses\"",
-            "Protocol ping to its pong.",
-        ),
-        Timing::PingApp => (
-            "mentra_ping_rtt_seconds",
-            "kind=\"app\"",
-            "Protocol ping to its pong.",
-        ),
+        Timing::AppStartOk => start("outcome=\"ok\""),
+        Timing::AppStartWebhook => start("outcome=\"WEBHOOK\""),
+        Timing::AppStartConnection => start("outcome=\"CONNECTION\""),
+        Timing::AppStartAuthentication => start("outcome=\"AUTHENTICATION\""),
+        Timing::AppStartTimeout => start("outcome=\"TIMEOUT\""),
+        Timing::AppStartHardware => start("outcome=\"HARDWARE_CHECK\""),
+        Timing::AppStartDisposed => start("outcome=\"DISPOSED\""),
+        Timing::PhoneDowntime => downtime("kind=\"glasses\""),
+        Timing::AppDowntime => downtime("kind=\"app\""),
+        Timing::PingPhone => ping("kind=\"glasses\""),
+        Timing::PingApp => ping("kind=\"app\""),
         Timing::AudioFanout => (
             "mentra_audio_fanout_seconds",
-            "",
+            "transport=\"ws\"",
             "Receipt of an audio frame to its last write.",
         ),
         Timing::TurnLag => ("prism_turn_lag_seconds", "", "Scheduling delay of shards."),

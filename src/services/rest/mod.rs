@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 mod app_settings;
+pub(crate) mod app_stats;
 pub(crate) mod apps;
 mod auth;
 mod files;
@@ -40,6 +41,7 @@ pub(crate) struct Memory {
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
     links: Mutex<links::Links>,
+    pub(crate) app_stats: Mutex<app_stats::AppStats>,
     /// Package and webhook URL of servers that have a registration.
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
     photo_keys: crate::wire::auth::TokenKeys,
@@ -54,6 +56,7 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
+            app_stats: Mutex::default(),
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),

@@ -17,7 +17,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::AppBinary { conn, data } => app_in::binary(s, conn, data, cx),
         Event::Tick => timers::tick(s, cx),
         Event::Pong { conn, payload } => heartbeat::pong(s, conn, &payload, cx),
-        Event::Activity { conn } => s.m.health.seen(conn, cx.now.mono_ms),
+        Event::Activity { conn } => s.m.health.seen(conn, cx.now.mono_ms, 0),
         Event::PhoneConnected { conn, flags } => lifecycle::phone_connected(s, conn, flags, cx),
         Event::PhoneClosed { conn, info } => lifecycle::phone_closed(s, conn, &info, cx),
         Event::AppHello { conn, hello } => hello::said(s, conn, hello, cx),

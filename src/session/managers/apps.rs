@@ -58,6 +58,15 @@ impl AppState {
         }
     }
 
+    /// States in which a lost app is expected back.
+    #[must_use]
+    pub fn awaits_return(self) -> bool {
+        matches!(
+            self,
+            Self::GracePeriod | Self::TransportDown | Self::Resurrecting | Self::Dormant
+        )
+    }
+
     /// States in which an init is accepted (protocol.md §3.2 step 5).
     #[must_use]
     pub fn accepts_socket(self) -> bool {
@@ -128,6 +137,8 @@ pub struct AppSession {
     pub wanted_since_ms: Option<u64>,
     /// Set by a deliberate stop, cleared only by a deliberate start (behaviour.md §2.1).
     pub user_stopped: bool,
+    /// `mono_ms` of the unexpected loss of its socket, until it returns.
+    pub lost_ms: Option<u64>,
     /// `ownership_release` came on the current socket.
     pub released: bool,
     /// A start in progress, from its reservation to its outcome.
@@ -154,6 +165,7 @@ impl AppSession {
             attached_ms: 0,
             wanted_since_ms: None,
             user_stopped: false,
+            lost_ms: None,
             released: false,
             start: None,
             stop: None,

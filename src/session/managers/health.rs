@@ -3,6 +3,7 @@
 
 use crate::base::footprint::{flat, owns};
 use crate::base::ids::{ConnId, Package};
+use crate::session::event::CloseInfo;
 use std::collections::VecDeque;
 
 flat!(Peer);
@@ -35,6 +36,8 @@ pub enum Proof {
 pub enum EndReason {
     /// 1000 or no code.
     NormalClosure,
+    /// The transport's idle limit.
+    Timeout,
     /// 1006.
     NetworkError,
     /// 1001 from the peer.
@@ -55,6 +58,7 @@ impl EndReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NormalClosure => "normal_closure",
+            Self::Timeout => "timeout",
             Self::NetworkError => "network_error",
             Self::PeerGoing => "server_restart",
             Self::HealthMonitor => "health_monitor",
@@ -64,12 +68,13 @@ impl EndReason {
         }
     }
 
-    /// From a close code.
+    /// From the end of a socket.
     #[must_use]
-    pub fn from_code(code: u16) -> Self {
-        match code {
+    pub fn from_close(info: &CloseInfo) -> Self {
+        match info.code {
             1000 | 1005 => Self::NormalClosure,
             1001 => Self::PeerGoing,
+            1006 if info.reason == CloseInfo::IDLE => Self::Timeout,
             1006 => Self::NetworkError,
             _ => Self::Unknown,
         }
@@ -95,6 +100,8 @@ pub struct Row {
     pub missed: u32,
     /// Inbound messages.
     pub messages_in: u64,
+    /// Their payload bytes.
+    pub bytes_in: u64,
     /// Already reported in mode `observe`.
     pub reported: bool,
     ping: Option<([u8; 8], u64)>,
@@ -137,6 +144,7 @@ struct Heard {
     conn: Option<ConnId>,
     last_ms: u64,
     messages: u64,
+    bytes: u64,
 }
 
 /// All tracked sockets of the session.
@@ -169,6 +177,7 @@ impl Health {
             last_pong_ms: 0,
             missed: 0,
             messages_in: 0,
+            bytes_in: 0,
             reported: false,
             ping: None,
             latencies: VecDeque::new(),
@@ -192,15 +201,16 @@ impl Health {
         }
     }
 
-    /// Any inbound byte of a socket.
+    /// Anything inbound of a socket, with so many bytes of payload.
     #[inline]
-    pub fn seen(&mut self, conn: ConnId, now_ms: u64) {
+    pub fn seen(&mut self, conn: ConnId, now_ms: u64, bytes: usize) {
         if self.heard.conn != Some(conn) {
             self.settle();
             self.heard.conn = Some(conn);
         }
         self.heard.last_ms = now_ms;
         self.heard.messages += 1;
+        self.heard.bytes += bytes as u64;
     }
 
     /// Brings the rows up to date with what was heard.
@@ -209,11 +219,13 @@ impl Health {
             conn,
             last_ms,
             messages,
+            bytes,
         } = std::mem::take(&mut self.heard);
         let row = self.rows.iter_mut().find(|row| Some(row.conn) == conn);
         if let Some(row) = row.filter(|_| messages > 0) {
             row.last_seen_ms = last_ms;
             row.messages_in += messages;
+            row.bytes_in += bytes;
             row.reported = false;
         }
     }

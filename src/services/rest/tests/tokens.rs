@@ -178,6 +178,14 @@ fn administration_is_for_administrators() {
             kit.send(&list).await.1["connections"],
             json!([{"kind": "app"}])
         );
+        // A kind alone asks for everybody's.
+        kit.cx.shared.live.enter(Kit::user());
+        list.query = vec![("kind".into(), "app".into())];
+        let (status, body) = kit.send(&list).await;
+        assert_eq!(
+            (status, &body["connections"], &body["sessions"]),
+            (200, &json!([{"kind": "app"}]), &json!(1))
+        );
         let (status, body) = kit
             .bearer(&root, Route::AdminReload, "POST", &[], Value::Null)
             .await;

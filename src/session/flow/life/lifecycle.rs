@@ -245,7 +245,7 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
 /// A phone socket is gone. Only the current one matters (behaviour.md §1.8).
 pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut Cx<'_>) {
     s.m.health
-        .unregister(conn, EndReason::from_code(info.code), cx.now.mono_ms);
+        .unregister(conn, EndReason::from_close(info), cx.now.mono_ms);
     if s.m.phone.current != Some(conn) {
         s.m.phone.drop_superseded(conn);
         return;
