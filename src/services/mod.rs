@@ -214,6 +214,7 @@ async fn build(
     let settings = start.settings;
     tracing::info!(settings = %rest::admin::effective(&settings), "effective settings");
     let file = registry::read_apps_file(&settings, &start.config_dir)?;
+    let profiles = registry::read_profiles(&settings, &start.config_dir)?;
     let store = store::open(&settings).await?;
     tracing::info!(
         store = store.kind(),
@@ -221,7 +222,9 @@ async fn build(
         "store open"
     );
     let limit = Duration::from_millis(settings.store.db_timeout_ms);
-    let apps = Apps::load(file, &store, limit).await;
+    let apps = Apps::load(file, &store, limit)
+        .await
+        .with_profiles(profiles);
     let server = &settings.server;
     let listener = match server.admin_port {
         0 => None,

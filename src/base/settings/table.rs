@@ -45,6 +45,8 @@ settings! {
         region: String = String::new();
         /// App records; a relative path is looked up beside the config file. Read at start and on SIGHUP.
         apps_file: String = "apps.yaml".into();
+        /// Capability profiles of glasses models beside the built-in ones, one JSON object a line; a relative path is looked up beside the config file. Empty: none. Read at start and on SIGHUP.
+        capabilities_file: String = String::new();
         /// Folder of the embedded store. Restart needed.
         data_dir: String = "data".into();
         /// postgres://… for the PostgreSQL store; empty = embedded. Restart needed.

@@ -157,10 +157,13 @@ pub(crate) async fn reload(cx: &Services) -> Result<usize, String> {
     let settings = Arc::new((cx.reload)()?);
     let apps =
         registry::read_apps_file(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
+    let profiles =
+        registry::read_profiles(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
     *cx.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
     cx.broadcast(|| ToShard::Settings(Arc::clone(&settings)))
         .await;
     cx.apps.set_file(apps);
+    cx.apps.set_profiles(profiles);
     registry::refresh(cx).await;
     let apps = cx.registry().len();
     tracing::info!(apps, "configuration reloaded");

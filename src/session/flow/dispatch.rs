@@ -4,8 +4,8 @@ use crate::base::close::CloseReason;
 use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, app_messages, dashboard, dispose, heartbeat, hello, lifecycle, lost, phone_in,
-    requests, stop, timers, webhook,
+    answers, app_in, app_messages, dashboard, device, dispose, heartbeat, hello, lifecycle, lost,
+    phone_in, requests, stop, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
@@ -34,7 +34,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
         Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
         // Nothing that runs depends on records: keys and addresses are checked at the next hello.
-        Event::RegistryChanged => {}
+        Event::RegistryChanged => device::profiles_changed(s, cx),
         Event::MassDisconnect { package, jitter_ms } => {
             lost::mass_disconnect(s, &package, jitter_ms);
         }

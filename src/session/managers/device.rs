@@ -2,7 +2,7 @@
 //! tells nobody.
 
 use crate::base::footprint::owns;
-use crate::wire::capabilities;
+use crate::wire::capabilities::{self, Profiles};
 use serde_json::{Map, Value};
 
 owns! { Device: state, known_models; }
@@ -37,6 +37,7 @@ pub struct Change {
 pub struct Device {
     state: Map<String, Value>,
     known_models: Vec<String>,
+    profiles: Profiles,
     window_start_ms: u64,
     window_count: u64,
     warned_ms: Option<u64>,
@@ -71,8 +72,18 @@ impl Device {
 
     /// Capabilities of that model as JSON.
     #[must_use]
-    pub fn capabilities(&self) -> Option<&'static str> {
-        self.model().and_then(capabilities::of_model)
+    pub fn capabilities(&self) -> Option<&str> {
+        self.profiles.of_model(self.model()?)
+    }
+
+    /// What glasses can do from now on; says whether that changes anything for the model in use.
+    pub fn set_profiles(&mut self, profiles: &Profiles) -> bool {
+        if self.profiles == *profiles {
+            return false;
+        }
+        let before = self.capabilities().map(str::to_owned);
+        self.profiles = profiles.clone();
+        self.capabilities() != before.as_deref()
     }
 
     /// Whether glasses are connected, by their own report.

@@ -269,3 +269,26 @@ fn a_hardware_request_to_a_silent_phone_is_sent_and_logged() {
     kit.s.m.health.seen(conn, kit.now.mono_ms, 1);
     assert_eq!(ask(&mut kit, "p3"), [""; 0]);
 }
+
+#[test]
+fn glasses_that_the_operator_describes_are_announced_and_judged_at_once() {
+    use crate::wire::capabilities::Profiles;
+    let mut kit = Kit::new();
+    kit.device_state(r#"{"connected":true,"modelName":"Acme X"}"#);
+    kit.run_app("com.acme.display", 12, Sdk::V3);
+    kit.sent();
+    let profile = r#"{"modelName":"Acme X","hasCamera":true,"hasDisplay":false,"hasMicrophone":false,"hasSpeaker":false,"hasIMU":false,"hasButton":false,"hasLight":false,"hasWifi":true,"power":{"hasExternalBattery":false}}"#;
+    kit.apps.profiles = Profiles::parse(profile).expect("a good file");
+    kit.with(device::profiles_changed);
+    let sent = kit.sent();
+    let told = value(sent.scribe()[0]);
+    assert_eq!(told["type"], "capabilities_update");
+    assert_eq!(told["capabilities"]["hasCamera"], true);
+    assert_ne!(
+        kit.s.m.apps.state("com.acme.display"),
+        AppState::Running,
+        "it needs a display that these glasses lack"
+    );
+    kit.with(device::profiles_changed);
+    assert!(kit.sent().scribe().is_empty(), "the same again is no news");
+}

@@ -26,6 +26,7 @@ const LOAD_SLACK_MS: u64 = 1000;
 pub(crate) fn created(s: &mut Session, cx: &mut Cx<'_>) {
     let now_ms = cx.now.mono_ms;
     cx.fx.push(Effect::LoadUser);
+    device::profiles_changed(s, cx);
     s.m.health.last_check_ms = now_ms;
     s.timers.set(
         Timer::UserLoad,
