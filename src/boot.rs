@@ -6,7 +6,7 @@ mod shutdown;
 
 use crate::base::clock::Clock;
 use crate::base::ids::ShardId;
-use crate::base::settings::{DEVELOPMENT_SECRET, Settings};
+use crate::base::settings::{DEVELOPMENT_SECRET, Settings, unused_variables};
 use crate::logs::Logs;
 use crate::net::{DriverError, Listener, NodeParts, run_shard};
 use crate::services::{self, Reload, Running, Start, StartError};
@@ -70,6 +70,12 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     let settings = Arc::new(plan.settings);
     if settings.server.auth_jwt_secret == DEVELOPMENT_SECRET {
         tracing::warn!("the development secret signs tokens; set AUGMENTOS_AUTH_JWT_SECRET");
+    }
+    for variable in unused_variables(|name| std::env::var(name).ok()) {
+        tracing::warn!(
+            variable,
+            "this variable is not used; see store_url and db_slow_query_ms"
+        );
     }
     let cpus = cpus::Cpus::detect();
     let shards = match settings.server.shards {

@@ -244,9 +244,13 @@ fn a_request_is_answered_to_the_shard_that_asked() {
 }
 
 fn get(admin: SocketAddr, path: &str) -> String {
+    ask(admin, "GET", path)
+}
+
+fn ask(admin: SocketAddr, method: &str, path: &str) -> String {
     let mut socket = TcpStream::connect(admin).expect("connects");
     socket
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .write_all(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
         .expect("writes");
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("reads");
@@ -258,6 +262,13 @@ fn the_admin_listener_answers_without_any_shard() {
     let fixture = fixture();
     let admin = fixture.running.admin.expect("listens");
     assert!(get(admin, "/livez").ends_with("\r\n\r\nok"));
+    let head = ask(admin, "HEAD", "/livez");
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n")
+            && head.contains("\r\nContent-Length: 2\r\n")
+            && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
     assert!(get(admin, "/health").contains(r#""status":"ok""#));
     assert!(get(admin, "/metrics").contains("# TYPE mentra_user_sessions gauge"));
     assert!(get(admin, "/api/admin/config").starts_with("HTTP/1.1 401 "));

@@ -43,15 +43,15 @@ counters! {
     HttpUpstream = "prism_http_upstream_total" {""} "Requests handed to the fallback upstream.";
     PhoneOpened = "mentra_connections_opened_total" {"kind=\"glasses\",result=\"ok\""} "Sockets opened.";
     AppOpened = "mentra_connections_opened_total" {"kind=\"app\",result=\"ok\""} "Sockets opened.";
-    PhoneClosed1000 = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"1000\""} "Sockets closed.";
-    PhoneClosed1001 = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"1001\""} "Sockets closed.";
-    PhoneClosed1006 = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"1006\""} "Sockets closed.";
-    PhoneClosedOther = "mentra_connections_closed_total" {"kind=\"glasses\",code=\"other\""} "Sockets closed.";
-    AppClosed1000 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1000\""} "Sockets closed.";
-    AppClosed1001 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1001\""} "Sockets closed.";
-    AppClosed1006 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1006\""} "Sockets closed.";
-    AppClosed1008 = "mentra_connections_closed_total" {"kind=\"app\",code=\"1008\""} "Sockets closed.";
-    AppClosedOther = "mentra_connections_closed_total" {"kind=\"app\",code=\"other\""} "Sockets closed.";
+    PhoneClosed1000 = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"normal_closure\",code=\"1000\""} "Sockets closed.";
+    PhoneClosed1001 = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"server_restart\",code=\"1001\""} "Sockets closed.";
+    PhoneClosed1006 = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"network_error\",code=\"1006\""} "Sockets closed.";
+    PhoneClosedOther = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"unknown\",code=\"other\""} "Sockets closed.";
+    AppClosed1000 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"normal_closure\",code=\"1000\""} "Sockets closed.";
+    AppClosed1001 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"server_restart\",code=\"1001\""} "Sockets closed.";
+    AppClosed1006 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"network_error\",code=\"1006\""} "Sockets closed.";
+    AppClosed1008 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"unknown\",code=\"1008\""} "Sockets closed.";
+    AppClosedOther = "mentra_connections_closed_total" {"kind=\"app\",reason=\"unknown\",code=\"other\""} "Sockets closed.";
     UpgradePhoneOk = "mentra_upgrade_total" {"kind=\"glasses\",result=\"ok\""} "Upgrade requests.";
     UpgradePhoneNoToken = "mentra_upgrade_total" {"kind=\"glasses\",result=\"no_token\""} "Upgrade requests.";
     UpgradePhoneBadToken = "mentra_upgrade_total" {"kind=\"glasses\",result=\"bad_token\""} "Upgrade requests.";
@@ -104,6 +104,9 @@ counters! {
     DeviceStateDeduped = "mentra_device_state_total" {"result=\"deduped\""} "Device state updates.";
     DeviceStateApplied = "mentra_device_state_total" {"result=\"applied\""} "Device state updates.";
     DeviceStateRateLimited = "mentra_device_state_total" {"result=\"rate_limited\""} "Device state updates.";
+    SlowUserLoad = "prism_slow_total" {"what=\"user_load\""} "Things that took longer than their threshold.";
+    SlowAudioRelay = "prism_slow_total" {"what=\"audio_relay\""} "Things that took longer than their threshold.";
+    SlowAudioStage = "prism_slow_total" {"what=\"audio_stage\""} "Things that took longer than their threshold.";
     CorrelationOrphans = "mentra_correlation_orphans_total" {""} "Results that found their session gone.";
     HandoffsOut = "prism_handoffs_total" {""} "Connections handed to their home shard.";
     MailboxFull = "prism_mailbox_full_total" {""} "Cross-shard messages refused by a full inbox.";
@@ -126,10 +129,24 @@ pub enum Side {
 /// Histograms that are not per message type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timing {
-    /// `mentra_app_start_seconds`.
-    AppStart,
+    /// `mentra_app_start_seconds`, starts that succeeded.
+    AppStartOk,
+    /// The same, ended by each stage of behaviour.md §2.3.
+    AppStartWebhook,
+    /// As above.
+    AppStartConnection,
+    /// As above.
+    AppStartAuthentication,
+    /// As above.
+    AppStartTimeout,
+    /// As above.
+    AppStartHardware,
+    /// As above.
+    AppStartDisposed,
     /// `mentra_reconnect_downtime_seconds`, phones.
     PhoneDowntime,
+    /// `mentra_reconnect_downtime_seconds`, apps.
+    AppDowntime,
     /// `mentra_ping_rtt_seconds`, phones.
     PingPhone,
     /// `mentra_ping_rtt_seconds`, apps.
@@ -145,8 +162,15 @@ pub enum Timing {
 impl Timing {
     /// All, in declaration order.
     pub const ALL: &[Self] = &[
-        Self::AppStart,
+        Self::AppStartOk,
+        Self::AppStartWebhook,
+        Self::AppStartConnection,
+        Self::AppStartAuthentication,
+        Self::AppStartTimeout,
+        Self::AppStartHardware,
+        Self::AppStartDisposed,
         Self::PhoneDowntime,
+        Self::AppDowntime,
         Self::PingPhone,
         Self::PingApp,
         Self::AudioFanout,

@@ -2,6 +2,9 @@
 
 pub mod clock;
 pub mod close;
+pub mod footprint;
 pub mod ids;
+#[cfg(test)]
+pub mod log_capture;
 pub mod metrics;
 pub mod settings;

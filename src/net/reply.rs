@@ -204,7 +204,9 @@ pub(crate) async fn answer(
             }
             return after;
         }
-        Some(Answer::StreamChunk(_) | Answer::StreamEnd) | None => (overdue(), Vec::new()),
+        Some(Answer::StreamChunk(_) | Answer::StreamEnd | Answer::StreamAbort) | None => {
+            (overdue(), Vec::new())
+        }
     };
     send_whole(node, socket, &envelope, &answer, &extra).await
 }
@@ -384,8 +386,8 @@ async fn stream(
                     encode_last_chunk(&mut out);
                 }
             }
+            Some(Answer::StreamAbort) | None => break,
             Some(_) => continue,
-            None => break,
         }
         ok = socket.write_all(out).await;
         if ended && ok {

@@ -1,5 +1,5 @@
 //! Outside thread: a small second listener for `/livez`, `/health`, `/metrics` and `/api/admin`, which a stalled shard cannot
-//! silence. One request a connection, GET and POST without body, 16 KiB of head, few connections; it is no public door.
+//! silence. One request a connection, GET, HEAD and POST without body, 16 KiB of head, few connections; it is no public door.
 
 use super::context::Services;
 use super::rest;
@@ -50,7 +50,11 @@ async fn exchange(cx: &Services, mut socket: TcpStream, peer: IpAddr) -> std::io
             break;
         }
     }
-    let answer = match parse(&head, peer) {
+    let parsed = parse(&head, peer);
+    let head_only = parsed
+        .as_ref()
+        .is_some_and(|parsed| parsed.method == "HEAD");
+    let answer = match parsed {
         Some(request) => answer(cx, request).await,
         None => RestAnswer::json(400, r#"{"error":"Bad request"}"#),
     };
@@ -65,7 +69,9 @@ async fn exchange(cx: &Services, mut socket: TcpStream, peer: IpAddr) -> std::io
         answer.body.len()
     );
     socket.write_all(head.as_bytes()).await?;
-    socket.write_all(&answer.body).await?;
+    if !head_only {
+        socket.write_all(&answer.body).await?;
+    }
     socket.shutdown().await
 }
 
@@ -116,7 +122,7 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         path,
         mut request,
     } = parsed;
-    request.route = match (method.as_str(), path.as_str()) {
+    request.route = match (get_for_head(&method), path.as_str()) {
         ("GET", "/livez") => return livez(cx),
         ("GET", "/health") => OutsideRoute::Health,
         ("GET", "/metrics") => OutsideRoute::Metrics,
@@ -130,6 +136,10 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         Answer::Whole(answer) | Answer::WithHeaders(answer, _) => answer,
         _ => RestAnswer::json(500, r#"{"error":"Internal server error"}"#),
     }
+}
+
+fn get_for_head(method: &str) -> &str {
+    if method == "HEAD" { "GET" } else { method }
 }
 
 fn livez(cx: &Services) -> RestAnswer {

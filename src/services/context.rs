@@ -1,6 +1,7 @@
 //! Outside thread: what every service shares, and the ways back to the shards. It decides nothing.
 
 use super::Reload;
+use super::metrics::owners::Bodies;
 use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
 use super::rest::Memory;
@@ -55,6 +56,7 @@ pub(crate) struct Services {
     pub(crate) apps: Apps,
     pub(crate) aggregate: Mutex<Aggregate>,
     pub(crate) rounds: Rounds,
+    pub(crate) bodies: Bodies,
     pub(crate) memory: Memory,
     pub(crate) calls: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     pub(crate) next_call: AtomicU64,

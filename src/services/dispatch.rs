@@ -44,9 +44,7 @@ pub(crate) async fn run(
     };
     let mut taken = 0;
     while let Ok(message) = inbox.recv_async().await {
-        if std::panic::catch_unwind(AssertUnwindSafe(|| dispatcher.take(message))).is_err() {
-            tracing::error!("a message to the outside thread was lost to a defect");
-        }
+        dispatcher.step(message);
         taken += 1;
         if taken % TURN == 0 {
             tokio::task::yield_now().await;
@@ -58,7 +56,38 @@ fn place(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Arc::clone(places).try_acquire_owned().ok()
 }
 
+/// What a message is about, for the log.
+fn phase(message: &ToOutside) -> &'static str {
+    match message {
+        ToOutside::LoadUser { .. } => "user_load",
+        ToOutside::Store { .. } => "store",
+        ToOutside::Http { .. } | ToOutside::CancelHttp { .. } => "http",
+        ToOutside::Request(_) | ToOutside::Reply { .. } => "rest",
+        ToOutside::Report(_) => "report",
+        ToOutside::AppLink(_) => "app_link",
+        ToOutside::IncidentLogs { .. } => "incident_logs",
+        ToOutside::Upstream(_) => "upstream",
+        ToOutside::Drained(_) => "drained",
+    }
+}
+
 impl Dispatcher {
+    /// One message. Everything else on this thread waits for it, so a slow one is logged.
+    fn step(&self, message: ToOutside) {
+        let phase = phase(&message);
+        let begun_ns = self.cx.clock.mono_ns();
+        if std::panic::catch_unwind(AssertUnwindSafe(|| self.take(message))).is_err() {
+            tracing::error!(
+                phase,
+                "a message to the outside thread was lost to a defect"
+            );
+        }
+        let took_ms = self.cx.clock.mono_ns().saturating_sub(begun_ns) / 1_000_000;
+        if took_ms > 0 && took_ms >= self.cx.settings().observability.slow_phase_ms {
+            tracing::warn!(phase, took_ms, "slow-phase");
+        }
+    }
+
     fn take(&self, message: ToOutside) {
         match message {
             ToOutside::LoadUser { user, epoch, .. } => self.load(user, epoch),
@@ -228,6 +257,7 @@ impl Dispatcher {
         };
         tokio::spawn(async move {
             let _place = place;
+            let _body = cx.bodies.hold(request.body.len());
             let answer = AssertUnwindSafe(rest::answer(&cx, &request)).catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(route = ?request.route, correlation_id = request.correlation_id, "a REST answer was lost to a defect");
                 Answer::Whole(RestAnswer::json(500, r#"{"error":"Internal server error"}"#))

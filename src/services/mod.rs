@@ -176,8 +176,12 @@ async fn run(
     }
     tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
     tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
-    tokio::spawn(metrics::vitals::watch(Arc::clone(&cx)));
+    for grain in [metrics::gaps::Grain::Coarse, metrics::gaps::Grain::Fine] {
+        tokio::spawn(metrics::gaps::watch(Arc::clone(&cx), grain));
+    }
     tokio::spawn(metrics::lag::sample(Arc::clone(&cx)));
+    tokio::spawn(metrics::owners::log(Arc::clone(&cx)));
+    tokio::spawn(metrics::connections::log(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
@@ -210,6 +214,7 @@ async fn build(
     let settings = start.settings;
     tracing::info!(settings = %rest::admin::effective(&settings), "effective settings");
     let file = registry::read_apps_file(&settings, &start.config_dir)?;
+    let profiles = registry::read_profiles(&settings, &start.config_dir)?;
     let store = store::open(&settings).await?;
     tracing::info!(
         store = store.kind(),
@@ -217,7 +222,9 @@ async fn build(
         "store open"
     );
     let limit = Duration::from_millis(settings.store.db_timeout_ms);
-    let apps = Apps::load(file, &store, limit).await;
+    let apps = Apps::load(file, &store, limit)
+        .await
+        .with_profiles(profiles);
     let server = &settings.server;
     let listener = match server.admin_port {
         0 => None,
@@ -237,6 +244,7 @@ async fn build(
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),
         rounds: Default::default(),
+        bodies: Default::default(),
         memory: rest::Memory::new(&settings),
         settings: RwLock::new(settings),
         config_dir: start.config_dir,

@@ -6,6 +6,7 @@ use super::context::{Services, lock};
 use super::store::{Space, Store, StoreError};
 use crate::base::settings::Settings;
 use crate::shard::mailbox::ToShard;
+use crate::wire::capabilities::Profiles;
 use crate::wire::records::{AppRecord, Registry};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -26,11 +27,15 @@ pub enum AppsError {
     /// It is wrong.
     #[error("apps file {0}:\n{1}")]
     Wrong(String, AppsFileError),
+    /// The file of capability profiles cannot be read or is wrong.
+    #[error("capabilities file {0}: {1}")]
+    Profiles(String, String),
 }
 
 /// The current records.
 pub(crate) struct Apps {
     file: Mutex<Vec<AppRecord>>,
+    profiles: Mutex<Profiles>,
     current: RwLock<Arc<Registry>>,
     refreshed_ms: std::sync::atomic::AtomicU64,
 }
@@ -71,6 +76,21 @@ pub fn read_apps_file(settings: &Settings, config_dir: &Path) -> Result<Vec<AppR
     apps_file::parse(&text, settings.server.profile).map_err(|error| AppsError::Wrong(shown, error))
 }
 
+/// Reads and checks the file of capability profiles, if there is one.
+///
+/// # Errors
+/// See [`AppsError::Profiles`].
+pub fn read_profiles(settings: &Settings, config_dir: &Path) -> Result<Profiles, AppsError> {
+    let name = &settings.server.capabilities_file;
+    if name.is_empty() {
+        return Ok(Profiles::default());
+    }
+    let path = config_dir.join(name);
+    let wrong = |error| AppsError::Profiles(path.display().to_string(), error);
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    Profiles::parse(&text).map_err(wrong)
+}
+
 async fn stored(store: &Arc<dyn Store>, limit: Duration) -> Result<Vec<AppRecord>, StoreError> {
     let mut records = Vec::new();
     let mut after = String::new();
@@ -96,6 +116,7 @@ async fn stored(store: &Arc<dyn Store>, limit: Duration) -> Result<Vec<AppRecord
 
 fn same(left: &Registry, right: &Registry) -> bool {
     left.loaded == right.loaded
+        && left.profiles == right.profiles
         && left.len() == right.len()
         && left
             .iter()
@@ -120,9 +141,24 @@ impl Apps {
         };
         Self {
             file: Mutex::new(file),
+            profiles: Mutex::default(),
             current: RwLock::new(Arc::new(registry)),
             refreshed_ms: 0.into(),
         }
+    }
+
+    /// The same with these capability profiles from the start.
+    pub(crate) fn with_profiles(self, profiles: Profiles) -> Self {
+        let mut registry = Registry::clone(&self.current());
+        registry.profiles = profiles.clone();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+        self.set_profiles(profiles);
+        self
+    }
+
+    /// Replaces the profiles; the next [`refresh`] shows them.
+    pub(crate) fn set_profiles(&self, profiles: Profiles) {
+        *lock(&self.profiles) = profiles;
     }
 
     pub(crate) fn current(&self) -> Arc<Registry> {
@@ -160,7 +196,8 @@ pub(crate) async fn refresh(cx: &Services) {
     };
     let old = cx.apps.current();
     let file = lock(&cx.apps.file).clone();
-    let new = Registry::new(records.into_iter().chain(file), old.version + 1);
+    let mut new = Registry::new(records.into_iter().chain(file), old.version + 1);
+    new.profiles = lock(&cx.apps.profiles).clone();
     if same(&old, &new) {
         return;
     }
@@ -222,6 +259,32 @@ mod tests {
                 .await
                 .current();
             assert!(registry.get("a").is_some() && !registry.loaded);
+        });
+    }
+
+    const ACME: &str = r#"{"modelName":"Acme X","hasCamera":true,"hasDisplay":false,"hasMicrophone":false,"hasSpeaker":false,"hasIMU":false,"hasButton":false,"hasLight":false,"hasWifi":true,"power":{"hasExternalBattery":false}}"#;
+
+    #[test]
+    fn profiles_are_read_beside_the_config_file_and_reach_the_shards_at_a_reload() {
+        use crate::services::rest::testkit::Kit;
+        Kit::run(|kit| async move {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut settings = Settings::default();
+            assert_eq!(
+                read_profiles(&settings, folder.path()).ok(),
+                Some(Profiles::default())
+            );
+            settings.server.capabilities_file = "glasses.jsonl".into();
+            let missing = read_profiles(&settings, folder.path()).expect_err("no file");
+            assert!(missing.to_string().contains("glasses.jsonl"), "{missing}");
+            std::fs::write(folder.path().join("glasses.jsonl"), ACME).expect("writes");
+            let profiles = read_profiles(&settings, folder.path()).expect("good");
+            let version = kit.cx.registry().version;
+            kit.cx.apps.set_profiles(profiles);
+            refresh(&kit.cx).await;
+            let registry = kit.cx.registry();
+            assert_eq!(registry.version, version + 1);
+            assert!(registry.profiles.of_model("Acme X").is_some());
         });
     }
 }

@@ -129,6 +129,8 @@ pub enum LinkChange {
     Attached,
     /// Lost unexpectedly (kept for recovery).
     Lost,
+    /// The same, because nothing was heard of it any more.
+    LostSilent,
     /// Stopped, released or disposed.
     Ended,
 }

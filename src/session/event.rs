@@ -135,6 +135,11 @@ pub struct CloseInfo {
     pub reason: String,
 }
 
+impl CloseInfo {
+    /// `reason` of a socket that the transport cut because nothing at all came from it.
+    pub const IDLE: &'static str = "idle timeout";
+}
+
 /// The outcome of an HTTP call that the session asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HttpOutcome {

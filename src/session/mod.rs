@@ -8,6 +8,7 @@ pub mod event;
 pub mod flow;
 pub mod handlers;
 pub mod managers;
+pub mod memory;
 pub mod rest;
 mod send;
 #[cfg(test)]

@@ -73,8 +73,8 @@ pub enum Timer {
     StreamStart(String),
     /// Managed stream: next provider step.
     ManagedPoll,
-    /// Managed stream without viewers.
-    ManagedIdle,
+    /// Time to look for an inactive managed stream.
+    ManagedSweep,
     /// Audio output stream: claim, abandon, re-claim, clean-up.
     AudioOut(String, AudioOutTimer),
     /// A play request's mapping is forgotten.
@@ -200,6 +200,12 @@ impl Timers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Bytes of the list; names within rows are few and short.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<(u64, Timer)>()
     }
 
     /// Drops all rows.

@@ -109,10 +109,8 @@ impl Shard {
                 content_type,
             } => self.reply(reply, stream_head(content_type)),
             Effect::ReplyChunk { reply, data } => self.reply(reply, Answer::StreamChunk(data)),
-            // The front door knows no other end of a streamed answer yet.
-            Effect::ReplyEnd { reply } | Effect::ReplyAbort { reply } => {
-                self.reply(reply, Answer::StreamEnd);
-            }
+            Effect::ReplyEnd { reply } => self.reply(reply, Answer::StreamEnd),
+            Effect::ReplyAbort { reply } => self.reply(reply, Answer::StreamAbort),
             Effect::AppMessage(message) => self.app_message(*message),
             other => self.apply_outside(at, other),
         }

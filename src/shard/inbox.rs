@@ -66,7 +66,10 @@ impl Shard {
             Some(at) => self.drive(at, |session, cx| {
                 session.on_event(Event::Rest { reply, call }, cx);
             }),
-            None => self.reply(reply, Answer::Whole(without_session(&call))),
+            None => {
+                let number = self.rng.u64(..);
+                self.reply(reply, Answer::Whole(without_session(&call, number)));
+            }
         }
     }
 
@@ -135,11 +138,22 @@ impl Shard {
     }
 }
 
-/// Answers for users without a session (protocol.md §18.1, 18.11, 18.17).
-fn without_session(call: &Call) -> RestAnswer {
+/// Answers for users without a session (protocol.md §18.1, 18.8, 18.11, 18.17); `number` makes ids.
+fn without_session(call: &Call, number: u64) -> RestAnswer {
     match call {
         Call::Goodbye => RestAnswer::json(200, r#"{"success":true}"#),
         Call::AudioStream { .. } => RestAnswer::json(404, r#"{"error":"Session not found"}"#),
+        // No session, no app that wants the press.
+        Call::ButtonPress { .. } => RestAnswer::json(
+            200,
+            format!(
+                r#"{{"success":true,"action":"take_photo","requestId":"p{:015x}"}}"#,
+                number >> 4
+            ),
+        ),
+        Call::SystemPhoto { .. } => {
+            RestAnswer::json(404, r#"{"error":"No pending photo request"}"#)
+        }
         Call::Connections => RestAnswer::json(200, "[]"),
         _ => RestAnswer::json(
             503,

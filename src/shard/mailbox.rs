@@ -5,6 +5,7 @@ mod requests;
 
 pub use requests::{ForUpstream, OutsideRequest, OutsideRoute};
 
+use super::owners::Owner;
 use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
@@ -127,6 +128,8 @@ pub enum Answer {
     StreamChunk(Bytes),
     /// Chunked: end.
     StreamEnd,
+    /// Chunked: broken off, so that the client does not take what it has for the whole.
+    StreamAbort,
 }
 
 /// To the outside thread.
@@ -252,6 +255,8 @@ pub struct ShardReport {
     pub outbound_bytes: u64,
     /// Bytes of receive buffers, and of frames that are not whole.
     pub inbound_bytes: u64,
+    /// The last memory report; empty before the first.
+    pub owners: Vec<Owner>,
     /// Counters since start; histograms since the last report.
     pub metrics: Metrics,
 }

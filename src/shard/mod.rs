@@ -15,6 +15,7 @@ pub mod live;
 pub mod mailbox;
 mod outbound;
 pub mod outbox;
+pub mod owners;
 mod parked;
 mod records;
 pub mod report;
@@ -60,6 +61,8 @@ struct Entry {
     due_ms: u64,
     session: Session,
     conns: SmallVec<[ConnId; 4]>,
+    /// By the last memory report; 0 before the first.
+    counted_bytes: u64,
 }
 
 /// What a shard is made of.
@@ -105,6 +108,7 @@ pub struct Shard {
     replies: Vec<(u64, Answer)>,
     followups: Vec<apply::Followup>,
     ticks: ticks::Ticks,
+    owners: owners::Owners,
     /// Used by the shard that hosts them.
     rooms: rooms::Rooms,
     /// Apps of which a session of this shard sent a message to other users' sessions.
@@ -140,6 +144,7 @@ impl Shard {
             replies: Vec::new(),
             followups: Vec::new(),
             ticks: ticks::Ticks::default(),
+            owners: owners::Owners::default(),
             rooms: rooms::Rooms::new(),
             app_to_app: rustc_hash::FxHashSet::default(),
             draining: false,
@@ -264,6 +269,7 @@ impl Shard {
             session,
             conns: SmallVec::new(),
             due_ms: u64::MAX,
+            counted_bytes: 0,
         }));
         let at = match self.free_entries.pop() {
             Some(at) => {
@@ -357,5 +363,6 @@ impl Shard {
             bytes => bytes as usize,
         };
         self.out.handshake_ms = self.cfg.health.close_handshake_timeout_ms;
+        self.out.records.set_limits(&self.cfg.audio);
     }
 }

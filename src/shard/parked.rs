@@ -1,6 +1,7 @@
 //! Layer 3: the deferred connection registry (behaviour.md §2.7.1): v3 app sockets whose user has no session yet. One per
 //! user and package; this shard's users only.
 
+use crate::base::footprint::Footprint as _;
 use crate::base::ids::{ConnId, Package, UserId};
 use crate::session::event::AppHello;
 use hashbrown::HashMap;
@@ -23,6 +24,19 @@ pub(super) struct Parked {
 }
 
 impl Parked {
+    /// Bytes held, for the memory report.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let held = |list: &SmallVec<[Waiting; 1]>| -> usize {
+            list.iter()
+                .map(|waiting| size_of::<Waiting>() + waiting.hello.heap_bytes())
+                .sum()
+        };
+        self.users
+            .iter()
+            .map(|(user, list)| user.len() + held(list))
+            .sum()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.count
     }

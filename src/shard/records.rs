@@ -1,6 +1,7 @@
 //! Layer 3: from receipt to last write. One record per turn and message kind, counted down by the sends it caused.
 
-use crate::base::metrics::{Metrics, Side, Timing};
+use crate::base::metrics::{Counter, Metrics, Side, Timing};
+use crate::base::settings::Audio;
 use smallvec::SmallVec;
 
 /// What a record measures.
@@ -20,11 +21,44 @@ struct Record {
     writes: u32,
 }
 
+/// Audio-only turns of which one is measured to its end: a clock read for each would cost more than the turn's own work.
+const STAGE_SAMPLE: u32 = 64;
+
+/// What audio may take, and the worst that took longer (behaviour.md §5.2). All in nanoseconds.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct SlowAudio {
+    relay_limit: u64,
+    stage_limit: u64,
+    /// Receipt to last write; 0 = none was slow.
+    pub(super) relay: u64,
+    /// Receipt to the last outbox; 0 = none was slow.
+    pub(super) stage: u64,
+}
+
+impl SlowAudio {
+    fn relayed(&mut self, ns: u64, metrics: &mut Metrics) {
+        if ns > self.relay_limit {
+            metrics.inc(Counter::SlowAudioRelay);
+            self.relay = self.relay.max(ns);
+        }
+    }
+
+    fn queued(&mut self, ns: u64, metrics: &mut Metrics) {
+        if ns > self.stage_limit {
+            metrics.inc(Counter::SlowAudioStage);
+            self.stage = self.stage.max(ns);
+        }
+    }
+}
+
 impl Record {
-    fn settle(&self, now_ns: u64, metrics: &mut Metrics) {
+    fn settle(&self, now_ns: u64, slow: &mut SlowAudio, metrics: &mut Metrics) {
         let ns = now_ns.saturating_sub(self.start_ns);
         match self.what {
-            What::Audio => metrics.time(Timing::AudioFanout, ns),
+            What::Audio => {
+                metrics.time(Timing::AudioFanout, ns);
+                slow.relayed(ns, metrics);
+            }
             What::Message(side, kind) => metrics.message_latency(side, kind, ns, self.messages),
         }
     }
@@ -41,6 +75,8 @@ pub(super) struct Records {
     handled_text: bool,
     /// Whether a turn is going on. What a session handles late (frames held until its user was read) has no begin.
     in_turn: bool,
+    audio_turns: u32,
+    slow: SlowAudio,
 }
 
 impl Records {
@@ -58,7 +94,22 @@ impl Records {
             turn_start_ns: 0,
             handled_text: false,
             in_turn: false,
+            audio_turns: 0,
+            slow: SlowAudio::default(),
         }
+    }
+
+    /// Sets what counts as slow audio.
+    pub(super) fn set_limits(&mut self, cfg: &Audio) {
+        self.slow.relay_limit = cfg.audio_slow_relay_ms * 1_000_000;
+        self.slow.stage_limit = cfg.audio_stage_slow_ms * 1_000_000;
+    }
+
+    /// The worst slow audio since the last call; `None` where nothing was slow.
+    pub(super) fn take_slow(&mut self) -> Option<SlowAudio> {
+        let worst = self.slow;
+        (self.slow.relay, self.slow.stage) = (0, 0);
+        (worst.relay > 0 || worst.stage > 0).then_some(worst)
     }
 
     /// A turn of work begins with bytes that arrived at `now_ns`.
@@ -117,19 +168,36 @@ impl Records {
         now_ns: impl FnOnce() -> u64,
     ) -> Option<u64> {
         self.in_turn = false;
-        let end_ns = self.handled_text.then(now_ns);
+        let end_ns = if self.handled_text {
+            Some(now_ns())
+        } else {
+            self.measure_stage(metrics, now_ns);
+            None
+        };
         let at = end_ns.unwrap_or(self.turn_start_ns);
         for number in self.turn.drain(..) {
             let row = &self.rows[number as usize];
             if row.writes == 0 {
                 // Audio that nobody wants has no last write.
                 if row.what != What::Audio {
-                    row.settle(at, metrics);
+                    row.settle(at, &mut self.slow, metrics);
                 }
                 self.free.push(number);
             }
         }
         end_ns.map(|end_ns| end_ns.saturating_sub(self.turn_start_ns))
+    }
+
+    /// An audio-only turn ends: decoding, fan-out and microphone evidence are behind it.
+    fn measure_stage(&mut self, metrics: &mut Metrics, now_ns: impl FnOnce() -> u64) {
+        if self.turn.is_empty() {
+            return;
+        }
+        self.audio_turns = self.audio_turns.wrapping_add(1);
+        if self.audio_turns.is_multiple_of(STAGE_SAMPLE) {
+            let took_ns = now_ns().saturating_sub(self.turn_start_ns);
+            self.slow.queued(took_ns, metrics);
+        }
     }
 
     /// One send that carried these records is over (or will never be).
@@ -138,7 +206,7 @@ impl Records {
             let row = &mut self.rows[*number as usize];
             row.writes -= 1;
             if row.writes == 0 {
-                row.settle(now_ns, metrics);
+                row.settle(now_ns, &mut self.slow, metrics);
                 self.free.push(*number);
             }
         }
@@ -178,5 +246,44 @@ mod tests {
         assert_eq!(latency(&metrics), 2, "both messages of the turn count");
         assert!(metrics.timing(Timing::AudioFanout).histogram().is_none());
         assert_eq!(records.in_flight(), 0);
+    }
+
+    #[test]
+    fn slow_audio_is_counted_and_its_worst_is_kept_for_the_log() {
+        let mut metrics = Metrics::new(PhoneKind::COUNT, AppKind::COUNT);
+        let mut records = Records::new();
+        records.set_limits(&Audio::default());
+        let relay = |ms: u64, stage_ms: u64, records: &mut Records, metrics: &mut Metrics| {
+            records.begin(0);
+            let number = records.message(What::Audio);
+            records.write_added(number);
+            let _ = records.end(metrics, || stage_ms * 1_000_000);
+            records.sent(&[number], ms * 1_000_000, metrics);
+        };
+        for _ in 0..STAGE_SAMPLE {
+            relay(20, 10, &mut records, &mut metrics);
+        }
+        assert_eq!(
+            records.take_slow(),
+            None,
+            "the thresholds are passed, not met"
+        );
+        relay(21, 0, &mut records, &mut metrics);
+        relay(300, 0, &mut records, &mut metrics);
+        for _ in 2..STAGE_SAMPLE {
+            relay(1, 0, &mut records, &mut metrics);
+        }
+        relay(1, 11, &mut records, &mut metrics);
+        let worst = records.take_slow().expect("slow");
+        assert_eq!((worst.relay, worst.stage), (300_000_000, 0));
+        for _ in 1..STAGE_SAMPLE {
+            relay(1, 11, &mut records, &mut metrics);
+        }
+        assert_eq!(
+            records.take_slow().map(|worst| worst.stage),
+            Some(11_000_000)
+        );
+        let counts = [Counter::SlowAudioRelay, Counter::SlowAudioStage].map(|one| metrics.get(one));
+        assert_eq!(counts, [2, 1]);
     }
 }

@@ -38,6 +38,8 @@ impl Shard {
                 app_states[state_index(app.state)] += 1;
             }
         }
+        (self.owners.outbound_bytes, self.owners.inbound_bytes) =
+            (outbound_bytes, net.inbound_bytes);
         let report = ShardReport {
             shard: self.id,
             at_ms: self.now.mono_ms,
@@ -53,6 +55,7 @@ impl Shard {
             speech_streams,
             outbound_bytes,
             inbound_bytes: net.inbound_bytes,
+            owners: self.owners.last().to_vec(),
             metrics: self.metrics.hand_over(),
         };
         if self

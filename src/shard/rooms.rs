@@ -28,6 +28,19 @@ pub struct Rooms {
 }
 
 impl Rooms {
+    /// Bytes held, for the memory report.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let room = |name: &String, room: &Room| {
+            // Users are shared with their sessions.
+            let members = room.members.capacity() * size_of::<UserId>();
+            size_of::<((Package, String), Room)>()
+                + name.len()
+                + room.config.metadata.len()
+                + members
+        };
+        self.rooms.iter().map(|(key, one)| room(&key.1, one)).sum()
+    }
+
     /// No rooms.
     #[must_use]
     pub fn new() -> Self {

@@ -182,7 +182,11 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
         },
         Target::SessionOfPath(call) => {
             let user = UserId::new(params.first().map_or("", String::as_str));
-            Decision::Session(user, call(params, ask.body))
+            let mut call = call(params, ask.body);
+            if let Call::AudioStream { peek, .. } = &mut call {
+                *peek = ask.head.method == Method::Head;
+            }
+            Decision::Session(user, call)
         }
     }
 }

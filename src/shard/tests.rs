@@ -1,12 +1,16 @@
 //! Behaviour of a shard that a peer would notice.
 
+mod memory;
+
 use super::admission::Candidate;
 use super::mailbox::ToShard;
 use super::sockets::{Link, Opening};
 use super::writers::Step;
 use super::*;
+use crate::base::ids::ReplyTo;
 use crate::session::effects::StoreOp;
 use crate::session::event::{Event, PhoneFlags};
+use crate::session::rest::Call;
 use crate::wire::auth::sha256_hex;
 use crate::wire::frame::Message;
 use crate::wire::records::AppRecord;
@@ -21,6 +25,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    fn with(cfg: Settings) -> Self {
         let (inbox, _) = flume::bounded(16);
         let (outside, kept) = flume::bounded(1024);
         let record = AppRecord {
@@ -30,7 +38,7 @@ impl World {
         };
         let shard = Shard::new(Parts {
             id: ShardId(0),
-            cfg: Arc::new(Settings::default()),
+            cfg: Arc::new(cfg),
             apps: Arc::new(Registry::new([record], 1)),
             shared: Arc::new(Shared::new(1)),
             mail: Mailboxes::new(vec![inbox]),
@@ -339,4 +347,53 @@ fn who_comes_and_goes_concerns_only_apps_that_write_to_each_other() {
     ));
     assert!(leave("com.acme.x", To::Everybody));
     assert!(!leave("com.acme.y", To::Everybody));
+}
+
+#[test]
+fn calls_of_users_without_a_session_have_their_own_answers() {
+    let mut world = World::new();
+    let mut ask = |call: Call| {
+        let reply = ReplyTo {
+            origin: crate::base::ids::Origin::Shard(ShardId(0)),
+            id: 1,
+        };
+        world.shard.call(&UserId::new("a@x.io"), reply, call);
+        match world.shard.replies().pop() {
+            Some((1, Answer::Whole(answer))) => (
+                answer.status,
+                String::from_utf8(answer.body.to_vec()).expect("text"),
+            ),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (status, body) = ask(Call::ButtonPress {
+        body: Bytes::from_static(b"{}"),
+    });
+    assert_eq!(
+        status, 200,
+        "no app wants the press: the phone takes a photo"
+    );
+    assert!(body.starts_with(r#"{"success":true,"action":"take_photo","requestId":"p"#));
+    assert_eq!(ask(Call::Goodbye).0, 200);
+    let request_id = "p1".to_owned();
+    assert_eq!(ask(Call::SystemPhoto { request_id }).0, 404);
+    assert!(ask(Call::ListApps).1.contains("NO_ACTIVE_SESSION"));
+}
+
+#[test]
+fn a_socket_that_the_transport_gave_up_ended_by_timeout() {
+    let mut cfg = Settings::default();
+    cfg.health.health_monitor_mode = crate::base::settings::HealthMonitorMode::Off;
+    let mut world = World::with(cfg);
+    let phone = world.phone("a@x.io");
+    world.sent(phone);
+    let ended = |world: &World| {
+        let session = world.shard.session("a@x.io").expect("in its grace");
+        let last = session.m.health.ended().last();
+        last.map(|ended| ended.reason.as_str())
+    };
+    world.pass(119_000);
+    assert_eq!(ended(&world), None);
+    world.pass(2_000);
+    assert_eq!(ended(&world), Some("timeout"));
 }

@@ -10,7 +10,7 @@ use crate::base::ids::ConnId;
 use crate::base::metrics::Timing;
 use crate::base::settings::HealthMonitorMode;
 use crate::session::effects::Class;
-use crate::session::event::Event;
+use crate::session::event::{CloseInfo, Event};
 use crate::wire::frame::Opcode;
 use crate::wire::ids::ping_id;
 
@@ -30,6 +30,8 @@ pub(super) struct Ticks {
     next_ping_ms: u64,
     /// No word of scheduling delay before this.
     lag_quiet_until_ms: u64,
+    /// No word of slow audio before this.
+    audio_quiet_until_ms: u64,
 }
 
 impl Shard {
@@ -51,7 +53,9 @@ impl Shard {
             self.fx.liveness_closes = 0;
             self.cut_silent();
             self.compact_deadlines();
+            self.say_slow_audio();
         }
+        self.count_memory();
         if now.mono_ms >= self.ticks.next_ping_ms {
             self.ticks.next_ping_ms = now.mono_ms + self.cfg.health.heartbeat_interval_ms;
             self.ping_waiting();
@@ -82,6 +86,19 @@ impl Shard {
         if lag_ms > cfg.lag_warn_ms && now.mono_ms >= self.ticks.lag_quiet_until_ms {
             self.ticks.lag_quiet_until_ms = now.mono_ms + cfg.lag_warn_cooldown_ms;
             tracing::warn!(shard = self.id.0, lag_ms, "scheduling-delay");
+        }
+    }
+
+    /// At most one line per `lag_warn_cooldown_ms`: an app that reads slowly makes every chunk late.
+    fn say_slow_audio(&mut self) {
+        if self.now.mono_ms < self.ticks.audio_quiet_until_ms {
+            return;
+        }
+        if let Some(worst) = self.out.records.take_slow() {
+            let pause_ms = self.cfg.observability.lag_warn_cooldown_ms;
+            self.ticks.audio_quiet_until_ms = self.now.mono_ms + pause_ms;
+            let (relay_ms, stage_ms) = (worst.relay / 1_000_000, worst.stage / 1_000_000);
+            tracing::warn!(shard = self.id.0, relay_ms, stage_ms, "slow-audio");
         }
     }
 
@@ -167,6 +184,12 @@ impl Shard {
             .map(|conn| conn.id)
             .collect();
         for id in silent {
+            // Its owner hears why, before the reader only finds the connection broken.
+            let info = CloseInfo {
+                code: 1006,
+                reason: CloseInfo::IDLE.to_owned(),
+            };
+            self.detach(id, info);
             self.out.cut(id);
         }
     }

@@ -1,5 +1,8 @@
 //! Layer 1: what each glasses model can do, as data (protocol.md §17.2). A new model is one more line in
-//! `capabilities.jsonl`; nothing is interpreted here beyond the has-flags.
+//! `capabilities.jsonl`, or in a file of the operator that is laid over it; nothing is interpreted here beyond the has-flags.
+
+use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// One JSON object a line, in wire form.
 const PROFILES: &str = include_str!("capabilities.jsonl");
@@ -12,6 +15,76 @@ pub fn of_model(model: &str) -> Option<&'static str> {
             .and_then(|rest| rest.strip_prefix(model))
             .is_some_and(|rest| rest.starts_with("\","))
     })
+}
+
+/// Flags that every profile states.
+const FLAGS: [&str; 9] = [
+    "hasCamera",
+    "hasDisplay",
+    "hasMicrophone",
+    "hasSpeaker",
+    "hasIMU",
+    "hasButton",
+    "hasLight",
+    "hasWifi",
+    "power",
+];
+
+/// The built-in profiles and those of the operator's file, which win. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Profiles(Arc<[(Box<str>, Box<str>)]>);
+
+impl Profiles {
+    /// Reads a file of profiles: one JSON object a line, in wire form. Empty lines and those that begin with `#` do not count.
+    ///
+    /// # Errors
+    /// What is wrong, and in which line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut profiles = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let profile =
+                parse_one(line).map_err(|error| format!("line {}: {error}", index + 1))?;
+            profiles.push(profile);
+        }
+        Ok(Self(profiles.into()))
+    }
+
+    /// The profile of a model by its exact name, as JSON; `None` for unknown models.
+    #[must_use]
+    pub fn of_model(&self, model: &str) -> Option<&str> {
+        let own = self.0.iter().find(|(name, _)| **name == *model);
+        own.map(|(_, profile)| &**profile)
+            .or_else(|| of_model(model))
+    }
+}
+
+fn parse_one(line: &str) -> Result<(Box<str>, Box<str>), String> {
+    let members: Map<String, Value> =
+        serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let name = members.get("modelName").and_then(Value::as_str);
+    let name = name.filter(|name| !name.is_empty());
+    let name = name.ok_or("modelName must be a text")?.into();
+    for flag in FLAGS {
+        let is_stated = match members.get(flag) {
+            Some(Value::Bool(_)) => flag != "power",
+            Some(Value::Object(_)) => flag == "power",
+            _ => false,
+        };
+        if !is_stated {
+            let kind = if flag == "power" {
+                "an object"
+            } else {
+                "true or false"
+            };
+            return Err(format!("{flag} must be {kind}"));
+        }
+    }
+    // Without blanks, because flags are looked for as text.
+    Ok((name, Value::Object(members).to_string().into()))
 }
 
 /// Whether a profile has the hardware of a requirement type. `EXIST` stands for any glasses; unknown types are never
@@ -110,6 +183,35 @@ mod tests {
             value("Mentra Mach1")["display"],
             value("Vuzix Z100")["display"]
         );
+    }
+
+    #[test]
+    fn a_file_adds_models_and_corrects_known_ones() {
+        let rest = r#""hasDisplay":false,"hasMicrophone":false,"hasSpeaker":false,"hasIMU":false,"hasButton":false,"hasLight":false,"hasWifi":true,"power":{"hasExternalBattery":false}}"#;
+        let text = format!(
+            "# ours\n\n{{\"modelName\": \"Acme X\", \"hasCamera\": true, {rest}\n{{\"modelName\":\"Vuzix Z100\",\"hasCamera\":true,{rest}\n"
+        );
+        let profiles = Profiles::parse(&text).expect("a good file");
+        let acme = profiles.of_model("Acme X").expect("known now");
+        assert!(has(acme, "CAMERA") && has(acme, "WIFI") && !has(acme, "DISPLAY"));
+        assert!(!has(
+            profiles.of_model("Vuzix Z100").expect("known"),
+            "DISPLAY"
+        ));
+        assert_eq!(
+            profiles.of_model("Mentra Live"),
+            of_model("Mentra Live"),
+            "the others stay"
+        );
+        for (wrong, word) in [
+            ("nonsense", "line 1"),
+            ("\n[]", "line 2"),
+            (r#"{"modelName":""}"#, "modelName"),
+            (r#"{"modelName":"A","hasCamera":1}"#, "hasCamera"),
+        ] {
+            let error = Profiles::parse(wrong).expect_err(wrong);
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]

@@ -1,8 +1,15 @@
 //! Layer 1: the members of a JSON object, read tolerantly: a member of an unexpected type counts as absent
 //! (protocol.md §0.4). Never fails and never converts between types.
 
+use crate::base::footprint::Footprint;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+impl Footprint for Members {
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
 
 /// A parsed JSON object.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]

@@ -2,6 +2,7 @@
 
 use super::streams::Permission;
 use crate::base::ids::Package;
+use crate::wire::capabilities::Profiles;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -164,6 +165,8 @@ impl AppRecord {
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     apps: HashMap<Package, Arc<AppRecord>>,
+    /// What the glasses can do.
+    pub profiles: Profiles,
     /// Counts replacements, for logs and admin answers.
     pub version: u64,
     /// False while no store could be read yet: an unknown app is then an internal error, never a wrong key.
@@ -180,6 +183,7 @@ impl Registry {
             .collect();
         Self {
             apps,
+            profiles: Profiles::default(),
             version,
             loaded: true,
         }

@@ -39,12 +39,14 @@ impl std::error::Error for LoadError {}
 /// Established names that keep working (behaviour.md §11.3) and the keys they set; `PRISM_` names win.
 pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("PORT", "port"),
-    ("HOST_NAME", "host"),
+    ("HOST_NAME", "public_host"),
     ("CLOUD_PUBLIC_URL", "public_url"),
     ("CLOUD_PUBLIC_HOST_NAME", "public_host"),
     ("CLOUD_LOCAL_HOST_NAME", "internal_host"),
     ("AUGMENTOS_AUTH_JWT_SECRET", "auth_jwt_secret"),
     ("NODE_ENV", "env"),
+    ("REGION", "region"),
+    ("LOG_STDOUT_JSON", "log_json"),
     ("UDP_HOST", "udp_host"),
     ("UDP_PORT", "udp_advertised_port"),
     ("SUPABASE_JWT_SECRET", "supabase_jwt_secret"),
@@ -53,6 +55,7 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("ADDITIONAL_PRE_INSTALLED_APPS", "preinstalled_apps"),
     ("UPTIME_SERVICE_RUNNING", "uptime_checker_enabled"),
     ("MINIAPP_SDK_PHOTO_UPLOAD_SECRET", "photo_upload_secret"),
+    ("TPA_AUTH_JWT_PRIVATE_KEY", "webview_private_key"),
     ("APP_AUTH_JWT_PRIVATE_KEY", "webview_private_key"),
     ("CLOUDFLARE_ACCOUNT_ID", "managed_account_id"),
     ("CLOUDFLARE_API_TOKEN", "managed_api_token"),
@@ -62,6 +65,14 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ),
     ("OPEN_WEATHER_API_KEY", "weather_api_key"),
 ];
+
+/// Variables of the server that this one replaces which mean nothing here: set, they are worth a warning (behaviour.md §11.3).
+#[must_use]
+pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    const UNUSED: [&str; 2] = ["MONGO_URL", "MONGOOSE_SLOW_QUERY_MS"];
+    let is_set = |name: &&str| env(name).is_some_and(|text| !text.is_empty());
+    UNUSED.into_iter().filter(is_set).collect()
+}
 
 /// Reads `yaml` (empty text = all defaults), lays the environment over it and checks everything.
 /// `env` looks a variable up, so that tests need not touch the process's own environment.
@@ -99,6 +110,7 @@ pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings
     }
     settings.check_ranges(&mut problems);
     check_across(&settings, &mut problems);
+    check_forms(&settings, &mut problems);
     if problems.is_empty() {
         Ok(settings)
     } else {
@@ -106,15 +118,55 @@ pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings
     }
 }
 
+/// A rule that does not hold.
+fn broken(holds: bool, place: &str, text: &str) -> Option<Problem> {
+    (!holds).then(|| Problem {
+        place: place.into(),
+        text: text.into(),
+    })
+}
+
+/// Rules of diagnostics, and of values that are more than a range.
+fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
+    let mut rule = |holds: bool, place: &str, text: &str| {
+        problems.extend(broken(holds, place, text));
+    };
+    let observability = &s.observability;
+    rule(
+        observability.gap_warn_ms > observability.gap_interval_ms,
+        "observability.gap_warn_ms",
+        "must exceed gap_interval_ms",
+    );
+    rule(
+        observability.gap_fine_warn_ms > observability.gap_fine_interval_ms,
+        "observability.gap_fine_warn_ms",
+        "must exceed gap_fine_interval_ms",
+    );
+    rule(
+        observability.memory_fast_growth_bytes >= observability.memory_growth_bytes,
+        "observability.memory_fast_growth_bytes",
+        "must not be below memory_growth_bytes",
+    );
+    let is_age = |item: &String| {
+        item.split_once(':')
+            .is_some_and(|(_, age_s)| age_s.trim().parse::<u32>().is_ok())
+    };
+    rule(
+        s.device.location_tier_ages_s.iter().all(is_age),
+        "device.location_tier_ages_s",
+        "every item must be tier:seconds",
+    );
+    rule(
+        matches!(s.audio.lc3_frame_bytes, 20 | 40 | 60),
+        "audio.lc3_frame_bytes",
+        "must be 20, 40 or 60",
+    );
+}
+
 /// Cross-field rules of behaviour.md §11.1 and §11.5.
 fn check_across(s: &Settings, problems: &mut Vec<Problem>) {
     let mut rule = |holds: bool, place: &str, text: &str| {
-        if !holds {
-            problems.push(Problem {
-                place: place.into(),
-                text: text.into(),
-            });
-        }
+        problems.extend(broken(holds, place, text));
     };
     let beat = s.health.heartbeat_interval_ms;
     rule(
@@ -196,6 +248,34 @@ mod tests {
     }
 
     #[test]
+    fn the_host_names_in_use_are_the_public_one() {
+        let env = |both: bool| {
+            move |name: &str| match name {
+                "HOST_NAME" => Some("a.example.net".to_owned()),
+                "CLOUD_PUBLIC_HOST_NAME" if both => Some("b.example.net".to_owned()),
+                "REGION" => Some("eu".to_owned()),
+                _ => None,
+            }
+        };
+        let settings = load("", env(false)).expect("valid");
+        assert_eq!(settings.server.public_host, "a.example.net");
+        assert_eq!(
+            settings.server.host, "0.0.0.0",
+            "it still listens everywhere"
+        );
+        assert_eq!(settings.server.region, "eu");
+        let settings = load("", env(true)).expect("valid");
+        assert_eq!(settings.server.public_host, "b.example.net");
+    }
+
+    #[test]
+    fn the_database_of_the_replaced_server_is_named_as_unused() {
+        let env = |name: &str| (name == "MONGO_URL").then(|| "mongodb://x".to_owned());
+        assert_eq!(unused_variables(env), ["MONGO_URL"]);
+        assert!(unused_variables(|_| Some(String::new())).is_empty());
+    }
+
+    #[test]
     fn every_problem_is_reported_at_once() {
         let env = |name: &str| (name == "PRISM_MIC_DEBOUNCE_MS").then(|| "soon".to_owned());
         let error = load("apps:\n  app_grace_ms: 99999999\n", env).expect_err("two problems");
@@ -204,6 +284,30 @@ mod tests {
             text.contains("PRISM_MIC_DEBOUNCE_MS") && text.contains("app_grace_ms"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn values_that_no_range_can_judge_are_judged() {
+        for (yaml, key) in [
+            ("audio:\n  lc3_frame_bytes: 30\n", "lc3_frame_bytes"),
+            (
+                "observability:\n  gap_fine_warn_ms: 500\n",
+                "gap_fine_warn_ms",
+            ),
+            ("observability:\n  gap_warn_ms: 900\n", "gap_warn_ms"),
+            (
+                "observability:\n  memory_growth_bytes: 20000000\n",
+                "memory_fast_growth_bytes",
+            ),
+            (
+                "device:\n  location_tier_ages_s: [\"high:ten\"]\n",
+                "location_tier_ages_s",
+            ),
+        ] {
+            let error = load(yaml, none).expect_err(yaml);
+            assert!(error.to_string().contains(key), "{error}");
+        }
+        assert!(load("device:\n  location_tier_ages_s: [\"high:10\"]\n", none).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod declare;
 mod load;
 mod table;
 
-pub use load::{LoadError, Problem, load};
+pub use load::{LoadError, Problem, load, unused_variables};
 pub use table::*;
 
 use serde::Deserialize;

@@ -37,14 +37,16 @@ settings! {
         env: String = "development".into();
         /// Public base URL, e.g. https://rt.example.net; its scheme decides ws or wss in webhooks. Empty: public_host.
         public_url: String = String::new();
-        /// Public host (and port) where no public_url is set. Empty: the listener's own address.
+        /// Public host (and port) where no public_url is set. Empty: the listener's own address. Established names: CLOUD_PUBLIC_HOST_NAME, HOST_NAME.
         public_host: String = String::new();
         /// Host that system apps are given instead of the public one. Empty: the public one.
         internal_host: String = String::new();
-        /// Tag in the periodic vitals record.
+        /// Tag in the periodic vitals record. Established name: REGION.
         region: String = String::new();
         /// App records; a relative path is looked up beside the config file. Read at start and on SIGHUP.
         apps_file: String = "apps.yaml".into();
+        /// Capability profiles of glasses models beside the built-in ones, one JSON object a line; a relative path is looked up beside the config file. Empty: none. Read at start and on SIGHUP.
+        capabilities_file: String = String::new();
         /// Folder of the embedded store. Restart needed.
         data_dir: String = "data".into();
         /// postgres://… for the PostgreSQL store; empty = embedded. Restart needed.
@@ -281,10 +283,14 @@ settings! {
         lc3_frame_ms: u64 = 10, 10..=10;
         /// LC3 frame where the phone names none or a wrong one (bytes).
         lc3_frame_bytes: u64 = 20, 20..=60;
-        /// Without effect: see the histogram mentra_audio_fanout_seconds (ms).
+        /// Audio whose last write comes later after its receipt is counted and logged (ms).
         audio_slow_relay_ms: u64 = 20, 1..=60_000;
         /// More subscribers than this are logged.
         audio_fanout_warn: u64 = 10, 1..=10_000;
+        /// Audio that takes longer from its receipt to the last outbox is counted and logged; one turn in 64 is measured (ms).
+        audio_stage_slow_ms: u64 = 10, 1..=60_000;
+        /// Without effect: no endpoint reads recent audio back (ms).
+        audio_recent_buffer_ms: u64 = 0, 0..=600_000;
         /// Re-sync the microphone when wanted audio stops.
         audio_gap_resync_enabled: bool = false;
         /// Silence that counts as a gap (ms).
@@ -328,6 +334,8 @@ settings! {
         udp_reorder_timeout_ms: u64 = 20, 1..=10_000;
         /// Without effect, as above: a larger jump resets the sequence (packets).
         udp_reorder_max_gap: u64 = 50, 1..=30_000;
+        /// Without effect, as above: a UDP packet handled slower is logged (ms).
+        udp_audio_slow_ms: u64 = 50, 1..=60_000;
     }
     /// Display arbitration (behaviour.md §6.1).
     display: Display {
@@ -364,6 +372,8 @@ settings! {
         dashboard_heartbeat_ms: u64 = 60_000, 1000..=3_600_000;
         /// Contents kept per mode in mode app.
         dashboard_queue_size: u64 = 5, 1..=100;
+        /// Without effect: mode app renders when something changes, not periodically (ms).
+        dashboard_update_interval_ms: u64 = 45_000, 1000..=3_600_000;
         /// Displays from this width up put weather beside the header (px).
         dashboard_wide_min_px: u64 = 500, 1..=10_000;
         /// Spaces between header and weather.
@@ -399,6 +409,8 @@ settings! {
         validation_enabled: bool = true;
         /// Tier nobody asked to raise.
         location_default_tier: String = "reduced".into();
+        /// Age up to which a fix answers a poll, as tier:seconds; a tier that is not named takes 900.
+        location_tier_ages_s: Vec<String> = list(&["reduced:900", "threeKilometers:900", "kilometer:300", "hundredMeters:60", "tenMeters:30", "standard:30", "high:10", "realtime:1"]);
         /// A location poll is forgotten after this (ms).
         location_poll_timeout_ms: u64 = 30_000, 100..=600_000;
         /// Pending polls per user; the oldest is forgotten.
@@ -407,7 +419,13 @@ settings! {
         calendar_cache: u64 = 100, 1..=10_000;
         /// Device-state posts per second and user; beyond it 429.
         device_state_rate_per_s: u64 = 10, 1..=10_000;
-        /// Without effect: the age of device state is not judged (ms).
+        /// Between two warnings of one user who exceeds it (ms).
+        device_state_warn_ms: u64 = 60_000, 0..=86_400_000;
+        /// Without effect: the limiter is part of the session and needs no sweep (ms).
+        device_state_sweep_ms: u64 = 60_000, 1000..=86_400_000;
+        /// Without effect, as above: it ends with its session (ms).
+        device_state_entry_ttl_ms: u64 = 300_000, 1000..=86_400_000;
+        /// A hardware request is logged when the phone was silent for longer (ms).
         device_state_stale_warn_ms: u64 = 60_000, 1000..=86_400_000;
         /// A photo without answer fails (ms).
         photo_request_timeout_ms: u64 = 30_000, 100..=600_000;
@@ -448,7 +466,9 @@ settings! {
         managed_api_retries: u64 = 3, 0..=100;
         /// Between them (ms).
         managed_api_backoff_ms: u64 = 1000, 0..=60_000;
-        /// A managed stream without viewers ends (ms).
+        /// Inactive managed streams are looked for this often (ms).
+        managed_sweep_ms: u64 = 3_600_000, 1000..=86_400_000;
+        /// A managed stream that was inactive for this long ends at the next sweep (ms).
         managed_idle_ms: u64 = 3_600_000, 1000..=86_400_000;
         /// Restream outputs per stream.
         managed_outputs_per_stream: u64 = 10, 1..=1000;
@@ -470,7 +490,7 @@ settings! {
         /// Rooms per app.
         app_rooms_max: u64 = 256, 1..=1_000_000;
         /// A direct message whose delivery nobody confirmed has failed (ms).
-        direct_message_timeout_ms: u64 = 10_000, 100..=600_000;
+        direct_message_timeout_ms: u64 = 15_000, 100..=600_000;
         /// Unconfirmed direct messages per user; beyond it new ones fail at once.
         direct_messages_max: u64 = 64, 1..=10_000;
         /// Largest simple-storage value (characters).
@@ -528,15 +548,29 @@ settings! {
         lag_warn_ms: u64 = 100, 1..=600_000;
         /// Between two such lines (ms).
         lag_warn_cooldown_ms: u64 = 30_000, 0..=3_600_000;
-        /// How often shards are looked at (ms).
+        /// How often shards are looked at for long gaps (ms).
         gap_interval_ms: u64 = 1000, 100..=60_000;
-        /// A shard that has not turned for this long is logged (ms).
+        /// A shard that has not turned for this long, or a look that comes this late, is logged (ms).
         gap_warn_ms: u64 = 2000, 500..=600_000;
+        /// How often shards are looked at for short gaps (ms).
+        gap_fine_interval_ms: u64 = 500, 50..=60_000;
+        /// The same for these looks (ms).
+        gap_fine_warn_ms: u64 = 1000, 100..=600_000;
         /// A vitals line that took longer is logged (ms).
         vitals_slow_ms: u64 = 500, 1..=600_000;
         /// An answer of /health that took longer is logged (ms).
         health_slow_ms: u64 = 50, 1..=600_000;
         /// A message handled slower is logged (ms).
         slow_message_ms: u64 = 100, 1..=600_000;
+        /// A phase is logged when it takes longer: reading a user record, one step of the outside thread (ms).
+        slow_phase_ms: u64 = 50, 1..=600_000;
+        /// Report of who owns how much memory (ms).
+        memory_report_ms: u64 = 600_000, 1000..=86_400_000;
+        /// An owner of more is warned of in that report (bytes).
+        memory_owner_warn_bytes: u64 = 26_214_400, 1024..=1_073_741_824;
+        /// So is one that grew by more since the last report (bytes).
+        memory_growth_bytes: u64 = 2_097_152, 1024..=1_073_741_824;
+        /// Growth by more than this is called fast (bytes).
+        memory_fast_growth_bytes: u64 = 10_485_760, 1024..=1_073_741_824;
     }
 }

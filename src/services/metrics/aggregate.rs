@@ -6,6 +6,7 @@ use super::storm::{Guard, Sample, Storm};
 use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
 use crate::base::settings::Settings;
 use crate::shard::mailbox::ShardReport;
+use crate::shard::owners::Owner;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use std::collections::VecDeque;
 
@@ -213,6 +214,12 @@ impl Aggregate {
             }
         }
         sums
+    }
+
+    /// Memory by owner, of every shard's last memory report.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.reports()
+            .flat_map(|report| report.owners.iter().copied())
     }
 
     /// Whether every shard has reported since this round was asked for.

@@ -2,15 +2,18 @@
 //! is read from a session.
 
 mod aggregate;
+pub(crate) mod connections;
 mod fresh;
+pub(crate) mod gaps;
 pub(crate) mod health;
 pub(crate) mod lag;
+pub(crate) mod owners;
 mod process;
 mod prometheus;
 mod storm;
 pub(crate) mod vitals;
 
-pub(crate) use aggregate::Aggregate;
+pub(crate) use aggregate::{Aggregate, mean, quantile};
 pub(crate) use fresh::{Rounds, fresh};
 pub(crate) use prometheus::{CONTENT_TYPE, render};
 

@@ -5,6 +5,7 @@ use super::aggregate::{Aggregate, BOUNDS, Buckets, kinds, quantile};
 use super::process;
 use crate::base::metrics::{Counter, Latency, Side, Timing};
 use crate::services::context::{Services, lock};
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -179,6 +180,7 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         "direction=\"in\"",
         all.gauge(|shard| shard.inbound_bytes),
     );
+    owners(page, all);
     page.head(
         "prism_shard_sessions",
         "gauge",
@@ -201,6 +203,26 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         &format!("driver=\"{}\"", escape(cx.shared.driver())),
         1,
     );
+}
+
+/// Empty until the shards have made their first memory report.
+fn owners(page: &mut Page, all: &Aggregate) {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for owner in all.owners() {
+        *sums.entry(owner.name).or_default() += owner.bytes;
+    }
+    page.head(
+        "prism_memory_owner_bytes",
+        "gauge",
+        "Bytes by owner, of the shards' last memory report.",
+    );
+    for (owner, bytes) in sums {
+        page.sample(
+            "prism_memory_owner_bytes",
+            &format!("owner=\"{owner}\""),
+            bytes,
+        );
+    }
 }
 
 fn lag(page: &mut Page, cx: &Services, all: &Aggregate) {
@@ -296,30 +318,33 @@ fn messages(page: &mut Page, all: &Aggregate) {
 }
 
 fn timings(page: &mut Page, all: &Aggregate) {
+    let start = |outcome| {
+        let help = "Accepted start to its end, by outcome: ok or the stage that failed.";
+        ("mentra_app_start_seconds", outcome, help)
+    };
+    let downtime = |kind| {
+        let help = "Loss of a socket to its return.";
+        ("mentra_reconnect_downtime_seconds", kind, help)
+    };
+    let ping = |kind| {
+        let help = "Protocol ping to its pong.";
+        ("mentra_ping_rtt_seconds", kind, help)
+    };
     let name_of = |timing: Timing| match timing {
-        Timing::AppStart => (
-            "mentra_app_start_seconds",
-            "",
-            "Accepted start to attached socket.",
-        ),
-        Timing::PhoneDowntime => (
-            "mentra_reconnect_downtime_seconds",
-            "kind=\"glasses\"",
-            "Loss of a socket to its return.",
-        ),
-        Timing::PingPhone => (
-            "mentra_ping_rtt_seconds",
-            "kind=\"glasses\"",
-            "Protocol ping to its pong.",
-        ),
-        Timing::PingApp => (
-            "mentra_ping_rtt_seconds",
-            "kind=\"app\"",
-            "Protocol ping to its pong.",
-        ),
+        Timing::AppStartOk => start("outcome=\"ok\""),
+        Timing::AppStartWebhook => start("outcome=\"WEBHOOK\""),
+        Timing::AppStartConnection => start("outcome=\"CONNECTION\""),
+        Timing::AppStartAuthentication => start("outcome=\"AUTHENTICATION\""),
+        Timing::AppStartTimeout => start("outcome=\"TIMEOUT\""),
+        Timing::AppStartHardware => start("outcome=\"HARDWARE_CHECK\""),
+        Timing::AppStartDisposed => start("outcome=\"DISPOSED\""),
+        Timing::PhoneDowntime => downtime("kind=\"glasses\""),
+        Timing::AppDowntime => downtime("kind=\"app\""),
+        Timing::PingPhone => ping("kind=\"glasses\""),
+        Timing::PingApp => ping("kind=\"app\""),
         Timing::AudioFanout => (
             "mentra_audio_fanout_seconds",
-            "",
+            "transport=\"ws\"",
             "Receipt of an audio frame to its last write.",
         ),
         Timing::TurnLag => ("prism_turn_lag_seconds", "", "Scheduling delay of shards."),

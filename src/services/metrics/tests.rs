@@ -71,6 +71,7 @@ fn the_page_is_well_formed() {
         metrics.message(Side::PhoneIn, 0);
         metrics.message_latency(Side::PhoneIn, 0, 1_500_000, 4);
         metrics.time(Timing::PingApp, 30_000_000);
+        metrics.time(Timing::AppStartTimeout, 6_000_000_000);
         kit.cx.shared.beats[0].runs_on("epoll");
         super::take_report(&kit.cx, report(0, metrics));
         let page = super::render(&kit.cx);
@@ -101,6 +102,12 @@ fn the_page_is_well_formed() {
             "mentra_connections_active{kind=\"app\"} 5",
             "mentra_app_state{state=\"running\"} 5",
             "prism_io_driver{driver=\"epoll\"} 1",
+            "mentra_app_start_seconds_count{outcome=\"ok\"} 0",
+            "mentra_app_start_seconds_count{outcome=\"TIMEOUT\"} 1",
+            "mentra_reconnect_downtime_seconds_count{kind=\"app\"} 0",
+            "mentra_audio_fanout_seconds_count{transport=\"ws\"} 0",
+            "mentra_connections_closed_total{kind=\"app\",reason=\"network_error\",code=\"1006\"} 0",
+            "prism_memory_owner_bytes{owner=\"calendar\"} 700",
             "mentra_ping_rtt_seconds_bucket{kind=\"app\",le=\"0.05\"} 1",
             "mentra_ping_rtt_seconds_bucket{kind=\"app\",le=\"0.025\"} 0",
             "mentra_message_latency_seconds_count{side=\"glasses\",type=\"ping\"} 4",

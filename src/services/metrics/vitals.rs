@@ -1,8 +1,8 @@
-//! Outside thread: the vitals line every `vitals_log_ms`, and the watch over shards that do not turn (behaviour.md §10.4).
+//! Outside thread: the vitals line every `vitals_log_ms` (behaviour.md §10.4).
 
 use super::aggregate::{Aggregate, mean, quantile};
 use super::process;
-use crate::base::metrics::{Counter, Timing};
+use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
 use crate::services::context::{Services, lock};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,21 @@ struct Last {
     closes: Vec<u64>,
     reconnects: u64,
     downtimes: (u64, f64),
+    /// In the order of [`STEPPED`].
+    counts: [u64; STEPPED.len()],
 }
+
+/// Counters whose steps stand in the line.
+const STEPPED: [Counter; 8] = [
+    Counter::DeviceStateTotal,
+    Counter::DeviceStateDeduped,
+    Counter::DeviceStateApplied,
+    Counter::DeviceStateRateLimited,
+    Counter::UdpReceived,
+    Counter::UdpDropped,
+    Counter::UdpPings,
+    Counter::UdpDecryptionFailures,
+];
 
 fn is_phone_close(counter: &Counter) -> bool {
     counter.name() == "mentra_connections_closed_total"
@@ -67,9 +81,35 @@ impl Last {
             closes,
             reconnects,
             downtimes: (count, seconds),
+            counts: self.counts,
         };
         churn
     }
+}
+
+/// `class:mean/p99` in ms, of the last minute, for classes that had any operation.
+fn operations(window: &Metrics) -> String {
+    let messages = |side| {
+        let mut all = Latency::default();
+        let of_kind = window.latencies(side).iter();
+        of_kind.for_each(|latency| all.merge(latency));
+        all
+    };
+    let classes = [
+        ("glasses", messages(Side::PhoneIn)),
+        ("app", messages(Side::AppIn)),
+        ("audio", window.timing(Timing::AudioFanout).clone()),
+        ("turn", window.timing(Timing::TurnLength).clone()),
+        ("app_start", window.timing(Timing::AppStartOk).clone()),
+    ];
+    let shown = classes.iter().filter(|class| class.1.histogram().is_some());
+    let shown: Vec<String> = shown
+        .map(|(class, latency)| {
+            let p99 = quantile(latency, 0.99) as f64 / 1e6;
+            format!("{class}:{:.2}/{p99:.2}", mean(latency) / 1e6)
+        })
+        .collect();
+    shown.join(" ")
 }
 
 /// Logs until the runtime ends; the log says when that itself was slow.
@@ -95,6 +135,12 @@ fn line(cx: &Services, last: &mut Last) {
     let window = all.window();
     let lag = window.timing(Timing::TurnLag);
     let churn = last.step(&all);
+    let before = std::mem::replace(&mut last.counts, STEPPED.map(|row| all.counter(row)));
+    // Since the last line.
+    let step = |counter: Counter| -> u64 {
+        let at = STEPPED.iter().position(|row| *row == counter);
+        at.map_or(0, |at| last.counts[at].saturating_sub(before[at]))
+    };
     tracing::info!(
         region = cx.settings().server.region,
         rss_mb = memory.rss >> 20,
@@ -108,9 +154,15 @@ fn line(cx: &Services, last: &mut Last) {
         reconnects = churn.reconnects,
         downtime_mean_ms = churn.downtime_mean_ms,
         close_codes = churn.close_codes,
-        device_state = all.counter(Counter::DeviceStateTotal),
-        udp_received = all.counter(Counter::UdpReceived),
-        udp_dropped = all.counter(Counter::UdpDropped),
+        device_state = step(Counter::DeviceStateTotal),
+        device_state_deduped = step(Counter::DeviceStateDeduped),
+        device_state_applied = step(Counter::DeviceStateApplied),
+        device_state_rate_limited = step(Counter::DeviceStateRateLimited),
+        udp_received = step(Counter::UdpReceived),
+        udp_dropped = step(Counter::UdpDropped),
+        udp_pings = step(Counter::UdpPings),
+        udp_decryption_failures = step(Counter::UdpDecryptionFailures),
+        operations_ms = operations(&window),
         lag_mean_ms = mean(lag) / 1e6,
         lag_p99_ms = quantile(lag, 0.99) as f64 / 1e6,
         lag_max_ms = quantile(lag, 1.0) as f64 / 1e6,
@@ -120,35 +172,42 @@ fn line(cx: &Services, last: &mut Last) {
     );
 }
 
-/// Says once when a shard stops turning and once when it turns again.
-pub(crate) async fn watch(cx: Arc<Services>) {
-    let mut stalled = vec![false; cx.shared.beats.len()];
-    loop {
-        let settings = cx.settings();
-        let observability = &settings.observability;
-        tokio::time::sleep(Duration::from_millis(observability.gap_interval_ms)).await;
-        let now_ms = cx.clock.now().mono_ms;
-        for (shard, (beat, was)) in cx.shared.beats.iter().zip(&mut stalled).enumerate() {
-            // A drained shard has ended; one that never turned has not begun.
-            let turned_ms = beat.turned_ms();
-            let silent_ms = now_ms.saturating_sub(turned_ms);
-            let is =
-                turned_ms > 0 && silent_ms >= observability.gap_warn_ms && !cx.shared.is_draining();
-            if is != std::mem::replace(was, is) {
-                if is {
-                    tracing::warn!(shard, silent_ms, "shard-stalled");
-                } else {
-                    tracing::warn!(shard, "shard-turns-again");
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::services::rest::testkit;
+
+    #[test]
+    fn the_line_says_what_happened_since_the_last_one_and_how_long_operations_took() {
+        use crate::base::log_capture::lines_of;
+        testkit::Kit::run(|kit| async move {
+            let mut report = testkit::report(0);
+            report.metrics.add(Counter::DeviceStateTotal, 5);
+            report.metrics.add(Counter::DeviceStateDeduped, 3);
+            report.metrics.add(Counter::UdpReceived, 9);
+            report.metrics.time(Timing::AudioFanout, 4_000_000);
+            let mut last = Last::default();
+            let mut say = |report: &crate::shard::mailbox::ShardReport| {
+                crate::services::metrics::take_report(&kit.cx, report.clone());
+                lines_of(|| line(&kit.cx, &mut last)).join(" ")
+            };
+            let first = say(&report);
+            for part in [
+                "device_state=5",
+                "device_state_deduped=3",
+                "udp_received=9",
+                "audio:4.0",
+            ] {
+                assert!(first.contains(part), "{part}: {first}");
+            }
+            report.metrics.add(Counter::UdpReceived, 2);
+            let second = say(&report);
+            assert!(
+                second.contains("udp_received=2") && second.contains("device_state=0"),
+                "{second}"
+            );
+        });
+    }
 
     #[test]
     fn churn_is_what_happened_since_the_last_line() {

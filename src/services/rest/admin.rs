@@ -3,8 +3,10 @@
 
 use super::{Handled, auth, param, query, refuse, reply};
 use crate::base::ids::UserId;
+use crate::base::metrics::{Counter, Timing};
 use crate::base::settings::Settings;
 use crate::services::context::{Services, lock};
+use crate::services::metrics::{Aggregate, mean, quantile};
 use crate::services::registry;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{OutsideRequest, ToShard};
@@ -15,6 +17,8 @@ use std::sync::{Arc, PoisonError};
 /// Sessions asked for one list, and at a time.
 const USERS_MAX: usize = 2000;
 const ASKED_AT_A_TIME: usize = 64;
+/// Packages of a summary, worst first.
+const PACKAGES_SHOWN: usize = 50;
 /// Parts of key names whose values are secrets.
 const SECRET: &[&str] = &["secret", "token", "private_key", "api_key", "store_url"];
 
@@ -24,7 +28,7 @@ pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
     let users = match (query(r, "user"), query(r, "package")) {
         (Some(user), _) => vec![UserId::new(user)],
         (None, Some(package)) => super::registrations::users_of(cx, package),
-        (None, None) => return Err(refuse(400, "user or package is required")),
+        (None, None) => cx.shared.live.all(),
     };
     let total = users.len();
     let lists: Vec<Vec<Value>> = futures_util::stream::iter(users.into_iter().take(USERS_MAX))
@@ -82,12 +86,28 @@ pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
             "http": all.gauge(|shard| shard.http),
             "connectionsLastMinute": opened,
             "disconnectionsLastMinute": closed,
+            "timeouts": {
+                "glasses": all.counter(Counter::HealthTimeoutPhone),
+                "apps": all.counter(Counter::HealthTimeoutApp),
+            },
+            "pingMs": {
+                "glasses": ping(&all, Timing::PingPhone),
+                "apps": ping(&all, Timing::PingApp),
+            },
         },
+        "packages": lock(&cx.memory.app_stats).worst(PACKAGES_SHOWN),
         "cores": all.reports().map(shard).collect::<Vec<_>>(),
         "registrations": registrations,
         "timestamp": cx.iso(),
     });
     Ok(reply(200, &body))
+}
+
+/// Mean and largest round trip of the last minute (ms).
+fn ping(all: &Aggregate, of: Timing) -> Value {
+    let window = all.window();
+    let latency = window.timing(of);
+    json!({ "mean": mean(latency) / 1e6, "max": quantile(latency, 1.0) as f64 / 1e6 })
 }
 
 /// All settings by section; secrets masked.
@@ -137,10 +157,13 @@ pub(crate) async fn reload(cx: &Services) -> Result<usize, String> {
     let settings = Arc::new((cx.reload)()?);
     let apps =
         registry::read_apps_file(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
+    let profiles =
+        registry::read_profiles(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
     *cx.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
     cx.broadcast(|| ToShard::Settings(Arc::clone(&settings)))
         .await;
     cx.apps.set_file(apps);
+    cx.apps.set_profiles(profiles);
     registry::refresh(cx).await;
     let apps = cx.registry().len();
     tracing::info!(apps, "configuration reloaded");

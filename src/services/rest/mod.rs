@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 mod app_settings;
+pub(crate) mod app_stats;
 pub(crate) mod apps;
 mod auth;
 mod files;
@@ -40,6 +41,7 @@ pub(crate) struct Memory {
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
     links: Mutex<links::Links>,
+    pub(crate) app_stats: Mutex<app_stats::AppStats>,
     /// Package and webhook URL of servers that have a registration.
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
     photo_keys: crate::wire::auth::TokenKeys,
@@ -54,6 +56,7 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
+            app_stats: Mutex::default(),
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),
@@ -70,6 +73,18 @@ pub(crate) fn start_background(cx: &Arc<Services>) {
 
 /// Answers a request.
 pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Answer {
+    // The front door leaves the body out; everything else is as for GET, above all: it changes nothing.
+    if r.method == "HEAD" {
+        let as_get = OutsideRequest {
+            method: "GET".into(),
+            ..r.clone()
+        };
+        return answer_one(cx, &as_get).await;
+    }
+    answer_one(cx, r).await
+}
+
+async fn answer_one(cx: &Services, r: &OutsideRequest) -> Answer {
     match r.route {
         Route::MiniappPhotoFile => return miniapp_photos::file(cx, r).await,
         Route::MinVersion => return versions::min_version(cx),
@@ -107,7 +122,6 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::MiniappPhotoRequest => miniapp_photos::request(cx, r).await,
         Route::MiniappPhotoUpload => miniapp_photos::upload(cx, r).await,
         Route::PhotoUpload => photos::upload(cx, r).await,
-        Route::SystemPhotoRequest => Err(refuse(404, "No pending photo request")),
         Route::ExchangeToken => tokens::exchange(cx, r).await,
         Route::WebviewToken => tokens::webview(cx, r),
         Route::WebviewSignedToken => tokens::signed(cx, r),

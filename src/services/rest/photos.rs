@@ -24,6 +24,10 @@ pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
     if file.data.len() as u64 > cx.settings().device.photo_upload_max_bytes {
         return Err(refuse(400, "File too large"));
     }
+    // Nobody would ever fetch it.
+    if !cx.shared.live.contains(&user) {
+        return Err(refuse(404, "User session not found"));
+    }
     let id = miniapp_photos::file_id(&user, request_id);
     files::save(files::folder(cx, "photos"), id.clone(), file.data.clone()).await?;
     let answer = cx

@@ -26,6 +26,7 @@ const KEPT_STALE_TIMES: u64 = 48;
 pub(crate) fn link(cx: &Arc<Services>, link: &AppLink) {
     let now = cx.clock.now();
     let (package, user) = (link.package.as_str(), &link.user);
+    lock(&cx.memory.app_stats).note(package, user, link.change, now.mono_ms);
     let spread = {
         let mut links = lock(&cx.memory.links);
         match link.change {
@@ -34,7 +35,9 @@ pub(crate) fn link(cx: &Arc<Services>, link: &AppLink) {
                 drop(links);
                 return note_server(cx, package, &link.key_sha256);
             }
-            LinkChange::Lost => links.lost(package, user, now.mono_ms, &cx.settings()),
+            LinkChange::Lost | LinkChange::LostSilent => {
+                links.lost(package, user, now.mono_ms, &cx.settings())
+            }
             LinkChange::Ended => return links.ended(package, user),
         }
     };

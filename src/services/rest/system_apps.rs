@@ -12,7 +12,7 @@ fn refusal(status: u16, text: &str) -> RestAnswer {
     reply(status, &json!({ "success": false, "error": text }))
 }
 
-async fn live(cx: &Services, user: &UserId) -> Handled<apps::Snapshot> {
+pub(super) async fn live(cx: &Services, user: &UserId) -> Handled<apps::Snapshot> {
     apps::snapshot(cx, user)
         .await
         .ok_or_else(|| refusal(401, "No active session found for user"))

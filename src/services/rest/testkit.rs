@@ -16,6 +16,7 @@ use crate::session::rest::Call;
 use crate::shard::mailbox::{
     Answer, Mailboxes, OutsideRequest, OutsideRoute, ShardReport, ToShard,
 };
+use crate::shard::owners::Owner;
 use crate::shard::shared::Shared;
 use crate::wire::auth::{TokenKeys, sha256_hex};
 use crate::wire::kinds::{AppKind, PhoneKind};
@@ -102,6 +103,7 @@ impl Kit {
             apps: Apps::load(records(), &dynamic, Duration::from_secs(5)).await,
             aggregate: Aggregate::new(1).into(),
             rounds: Default::default(),
+            bodies: Default::default(),
             memory: Memory::new(&settings),
             settings: RwLock::new(Arc::new(settings)),
             config_dir: data.path().to_path_buf(),
@@ -265,6 +267,10 @@ pub(crate) fn report(round: u64) -> ShardReport {
         speech_streams: 0,
         outbound_bytes: 10,
         inbound_bytes: 20,
+        owners: vec![Owner {
+            name: "calendar",
+            bytes: 700,
+        }],
         metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
     }
 }

@@ -189,12 +189,15 @@ pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// The package of an app's credentials, new form or old.
 fn app_of(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String> {
+    let named = member(fields, "packageName");
     if let Some(package) = &r.package {
-        return Ok(package.to_string());
+        return match named {
+            Some(named) if *named != **package => Err(refuse(401, "Invalid credentials")),
+            _ => Ok(package.to_string()),
+        };
     }
     let token = auth::bearer(r).filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| refuse(401, "Missing or invalid Authorization header"))?;
-    let named = member(fields, "packageName");
     let (package, key) = match token.split_once(':') {
         Some((_, key)) if key.contains(':') => return Err(refuse(401, "Invalid token format")),
         Some((package, key)) => (package, key),

@@ -1,7 +1,7 @@
 //! Outside thread, REST: tool schemas and tool calls (protocol.md §13.4, §18.16). Each needs the user, the app itself acting
 //! for its user, or a system app.
 
-use super::{Handled, auth, body, member, param, query, reply};
+use super::{Handled, auth, body, member, param, query, reply, system_apps};
 use crate::base::ids::{CallId, UserId};
 use crate::services::context::Services;
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
@@ -138,6 +138,7 @@ fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserI
 /// `POST …/system-app/apps/:target/tool` and `…/invoke-tool`.
 pub(super) async fn invoke(cx: &Services, r: &OutsideRequest) -> Handled {
     let (_, user) = auth::system_app(cx, r)?;
+    system_apps::live(cx, &user).await?;
     let fields = body(r);
     let refused = |status, text: &str| reply(status, &json!({ "success": false, "error": text }));
     let target = Some(param(r, 0))
@@ -192,6 +193,7 @@ async fn installed_tools(cx: &Services, user: &UserId) -> Handled<Vec<Value>> {
 /// `GET …/system-app/tools` and `…/apps/:target/tools`.
 pub(super) async fn of_system(cx: &Services, r: &OutsideRequest) -> Handled {
     let (_, user) = auth::system_app(cx, r)?;
+    system_apps::live(cx, &user).await?;
     let mut tools = installed_tools(cx, &user).await?;
     if !param(r, 0).is_empty() {
         tools.retain(|tool| tool["appPackageName"] == param(r, 0));

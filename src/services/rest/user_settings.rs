@@ -40,7 +40,9 @@ pub(super) async fn key(cx: &Services, r: &OutsideRequest) -> Handled {
             json!({ "key": key, "deleted": true })
         }
         _ => {
-            let value = body(r).get("value").cloned().unwrap_or(Value::Null);
+            // A body that says nothing must not delete the key.
+            let value = body(r).get("value").cloned();
+            let value = value.ok_or_else(|| fail(400, "Value required"))?;
             change(cx, &user, Map::from_iter([(key.to_owned(), value.clone())])).await?;
             json!({ "key": key, "value": value })
         }

@@ -18,7 +18,7 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         Timer::StreamAck(id) => ack_missing(s, &id, cx),
         Timer::StreamStart(id) => streams::timed_out(s, &id, cx),
         Timer::ManagedPoll => managed_streams::step(s, cx),
-        Timer::ManagedIdle => managed_streams::idle(s, cx),
+        Timer::ManagedSweep => managed_streams::sweep(s, cx),
         Timer::DirectMessage {
             package,
             target,

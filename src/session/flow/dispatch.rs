@@ -4,8 +4,8 @@ use crate::base::close::CloseReason;
 use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, app_messages, dashboard, dispose, heartbeat, hello, lifecycle, lost, phone_in,
-    requests, stop, timers, webhook,
+    answers, app_in, app_messages, dashboard, device, dispose, heartbeat, hello, lifecycle, lost,
+    phone_in, requests, stop, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
@@ -17,7 +17,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::AppBinary { conn, data } => app_in::binary(s, conn, data, cx),
         Event::Tick => timers::tick(s, cx),
         Event::Pong { conn, payload } => heartbeat::pong(s, conn, &payload, cx),
-        Event::Activity { conn } => s.m.health.seen(conn, cx.now.mono_ms),
+        Event::Activity { conn } => s.m.health.seen(conn, cx.now.mono_ms, 0),
         Event::PhoneConnected { conn, flags } => lifecycle::phone_connected(s, conn, flags, cx),
         Event::PhoneClosed { conn, info } => lifecycle::phone_closed(s, conn, &info, cx),
         Event::AppHello { conn, hello } => hello::said(s, conn, hello, cx),
@@ -34,7 +34,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
         Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
         // Nothing that runs depends on records: keys and addresses are checked at the next hello.
-        Event::RegistryChanged => {}
+        Event::RegistryChanged => device::profiles_changed(s, cx),
         Event::MassDisconnect { package, jitter_ms } => {
             lost::mass_disconnect(s, &package, jitter_ms);
         }

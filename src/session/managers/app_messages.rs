@@ -1,7 +1,13 @@
 //! Layer 2, manager: messages between sessions of one app (behaviour.md §7.10): what leaves, what arrives, and which direct
 //! messages are unconfirmed. Routing is the shard's.
 
+use crate::base::footprint::owns;
 use crate::base::ids::{Package, UserId};
+
+owns! {
+    Unconfirmed: message_id, target;
+    AppMessages: unconfirmed, users;
+}
 
 /// Whom a message is for.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,6 +5,7 @@ pub mod intent;
 pub mod sockets;
 pub mod start;
 
+use crate::base::footprint::{flat, owns};
 use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
 use crate::session::event::{AppHello, Sdk};
 use crate::session::rest::Shape;
@@ -12,6 +13,13 @@ use intent::Intent;
 use sockets::Sockets;
 use start::Start;
 use std::collections::VecDeque;
+
+flat!(Waiter);
+owns! {
+    Stop: waiters;
+    AppSession: start, stop, hello, failures;
+    Apps: list, sockets, intent, restart_queue, restarting;
+}
 
 /// App session states of behaviour.md §2.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +56,15 @@ impl AppState {
             Self::Dormant => "dormant",
             Self::Stopping => "stopping",
         }
+    }
+
+    /// States in which a lost app is expected back.
+    #[must_use]
+    pub fn awaits_return(self) -> bool {
+        matches!(
+            self,
+            Self::GracePeriod | Self::TransportDown | Self::Resurrecting | Self::Dormant
+        )
     }
 
     /// States in which an init is accepted (protocol.md §3.2 step 5).
@@ -120,6 +137,8 @@ pub struct AppSession {
     pub wanted_since_ms: Option<u64>,
     /// Set by a deliberate stop, cleared only by a deliberate start (behaviour.md §2.1).
     pub user_stopped: bool,
+    /// `mono_ms` of the unexpected loss of its socket, until it returns.
+    pub lost_ms: Option<u64>,
     /// `ownership_release` came on the current socket.
     pub released: bool,
     /// A start in progress, from its reservation to its outcome.
@@ -146,6 +165,7 @@ impl AppSession {
             attached_ms: 0,
             wanted_since_ms: None,
             user_stopped: false,
+            lost_ms: None,
             released: false,
             start: None,
             stop: None,

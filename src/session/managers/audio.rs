@@ -1,12 +1,18 @@
 //! Layer 2, manager: the microphone audio of a session: its format, decoding, sample alignment and receivers (behaviour.md
 //! §5.1). Makes no decision about the microphone.
 
+use crate::base::footprint::owns;
 use crate::base::ids::ConnId;
 use crate::base::metrics::{Counter, Metrics};
 use crate::session::event::Chunk;
 use crate::wire::lc3::{Decoder, PACKET_FRAMES_MAX, PCM_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
+
+owns! {
+    Lc3: pcm;
+    Audio: targets, lc3;
+}
 
 /// What the phone's frames contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,9 +1,15 @@
 //! Layer 2, manager: audio that apps push and the phone fetches as one long HTTP answer (behaviour.md §7.9,
 //! protocol.md §10.3). Holds what waits for a reader; decides when the phone may be told to play.
 
+use crate::base::footprint::owns;
 use crate::base::ids::{Package, ReplyTo};
 use bytes::Bytes;
 use std::collections::VecDeque;
+
+owns! {
+    OutputStream: id, content_type, waiting;
+    AudioOutput: streams;
+}
 
 /// One stream.
 #[derive(Debug)]

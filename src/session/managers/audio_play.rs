@@ -1,7 +1,13 @@
 //! Layer 2, manager: which app asked for which playback, until the phone answers (behaviour.md §7.8).
 
+use crate::base::footprint::owns;
 use crate::base::ids::Package;
 use std::collections::VecDeque;
+
+owns! {
+    Play: request_id, url;
+    AudioPlay: plays;
+}
 
 /// One unanswered request.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,10 +1,16 @@
 //! Layer 2, manager: calendar events of the session (behaviour.md §7.2). Kept in memory only.
 
 use crate::base::clock::IsoTime;
+use crate::base::footprint::owns;
 use crate::wire::dates;
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use serde_json::Value;
+
+owns! {
+    CalendarEvent: id, title, timezone;
+    Calendar: events;
+}
 
 /// One event, normalised.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,8 +1,11 @@
 //! Layer 2, manager: what is known of the glasses (behaviour.md §7.3, protocol.md §17). Decides what an update changes;
 //! tells nobody.
 
-use crate::wire::capabilities;
+use crate::base::footprint::owns;
+use crate::wire::capabilities::{self, Profiles};
 use serde_json::{Map, Value};
+
+owns! { Device: state, known_models; }
 
 /// The model that counts as connected glasses although nothing is connected.
 pub const SIMULATED: &str = "Simulated Glasses";
@@ -34,6 +37,7 @@ pub struct Change {
 pub struct Device {
     state: Map<String, Value>,
     known_models: Vec<String>,
+    profiles: Profiles,
     window_start_ms: u64,
     window_count: u64,
     warned_ms: Option<u64>,
@@ -46,7 +50,7 @@ pub enum Admission {
     Accepted,
     /// Too many in this second.
     Refused,
-    /// The same, and a warning is due (at most one a minute).
+    /// The same, and a warning is due.
     RefusedWarn,
 }
 
@@ -68,8 +72,18 @@ impl Device {
 
     /// Capabilities of that model as JSON.
     #[must_use]
-    pub fn capabilities(&self) -> Option<&'static str> {
-        self.model().and_then(capabilities::of_model)
+    pub fn capabilities(&self) -> Option<&str> {
+        self.profiles.of_model(self.model()?)
+    }
+
+    /// What glasses can do from now on; says whether that changes anything for the model in use.
+    pub fn set_profiles(&mut self, profiles: &Profiles) -> bool {
+        if self.profiles == *profiles {
+            return false;
+        }
+        let before = self.capabilities().map(str::to_owned);
+        self.profiles = profiles.clone();
+        self.capabilities() != before.as_deref()
     }
 
     /// Whether glasses are connected, by their own report.
@@ -141,8 +155,8 @@ impl Device {
         })
     }
 
-    /// Counts one REST update against `per_second`.
-    pub fn admit(&mut self, mono_ms: u64, per_second: u64) -> Admission {
+    /// Counts one REST update against `per_second`; a user who exceeds it is warned of once per `warn_ms`.
+    pub fn admit(&mut self, mono_ms: u64, per_second: u64, warn_ms: u64) -> Admission {
         if self.window_count == 0 || mono_ms >= self.window_start_ms + 1000 {
             self.window_start_ms = mono_ms;
             self.window_count = 0;
@@ -151,7 +165,7 @@ impl Device {
             self.window_count += 1;
             return Admission::Accepted;
         }
-        if self.warned_ms.is_some_and(|at| mono_ms < at + 60_000) {
+        if self.warned_ms.is_some_and(|at| mono_ms < at + warn_ms) {
             return Admission::Refused;
         }
         self.warned_ms = Some(mono_ms);
@@ -271,10 +285,18 @@ mod tests {
     fn ten_updates_a_second_and_one_warning_a_minute() {
         let mut device = Device::default();
         for _ in 0..10 {
-            assert_eq!(device.admit(5000, 10), Admission::Accepted);
+            assert_eq!(device.admit(5000, 10, 60_000), Admission::Accepted);
         }
-        assert_eq!(device.admit(5999, 10), Admission::RefusedWarn);
-        assert_eq!(device.admit(5999, 10), Admission::Refused);
-        assert_eq!(device.admit(6000, 10), Admission::Accepted);
+        assert_eq!(device.admit(5999, 10, 60_000), Admission::RefusedWarn);
+        assert_eq!(device.admit(5999, 10, 60_000), Admission::Refused);
+        assert_eq!(device.admit(6000, 10, 60_000), Admission::Accepted);
+        let refused = |device: &mut Device, at_ms: u64| {
+            (0..11)
+                .map(|_| device.admit(at_ms, 10, 60_000))
+                .last()
+                .expect("eleven")
+        };
+        assert_eq!(refused(&mut device, 65_998), Admission::Refused);
+        assert_eq!(refused(&mut device, 66_999), Admission::RefusedWarn);
     }
 }

@@ -1,8 +1,17 @@
 //! Layer 2, manager: liveness of the session's sockets (behaviour.md §9): who was heard when, pings and their answers.
 //! Decides who is dead; the heartbeat flow does the rest.
 
+use crate::base::footprint::{flat, owns};
 use crate::base::ids::{ConnId, Package};
+use crate::session::event::CloseInfo;
 use std::collections::VecDeque;
+
+flat!(Peer);
+owns! {
+    Row: latencies;
+    Ended: peer;
+    Health: rows, ended;
+}
 
 /// Whose socket it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +36,8 @@ pub enum Proof {
 pub enum EndReason {
     /// 1000 or no code.
     NormalClosure,
+    /// The transport's idle limit.
+    Timeout,
     /// 1006.
     NetworkError,
     /// 1001 from the peer.
@@ -47,6 +58,7 @@ impl EndReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NormalClosure => "normal_closure",
+            Self::Timeout => "timeout",
             Self::NetworkError => "network_error",
             Self::PeerGoing => "server_restart",
             Self::HealthMonitor => "health_monitor",
@@ -56,12 +68,13 @@ impl EndReason {
         }
     }
 
-    /// From a close code.
+    /// From the end of a socket.
     #[must_use]
-    pub fn from_code(code: u16) -> Self {
-        match code {
+    pub fn from_close(info: &CloseInfo) -> Self {
+        match info.code {
             1000 | 1005 => Self::NormalClosure,
             1001 => Self::PeerGoing,
+            1006 if info.reason == CloseInfo::IDLE => Self::Timeout,
             1006 => Self::NetworkError,
             _ => Self::Unknown,
         }
@@ -87,6 +100,8 @@ pub struct Row {
     pub missed: u32,
     /// Inbound messages.
     pub messages_in: u64,
+    /// Their payload bytes.
+    pub bytes_in: u64,
     /// Already reported in mode `observe`.
     pub reported: bool,
     ping: Option<([u8; 8], u64)>,
@@ -129,6 +144,7 @@ struct Heard {
     conn: Option<ConnId>,
     last_ms: u64,
     messages: u64,
+    bytes: u64,
 }
 
 /// All tracked sockets of the session.
@@ -161,6 +177,7 @@ impl Health {
             last_pong_ms: 0,
             missed: 0,
             messages_in: 0,
+            bytes_in: 0,
             reported: false,
             ping: None,
             latencies: VecDeque::new(),
@@ -184,15 +201,16 @@ impl Health {
         }
     }
 
-    /// Any inbound byte of a socket.
+    /// Anything inbound of a socket, with so many bytes of payload.
     #[inline]
-    pub fn seen(&mut self, conn: ConnId, now_ms: u64) {
+    pub fn seen(&mut self, conn: ConnId, now_ms: u64, bytes: usize) {
         if self.heard.conn != Some(conn) {
             self.settle();
             self.heard.conn = Some(conn);
         }
         self.heard.last_ms = now_ms;
         self.heard.messages += 1;
+        self.heard.bytes += bytes as u64;
     }
 
     /// Bytes came, perhaps less than a frame.
@@ -211,11 +229,13 @@ impl Health {
             conn,
             last_ms,
             messages,
+            bytes,
         } = std::mem::take(&mut self.heard);
         let row = self.rows.iter_mut().find(|row| Some(row.conn) == conn);
         if let Some(row) = row.filter(|_| messages > 0) {
             row.last_seen_ms = last_ms;
             row.messages_in += messages;
+            row.bytes_in += bytes;
             row.reported = false;
         }
     }
@@ -283,6 +303,17 @@ impl Health {
                 (silence > limit(row)?).then_some((row.conn, silence))
             })
             .collect()
+    }
+
+    /// For how long nothing at all came from a socket (ms); `None` for one that is not tracked.
+    #[must_use]
+    pub fn silence_ms(&self, conn: ConnId, now_ms: u64) -> Option<u64> {
+        let row = self.rows.iter().find(|row| row.conn == conn)?;
+        let heard_ms = match self.heard.conn {
+            Some(speaker) if speaker == conn => self.heard.last_ms.max(row.last_seen_ms),
+            _ => row.last_seen_ms,
+        };
+        Some(now_ms.saturating_sub(heard_ms))
     }
 
     /// The last disconnects, oldest first.

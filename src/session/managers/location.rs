@@ -1,24 +1,39 @@
 //! Layer 2, manager: the last fix, pending polls and the accuracy tier (behaviour.md §7.1, protocol.md §5.7).
 
 use crate::base::clock::Now;
+use crate::base::footprint::owns;
 use crate::base::ids::{CallId, Package};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::{Members, js_number};
 use crate::wire::records::StoredLocation;
 use serde_json::{Map, Value};
 
-/// Tiers from weakest to strongest, with the age up to which a cached fix answers a poll (seconds).
-const TIERS: [(&str, u64); 8] = [
-    ("reduced", 900),
-    ("threeKilometers", 900),
-    ("kilometer", 300),
-    ("hundredMeters", 60),
-    ("tenMeters", 30),
-    ("standard", 30),
-    ("high", 10),
-    ("realtime", 1),
+owns! {
+    Poll: accuracy, correlation_id;
+    Location: polls;
+}
+
+/// Tiers from weakest to strongest.
+const TIERS: [&str; 8] = [
+    "reduced",
+    "threeKilometers",
+    "kilometer",
+    "hundredMeters",
+    "tenMeters",
+    "standard",
+    "high",
+    "realtime",
 ];
+/// Age up to which a fix answers a poll of a tier that the settings do not name (s).
+const OTHER_AGE_S: u64 = 900;
 const STANDARD: usize = 5;
+
+/// One item of `location_tier_ages_s`: tier and seconds.
+fn tier_age(item: &str) -> Option<(&str, u64)> {
+    let (tier, age_s) = item.split_once(':')?;
+    Some((tier.trim(), age_s.trim().parse().ok()?))
+}
+
 /// What a phone that was told nothing does.
 pub const WEAKEST: &str = "reduced";
 
@@ -131,13 +146,14 @@ impl Location {
         })
     }
 
-    /// A cached fix that is young enough for `tier`.
+    /// A cached fix that is young enough for `tier`; `ages` are those of the settings, as `tier:seconds`.
     #[must_use]
-    pub fn fresh(&self, tier: &str, now: Now) -> Option<Fix> {
-        let max_s = TIERS
+    pub fn fresh(&self, tier: &str, ages: &[String], now: Now) -> Option<Fix> {
+        let max_s = ages
             .iter()
+            .filter_map(|age| tier_age(age))
             .find(|(name, _)| *name == tier)
-            .map_or(900, |(_, max_s)| *max_s);
+            .map_or(OTHER_AGE_S, |(_, max_s)| max_s);
         let (fix, at) = self.last?;
         let age_ms = now.unix_ms.saturating_sub(at.unix_ms);
         (age_ms < max_s * 1000).then_some(fix)
@@ -211,12 +227,12 @@ pub fn effective_tier<'a>(
     rates: impl IntoIterator<Item = Option<&'a str>>,
     default: &str,
 ) -> &'static str {
-    let rank = |name: &str| TIERS.iter().position(|(tier, _)| *tier == name);
+    let rank = |name: &str| TIERS.iter().position(|tier| *tier == name);
     let strongest = rates
         .into_iter()
         .map(|rate| rate.and_then(rank).unwrap_or(STANDARD))
         .max();
-    TIERS[strongest.or_else(|| rank(default)).unwrap_or(0)].0
+    TIERS[strongest.or_else(|| rank(default)).unwrap_or(0)]
 }
 
 #[cfg(test)]
@@ -270,18 +286,36 @@ mod tests {
 
     #[test]
     fn a_cached_fix_answers_while_it_is_younger_than_the_tier_allows() {
-        for (tier, max_s) in TIERS.into_iter().chain([("warp", 900)]) {
+        let ages = crate::base::settings::Settings::default()
+            .device
+            .location_tier_ages_s;
+        for (tier, max_s) in [
+            ("reduced", 900),
+            ("threeKilometers", 900),
+            ("kilometer", 300),
+            ("hundredMeters", 60),
+            ("tenMeters", 30),
+            ("standard", 30),
+            ("high", 10),
+            ("realtime", 1),
+            ("warp", 900),
+        ] {
             let mut location = Location::default();
             location.set(FIX, NOW);
-            assert!(
-                location.fresh(tier, NOW.plus(max_s * 1000 - 1)).is_some(),
-                "{tier}"
-            );
-            assert!(
-                location.fresh(tier, NOW.plus(max_s * 1000)).is_none(),
-                "{tier}"
-            );
+            let fresh = |age_ms: u64| location.fresh(tier, &ages, NOW.plus(age_ms));
+            assert!(fresh(max_s * 1000 - 1).is_some(), "{tier}");
+            assert!(fresh(max_s * 1000).is_none(), "{tier}");
         }
+    }
+
+    #[test]
+    fn an_operator_may_allow_older_fixes_per_tier() {
+        let mut location = Location::default();
+        location.set(FIX, NOW);
+        let ages = ["high:120".to_owned()];
+        let fresh = |tier: &str, age_ms: u64| location.fresh(tier, &ages, NOW.plus(age_ms));
+        assert!(fresh("high", 119_999).is_some() && fresh("high", 120_000).is_none());
+        assert!(fresh("standard", 899_999).is_some() && fresh("standard", 900_000).is_none());
     }
 
     #[test]
@@ -294,8 +328,9 @@ mod tests {
             unix_ms: NOW.unix_ms - 20_000,
         };
         location.seed(stored, NOW);
-        assert!(location.fresh("standard", NOW).is_some());
-        assert!(location.fresh("high", NOW).is_none());
+        let ages = ["standard:30".to_owned(), "high:10".to_owned()];
+        assert!(location.fresh("standard", &ages, NOW).is_some());
+        assert!(location.fresh("high", &ages, NOW).is_none());
         assert_eq!(location.unsaved(), None);
         location.set(FIX, NOW);
         assert_eq!(location.unsaved().map(|at| at.unix_ms), Some(NOW.unix_ms));

@@ -2,8 +2,32 @@
 //! (behaviour.md §7.6.3). Tells nobody and calls nobody.
 
 use crate::base::clock::Now;
+use crate::base::footprint::{Footprint, owns};
 use crate::base::ids::{CallId, Package, ReplyTo};
 use crate::wire::members::Members;
+
+owns! {
+    Playback: hls, dash, webrtc, preview, thumbnail;
+    LiveInput: uid, whip, srt, rtmp, playback;
+    Output: id, url, name, error;
+    Managed: id, viewers, input, request, outputs;
+    ManagedStreams: current, calls;
+}
+
+impl Footprint for Purpose {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Create { stream_id } | Self::Poll { stream_id } => stream_id.len(),
+            Self::Delete => 0,
+            Self::AddOutput { stream_id, url, .. } => stream_id.len() + url.len(),
+            Self::RemoveOutput {
+                stream_id,
+                output_id,
+                ..
+            } => stream_id.len() + output_id.len(),
+        }
+    }
+}
 
 /// The `appId` of a managed stream towards the phone.
 pub const APP_ID: &str = "MANAGED_STREAM";
@@ -130,6 +154,8 @@ pub struct Managed {
     pub outputs: Vec<Output>,
     /// When it was asked for.
     pub created: Now,
+    /// `mono_ms` of the last sign of life.
+    pub active_ms: u64,
 }
 
 /// What a provider call was for.

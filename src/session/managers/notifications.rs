@@ -1,7 +1,13 @@
 //! Layer 2, manager: the phone's notifications as the dashboard shows them (behaviour.md §6.2.1). Newest first; no language
 //! model ranks them here.
 
+use crate::base::footprint::owns;
 use crate::base::settings::Dashboard as Config;
+
+owns! {
+    Notification: id, app, title, content;
+    Notifications: list;
+}
 
 /// One cached notification.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,11 +1,23 @@
 //! Layer 2, manager: the phone's sockets: the current one, superseded ones, what arrived too early, and churn figures
 //! (behaviour.md §1.5–1.8, 1.12). Holds state only.
 
+use crate::base::footprint::{Footprint, flat, owns};
 use crate::base::ids::{ConnId, ReplyTo};
 use crate::session::event::{PhoneFlags, UdpSecret};
 use crate::session::rest::Call;
 use bytes::Bytes;
 use std::collections::VecDeque;
+
+flat!(PhoneFlags);
+owns! { Phone: superseded, last_close_reason, held, unacked; }
+
+impl Footprint for Held {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Text(_, bytes) | Self::Audio(_, bytes) => bytes.len(),
+        }
+    }
+}
 
 /// What the current socket has sent since its adoption, or the last one when it is gone; decides the role swap of
 /// behaviour.md §1.6 step 5.

@@ -1,6 +1,11 @@
 //! Layer 2, manager: photo requests that wait for the phone (behaviour.md §7.5).
 
+use crate::base::footprint::{flat, owns};
 use crate::base::ids::Package;
+use std::collections::VecDeque;
+
+flat!(Asker);
+owns! { Photos: pending, pressed; }
 
 /// Who gets the outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +31,12 @@ pub enum Refused {
 #[derive(Default)]
 pub struct Photos {
     pending: Vec<(String, Asker)>,
+    /// Photos that button presses asked for, with the `mono_ms` of their end.
+    pressed: VecDeque<(String, u64)>,
 }
+
+/// Presses remembered; the oldest is forgotten.
+const PRESSED_MAX: usize = 16;
 
 impl Photos {
     /// Whether `asker` may use `request_id` now: an own pending id is replaced, another's is not.
@@ -72,6 +82,22 @@ impl Photos {
             )
             .map(|(id, _)| id)
             .collect()
+    }
+
+    /// The button asks for a photo; it is expected until `expires_ms`.
+    pub fn button_pressed(&mut self, request_id: &str, expires_ms: u64) {
+        if self.pressed.len() == PRESSED_MAX {
+            self.pressed.pop_front();
+        }
+        self.pressed.push_back((request_id.to_owned(), expires_ms));
+    }
+
+    /// Whether a press asked for this photo, and it is still expected.
+    #[must_use]
+    pub fn was_pressed(&self, request_id: &str, now_ms: u64) -> bool {
+        self.pressed
+            .iter()
+            .any(|(id, expires_ms)| id == request_id && now_ms < *expires_ms)
     }
 
     /// Takes everything.

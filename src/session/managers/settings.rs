@@ -1,10 +1,13 @@
 //! Layer 2, manager: user (OS) settings and per-app settings in memory (behaviour.md §7.4, §2.6 step 4). The store holds
 //! them durably; this copy only answers acks and updates.
 
+use crate::base::footprint::owns;
 use crate::base::ids::CallId;
 use crate::wire::json::ObjectWriter;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
+
+owns! { Settings: user, apps, webhooks; }
 
 /// Answers of settings webhooks that may still be recognised; older ones are forgotten.
 const WEBHOOKS_MAX: usize = 64;

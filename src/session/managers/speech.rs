@@ -2,7 +2,15 @@
 //! Providers attach here: they reconcile [`Speech::desired`] with what they run and report it through [`Speech::set_live`].
 
 use super::subscriptions::Subscriber;
+use crate::base::footprint::{flat, owns};
 use crate::wire::streams::{Lang, LangOrAuto, LanguageOptions, Sub};
+
+flat!(Sub);
+owns! {
+    LanguageOptions: hints;
+    Desired: options;
+    Speech: desired, live;
+}
 
 /// One recogniser that should run; the key is the language stream without its options.
 #[derive(Clone, PartialEq, Eq, Debug)]

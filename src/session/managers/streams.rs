@@ -2,7 +2,14 @@
 //! last (behaviour.md §7.6).
 
 use crate::base::clock::Now;
+use crate::base::footprint::owns;
 use crate::base::ids::Package;
+
+owns! {
+    Stream: id, url;
+    KeepAlive: stream_id, ack_id;
+    Streams: current, alive, told;
+}
 
 /// What apps see of an unmanaged stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

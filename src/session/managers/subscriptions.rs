@@ -1,12 +1,20 @@
 //! Layer 2, manager: what every app (and the phone itself) is subscribed to (behaviour.md §3). Stores sets and answers
 //! questions about them; never sends, never looks an app up.
 
+use crate::base::footprint::owns;
 use crate::base::ids::{ConnId, Package};
 use crate::wire::json::write_str;
 use crate::wire::streams::{self, Permission, StreamEvent, Subscription};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+owns! {
+    Subscription: text;
+    Change: list;
+    Subscriber: head, list, rate, hints, history, reported;
+    Subscriptions: subscribers;
+}
 
 /// Tier of a `location_stream` without a usable rate (behaviour.md §3.2 step 5).
 const DEFAULT_RATE: &str = "standard";

@@ -51,7 +51,8 @@ fn write(out: &mut Vec<u8>, s: &Session, row: &Row, now: Now) {
         .num("lastSeenMs", now.mono_ms.saturating_sub(row.last_seen_ms))
         .bool("proven", row.proof == Proof::Proven)
         .num("missedPings", u64::from(row.missed))
-        .num("messagesIn", row.messages_in);
+        .num("messagesIn", row.messages_in)
+        .num("bytesIn", row.bytes_in);
     match (row.latency_ms(), row.latency_max_ms()) {
         (Some(mean), Some(max)) => {
             object.num("latencyMs", mean).num("latencyMaxMs", max);

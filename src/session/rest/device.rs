@@ -62,7 +62,12 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
             empty()
         }
         Call::ButtonPress { .. } => button_press(s, cx),
-        Call::AudioStream { stream_id } => {
+        Call::SystemPhoto { request_id } => system_photo(s, &request_id, cx),
+        Call::AudioStream {
+            stream_id,
+            peek: true,
+        } => return audio_output::peek(s, reply, &stream_id, cx),
+        Call::AudioStream { stream_id, .. } => {
             return audio_output::fetch(s, reply, &stream_id, cx);
         }
         Call::RequestTelemetry {
@@ -100,9 +105,12 @@ fn outcome(status: u16, message: Option<&str>, cx: &Cx<'_>) -> RestAnswer {
 }
 
 fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
-    let admission =
-        s.m.device
-            .admit(cx.now.mono_ms, cx.cfg.device.device_state_rate_per_s);
+    let cfg = &cx.cfg.device;
+    let admission = s.m.device.admit(
+        cx.now.mono_ms,
+        cfg.device_state_rate_per_s,
+        cfg.device_state_warn_ms,
+    );
     if admission != Admission::Accepted {
         cx.metrics.inc(Counter::DeviceStateRateLimited);
         if admission == Admission::RefusedWarn {
@@ -226,8 +234,19 @@ fn button_press(s: &mut Session, cx: &Cx<'_>) -> RestAnswer {
         return RestAnswer::json(200, r#"{"success":true}"#);
     }
     let request_id = keep_alive::short_id(s, 'p', 15);
+    let expires_ms = cx.now.mono_ms + cx.cfg.device.photo_request_timeout_ms;
+    s.m.photos.button_pressed(&request_id, expires_ms);
     let body = json!({"success": true, "action": "take_photo", "requestId": request_id});
     RestAnswer::json(200, body.to_string())
+}
+
+/// Whether a press of the button asked for this photo a moment ago.
+fn system_photo(s: &Session, request_id: &str, cx: &Cx<'_>) -> RestAnswer {
+    if s.m.photos.was_pressed(request_id, cx.now.mono_ms) {
+        RestAnswer::json(200, r#"{"success":true,"action":"take_photo"}"#)
+    } else {
+        RestAnswer::json(404, r#"{"error":"No pending photo request"}"#)
+    }
 }
 
 fn request_telemetry(s: &Session, incident_id: &str, tokens: &[(String, String)], cx: &mut Cx<'_>) {

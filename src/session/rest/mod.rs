@@ -155,10 +155,17 @@ pub enum Call {
         /// Body.
         body: Bytes,
     },
+    /// `GET /api/hardware/system-photo-request/:requestId`: whether a button press asked for this photo.
+    SystemPhoto {
+        /// Path parameter.
+        request_id: String,
+    },
     /// `GET /api/audio/stream/:userId/:streamId`: a streaming answer.
     AudioStream {
         /// Which.
         stream_id: String,
+        /// Only the head is wanted (HEAD): the stream is not claimed.
+        peek: bool,
     },
     /// An incident was opened: `request_telemetry` to every open app socket. Answer 200 `{}`.
     RequestTelemetry {

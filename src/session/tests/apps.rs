@@ -1,6 +1,6 @@
 //! Starting apps: behaviour.md §2.2 (rows of stopped and connecting), §2.3, §2.4, invariants 9, 11, 14, 15, 19.
 
-use crate::base::metrics::Counter;
+use crate::base::metrics::{Counter, Timing};
 use crate::base::settings::DashboardMode;
 use crate::session::effects::{Effect, HttpKind, StoreOp};
 use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
@@ -107,6 +107,9 @@ fn a_start_that_times_out_takes_a_users_intent_back() {
     kit.advance(1);
     assert_eq!(kit.state(SCRIBE), AppState::Stopped);
     assert_eq!(stage(kit.answer(call)), "TIMEOUT");
+    let took = kit.metrics.timing(Timing::AppStartTimeout).histogram();
+    assert_eq!(took.map(|took| took.len()), Some(1));
+    assert!(kit.metrics.timing(Timing::AppStartOk).histogram().is_none());
     assert!(matches!(
         &kit.writes()[..],
         [(StoreOp::RemoveRunning(_), _)]

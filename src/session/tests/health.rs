@@ -4,11 +4,12 @@ use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::base::settings::HealthMonitorMode;
 use crate::session::State;
-use crate::session::effects::Effect;
+use crate::session::effects::{Effect, LinkChange};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
 use crate::session::testkit::{Kit, SCRIBE, USER};
+use crate::wire::records::UserRecord;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -166,6 +167,12 @@ fn administrators_see_latency_and_identity() {
     assert_eq!(body[0]["connectionId"], phone.tag());
     assert_eq!(body[0]["latencyMs"], 40);
     assert_eq!(body[0]["proven"], true);
+    let before = body[0]["bytesIn"].as_u64().expect("a number");
+    let said = r#"{"type":"ping"}"#;
+    kit.phone_text(phone, said);
+    let call = kit.rest(Call::Connections);
+    let (_, body) = kit.answer(call).unwrap();
+    assert_eq!(body[0]["bytesIn"], before + said.len() as u64);
 }
 
 #[test]
@@ -207,4 +214,39 @@ fn more_dead_sockets_than_a_batch_wait_for_the_next_beat() {
     kit.advance(10_000);
     let closed = [phone, app].map(|conn| kit.close_of(conn).is_some());
     assert_eq!(closed.iter().filter(|closed| **closed).count(), 1);
+}
+
+#[test]
+fn a_user_record_that_comes_late_is_counted_and_logged() {
+    use crate::base::log_capture::lines_of;
+    for (wait_ms, slow) in [(49, 0), (50, 1)] {
+        let mut kit = Kit::new();
+        kit.phone();
+        kit.advance(wait_ms);
+        let lines = lines_of(|| kit.load(UserRecord::default()));
+        assert_eq!(kit.metrics.get(Counter::SlowUserLoad), slow);
+        let said = lines.iter().any(|line| {
+            line.starts_with("WARN slow-phase") && line.contains(r#"phase="user_load" took_ms=50"#)
+        });
+        assert_eq!(u64::from(said), slow, "{lines:?}");
+    }
+}
+
+#[test]
+fn an_app_that_was_only_silent_is_reported_as_such() {
+    let (mut kit, phone) = Kit::connected();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    answer_pings(&mut kit, app);
+    kit.app_text(app, r#"{"type":"ping"}"#);
+    kit.forget();
+    for _ in 0..6 {
+        kit.advance(10_000);
+        kit.phone_text(phone, r#"{"type":"ping"}"#);
+    }
+    let links = kit.effects(|e| matches!(e, Effect::AppLink { .. }));
+    let first = links.first().map(|link| match link {
+        Effect::AppLink { change, .. } => *change,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(first, Some(LinkChange::LostSilent));
 }

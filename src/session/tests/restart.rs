@@ -1,7 +1,7 @@
 //! Loss and return of app sockets: behaviour.md §2.2 (rows of running, grace, dormant, resurrecting), §2.9 to §2.14,
 //! invariants 13, 16, 17, 24.
 
-use crate::base::metrics::Counter;
+use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Effect, HttpKind, LinkChange, StoreOp};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
@@ -33,6 +33,12 @@ fn a_lost_socket_may_come_back_within_the_grace_unnoticed() {
         assert_eq!(kit.state(SCRIBE), down);
         let back = kit.init(SCRIBE, sdk);
         assert_eq!(kit.types(back)[0], "tpa_connection_ack");
+        let away = kit.metrics.timing(Timing::AppDowntime).histogram();
+        let away_ms = away.map(|away| away.max() / 1_000_000);
+        assert!(
+            away_ms.is_some_and(|ms| (4_950..5_100).contains(&ms)),
+            "{away_ms:?}"
+        );
         kit.advance(1_000);
         assert_eq!(kit.state(SCRIBE), AppState::Running);
         assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
@@ -264,4 +270,16 @@ fn no_app_stays_between_states() {
     kit.app_closes(conn);
     kit.advance(5_000 + 30_000);
     assert_eq!(kit.state(MAPS), AppState::Stopped);
+}
+
+#[test]
+fn an_app_that_the_user_starts_anew_was_not_away() {
+    let (mut kit, _) = Kit::connected();
+    let conn = kit.running(SCRIBE, Sdk::V2);
+    kit.app_closes(conn);
+    kit.stop(SCRIBE);
+    kit.advance(60_000);
+    kit.running(SCRIBE, Sdk::V2);
+    let away = kit.metrics.timing(Timing::AppDowntime).histogram();
+    assert!(away.is_none());
 }

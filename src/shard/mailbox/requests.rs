@@ -92,8 +92,6 @@ pub enum OutsideRoute {
     MiniappPhotoFile,
     /// `POST /api/photos/upload`.
     PhotoUpload,
-    /// `GET /api/hardware/system-photo-request/:requestId`.
-    SystemPhotoRequest,
     /// `POST /auth/exchange-token`.
     ExchangeToken,
     /// `POST /api/auth/generate-webview-token`.

@@ -273,3 +273,32 @@ fn an_unread_store_is_no_wrong_key() {
     assert_eq!(status("com.acme.none:k1"), 503);
     assert_eq!(status("com.acme.mira:k2"), 401);
 }
+
+#[test]
+fn head_looks_at_an_audio_stream_without_claiming_it() {
+    let world = World::new();
+    for (method, wanted) in [("HEAD", true), ("GET", false)] {
+        let line = format!("{method} /api/audio/stream/Ana%40x.io/s1");
+        match world.ask(&line, "") {
+            Decision::Session(user, Call::AudioStream { stream_id, peek }) => {
+                assert_eq!((&*user, &*stream_id, peek), ("ana@x.io", "s1", wanted));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn app_lists_need_a_core_token() {
+    let world = World::new();
+    let auth = format!("Authorization: Bearer {}\r\n", world.token("ana@x.io"));
+    for path in ["installed", "available", "public", "search", "com.acme.x"] {
+        let line = format!("GET /apps/{path}");
+        assert_eq!(world.answer(&line, ""), (401, NO_AUTHORIZATION.into()));
+        assert!(matches!(world.ask(&line, &auth), Decision::Outside(_)));
+    }
+    assert!(matches!(
+        world.ask("GET /apps/version", ""),
+        Decision::Outside(_)
+    ));
+}

@@ -288,3 +288,36 @@ fn system_apps_are_checked_in_order() {
         assert_eq!(kit.send(&of(Route::SystemAppStop)).await.0, 200);
     });
 }
+
+#[test]
+fn assistants_need_a_live_session_for_tools_too() {
+    Kit::run(|kit| async move {
+        let of = |route, method: &str| {
+            let body = json!({"toolId": "t"});
+            let mut request = Kit::request(route, method, &["com.acme.other"], &body);
+            let query = [
+                ("apiKey", KEY),
+                ("packageName", "com.mentra.assistant"),
+                ("userId", USER),
+            ];
+            request.query = query
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec();
+            request
+        };
+        let refused = json!({"success": false, "error": "No active session found for user"});
+        for request in [
+            of(Route::SystemTools, "GET"),
+            of(Route::SystemInvokeTool, "POST"),
+        ] {
+            assert_eq!(kit.send(&request).await, (401, refused.clone()));
+        }
+        kit.session(|_| {
+            Some(RestAnswer::json(
+                200,
+                r#"{"running":[],"capabilities":null}"#,
+            ))
+        });
+        assert_eq!(kit.send(&of(Route::SystemTools, "GET")).await.0, 200);
+    });
+}

@@ -178,6 +178,14 @@ fn administration_is_for_administrators() {
             kit.send(&list).await.1["connections"],
             json!([{"kind": "app"}])
         );
+        // A kind alone asks for everybody's.
+        kit.cx.shared.live.enter(Kit::user());
+        list.query = vec![("kind".into(), "app".into())];
+        let (status, body) = kit.send(&list).await;
+        assert_eq!(
+            (status, &body["connections"], &body["sessions"]),
+            (200, &json!([{"kind": "app"}]), &json!(1))
+        );
         let (status, body) = kit
             .bearer(&root, Route::AdminReload, "POST", &[], Value::Null)
             .await;
@@ -212,5 +220,21 @@ fn tools_need_somebody_who_may() {
         assert_eq!(tools[0]["id"], "add_note");
         let bare = Kit::request(Route::AppTools, "GET", &[APP], &Value::Null);
         assert_eq!(kit.send(&bare).await.0, 401);
+    });
+}
+
+#[test]
+fn a_package_in_the_body_must_be_that_of_the_credentials() {
+    Kit::run(|kit| async move {
+        let body = json!({"aos_temp_token": "t", "packageName": "com.acme.other"});
+        let mut request = Kit::request(Route::ExchangeUserToken, "POST", &[], &body);
+        request
+            .headers
+            .push(("authorization".into(), format!("Bearer {APP}:{KEY}")));
+        let refused = (401, json!({"error": "Invalid credentials"}));
+        assert_eq!(kit.send(&request).await, refused);
+        // As it comes from a shard, which verified the credentials.
+        request.package = Some(Package::new(APP));
+        assert_eq!(kit.send(&request).await, refused);
     });
 }

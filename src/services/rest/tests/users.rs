@@ -232,3 +232,92 @@ fn versions_and_permissions_need_no_token() {
         assert_eq!(kit.send(&get(Route::Tts, &[])).await.0, 400);
     });
 }
+
+#[test]
+fn head_is_a_get_and_changes_nothing() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let key = json!({"value": 7});
+        let params = &["brightness"];
+        kit.client(Route::UserSettingsKey, "PUT", params, key).await;
+        for (route, params) in [
+            (Route::UserSettingsKey, &["brightness"][..]),
+            (Route::UserSettings, &[]),
+            (Route::AppSettings, &[APP]),
+        ] {
+            let get = kit.client(route, "GET", params, Value::Null).await;
+            let head = kit.client(route, "HEAD", params, Value::Null).await;
+            assert_eq!(head.0, 200, "{route:?}");
+            // But for the moment that it names.
+            let mut bodies = [get.1, head.1];
+            for body in &mut bodies {
+                body["timestamp"] = Value::Null;
+            }
+            assert_eq!(bodies[0], bodies[1], "{route:?}");
+        }
+        let put = json!({"value": "v"});
+        kit.app(Route::StorageKey, "PUT", &[USER, "k"], put).await;
+        let (status, _) = kit
+            .app(Route::StorageKey, "HEAD", &[USER, "k"], Value::Null)
+            .await;
+        let missing = kit
+            .app(Route::StorageKey, "HEAD", &[USER, "none"], Value::Null)
+            .await;
+        assert_eq!((status, missing.0), (200, 404));
+        let (_, body) = kit.app(Route::Storage, "GET", &[USER], Value::Null).await;
+        assert_eq!(body["data"], json!({"k": "v"}));
+    });
+}
+
+#[test]
+fn a_settings_key_is_not_lost_to_a_body_that_says_nothing() {
+    Kit::run(|kit| async move {
+        let params = &["brightness"];
+        let route = Route::UserSettingsKey;
+        kit.client(route, "PUT", params, json!({"value": 7})).await;
+        let (status, body) = kit.client(route, "PUT", params, Value::Null).await;
+        assert_eq!((status, &body["message"]), (400, &json!("Value required")));
+        let (_, body) = kit.client(route, "GET", params, Value::Null).await;
+        assert_eq!(body["data"]["value"], 7);
+        // Null is a value: it deletes.
+        kit.client(route, "PUT", params, json!({"value": null}))
+            .await;
+        let (_, body) = kit.client(route, "GET", params, Value::Null).await;
+        assert_eq!(body["data"]["exists"], false);
+    });
+}
+
+#[test]
+fn a_miniapp_photo_without_a_session_is_503_whatever_its_body() {
+    Kit::run(|kit| async move {
+        let (status, body) = kit
+            .client(Route::MiniappPhotoRequest, "POST", &[], json!({}))
+            .await;
+        assert_eq!((status, &body["error"]), (503, &json!("NO_ACTIVE_SESSION")));
+    });
+}
+
+#[test]
+fn an_uploaded_photo_of_a_user_without_session_is_not_kept() {
+    Kit::run(|kit| async move {
+        let mut upload = Kit::request(Route::PhotoUpload, "POST", &[], &Value::Null);
+        let token = kit.token(USER);
+        upload.headers = vec![
+            ("authorization".into(), format!("Bearer {token}")),
+            (
+                "content-type".into(),
+                "multipart/form-data; boundary=b".into(),
+            ),
+        ];
+        upload.body = concat!(
+            "--b\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{\"requestId\":\"r1\"}\r\n",
+            "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"p.jpg\"\r\n",
+            "Content-Type: image/jpeg\r\n\r\nJPEG\r\n--b--\r\n"
+        )
+        .into();
+        let refused = (404, json!({"error": "User session not found"}));
+        assert_eq!(kit.send(&upload).await, refused);
+        let kept = std::fs::read_dir(files::folder(&kit.cx, "photos")).map_or(0, Iterator::count);
+        assert_eq!(kept, 0);
+    });
+}

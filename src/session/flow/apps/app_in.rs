@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 /// One text frame (or binary frame with JSON in it).
 pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
-    s.m.health.seen(conn, cx.now.mono_ms);
+    s.m.health.seen(conn, cx.now.mono_ms, text.len());
     let name = json::kind(text);
     let kind = name.as_ref().ok().and_then(|name| AppKind::from_wire(name));
     let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) else {
@@ -40,7 +40,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
 
 /// One binary frame that is no JSON: audio output.
 pub(crate) fn binary(s: &mut Session, conn: ConnId, data: Bytes, cx: &mut Cx<'_>) {
-    s.m.health.seen(conn, cx.now.mono_ms);
+    s.m.health.seen(conn, cx.now.mono_ms, data.len());
     if let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) {
         requests::app_binary(s, &package, data, cx);
     }

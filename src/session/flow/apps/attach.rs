@@ -3,6 +3,7 @@
 
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Package};
+use crate::base::metrics::Timing;
 use crate::session::effects::{Class, Effect, LinkChange};
 use crate::session::event::{AppHello, HelloKind, Sdk};
 use crate::session::flow::{answers, device, notices, requests, restart, start, stop, sync};
@@ -31,6 +32,12 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     }
     let now_ms = cx.now.mono_ms;
     let app = s.m.apps.ensure(&package);
+    if let Some(lost_ms) = app.lost_ms.take()
+        && app.state.awaits_return()
+    {
+        let downtime_ns = now_ms.saturating_sub(lost_ms) * 1_000_000;
+        cx.metrics.time(Timing::AppDowntime, downtime_ns);
+    }
     app.state = AppState::Running;
     app.conn = Some(conn);
     app.sdk = sdk;

@@ -16,7 +16,7 @@ pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut C
         let since_ms = s.m.apps.get(&package).map_or(0, |app| app.attached_ms);
         let attached_ms = cx.now.mono_ms.saturating_sub(since_ms);
         tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, reason = %info.reason, attached_ms, "app-ws-close");
-        lost(s, &package, EndReason::from_code(info.code), cx);
+        lost(s, &package, EndReason::from_close(info), cx);
         return;
     }
     let stopping = s.m.apps.stopping_by_conn(conn).map(|a| a.package.clone());
@@ -47,6 +47,7 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
         (false, Sdk::V3) => AppState::TransportDown,
         (false, Sdk::V2) => AppState::GracePeriod,
     };
+    app.lost_ms = (!released).then_some(cx.now.mono_ms);
     s.m.health.unregister(conn, reason, cx.now.mono_ms);
     requests::app_lost(s, package, cx);
     if released {
@@ -58,7 +59,10 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
     cx.fx.push(Effect::AppLink {
         package: package.clone(),
         key_sha256: String::new(),
-        change: LinkChange::Lost,
+        change: match reason {
+            EndReason::HealthMonitor | EndReason::Timeout => LinkChange::LostSilent,
+            _ => LinkChange::Lost,
+        },
     });
     sync::sockets_changed(s, cx);
 }

@@ -240,7 +240,7 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
         return;
     };
     let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
-    cx.metrics.time(Timing::AppStart, took_ns);
+    cx.metrics.time(Timing::AppStartOk, took_ns);
     tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, "app-start");
     cx.metrics.inc(match start.origin {
         Origin::Restart => Counter::ResurrectionsOk,
@@ -291,6 +291,17 @@ pub(crate) fn came_too_early(s: &mut Session, package: &Package, cx: &mut Cx<'_>
     }
 }
 
+fn failed_at(stage: Stage) -> Timing {
+    match stage {
+        Stage::Webhook => Timing::AppStartWebhook,
+        Stage::Connection => Timing::AppStartConnection,
+        Stage::Authentication => Timing::AppStartAuthentication,
+        Stage::Timeout => Timing::AppStartTimeout,
+        Stage::HardwareCheck => Timing::AppStartHardware,
+        Stage::Disposed => Timing::AppStartDisposed,
+    }
+}
+
 /// Resolves a pending start with an error; the app's state is the caller's business.
 pub(crate) fn abandon(
     s: &mut Session,
@@ -299,6 +310,8 @@ pub(crate) fn abandon(
     cx: &mut Cx<'_>,
 ) -> Option<Origin> {
     let start = take(s, package, cx)?;
+    let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
+    cx.metrics.time(failed_at(error.stage), took_ns);
     cx.metrics.inc(match (start.origin, error.stage) {
         (Origin::Restart, _) => Counter::ResurrectionsFailed,
         (_, Stage::Webhook) => Counter::AppStartsWebhook,

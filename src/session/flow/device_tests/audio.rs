@@ -32,6 +32,7 @@ fn write(kit: &mut Kit, audio: &str) {
 fn fetch(kit: &mut Kit) -> ReplyTo {
     kit.call(Call::AudioStream {
         stream_id: ID.into(),
+        peek: false,
     })
 }
 
@@ -134,6 +135,7 @@ fn an_unknown_or_ended_stream_is_404() {
     );
     let (status, body) = kit.rest(Call::AudioStream {
         stream_id: ID.into(),
+        peek: false,
     });
     assert_eq!((status, body), wanted);
     start(&mut kit);
@@ -141,7 +143,8 @@ fn an_unknown_or_ended_stream_is_404() {
     end(&mut kit);
     assert_eq!(
         kit.rest(Call::AudioStream {
-            stream_id: ID.into()
+            stream_id: ID.into(),
+            peek: false,
         }),
         wanted
     );
@@ -295,4 +298,24 @@ fn a_stopped_app_ends_its_streams() {
     kit.with(|s, cx| requests::app_stopped(s, OTHER, cx));
     assert_eq!(heard(&mut kit, reader), ["audio/mpeg", "end"]);
     assert!(!kit.waits());
+}
+
+#[test]
+fn a_look_at_a_stream_takes_nothing_from_its_reader() {
+    let mut kit = started();
+    write(&mut kit, "one");
+    kit.sent();
+    let look = |kit: &mut Kit| {
+        kit.call(Call::AudioStream {
+            stream_id: ID.into(),
+            peek: true,
+        })
+    };
+    let first = look(&mut kit);
+    assert_eq!(heard(&mut kit, first), ["audio/mpeg", "end"]);
+    let reader = fetch(&mut kit);
+    assert_eq!(heard(&mut kit, reader), ["audio/mpeg", "one"]);
+    look(&mut kit);
+    write(&mut kit, "two");
+    assert_eq!(heard(&mut kit, reader), ["two"], "it goes on");
 }

@@ -429,3 +429,37 @@ fn a_provider_that_asks_for_time_gets_it() {
     kit.pass(1);
     assert_eq!(kit.sent().http().len(), 1);
 }
+
+#[test]
+fn an_inactive_stream_ends_at_a_sweep_not_between_two() {
+    let mut kit = kit();
+    kit.cfg.streaming.managed_sweep_ms = 600_000;
+    kit.cfg.streaming.managed_idle_ms = 900_000;
+    kit.app(OTHER, ASK).expect("taken");
+    answer(&mut kit, 200, MADE);
+    kit.pass(3_000);
+    kit.pass(2_000);
+    answer(&mut kit, 200, LIVE);
+    // Nobody answers for the glasses any more, and without a phone no keep-alive misses an answer.
+    kit.s.m.phone.current = None;
+    kit.pass(595_000);
+    kit.sent();
+    assert!(
+        kit.s.m.managed_streams.current.is_some(),
+        "the first sweep finds ten minutes of silence, less than it looks for"
+    );
+    kit.pass(599_999);
+    assert!(
+        kit.sent().other().is_empty(),
+        "too long silent, not yet looked for"
+    );
+    kit.pass(1);
+    let sent = kit.sent();
+    let told = sent.other();
+    assert!(
+        told.last()
+            .is_some_and(|last| last.contains(r#""status":"stopped""#)),
+        "{told:?}"
+    );
+    assert!(!kit.waits());
+}

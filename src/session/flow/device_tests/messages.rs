@@ -159,7 +159,7 @@ fn a_direct_message_that_nobody_confirms_fails_in_time() {
     let mut kit = Kit::new();
     kit.app(OTHER, DIRECT).expect("taken");
     kit.sent();
-    kit.pass(9_999);
+    kit.pass(14_999);
     assert!(kit.sent().texts.is_empty());
     kit.pass(1);
     assert_eq!(

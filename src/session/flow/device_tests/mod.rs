@@ -261,7 +261,7 @@ impl Kit {
                     | Timer::StreamAck(_)
                     | Timer::StreamStart(_)
                     | Timer::ManagedPoll
-                    | Timer::ManagedIdle
+                    | Timer::ManagedSweep
                     | Timer::DirectMessage { .. }
             )
         })

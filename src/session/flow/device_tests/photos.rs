@@ -312,3 +312,25 @@ fn a_button_without_listener_takes_a_photo() {
     assert_eq!(kit.rest(press()), (200, r#"{"success":true}"#.into()));
     assert!(kit.sent().texts.is_empty(), "the press is not relayed");
 }
+
+#[test]
+fn a_photo_that_a_button_asked_for_is_known_for_half_a_minute() {
+    let mut kit = Kit::with_glasses();
+    let (_, body) = kit.rest(Call::ButtonPress { body: "{}".into() });
+    let pressed = value(&body);
+    assert_eq!(pressed["action"], "take_photo");
+    let id = pressed["requestId"].as_str().expect("an id").to_owned();
+    let asked = |kit: &mut Kit, id: &str| {
+        kit.rest(Call::SystemPhoto {
+            request_id: id.to_owned(),
+        })
+    };
+    let known = (200, r#"{"success":true,"action":"take_photo"}"#.to_owned());
+    let unknown = (404, r#"{"error":"No pending photo request"}"#.to_owned());
+    assert_eq!(asked(&mut kit, &id), known);
+    assert_eq!(asked(&mut kit, "p1"), unknown);
+    kit.pass(29_999);
+    assert_eq!(asked(&mut kit, &id), known);
+    kit.pass(1);
+    assert_eq!(asked(&mut kit, &id), unknown);
+}

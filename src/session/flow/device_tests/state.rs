@@ -242,3 +242,53 @@ fn app_settings_go_to_the_socket_the_webhook_and_the_next_ack() {
     assert!(kit.with(|s, cx| super::super::requests::http_result(s, call, &failed, cx)));
     assert!(!kit.with(|s, cx| super::super::requests::http_result(s, call, &failed, cx)));
 }
+
+#[test]
+fn a_hardware_request_to_a_silent_phone_is_sent_and_logged() {
+    use crate::base::log_capture::lines_of;
+    use crate::session::managers::health::Peer;
+    let mut kit = Kit::with_glasses();
+    let (heard_ms, conn) = (kit.now.mono_ms, PHONE_CONN);
+    kit.s.m.health.register(conn, Peer::Phone, heard_ms);
+    let ask = |kit: &mut Kit, id: &str| {
+        let text = format!(r#"{{"type":"photo_request","requestId":"{id}"}}"#);
+        let lines = lines_of(|| kit.app(OTHER, &text).expect("taken"));
+        assert_eq!(types(&kit.sent().phone()), ["photo_request"]);
+        lines
+    };
+    kit.pass(60_000);
+    assert_eq!(ask(&mut kit, "p1"), [""; 0]);
+    kit.pass(1);
+    let lines = ask(&mut kit, "p2");
+    assert!(
+        lines.len() == 1
+            && lines[0].starts_with("WARN hardware request to a silent phone")
+            && lines[0].contains("silent_ms=60001"),
+        "{lines:?}"
+    );
+    kit.s.m.health.seen(conn, kit.now.mono_ms, 1);
+    assert_eq!(ask(&mut kit, "p3"), [""; 0]);
+}
+
+#[test]
+fn glasses_that_the_operator_describes_are_announced_and_judged_at_once() {
+    use crate::wire::capabilities::Profiles;
+    let mut kit = Kit::new();
+    kit.device_state(r#"{"connected":true,"modelName":"Acme X"}"#);
+    kit.run_app("com.acme.display", 12, Sdk::V3);
+    kit.sent();
+    let profile = r#"{"modelName":"Acme X","hasCamera":true,"hasDisplay":false,"hasMicrophone":false,"hasSpeaker":false,"hasIMU":false,"hasButton":false,"hasLight":false,"hasWifi":true,"power":{"hasExternalBattery":false}}"#;
+    kit.apps.profiles = Profiles::parse(profile).expect("a good file");
+    kit.with(device::profiles_changed);
+    let sent = kit.sent();
+    let told = value(sent.scribe()[0]);
+    assert_eq!(told["type"], "capabilities_update");
+    assert_eq!(told["capabilities"]["hasCamera"], true);
+    assert_ne!(
+        kit.s.m.apps.state("com.acme.display"),
+        AppState::Running,
+        "it needs a display that these glasses lack"
+    );
+    kit.with(device::profiles_changed);
+    assert!(kit.sent().scribe().is_empty(), "the same again is no news");
+}

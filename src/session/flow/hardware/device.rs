@@ -103,6 +103,13 @@ fn glasses_changed(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
+/// The operator's profiles, at the start of the session and after a reload.
+pub(crate) fn profiles_changed(s: &mut Session, cx: &mut Cx<'_>) {
+    if s.m.device.set_profiles(&cx.apps.profiles) {
+        new_hardware(s, cx);
+    }
+}
+
 /// Tells apps what the glasses can do, stops those that need more, remembers a connected model.
 fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
     let conns: Vec<ConnId> = s.m.apps.open().map(|(_, conn)| conn).collect();

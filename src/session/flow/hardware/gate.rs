@@ -44,7 +44,17 @@ pub(crate) fn hardware(s: &Session, request: Request, cx: &Cx<'_>) -> Result<(),
             "Cannot process {kind} request - smart glasses are not connected"
         ));
     }
+    if let Some(silent_ms) = stale_ms(s, cx) {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), kind, silent_ms, "hardware request to a silent phone");
+    }
     Ok(())
+}
+
+/// How long the phone has been silent, where that is worth a word: what it said of its glasses may be out of date (behaviour.md
+/// §7.3.2). The request is sent all the same.
+fn stale_ms(s: &Session, cx: &Cx<'_>) -> Option<u64> {
+    let silent_ms = s.m.health.silence_ms(s.m.phone.open()?, cx.now.mono_ms)?;
+    (silent_ms > cx.cfg.device.device_state_stale_warn_ms).then_some(silent_ms)
 }
 
 /// Streams need Wi-Fi on models that have it.

@@ -43,7 +43,10 @@ pub(crate) fn poll(
     correlation_id: &str,
     cx: &mut Cx<'_>,
 ) {
-    if let Some(fix) = s.m.location.fresh(accuracy, cx.now) {
+    if let Some(fix) =
+        s.m.location
+            .fresh(accuracy, &cx.cfg.device.location_tier_ages_s, cx.now)
+    {
         let data = fix.event(cx.now, Some(correlation_id));
         relay::to_app(s, package, "location_update", &data, cx);
         return;

@@ -115,7 +115,7 @@ fn ping_all(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn pong(s: &mut Session, conn: ConnId, payload: &[u8], cx: &mut Cx<'_>) {
     let now_ms = cx.now.mono_ms;
     let ring = cx.cfg.health.latency_ring as usize;
-    s.m.health.seen(conn, now_ms);
+    s.m.health.seen(conn, now_ms, payload.len());
     let Some(latency_ms) = s.m.health.pong(conn, payload, now_ms, ring) else {
         return;
     };

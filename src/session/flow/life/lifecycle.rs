@@ -26,6 +26,7 @@ const LOAD_SLACK_MS: u64 = 1000;
 pub(crate) fn created(s: &mut Session, cx: &mut Cx<'_>) {
     let now_ms = cx.now.mono_ms;
     cx.fx.push(Effect::LoadUser);
+    device::profiles_changed(s, cx);
     s.m.health.last_check_ms = now_ms;
     s.timers.set(
         Timer::UserLoad,
@@ -124,12 +125,22 @@ pub(crate) fn reinitialise(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     phone_is_back(s, cx);
 }
 
+/// The phone waited for its ack that long.
+fn say_if_slow(s: &Session, cx: &mut Cx<'_>) {
+    let took_ms = cx.now.mono_ms.saturating_sub(s.created_ms);
+    if took_ms >= cx.cfg.observability.slow_phase_ms {
+        cx.metrics.inc(Counter::SlowUserLoad);
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), phase = "user_load", took_ms, "slow-phase");
+    }
+}
+
 /// The user record is there (or the store failed: `None`): ack first, then everything that waited.
 pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: &mut Cx<'_>) {
     if s.state != State::Initializing {
         return;
     }
     s.timers.cancel(&Timer::UserLoad);
+    say_if_slow(s, cx);
     if record.is_none() {
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "user record not readable; going on with defaults");
     }
@@ -248,7 +259,7 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
 /// A phone socket is gone. Only the current one matters (behaviour.md §1.8).
 pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut Cx<'_>) {
     s.m.health
-        .unregister(conn, EndReason::from_code(info.code), cx.now.mono_ms);
+        .unregister(conn, EndReason::from_close(info), cx.now.mono_ms);
     if s.m.phone.current != Some(conn) {
         s.m.phone.drop_superseded(conn);
         return;

@@ -18,7 +18,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &Bytes, cx: &mut Cx<'_>)
     if !s.m.phone.knows(conn) {
         return;
     }
-    s.m.health.seen(conn, cx.now.mono_ms);
+    s.m.health.seen(conn, cx.now.mono_ms, text.len());
     let name = match json::kind(text) {
         Ok(name) => name,
         Err(error) => {
@@ -47,7 +47,7 @@ pub(crate) fn audio(s: &mut Session, conn: ConnId, data: &Chunk<'_>, cx: &mut Cx
     if s.state == State::Disposed || !s.m.phone.knows(conn) {
         return false;
     }
-    s.m.health.seen(conn, cx.now.mono_ms);
+    s.m.health.seen(conn, cx.now.mono_ms, data.len());
     let admitted = admit(s, conn, cx);
     if admitted && s.state == State::Initializing {
         hold(s, Held::Audio(conn, data.to_bytes()), cx);

@@ -93,6 +93,24 @@ pub(crate) fn end(s: &mut Session, package: &str, id: &str, cx: &mut Cx<'_>) {
     }
 }
 
+const NO_STREAM: &str = r#"{"error":"Stream not found or already ended"}"#;
+
+/// `HEAD` of the same: the head that a reader would get. The stream keeps its reader and everything that waits.
+pub(crate) fn peek(s: &mut Session, reply: ReplyTo, id: &str, cx: &mut Cx<'_>) {
+    let stream =
+        s.m.audio_output
+            .get_mut(id)
+            .filter(|stream| !stream.is_over());
+    let Some(stream) = stream else {
+        return cx.fx.reply(reply, RestAnswer::json(404, NO_STREAM));
+    };
+    cx.fx.push(Effect::ReplyStream {
+        reply,
+        content_type: stream.content_type.clone(),
+    });
+    cx.fx.push(Effect::ReplyEnd { reply });
+}
+
 /// `GET /api/audio/stream/:userId/:streamId`: the newest reader gets what waits and then everything live.
 pub(crate) fn fetch(s: &mut Session, reply: ReplyTo, id: &str, cx: &mut Cx<'_>) {
     let Some(stream) =
@@ -100,8 +118,7 @@ pub(crate) fn fetch(s: &mut Session, reply: ReplyTo, id: &str, cx: &mut Cx<'_>) 
             .get_mut(id)
             .filter(|stream| !stream.is_over())
     else {
-        let body = r#"{"error":"Stream not found or already ended"}"#;
-        cx.fx.reply(reply, RestAnswer::json(404, body));
+        cx.fx.reply(reply, RestAnswer::json(404, NO_STREAM));
         return;
     };
     stream.attempting = false;

@@ -50,8 +50,9 @@ pub(crate) fn request(
         request: m,
         outputs: Vec::new(),
         created: cx.now,
+        active_ms: cx.now.mono_ms,
     });
-    touch(s, cx);
+    arm_sweep(s, cx);
     create(s, cx);
     Ok(())
 }
@@ -167,17 +168,28 @@ pub(crate) fn glasses_status(s: &mut Session, id: &str, word: &str, cx: &mut Cx<
     true
 }
 
-/// Any sign of life moves the end of an inactive stream.
+/// Any sign of life; a stream without one for long ends at a sweep.
 pub(crate) fn touch(s: &mut Session, cx: &Cx<'_>) {
-    if s.m.managed_streams.current.is_some() {
-        let due_ms = cx.now.mono_ms + cx.cfg.streaming.managed_idle_ms;
-        s.timers.set(Timer::ManagedIdle, due_ms);
+    if let Some(stream) = s.m.managed_streams.current.as_mut() {
+        stream.active_ms = cx.now.mono_ms;
     }
 }
 
-/// Nothing was heard of the stream for an hour.
-pub(crate) fn idle(s: &mut Session, cx: &mut Cx<'_>) {
-    end(s, "stopped", Some("Stream ended after inactivity"), cx);
+fn arm_sweep(s: &mut Session, cx: &Cx<'_>) {
+    let due_ms = cx.now.mono_ms + cx.cfg.streaming.managed_sweep_ms;
+    s.timers.set(Timer::ManagedSweep, due_ms);
+}
+
+/// Time to look whether anything was heard of the stream lately.
+pub(crate) fn sweep(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_ref() else {
+        return;
+    };
+    if cx.now.mono_ms >= stream.active_ms + cx.cfg.streaming.managed_idle_ms {
+        end(s, "stopped", Some("Stream ended after inactivity"), cx);
+    } else {
+        arm_sweep(s, cx);
+    }
 }
 
 /// Three missed acks.
@@ -439,7 +451,7 @@ fn forget(s: &mut Session, cx: &mut Cx<'_>) {
     };
     keep_alive::stop(s, &stream.id);
     s.timers.cancel(&Timer::ManagedPoll);
-    s.timers.cancel(&Timer::ManagedIdle);
+    s.timers.cancel(&Timer::ManagedSweep);
     if let (Some(provider), Some(input)) = (provider::configured(&cx.cfg.streaming), stream.input) {
         call(
             s,

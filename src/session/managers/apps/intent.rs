@@ -2,8 +2,16 @@
 //! durable (behaviour.md §12.3). Data only.
 
 use super::Waiter;
+use crate::base::footprint::owns;
 use crate::base::ids::{CallId, Package};
 use crate::wire::records::InstalledApp;
+
+owns! {
+    InstalledApp: package_name;
+    Entry: package;
+    PendingAck: waiters;
+    Intent: entries, installed, acks, unwell;
+}
 
 /// Whether a package is on the stored running list, and whether the store has confirmed that.
 #[derive(Clone, Debug)]

@@ -1,8 +1,16 @@
 //! Layer 2, part of the apps manager: app sockets of this session that are not attached to a running app. Data only.
 
 use crate::base::close::CloseReason;
+use crate::base::footprint::owns;
 use crate::base::ids::{ConnId, Package};
 use crate::session::event::AppHello;
+
+owns! {
+    AppHello: api_key, session_id;
+    Parked: hello;
+    Lingering: hello;
+    Sockets: waiting, parked, lingering, replaced;
+}
 
 /// A parked socket (behaviour.md §2.7.1); only `ping` is answered on it.
 #[derive(Debug)]

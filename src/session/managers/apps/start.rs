@@ -1,7 +1,13 @@
 //! Layer 2, part of the apps manager: a start in progress and how it can end (behaviour.md §2.3). Data only.
 
 use super::Waiter;
+use crate::base::footprint::owns;
 use crate::base::ids::{CallId, Package, ReplyTo};
+
+owns! {
+    Recovery: webhook_url, ws_base;
+    Start: waiters, recovery;
+}
 
 /// Who wanted the start; decides what a failure does to the stored running list and who is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

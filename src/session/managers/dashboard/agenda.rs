@@ -1,9 +1,12 @@
 //! Layer 2, manager part: the calendar line of the dashboard (behaviour.md §6.2.1). Pure: events, an instant and a time zone in,
 //! one line out.
 
+use crate::base::footprint::owns;
 use crate::base::settings::Dashboard as Config;
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use chrono_tz::Tz;
+
+owns! { AgendaEvent: title; }
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 86_400_000;

@@ -12,10 +12,16 @@ pub use agenda::AgendaEvent;
 pub use sections::{Mode, Section, Sections};
 pub use weather::{Units, Weather};
 
+use crate::base::footprint::owns;
 use crate::base::ids::Package;
 use crate::base::settings::Dashboard as Config;
 use chrono_tz::Tz;
 use serde_json::Value;
+
+owns! {
+    Widget: text;
+    Dashboard: sections, agenda, widgets, sent;
+}
 
 /// Resolved by the phone or the glasses; the server never inserts time or battery.
 const HEADER: &str = "◌ $DATE$, $TIME12$, $GBATT$";

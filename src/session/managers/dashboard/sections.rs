@@ -1,7 +1,10 @@
 //! Layer 2, manager part: the dashboard that a system app composes (`dashboard_mode: app`, behaviour.md §6.2.2).
 
+use crate::base::footprint::owns;
 use crate::base::ids::Package;
 use crate::wire::json::ObjectWriter;
+
+owns! { Sections: corners, contents; }
 
 /// What the dashboard shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

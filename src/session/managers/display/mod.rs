@@ -7,10 +7,18 @@ mod next;
 #[cfg(test)]
 mod tests;
 
+use crate::base::footprint::owns;
 use crate::base::ids::Package;
 use crate::base::settings::Display as Config;
 use crate::session::timers::{Timer, Timers};
 use bytes::Bytes;
+
+owns! {
+    Request: message;
+    Active: request;
+    Onboarding: text;
+    Display: current, core, saved_before_boot, desired, booting, boot_queue, throttled, onboarding, onboarded;
+}
 
 /// A display request as the phone will get it.
 #[derive(Clone, PartialEq, Eq, Debug)]

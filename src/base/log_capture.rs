@@ -1,0 +1,45 @@
+//! Layer 0, for tests: what a call writes to the log, as the operator reads it.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Buffer {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The lines (level, message, fields) that `call` writes on this thread.
+pub fn lines_of(call: impl FnOnce()) -> Vec<String> {
+    let buffer = Buffer::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(buffer.clone())
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .finish();
+    tracing::subscriber::with_default(subscriber, call);
+    let bytes = buffer.0.lock().expect("no writer panics").clone();
+    String::from_utf8(bytes)
+        .expect("text")
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect()
+}
