@@ -146,7 +146,7 @@ fn ids_of_direct_messages_are_each_apps_own() {
         [answered("ben@lumen.io", r#""success":true"#)]
     );
     assert!(sent.scribe().is_empty());
-    kit.pass(10_000);
+    kit.pass(15_000);
     let late = r#""success":false,"error":"Delivery was not confirmed in time""#;
     let sent = kit.sent();
     assert_eq!(sent.other(), [answered("eve@lumen.io", late)]);
