@@ -17,6 +17,11 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     app_messages::app_gone(s, package, cx);
 }
 
+/// An app is about to be asked to come.
+pub(crate) fn app_starting(s: &mut Session, package: &Package) {
+    managed_streams::app_starting(s, package);
+}
+
 /// An app attached: what it was told before counts no more, and v3 gets the state of running streams (behaviour.md §7.6.4,
 /// protocol.md §9.13, 9.14).
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {

@@ -142,6 +142,9 @@ pub struct Managed {
     pub id: String,
     /// Who watches; may contain `__phone__`.
     pub viewers: Vec<Package>,
+    /// Those of them that are told nothing until they ask again: a 2.x app that was started anew would take what it hears for
+    /// a stream of its own and refuse to start others (behaviour.md §2.6 step 8).
+    pub anew: Vec<Package>,
     /// Progress.
     pub stage: Stage,
     /// Once it is made.

@@ -115,6 +115,44 @@ fn a_stream_survives_dormancy_and_ends_when_the_restart_fails() {
 }
 
 #[test]
+fn a_v2_viewer_started_anew_hears_nothing_of_the_stream_until_it_asks() {
+    let (mut kit, phone) = equipped();
+    kit.cfg.streaming.managed_api_url = "https://api.example.net".into();
+    let app = kit.running(SCRIBE, Sdk::V2);
+    kit.app_text(app, r#"{"type":"managed_stream_request"}"#);
+    let id = kit.s.m.managed_streams.current.as_ref().unwrap().id.clone();
+    kit.app_closes(app);
+    kit.advance(5000);
+    let call = kit.webhook(HttpKind::StopRequest).call;
+    kit.answer_webhook(call, 200);
+    let back = kit.init(SCRIBE, Sdk::V2);
+    let heard = |kit: &mut Kit| -> Vec<String> {
+        let told = kit.types(back);
+        let is_status = |kind: &String| kind.starts_with("managed_stream_status");
+        told.into_iter().filter(is_status).collect()
+    };
+    let streaming = json!({"type": "stream_status", "streamId": id, "status": "streaming"});
+    kit.phone_text(phone, &streaming.to_string());
+    assert!(heard(&mut kit).is_empty());
+    assert_eq!(
+        kit.s
+            .m
+            .managed_streams
+            .current
+            .as_ref()
+            .unwrap()
+            .viewers
+            .len(),
+        1,
+        "it watches all the same"
+    );
+    kit.app_text(back, r#"{"type":"managed_stream_request"}"#);
+    assert_eq!(heard(&mut kit).len(), 1);
+    kit.phone_text(phone, &streaming.to_string());
+    assert_eq!(heard(&mut kit).len(), 1);
+}
+
+#[test]
 fn an_app_that_comes_by_itself_frees_its_place_among_the_restarts() {
     let (mut kit, phone) = equipped();
     kit.cfg.apps.resurrect_concurrency = 1;

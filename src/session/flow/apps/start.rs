@@ -230,6 +230,7 @@ fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if attach::attach_parked(s, package, cx) {
         return;
     }
+    requests::app_starting(s, package);
     screen::app_starting(s, package, cx);
     webhook::send_session_request(s, package, cx);
 }

@@ -32,6 +32,9 @@ pub(crate) fn tell(
     let Some(stream) = s.m.managed_streams.current.as_ref() else {
         return;
     };
+    if stream.anew.contains(viewer) {
+        return;
+    }
     let id = stream.id.clone();
     let mut body = Vec::with_capacity(256);
     let mut object = ObjectWriter::begin(&mut body);

@@ -44,6 +44,7 @@ pub(crate) fn request(
     s.m.managed_streams.current = Some(Managed {
         id: id.clone(),
         viewers: vec![viewer.clone()],
+        anew: Vec::new(),
         stage: Stage::Creating { tries: 0 },
         input: None,
         ingest,
@@ -72,6 +73,7 @@ fn join(s: &mut Session, viewer: &Package, cx: &mut Cx<'_>) {
     if !stream.viewers.contains(viewer) {
         stream.viewers.push(viewer.clone());
     }
+    stream.anew.retain(|known| known != viewer);
     // Who joins is told `active` as soon as there are URLs to give, live or not (protocol.md §8.11).
     let status = match stream.input {
         Some(_) => "active",
@@ -95,6 +97,7 @@ pub(crate) fn leave(s: &mut Session, viewer: &str, cx: &mut Cx<'_>) {
         return;
     };
     let package = stream.viewers[at].clone();
+    stream.anew.retain(|known| *known != package);
     let is_last = stream.viewers.len() == 1;
     tell(s, &package, "stopped", None, cx);
     if is_last {
@@ -114,6 +117,18 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
     end(s, "stopped", None, cx);
     for (_, purpose) in s.m.managed_streams.drain_calls() {
         outputs::abandoned(&purpose, cx);
+    }
+}
+
+/// An app is asked to come anew: it knows nothing of the stream that it watches.
+pub(crate) fn app_starting(s: &mut Session, package: &Package) {
+    let is_v2 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V2);
+    if let Some(stream) = s.m.managed_streams.current.as_mut()
+        && is_v2
+        && stream.viewers.contains(package)
+        && !stream.anew.contains(package)
+    {
+        stream.anew.push(package.clone());
     }
 }
 
