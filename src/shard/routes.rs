@@ -7,6 +7,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use auth::is_admin_key;
 pub use cors::cors;
 
 use super::mailbox::OutsideRoute;

@@ -52,6 +52,7 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("SUPABASE_JWT_SECRET", "supabase_jwt_secret"),
     ("AUTHING_APP_SECRET", "authing_app_secret"),
     ("ADMIN_EMAILS", "admin_emails"),
+    ("MENTRA_AGENT_API_KEY", "admin_api_key"),
     ("ADDITIONAL_PRE_INSTALLED_APPS", "preinstalled_apps"),
     ("UPTIME_SERVICE_RUNNING", "uptime_checker_enabled"),
     ("MINIAPP_SDK_PHOTO_UPLOAD_SECRET", "photo_upload_secret"),

@@ -61,6 +61,8 @@ settings! {
         authing_app_secret: String = String::new();
         /// E-mails whose core token opens /api/admin. Established name: ADMIN_EMAILS.
         admin_emails: Vec<String> = Vec::new();
+        /// Key that opens /api/admin as a bearer token, for agents without an account; empty = none. Established name: MENTRA_AGENT_API_KEY.
+        admin_api_key: String = String::new();
         /// User sessions of this process; beyond it new ones get 503. 0 = unlimited.
         max_sessions: u64 = 0, 0..=10_000_000;
         /// Scheduling delay P99 (ms) over 10 s beyond which new sessions get 503, when shed_load_enabled.

@@ -5,6 +5,7 @@ use crate::base::ids::{Package, UserId};
 use crate::services::context::Services;
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::OutsideRequest;
+use crate::shard::routes::is_admin_key;
 use crate::wire::auth::{TokenError, api_key_matches};
 use serde_json::json;
 
@@ -138,10 +139,13 @@ pub(super) fn system_app(cx: &Services, r: &OutsideRequest) -> Handled<(Package,
     Ok((Package::new(package), UserId::new(user)))
 }
 
-/// An administrator's core token.
+/// An administrator's core token, or the key of an agent.
 pub(super) fn admin(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
-    let user = client(cx, r)?;
     let settings = cx.settings();
+    if bearer(r).is_some_and(|key| is_admin_key(&settings.server, key)) {
+        return Ok(UserId::new("agent"));
+    }
+    let user = client(cx, r)?;
     if settings
         .server
         .admin_emails

@@ -2,8 +2,9 @@
 
 use super::{Ask, Auth};
 use crate::base::ids::{Package, UserId};
+use crate::base::settings::Server;
 use crate::session::effects::RestAnswer;
-use crate::wire::auth::{TokenError, api_key_matches};
+use crate::wire::auth::{TokenError, api_key_matches, sha256_hex};
 use crate::wire::json::ObjectWriter;
 
 /// Verified credentials.
@@ -164,7 +165,19 @@ fn system(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
     })
 }
 
+/// Whether `key` is the one of the settings; none is where none is set. Takes as long for a wrong one as for the right one.
+#[must_use]
+pub fn is_admin_key(cfg: &Server, key: &str) -> bool {
+    let wanted = &cfg.admin_api_key;
+    !wanted.is_empty() && api_key_matches(key, &sha256_hex(wanted))
+}
+
 fn admin(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    let header = ask.head.header("authorization").unwrap_or_default();
+    let key = header.strip_prefix("Bearer ").unwrap_or_default();
+    if is_admin_key(&ask.cfg.server, key) {
+        return Ok(Who::default());
+    }
     let who = client(ask, Reason::Told)?;
     let listed = &ask.cfg.server.admin_emails;
     let is_admin = who.user.as_ref().is_some_and(|user| {

@@ -191,6 +191,32 @@ fn administration_is_for_administrators() {
 }
 
 #[test]
+fn an_agent_administers_with_its_key_where_one_is_set() {
+    let mut world = World::new();
+    let status = |world: &World, header: &str| match world.ask("GET /api/admin/config", header) {
+        Decision::Answer(answer) => answer.status,
+        _ => 200,
+    };
+    let with_key = "Authorization: Bearer agent-key-1\r\n";
+    assert_eq!(status(&world, with_key), 401);
+    assert_eq!(status(&world, "Authorization: Bearer \r\n"), 401);
+    world.cfg.server.admin_api_key = "agent-key-1".into();
+    assert_eq!(status(&world, with_key), 200);
+    for wrong in [
+        "",
+        "Authorization: Bearer agent-key-2\r\n",
+        "Authorization: Bearer \r\n",
+    ] {
+        assert_eq!(status(&world, wrong), 401, "{wrong}");
+    }
+    // It opens nothing else.
+    match world.ask("GET /api/client/apps", with_key) {
+        Decision::Answer(answer) => assert_eq!(answer.status, 401),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn unknown_routes_are_404_unless_there_is_an_upstream() {
     let mut world = World::new();
     assert_eq!(

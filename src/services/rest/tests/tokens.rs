@@ -238,3 +238,21 @@ fn a_package_in_the_body_must_be_that_of_the_credentials() {
         assert_eq!(kit.send(&request).await, refused);
     });
 }
+
+#[test]
+fn an_agents_key_opens_the_administration_only() {
+    Kit::run_with(
+        |settings| settings.server.admin_api_key = "agent-key-1".into(),
+        |kit| async move {
+            let (status, body) = kit
+                .bearer("agent-key-1", Route::AdminConfig, "GET", &[], Value::Null)
+                .await;
+            assert_eq!(status, 200);
+            assert!(!body.to_string().contains("agent-key-1"), "it is a secret");
+            let (status, _) = kit
+                .bearer("agent-key-1", Route::UserSettings, "GET", &[], Value::Null)
+                .await;
+            assert_eq!(status, 401);
+        },
+    );
+}
