@@ -40,7 +40,7 @@ impl View<'_> {
     fn is_timely(&self, conn: ConnId) -> bool {
         self.net
             .get(conn)
-            .is_some_and(|sock| sock.stalled_until_ms == 0)
+            .is_some_and(|sock| sock.stalled_until_ms == 0 && !sock.ended)
     }
 }
 
