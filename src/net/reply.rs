@@ -368,6 +368,12 @@ async fn stream(
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     out.extend_from_slice(b"\r\n");
+    if envelope.head_only {
+        return match socket.write_all(out).await {
+            true => After::Close,
+            false => After::Broken,
+        };
+    }
     node.spawn(watch(node.clone(), socket.clone(), key));
     let mut ok = socket.write_all(out).await;
     while ok {

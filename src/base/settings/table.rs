@@ -114,9 +114,9 @@ settings! {
         /// Payloads from this size up are referenced instead of copied into the send buffer (bytes).
         zero_copy_min_bytes: u64 = 2048, 0..=1_048_576;
         /// One receive buffer (bytes). All sockets of a shard share them; larger messages are put together. Restart.
-        receive_buffer_bytes: u64 = 8192, 1024..=65_536;
-        /// Receive buffers of a shard, rounded up to a power of two. Restart.
-        receive_buffers: u64 = 128, 16..=32_768;
+        receive_buffer_bytes: u64 = 4096, 1024..=65_536;
+        /// Receive buffers of a shard, rounded up to a power of two; when they run out, sockets wait at a cost. Restart.
+        receive_buffers: u64 = 1024, 16..=32_768;
         /// Frames handled per socket and turn before others get theirs.
         turn_frames_max: u64 = 64, 1..=65_536;
         /// An app socket neither initialised nor parked by then is closed 1008 (ms).

@@ -10,6 +10,9 @@ async function begun(app) {
   const streamId = randomUUID()
   app.send({type: 'audio_stream_start', packageName: app.package, streamId, contentType: 'audio/mpeg'})
   const ready = await app.take({type: 'audio_stream_ready', streamId})
+  // To look takes nothing away, and has no body.
+  const look = await fetch(ready.streamUrl, {method: 'HEAD'})
+  assert.deepEqual([look.status, look.headers.get('content-type'), await look.text()], [200, 'audio/mpeg', ''])
   const answer = await new Promise((taken, failed) => http.get(ready.streamUrl, taken).on('error', failed))
   assert.equal(answer.statusCode, 200)
   assert.equal(answer.headers['content-type'], 'audio/mpeg')
