@@ -71,11 +71,8 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     if settings.server.auth_jwt_secret == DEVELOPMENT_SECRET {
         tracing::warn!("the development secret signs tokens; set AUGMENTOS_AUTH_JWT_SECRET");
     }
-    for variable in unused_variables(|name| std::env::var(name).ok()) {
-        tracing::warn!(
-            variable,
-            "this variable is not used; see store_url and db_slow_query_ms"
-        );
+    for (variable, key) in unused_variables(|name| std::env::var(name).ok()) {
+        tracing::warn!(variable, key, "this variable is not used; see the key");
     }
     let cpus = cpus::Cpus::detect();
     let shards = match settings.server.shards {

@@ -47,11 +47,32 @@ impl Shard {
         if let Some(took_ns) = self.out.records.end(&mut self.metrics, now_ns) {
             self.metrics
                 .time(crate::base::metrics::Timing::TurnLength, took_ns);
-            if took_ns / 1_000_000 >= self.cfg.observability.slow_message_ms {
-                tracing::warn!(conn = %id.tag(), ms = took_ns / 1_000_000, "slow message");
+            if let Some(kinds) = self.out.records.take_slow_turn() {
+                self.tell_slow(id, took_ns / 1_000_000, &kinds);
             }
         }
         self.out.trail
+    }
+
+    /// A turn with text took long: whose it was and what it brought (behaviour.md §10.4).
+    #[cold]
+    fn tell_slow(&mut self, id: ConnId, ms: u64, kinds: &[What]) {
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        let kinds = names.join(" ");
+        let at = match self.out.conns.get(id).map(|conn| &conn.role) {
+            Some(Role::Session(at)) => *at as usize,
+            // It named itself, was closed or has no session: nobody's.
+            _ => usize::MAX,
+        };
+        let shard = self.id.0;
+        match self.entries.get(at) {
+            Some(Some(entry)) => {
+                let session = &entry.session;
+                let correlation_id = session.correlation(self.now);
+                tracing::warn!(user = session.user.log_tag(), %correlation_id, conn = %id.tag(), shard, kinds, ms, "slow message");
+            }
+            _ => tracing::warn!(conn = %id.tag(), shard, kinds, ms, "slow message"),
+        }
     }
 
     /// The largest binary frame of this connection that may be lent to [`Shard::lent`]; 0 for none.
@@ -209,7 +230,10 @@ impl Shard {
     /// A parked app socket waits for its user: `ping` is answered, what is no JSON is refused.
     fn parked_says(&mut self, id: ConnId, text: &[u8]) -> Flow {
         match json::kind(text) {
-            Ok(kind) if kind == "ping" => self.say(id, admission::Answer::Pong),
+            Ok(kind) if kind == "ping" => match self.scratch.validate(text) {
+                Ok(()) => self.say(id, admission::Answer::Pong),
+                Err(_) => self.say(id, admission::MALFORMED),
+            },
             Ok(_) => {}
             Err(_) => self.say(id, admission::MALFORMED),
         }

@@ -363,6 +363,6 @@ impl Shard {
             bytes => bytes as usize,
         };
         self.out.handshake_ms = self.cfg.health.close_handshake_timeout_ms;
-        self.out.records.set_limits(&self.cfg.audio);
+        self.out.records.set_limits(&self.cfg);
     }
 }

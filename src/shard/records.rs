@@ -1,7 +1,8 @@
 //! Layer 3: from receipt to last write. One record per turn and message kind, counted down by the sends it caused.
 
 use crate::base::metrics::{Counter, Metrics, Side, Timing};
-use crate::base::settings::Audio;
+use crate::base::settings::Settings;
+use crate::wire::kinds::{AppKind, PhoneKind};
 use smallvec::SmallVec;
 
 /// What a record measures.
@@ -11,6 +12,18 @@ pub(super) enum What {
     Audio,
     /// Text messages of one kind.
     Message(Side, usize),
+}
+
+impl What {
+    /// For the log: the type on the wire.
+    pub(super) fn name(self) -> &'static str {
+        let name = match self {
+            Self::Audio => return "audio",
+            Self::Message(Side::PhoneIn, at) => PhoneKind::ALL.get(at).map(|kind| kind.wire()),
+            Self::Message(Side::AppIn, at) => AppKind::ALL.get(at).map(|kind| kind.wire()),
+        };
+        name.unwrap_or("other")
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +90,10 @@ pub(super) struct Records {
     in_turn: bool,
     audio_turns: u32,
     slow: SlowAudio,
+    /// A turn with text that takes this long is slow.
+    slow_turn_ns: u64,
+    /// What the last slow turn brought, until it is told.
+    slow_turn: Option<SmallVec<[What; 4]>>,
 }
 
 impl Records {
@@ -96,13 +113,21 @@ impl Records {
             in_turn: false,
             audio_turns: 0,
             slow: SlowAudio::default(),
+            slow_turn_ns: u64::MAX,
+            slow_turn: None,
         }
     }
 
-    /// Sets what counts as slow audio.
-    pub(super) fn set_limits(&mut self, cfg: &Audio) {
-        self.slow.relay_limit = cfg.audio_slow_relay_ms * 1_000_000;
-        self.slow.stage_limit = cfg.audio_stage_slow_ms * 1_000_000;
+    /// Sets what counts as slow.
+    pub(super) fn set_limits(&mut self, cfg: &Settings) {
+        self.slow.relay_limit = cfg.audio.audio_slow_relay_ms * 1_000_000;
+        self.slow.stage_limit = cfg.audio.audio_stage_slow_ms * 1_000_000;
+        self.slow_turn_ns = cfg.observability.slow_message_ms * 1_000_000;
+    }
+
+    /// What the turn that just ended brought, if it was slow.
+    pub(super) fn take_slow_turn(&mut self) -> Option<SmallVec<[What; 4]>> {
+        self.slow_turn.take()
     }
 
     /// The worst slow audio since the last call; `None` where nothing was slow.
@@ -175,6 +200,11 @@ impl Records {
             None
         };
         let at = end_ns.unwrap_or(self.turn_start_ns);
+        if at.saturating_sub(self.turn_start_ns) >= self.slow_turn_ns {
+            let rows = self.turn.iter();
+            let kinds = rows.map(|number| self.rows[*number as usize].what);
+            self.slow_turn = Some(kinds.collect());
+        }
         for number in self.turn.drain(..) {
             let row = &self.rows[number as usize];
             if row.writes == 0 {
@@ -222,7 +252,6 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::kinds::{AppKind, PhoneKind};
 
     #[test]
     fn a_message_is_settled_by_its_last_write_and_audio_without_listeners_is_not_timed() {
@@ -252,7 +281,7 @@ mod tests {
     fn slow_audio_is_counted_and_its_worst_is_kept_for_the_log() {
         let mut metrics = Metrics::new(PhoneKind::COUNT, AppKind::COUNT);
         let mut records = Records::new();
-        records.set_limits(&Audio::default());
+        records.set_limits(&Settings::default());
         let relay = |ms: u64, stage_ms: u64, records: &mut Records, metrics: &mut Metrics| {
             records.begin(0);
             let number = records.message(What::Audio);

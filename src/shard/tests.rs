@@ -148,8 +148,12 @@ fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
 fn a_parked_socket_is_answered_like_any_other() {
     let mut world = World::new();
     let parked = world.parked_app("a@x.io");
-    world.say(parked, "no JSON");
-    assert!(world.sent(parked).contains("MALFORMED_MESSAGE"));
+    for text in ["no JSON", r#"{"type":"ping","x":}"#] {
+        world.say(parked, text);
+        let told = world.sent(parked);
+        assert!(told.contains("MALFORMED_MESSAGE"), "{text}: {told}");
+        assert!(!told.contains("pong"), "{text}: {told}");
+    }
     let ping = Message::Binary(br#"{"type":"ping"}"#.as_slice().into());
     let _ = world.shard.message(parked, ping);
     assert!(world.sent(parked).contains(r#"{"type":"pong""#));
@@ -275,6 +279,33 @@ fn sockets_sessions_and_audio_are_counted_once() {
         (Counter::SessionsDisposed, 0),
     ] {
         assert_eq!(world.shard.metrics.get(counter), count, "{counter:?}");
+    }
+}
+
+#[test]
+fn a_slow_message_is_told_with_its_user_and_its_type() {
+    let mut world = World::new();
+    let phone = world.phone("a@x.io");
+    let lines = crate::base::log_capture::lines_of(|| {
+        for end_ns in [100_000_000, 100_000_001] {
+            world.shard.begin_turn(phone, world.now, 1);
+            let ping = Message::Text(Bytes::from_static(br#"{"type":"ping"}"#));
+            let _ = world.shard.message(phone, ping);
+            world.shard.end_turn(phone, || end_ns);
+        }
+    });
+    let [line] = &lines[..] else {
+        panic!("one of the two took 100 ms: {lines:?}");
+    };
+    let user = UserId::new("a@x.io").log_tag();
+    for part in [
+        "WARN slow message",
+        user.as_str(),
+        "correlation_id=",
+        "kinds=\"ping\"",
+        "ms=100",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
     }
 }
 

@@ -67,11 +67,20 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("OPEN_WEATHER_API_KEY", "weather_api_key"),
 ];
 
-/// Variables of the server that this one replaces which mean nothing here: set, they are worth a warning (behaviour.md §11.3).
+/// Variables of the server that this one replaces which mean nothing here, and the keys that do what their operators want:
+/// set, they are worth a warning (behaviour.md §11.3).
 #[must_use]
-pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
-    const UNUSED: [&str; 2] = ["MONGO_URL", "MONGOOSE_SLOW_QUERY_MS"];
-    let is_set = |name: &&str| env(name).is_some_and(|text| !text.is_empty());
+pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, &'static str)> {
+    const UNUSED: [(&str, &str); 5] = [
+        ("MONGO_URL", "store_url"),
+        ("MONGOOSE_SLOW_QUERY_MS", "db_slow_query_ms"),
+        // Its list of apps has been empty for long.
+        ("DEBUG_APPS", "preinstalled_apps"),
+        ("DELETE_APP_BY_PACKAGE_NAME", "deprecated_packages"),
+        // The report is always made.
+        ("MEMORY_TELEMETRY_ENABLED", "memory_report_ms"),
+    ];
+    let is_set = |(name, _): &(&str, &str)| env(name).is_some_and(|text| !text.is_empty());
     UNUSED.into_iter().filter(is_set).collect()
 }
 
@@ -270,9 +279,29 @@ mod tests {
     }
 
     #[test]
-    fn the_database_of_the_replaced_server_is_named_as_unused() {
-        let env = |name: &str| (name == "MONGO_URL").then(|| "mongodb://x".to_owned());
-        assert_eq!(unused_variables(env), ["MONGO_URL"]);
+    fn what_only_the_replaced_server_reads_is_named_with_its_successor() {
+        let env = |name: &str| {
+            let set = [
+                "MONGO_URL",
+                "DEBUG_APPS",
+                "DELETE_APP_BY_PACKAGE_NAME",
+                "MEMORY_TELEMETRY_ENABLED",
+            ];
+            set.contains(&name).then(|| "x".to_owned())
+        };
+        let expected = [
+            ("MONGO_URL", "store_url"),
+            ("DEBUG_APPS", "preinstalled_apps"),
+            ("DELETE_APP_BY_PACKAGE_NAME", "deprecated_packages"),
+            ("MEMORY_TELEMETRY_ENABLED", "memory_report_ms"),
+        ];
+        assert_eq!(unused_variables(env), expected);
+        for (_, key) in unused_variables(|_| Some("x".into())) {
+            assert!(
+                Settings::KEYS.iter().any(|known| known.name == key),
+                "{key}"
+            );
+        }
         assert!(unused_variables(|_| Some(String::new())).is_empty());
     }
 

@@ -18,7 +18,7 @@ flat!(Waiter);
 owns! {
     Stop: waiters;
     AppSession: start, stop, hello, failures;
-    Apps: list, sockets, intent, restart_queue, restarting;
+    Apps: list, sockets, intent, restart_queue, restarting, unknown_types;
 }
 
 /// App session states of behaviour.md §2.1.
@@ -197,7 +197,12 @@ pub struct Apps {
     pub restarting: Vec<Package>,
     /// Pause before the next try of the system dashboard app (ms); 0 = none failed yet.
     pub dashboard_backoff_ms: u64,
+    /// Message types nobody knows that were warned of.
+    unknown_types: Vec<(Package, Box<str>)>,
 }
+
+/// Unknown message types remembered per session; what comes beyond them is only counted.
+const UNKNOWN_TYPES_MAX: usize = 32;
 
 impl Apps {
     /// By package.
@@ -272,6 +277,17 @@ impl Apps {
         }
         self.list.push(AppSession::new(package.clone()));
         self.list.last_mut().expect("just pushed")
+    }
+
+    /// Notes a message type that nobody knows; `true` for the first of an app's kind, which is worth a warning.
+    pub fn note_unknown(&mut self, package: &Package, kind: &str) -> bool {
+        let is_known = |(of, known): &(Package, Box<str>)| of == package && **known == *kind;
+        if self.unknown_types.len() == UNKNOWN_TYPES_MAX || self.unknown_types.iter().any(is_known)
+        {
+            return false;
+        }
+        self.unknown_types.push((package.clone(), kind.into()));
+        true
     }
 
     /// How many app sessions are in each state, in the order of [`AppState`].

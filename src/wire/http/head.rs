@@ -145,10 +145,11 @@ pub fn parse_head(buf: &[u8]) -> Result<HeadStatus, HeadError> {
 fn scan_lines(buf: &[u8]) -> Result<Option<usize>, HeadError> {
     let mut start = 0;
     while let Some(len) = memchr::memchr(b'\n', &buf[start..]) {
-        let Some(line) = buf[start..start + len].strip_suffix(b"\r") else {
-            return Err(HeadError::LineEnd);
-        };
-        check_line(line, start)?;
+        let line = &buf[start..start + len];
+        let bare = line.strip_suffix(b"\r");
+        // In this order a line is refused for the same reason before its end has come.
+        check_line(bare.unwrap_or(line), start)?;
+        let line = bare.ok_or(HeadError::LineEnd)?;
         let next = start + len + 1;
         if line.is_empty() {
             return if start == 0 {

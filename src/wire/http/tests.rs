@@ -384,6 +384,21 @@ fn streamed_responses_are_chunked_or_end_with_the_connection() {
     assert!(out.ends_with(b"Connection: close\r\n\r\n"));
 }
 
+#[test]
+fn a_control_byte_in_place_of_a_carriage_return_is_one_before_and_after_the_line_ends() {
+    for head in [
+        "GET / HTTP/1.1\0",
+        "GET / HTTP/1.1\0\n",
+        "GET / HTTP/1.1\0\n\r\n",
+    ] {
+        assert_eq!(
+            parse_head(head.as_bytes()).err(),
+            Some(HeadError::ControlByte),
+            "{head:?}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

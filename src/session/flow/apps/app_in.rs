@@ -13,6 +13,9 @@ use crate::wire::json::{self, KindError};
 use crate::wire::kinds::AppKind;
 use bytes::Bytes;
 
+/// As much of an unknown type as a log line shows.
+const UNKNOWN_TYPE_CHARS: usize = 48;
+
 /// One text frame (or binary frame with JSON in it).
 pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
     s.m.health.seen(conn, cx.now.mono_ms, text.len());
@@ -32,9 +35,20 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
         (Ok(name), None) => {
             settle(s, &package);
             cx.metrics.inc(Counter::AppUnknownType);
-            tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = %name, "unknown app message");
+            warn_unknown(s, &package, &name, cx);
         }
         (Ok(name), Some(kind)) => run(s, conn, &package, kind, &name, text, cx),
+    }
+}
+
+/// A warning for the first message of a type that nobody knows (behaviour.md §2.20); all are counted.
+fn warn_unknown(s: &mut Session, package: &Package, name: &str, cx: &Cx<'_>) {
+    let shown = match name.char_indices().nth(UNKNOWN_TYPE_CHARS) {
+        Some((end, _)) => &name[..end],
+        None => name,
+    };
+    if s.m.apps.note_unknown(package, shown) {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = shown, "unknown app message");
     }
 }
 
@@ -235,6 +249,33 @@ mod tests {
         assert_eq!(refused.len(), 10);
         assert_eq!(refused[0]["code"], "INTERNAL_ERROR");
         assert_eq!(kit.close_of(conn), None);
+    }
+
+    #[test]
+    fn an_unknown_type_is_warned_of_once_per_app_and_always_counted() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V3);
+        let lines = crate::base::log_capture::lines_of(|| {
+            for _ in 0..3 {
+                kit.app_text(conn, r#"{"type":"from_the_future"}"#);
+            }
+            kit.app_text(conn, r#"{"type":"from_elsewhere"}"#);
+            for number in 0..100 {
+                let text = format!(r#"{{"type":"{number}{}"}}"#, "é".repeat(100));
+                kit.app_text(conn, &text);
+            }
+        });
+        assert_eq!(kit.metrics.get(Counter::AppUnknownType), 104);
+        assert_eq!(kit.close_of(conn), None);
+        let warned = |name: &str| lines.iter().filter(|line| line.contains(name)).count();
+        assert!(lines[0].starts_with("WARN") && lines[0].contains("unknown app message"));
+        assert!(lines[0].contains(SCRIBE), "{}", lines[0]);
+        assert_eq!(
+            (warned("from_the_future"), warned("from_elsewhere")),
+            (1, 1)
+        );
+        assert_eq!(lines.len(), 32, "however many types an app invents");
+        assert!(lines.iter().all(|line| line.len() < 400), "or how long");
     }
 
     #[test]

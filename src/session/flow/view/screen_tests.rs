@@ -196,6 +196,54 @@ fn the_screen_is_cleared_once_when_a_duration_ends() {
 }
 
 #[test]
+fn a_display_whose_time_is_over_keeps_the_foreground_app_off_no_longer() {
+    let mut kit = kit();
+    show(&mut kit, "main", "m0");
+    kit.advance(50);
+    show(&mut kit, "main", "m1");
+    kit.advance(50);
+    let brief = json!({"durationMs": 100, "forceDisplay": true});
+    show_with(&mut kit, "back", "b", &brief);
+    kit.advance(5000);
+    let expected = [(0, "m0"), (100, "b"), (400, "m1")];
+    assert_eq!(
+        shown(&mut kit),
+        expected.map(|(at, text)| (at, text.into()))
+    );
+}
+
+#[test]
+fn a_display_whose_time_is_over_keeps_no_background_app_off_either() {
+    let mut kit = kit();
+    show(&mut kit, "main", "m0");
+    kit.advance(50);
+    show(&mut kit, "other", "o");
+    kit.advance(10);
+    show_with(&mut kit, "main", "m1", &json!({"forceDisplay": true}));
+    kit.advance(40);
+    let brief = json!({"durationMs": 100, "forceDisplay": true});
+    show_with(&mut kit, "back", "b", &brief);
+    kit.advance(1000);
+    let expected = [(0, "m0"), (60, "m1"), (100, "b"), (400, "o")];
+    assert_eq!(
+        shown(&mut kit),
+        expected.map(|(at, text)| (at, text.into()))
+    );
+}
+
+#[test]
+fn a_screen_is_cleared_though_what_waited_for_it_may_not_be_shown_any_more() {
+    let mut kit = kit();
+    show_with(&mut kit, "back", "b", &json!({"durationMs": 100}));
+    kit.advance(50);
+    show(&mut kit, "back", "newer");
+    kit.advance(150);
+    kit.lose("back");
+    kit.advance(1000);
+    assert_eq!(shown(&mut kit), [(0, "b".into()), (300, String::new())]);
+}
+
+#[test]
 fn a_boot_screen_lasts_a_second_and_a_half_and_keeps_the_latest_requests() {
     let mut kit = kit();
     starting(&mut kit, "main");
@@ -283,6 +331,20 @@ fn a_returning_phone_is_painted_what_it_missed() {
     kit.s.m.phone.current = Some(PHONE_CONN);
     kit.run(super::repaint);
     assert_eq!(texts(&mut kit), ["missed"]);
+}
+
+#[test]
+fn what_a_phone_missed_outlives_the_end_of_what_it_still_shows() {
+    let mut kit = kit();
+    show_with(&mut kit, "main", "m", &json!({"durationMs": 3000}));
+    kit.advance(500);
+    kit.s.m.phone.current = None;
+    show(&mut kit, "main", "missed");
+    kit.advance(5000);
+    kit.s.m.phone.current = Some(PHONE_CONN);
+    kit.run(super::repaint);
+    kit.advance(1000);
+    assert_eq!(texts(&mut kit), ["m", "missed"]);
 }
 
 #[test]

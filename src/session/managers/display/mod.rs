@@ -207,19 +207,28 @@ impl Display {
             }
         }
         self.arm_release(stage);
-        // An empty screen may still owe the foreground app its text. What waits for phone or glasses is left to the repaint.
-        if !painted && self.current.is_none() && self.desired.is_none() {
+        // A screen without valid content may still owe the foreground app its text, or a clear. What waits for phone or
+        // glasses is left to the repaint.
+        let is_void = [&self.current, &self.desired]
+            .into_iter()
+            .all(|slot| slot.as_ref().is_none_or(|held| held.is_over(stage.now_ms)));
+        if !painted && is_void {
             self.next(next::Reason::Released, stage);
         }
     }
 
     /// The current display's time is over.
     pub fn expiry_due(&mut self, stage: &mut Stage<'_>) {
-        if self
-            .current
+        let Some(current) = self.current.take_if(|held| held.is_over(stage.now_ms)) else {
+            return;
+        };
+        // Something newer waits for phone or glasses: it is what will be painted when they return (behaviour.md §6.1.6).
+        let is_superseded = self
+            .desired
             .as_ref()
-            .is_some_and(|current| current.is_over(stage.now_ms))
-        {
+            .is_some_and(|newer| newer.id != current.id && !newer.is_over(stage.now_ms));
+        if !is_superseded {
+            self.current = Some(current);
             self.next(next::Reason::DurationExpired, stage);
         }
     }
@@ -229,7 +238,7 @@ impl Display {
         self.release_stale_lock(stage);
         if self.lock.is_some() {
             self.arm_lock(stage);
-        } else if self.booting.is_empty() {
+        } else if self.booting.is_empty() && self.onboarding.is_none() {
             self.show_core(stage);
         }
     }
@@ -253,7 +262,7 @@ impl Display {
         self.release_stale_lock(stage);
         if stage.is_main(&package) {
             self.core = Some(active.clone());
-            if self.is_blocked_for(&package) {
+            if self.is_blocked_for(&package, stage.now_ms) {
                 self.arm_lock(stage);
                 return Outcome::Rejected;
             }
@@ -263,18 +272,32 @@ impl Display {
         self.show(active, stage)
     }
 
-    /// The lock's holder is another app and on the screen.
-    fn is_blocked_for(&self, package: &str) -> bool {
+    /// The lock's holder is another app and on the screen, by right: a display whose time is over and that only the rate
+    /// limit keeps there blocks nobody.
+    fn is_blocked_for(&self, package: &str, now_ms: u64) -> bool {
         match (&self.lock, &self.current) {
-            (Some(lock), Some(current)) => *lock.holder != *package && current.is_of(&lock.holder),
+            (Some(lock), Some(current)) => {
+                *lock.holder != *package && current.is_of(&lock.holder) && !current.is_over(now_ms)
+            }
             _ => false,
         }
+    }
+
+    /// The display of the lock's holder is over: the next one of whichever app it is takes its place (behaviour.md §6.1.5).
+    fn is_holder_done(&self, lock: &Lock, now_ms: u64) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|current| current.is_of(&lock.holder) && current.is_over(now_ms))
     }
 
     fn take_lock(&mut self, package: &Package, stage: &Stage<'_>) -> bool {
         match &self.lock {
             Some(lock) if lock.holder == *package => true,
-            Some(lock) if !stage.is_main(&lock.holder) => false,
+            Some(lock)
+                if !stage.is_main(&lock.holder) && !self.is_holder_done(lock, stage.now_ms) =>
+            {
+                false
+            }
             _ => {
                 self.lock = Some(Lock {
                     holder: package.clone(),
