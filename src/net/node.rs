@@ -172,6 +172,11 @@ impl Node {
         self.spawned.take()
     }
 
+    /// Whether a task waits for its first turn.
+    pub(super) fn has_spawned(&self) -> bool {
+        !self.spawned.borrow().is_empty()
+    }
+
     /// Follows the settings in force.
     pub(super) fn follow_settings(&self) {
         let shard = self.shard.borrow();

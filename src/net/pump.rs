@@ -83,13 +83,16 @@ impl Pump {
                 contain("tick", || self.tick(now_ns));
                 self.tick_due_ns = now_ns + TICK_NS;
             }
-            writer::flush(&self.node);
+            contain("writers", || writer::flush(&self.node));
         }
     }
 
     /// Whether something is to be done without waiting for the kernel.
     fn is_busy(&self) -> bool {
-        self.more_mail || self.tasks.are_ready() || !self.node.net.borrow().waiting.is_empty()
+        self.more_mail
+            || self.tasks.are_ready()
+            || self.node.has_spawned()
+            || !self.node.net.borrow().waiting.is_empty()
     }
 
     /// Takes what the kernel did.
