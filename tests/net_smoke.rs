@@ -232,3 +232,31 @@ fn frames_that_wait_for_their_turn_are_handled_in_order_though_the_peer_said_its
         );
     }
 }
+
+#[test]
+fn running_out_of_receive_buffers_loses_nothing_and_is_counted() {
+    let few = [
+        ("PRISM_RECEIVE_BUFFERS", "16"),
+        ("PRISM_RECEIVE_BUFFER_BYTES", "1024"),
+    ];
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &few);
+        let mut echo = server.socket("/echo", &[]);
+        // Far more than all buffers hold arrives while the shard handles the first of it.
+        let large = vec![7; 4 << 20];
+        echo.send(Message::binary(large.clone())).expect("sent");
+        assert!(
+            echo.read().expect("echoed") == Message::binary(large),
+            "{driver}"
+        );
+        if driver == "uring" {
+            let metrics =
+                server.raw("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with("prism_receive_starved_total"))
+                .expect("the counter");
+            assert!(!line.ends_with(" 0"), "{line}");
+        }
+    }
+}

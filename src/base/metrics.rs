@@ -110,6 +110,7 @@ counters! {
     CorrelationOrphans = "mentra_correlation_orphans_total" {""} "Results that found their session gone.";
     HandoffsOut = "prism_handoffs_total" {""} "Connections handed to their home shard.";
     MailboxFull = "prism_mailbox_full_total" {""} "Cross-shard messages refused by a full inbox.";
+    ReceiveStarved = "prism_receive_starved_total" {""} "Receive operations ended because all receive buffers were taken.";
     UdpReceived = "mentra_udp_packets_received_total" {""} "UDP packets received.";
     UdpDropped = "mentra_udp_packets_dropped_total" {""} "UDP packets dropped.";
     UdpPings = "mentra_udp_pings_received_total" {""} "UDP probes received.";

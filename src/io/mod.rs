@@ -64,8 +64,10 @@ pub(crate) enum Upcoming {
 /// Why a receive operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
-    /// It was stopped, or the driver ran out of buffers: it may be started again.
+    /// It was stopped: it may be started again.
     Paused,
+    /// The driver ran out of buffers: it may be started again.
+    Starved,
     /// Nothing more comes: the peer ended its side, or the connection broke.
     Closed,
 }

@@ -340,13 +340,13 @@ impl Ring {
         let last = !cqueue::more(entry.flags());
         match -entry.result() {
             _ if len > 0 => Done::Received { token, last },
-            libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => Done::ReceiveEnded {
+            errno => Done::ReceiveEnded {
                 token,
-                end: End::Paused,
-            },
-            _ => Done::ReceiveEnded {
-                token,
-                end: End::Closed,
+                end: match errno {
+                    libc::ENOBUFS => End::Starved,
+                    libc::ECANCELED | libc::EINTR | libc::EAGAIN => End::Paused,
+                    _ => End::Closed,
+                },
             },
         }
     }

@@ -7,7 +7,7 @@ use super::node::Node;
 use super::tasks::Tasks;
 use super::{accept, conn, handoff, socket, writer};
 use crate::base::metrics::Counter;
-use crate::io::{Done, Token};
+use crate::io::{Done, End, Token};
 use crate::shard::inbox::ForNet;
 use crate::shard::mailbox::{Bell, ToShard};
 use crate::shard::report::NetGauges;
@@ -178,8 +178,15 @@ fn socket_result(node: &Rc<Node>, done: Done, arrived: &mut [u8], now_ns: u64) {
     match (done, is_frames) {
         (Done::Received { last, .. }, true) => conn::received(node, token, arrived, last),
         (Done::Received { last, .. }, false) => socket::received(node, token, arrived, last),
-        (Done::ReceiveEnded { end, .. }, true) => conn::ended(node, token, end),
-        (Done::ReceiveEnded { end, .. }, false) => socket::ended(node, token, end),
+        (Done::ReceiveEnded { end, .. }, is_frames) => {
+            if end == End::Starved {
+                node.with(|shard| shard.metrics().inc(Counter::ReceiveStarved));
+            }
+            match is_frames {
+                true => conn::ended(node, token, end),
+                false => socket::ended(node, token, end),
+            }
+        }
         (Done::Sent { result, .. }, true) => writer::sent(node, token, result, now_ns),
         (Done::Sent { result, .. }, false) => socket::sent(node, token, result),
         (Done::Accepted { .. } | Done::Rung, _) => {}
