@@ -54,6 +54,8 @@ pub(crate) struct Epoll {
     done: VecDeque<Done>,
     listener: Option<RawFd>,
     acceptable: bool,
+    /// Accepting and receiving take turns, so that neither starves the other.
+    accept_first: bool,
     rung: bool,
     buffer_bytes: usize,
 }
@@ -85,6 +87,7 @@ impl Epoll {
             done: VecDeque::new(),
             listener: None,
             acceptable: false,
+            accept_first: false,
             rung: false,
             buffer_bytes: sizes.buffer_bytes,
         })
@@ -252,10 +255,16 @@ impl Epoll {
         if let Some(done) = self.done.pop_front() {
             return Some(done);
         }
-        if let Some(done) = self.try_accept() {
-            return Some(done);
+        self.accept_first = !self.accept_first;
+        if self.accept_first {
+            self.try_accept().or_else(|| self.try_readable(into))
+        } else {
+            self.try_readable(into).or_else(|| self.try_accept())
         }
-        // Each socket has one try per wait: those that bring something queue again.
+    }
+
+    /// Those that bring something stand at the end of the queue again.
+    fn try_readable(&mut self, into: &mut Vec<u8>) -> Option<Done> {
         while let Some(token) = self.readable.pop_front() {
             if let Some(done) = self.try_receive(token, into) {
                 return Some(done);

@@ -10,7 +10,7 @@ const SESSIONS_PER_TICK: usize = 32;
 /// Single sessions named per report; more are only counted.
 const NAMED_MAX: usize = 8;
 /// Owners beside the sessions.
-const OTHERS: [&str; 4] = ["outboxes", "read_buffers", "waiting_apps", "tables"];
+const OTHERS: [&str; 4] = ["outboxes", "receive_buffers", "waiting_apps", "tables"];
 
 /// Bytes of one owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +51,13 @@ impl Owners {
     pub(super) fn last(&self) -> &[Owner] {
         &self.last
     }
+}
+
+/// The session that a warning is about, and the part of it that holds most.
+struct Whose {
+    user: String,
+    epoch: u64,
+    part: &'static str,
 }
 
 /// What is worth a warning.
@@ -123,11 +130,8 @@ impl Shard {
         let before = std::mem::replace(&mut entry.counted_bytes, bytes);
         walk.sessions += 1;
         walk.largest = walk.largest.max((bytes, at as u32));
-        for verdict in verdicts(
-            &self.cfg.observability,
-            bytes,
-            (before > 0).then_some(before),
-        ) {
+        let before = (before > 0).then_some(before);
+        for verdict in verdicts(&self.cfg.observability, bytes, before) {
             walk.named += 1;
             if walk.named > NAMED_MAX {
                 return;
@@ -135,31 +139,36 @@ impl Shard {
             let Some(entry) = self.entries[at].as_ref() else {
                 return;
             };
-            let (user, epoch) = (entry.session.user.log_tag(), entry.session.epoch);
             let largest = owned.iter().zip(OWNERS).max_by_key(|(bytes, _)| **bytes);
-            let part = largest.map_or("", |(_, name)| name);
-            match verdict {
-                Verdict::Large => tracing::warn!(
-                    shard = self.id.0,
-                    owner = "session",
-                    user,
-                    epoch,
-                    bytes,
-                    part,
-                    "memory-owner-large"
-                ),
-                Verdict::Grows { by, fast } => tracing::warn!(
-                    shard = self.id.0,
-                    owner = "session",
-                    user,
-                    epoch,
-                    bytes,
-                    part,
-                    growth_bytes = by,
-                    fast,
-                    "memory-owner-grows"
-                ),
+            let whose = Whose {
+                user: entry.session.user.log_tag(),
+                epoch: entry.session.epoch,
+                part: largest.map_or("", |(_, name)| name),
+            };
+            self.warn(&verdict, "session", bytes, Some(&whose));
+        }
+    }
+
+    fn warn(&self, verdict: &Verdict, owner: &str, bytes: u64, whose: Option<&Whose>) {
+        let shard = self.id.0;
+        let user = whose.map(|whose| whose.user.as_str());
+        let epoch = whose.map(|whose| whose.epoch);
+        let part = whose.map(|whose| whose.part);
+        match verdict {
+            Verdict::Large => {
+                tracing::warn!(shard, owner, user, epoch, bytes, part, "memory-owner-large");
             }
+            Verdict::Grows { by, fast } => tracing::warn!(
+                shard,
+                owner,
+                user,
+                epoch,
+                bytes,
+                part,
+                growth_bytes = by,
+                fast,
+                "memory-owner-grows"
+            ),
         }
     }
 
@@ -205,24 +214,9 @@ impl Shard {
     fn judge(&self, owner: Owner) {
         let Owner { name, bytes } = owner;
         let before = self.owners.last.iter().find(|last| last.name == name);
-        for verdict in verdicts(
-            &self.cfg.observability,
-            bytes,
-            before.map(|last| last.bytes),
-        ) {
-            match verdict {
-                Verdict::Large => {
-                    tracing::warn!(shard = self.id.0, owner = name, bytes, "memory-owner-large");
-                }
-                Verdict::Grows { by, fast } => tracing::warn!(
-                    shard = self.id.0,
-                    owner = name,
-                    bytes,
-                    growth_bytes = by,
-                    fast,
-                    "memory-owner-grows"
-                ),
-            }
+        let before = before.map(|last| last.bytes);
+        for verdict in verdicts(&self.cfg.observability, bytes, before) {
+            self.warn(&verdict, name, bytes, None);
         }
     }
 
