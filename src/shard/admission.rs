@@ -4,7 +4,9 @@
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::{Package, UserId};
+use crate::base::settings::Settings;
 use crate::session::event::{AppHello, HelloKind, Sdk};
+use crate::session::flow::hello::admits;
 use crate::wire::auth::api_key_matches;
 use crate::wire::ids::parse_app_session_id;
 use crate::wire::json::{ObjectWriter, Scratch, kind};
@@ -271,7 +273,7 @@ pub(super) enum Unowned {
 }
 
 /// protocol.md §3.2 row 2 and §3.4 rows 3–5, on the user's home shard.
-pub(super) fn without_session(hello: &AppHello, apps: &Registry) -> Unowned {
+pub(super) fn without_session(hello: &AppHello, apps: &Registry, cfg: &Settings) -> Unowned {
     if hello.kind == HelloKind::Init {
         return Unowned::Refuse(Verdict::Close(
             Some(NO_SESSION),
@@ -294,15 +296,21 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry) -> Unowned {
             CloseReason::Internal,
         ));
     }
-    let stored = apps.get(&hello.package).map_or("", |app| &*app.key_sha256);
-    if api_key_matches(key, stored) {
-        Unowned::Park
-    } else {
-        Unowned::Refuse(Verdict::Close(
-            Some(Answer::Error("INVALID_API_KEY", "Invalid API key")),
-            CloseReason::InvalidApiKey,
-        ))
-    }
+    let record = apps.get(&hello.package);
+    let refusal = match record {
+        Some(record) if api_key_matches(key, &record.key_sha256) => {
+            if admits(cfg, record, hello.address) {
+                return Unowned::Park;
+            }
+            let answer = Answer::Error("PERMISSION_DENIED", "Address not allowed");
+            (answer, CloseReason::AddressNotAllowed)
+        }
+        _ => {
+            let answer = Answer::Error("INVALID_API_KEY", "Invalid API key");
+            (answer, CloseReason::InvalidApiKey)
+        }
+    };
+    Unowned::Refuse(Verdict::Close(Some(refusal.0), refusal.1))
 }
 
 /// A parked socket ran out of time.
@@ -445,15 +453,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_session_a_reconnect_parks_only_with_the_right_key() {
-        let apps = Registry::new(
-            [AppRecord {
-                package_name: "com.acme.x".into(),
-                key_sha256: sha256_hex("right"),
-                ..AppRecord::default()
-            }],
-            1,
-        );
+    fn without_a_session_a_reconnect_parks_only_with_the_right_key_and_address() {
+        let mut record = AppRecord {
+            package_name: "com.acme.x".into(),
+            key_sha256: sha256_hex("right"),
+            ..AppRecord::default()
+        };
+        let apps = Registry::new([record.clone()], 1);
         let hello = |key: Option<&str>| AppHello {
             kind: HelloKind::Reconnect,
             package: Package::new("com.acme.x"),
@@ -462,18 +468,33 @@ mod tests {
             sdk: Sdk::V3,
             address: None,
         };
-        assert_eq!(without_session(&hello(Some("right")), &apps), Unowned::Park);
+        let cfg = Settings::default();
+        let judged = |hello: &AppHello, apps: &Registry| without_session(hello, apps, &cfg);
+        assert_eq!(judged(&hello(Some("right")), &apps), Unowned::Park);
         assert!(matches!(
-            without_session(&hello(Some("wrong")), &apps),
+            judged(&hello(Some("wrong")), &apps),
             Unowned::Refuse(Verdict::Close(_, CloseReason::InvalidApiKey))
         ));
         assert!(matches!(
-            without_session(&hello(None), &apps),
+            judged(&hello(None), &apps),
             Unowned::Refuse(Verdict::Linger(_, CloseReason::ReconnectUnauthenticated))
         ));
         assert!(matches!(
-            without_session(&hello(Some("right")), &Registry::default()),
+            judged(&hello(Some("right")), &Registry::default()),
             Unowned::Refuse(Verdict::Close(_, CloseReason::Internal))
         ));
+        record.allowed_ips = vec!["10.1.0.0/16".into()];
+        let listed = Registry::new([record], 2);
+        let mut near = hello(Some("right"));
+        near.address = "10.1.7.7".parse().ok();
+        assert_eq!(judged(&near, &listed), Unowned::Park);
+        near.address = "203.0.113.9".parse().ok();
+        assert_eq!(
+            judged(&near, &listed),
+            Unowned::Refuse(Verdict::Close(
+                Some(Answer::Error("PERMISSION_DENIED", "Address not allowed")),
+                CloseReason::AddressNotAllowed
+            ))
+        );
     }
 }

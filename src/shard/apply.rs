@@ -1,7 +1,7 @@
 //! Layer 3: effects become frames, timers, mail. Applied in order, right after the event that asked for them.
 
 use super::Shard;
-use super::conns::Role;
+use super::conns::{Parked, Role};
 use super::deadlines::Due;
 use super::mailbox::{Answer, AppLink, ToOutside, ToShard};
 use super::parked::Waiting;
@@ -218,7 +218,11 @@ impl Shard {
         let Some(conn) = self.out.conns.get(id) else {
             return;
         };
-        conn.role = Role::Parked(Box::new((user.clone(), hello.package.clone())));
+        conn.role = Role::Parked(Box::new(Parked {
+            user: user.clone(),
+            package: hello.package.clone(),
+            invalid_json: 0,
+        }));
         let waiting = Waiting {
             conn: id,
             hello,

@@ -26,11 +26,20 @@ pub(super) enum Role {
     /// An app socket that has not named itself.
     Fresh(Box<Candidate>),
     /// An app socket that waits for its user.
-    Parked(Box<(UserId, Package)>),
+    Parked(Box<Parked>),
     /// Back to the sender.
     Echo,
     /// Nobody: it is being closed.
     Detached,
+}
+
+/// A parked socket: where it waits ([`super::parked`]).
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) user: UserId,
+    pub(super) package: Package,
+    /// Unparsable messages in a row.
+    pub(super) invalid_json: u32,
 }
 
 /// One connection. The first 64 bytes are all that a relayed message touches of sender and receiver.

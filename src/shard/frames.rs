@@ -141,12 +141,17 @@ impl Shard {
                     other => self.control(id, None, other),
                 }
             }
-            (Role::Parked(..), _) => match message {
-                Message::Text(text) => self.parked_says(id, &text),
-                Message::Binary(data) if data.first() == Some(&b'{') => self.parked_says(id, &data),
-                Message::Binary(_) => Flow::Continue,
-                other => self.control(id, None, other),
-            },
+            (Role::Parked(..), _) => {
+                self.metrics.inc(Counter::AppMessagesIn);
+                match message {
+                    Message::Text(text) => self.parked_says(id, &text),
+                    Message::Binary(data) if data.first() == Some(&b'{') => {
+                        self.parked_says(id, &data)
+                    }
+                    Message::Binary(_) => Flow::Continue,
+                    other => self.control(id, None, other),
+                }
+            }
             (Role::Echo, _) => self.echo(id, message),
             (Role::Detached, _) => match message {
                 Message::Close(_) => Flow::Stop,
@@ -227,15 +232,28 @@ impl Shard {
         }
     }
 
-    /// A parked app socket waits for its user: `ping` is answered, what is no JSON is refused.
+    /// A parked app socket waits for its user: `ping` is answered, what is no JSON is refused and counted.
     fn parked_says(&mut self, id: ConnId, text: &[u8]) -> Flow {
-        match json::kind(text) {
-            Ok(kind) if kind == "ping" => match self.scratch.validate(text) {
-                Ok(()) => self.say(id, admission::Answer::Pong),
-                Err(_) => self.say(id, admission::MALFORMED),
-            },
-            Ok(_) => {}
-            Err(_) => self.say(id, admission::MALFORMED),
+        let kind = json::kind(text).ok();
+        let kind = kind.filter(|_| self.scratch.validate(text).is_ok());
+        let Some(Role::Parked(parked)) = self.out.conns.get(id).map(|conn| &mut conn.role) else {
+            return Flow::Continue;
+        };
+        parked.invalid_json = match kind {
+            Some(_) => 0,
+            None => parked.invalid_json + 1,
+        };
+        let invalid_json = u64::from(parked.invalid_json);
+        match kind {
+            Some(kind) if kind == "ping" => self.say(id, admission::Answer::Pong),
+            Some(_) => {}
+            None => {
+                self.metrics.inc(Counter::AppBadJson);
+                self.say(id, admission::MALFORMED);
+                if invalid_json >= self.cfg.connections.invalid_json_before_close {
+                    self.refuse(id, CloseReason::InvalidJson);
+                }
+            }
         }
         Flow::Continue
     }
@@ -314,7 +332,7 @@ impl Shard {
                     self.drive(at, |session, cx| session.on_event(event, cx));
                 }
             }
-            Role::Parked(whose) => self.parked.forget(&whose.0, &whose.1, id),
+            Role::Parked(whose) => self.parked.forget(&whose.user, &whose.package, id),
             Role::Fresh(_) | Role::Echo | Role::Detached => {}
         }
     }

@@ -145,6 +145,11 @@ impl Shard {
         match verdict {
             Verdict::Hello(user, _) if !self.is_home(&user) => Flow::Leave(user, text),
             verdict => {
+                if let Verdict::Answer(admission::MALFORMED)
+                | Verdict::Close(Some(admission::MALFORMED), _) = verdict
+                {
+                    self.metrics.inc(Counter::AppBadJson);
+                }
                 self.execute(id, verdict);
                 Flow::Continue
             }
@@ -178,7 +183,7 @@ impl Shard {
     /// An app socket named itself, at its user's home.
     fn hello(&mut self, id: ConnId, user: UserId, hello: AppHello) {
         let Some(at) = self.users.get(&user).copied() else {
-            match admission::without_session(&hello, &self.apps) {
+            match admission::without_session(&hello, &self.apps, &self.cfg) {
                 Unowned::Refuse(verdict) => self.execute(id, verdict),
                 Unowned::Park => self.park_new(id, &user, hello),
             }

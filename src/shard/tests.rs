@@ -160,6 +160,31 @@ fn a_parked_socket_is_answered_like_any_other() {
 }
 
 #[test]
+fn ten_unparsable_messages_in_a_row_close_a_parked_socket() {
+    let mut world = World::new();
+    let parked = world.parked_app("a@x.io");
+    let before = world.shard.metrics.get(Counter::AppMessagesIn);
+    for text in ["{", "[]", r#"{"type":"ping",}"#] {
+        for _ in 0..3 {
+            world.say(parked, text);
+        }
+    }
+    world.say(parked, r#"{"type":"display_event"}"#);
+    for _ in 0..9 {
+        world.say(parked, "nonsense");
+    }
+    assert!(!world.sent(parked).ends_with("Invalid JSON"));
+    assert_eq!(world.shard.parked.len(), 1);
+    world.say(parked, "nonsense");
+    let end = world.sent(parked);
+    assert!(end.contains("MALFORMED_MESSAGE") && end.ends_with("Invalid JSON"));
+    assert_eq!(world.shard.parked.len(), 0);
+    let metrics = &world.shard.metrics;
+    assert_eq!(metrics.get(Counter::AppMessagesIn) - before, 20);
+    assert_eq!(metrics.get(Counter::AppBadJson), 19);
+}
+
+#[test]
 fn sockets_that_wait_are_pinged() {
     let mut world = World::new();
     let parked = world.parked_app("a@x.io");

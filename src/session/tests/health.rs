@@ -5,10 +5,10 @@ use crate::base::metrics::Counter;
 use crate::base::settings::HealthMonitorMode;
 use crate::session::State;
 use crate::session::effects::{Effect, LinkChange};
-use crate::session::event::{Event, Sdk};
+use crate::session::event::{Event, HelloKind, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{Kit, SCRIBE, USER};
+use crate::session::testkit::{Kit, SCRIBE, USER, hello};
 use crate::wire::records::UserRecord;
 use bytes::Bytes;
 use serde_json::json;
@@ -53,6 +53,20 @@ fn every_socket_is_pinged_every_ten_seconds() {
             .iter()
             .all(|(_, id)| id.iter().all(u8::is_ascii_hexdigit))
     );
+}
+
+#[test]
+fn sockets_that_wait_for_the_start_of_their_app_are_pinged_too() {
+    let (mut kit, phone) = Kit::connected();
+    let conn = kit.conn();
+    kit.run(|s, cx| {
+        let hello = hello(HelloKind::Reconnect, SCRIBE, Sdk::V3);
+        crate::session::flow::attach::park(s, conn, hello, cx.now.mono_ms + 30_000, cx);
+    });
+    kit.forget();
+    kit.advance(10_000);
+    let conns: Vec<ConnId> = pings(&mut kit).iter().map(|row| row.0).collect();
+    assert_eq!(conns, [phone, conn]);
 }
 
 #[test]

@@ -344,6 +344,43 @@ fn what_is_no_json_is_called_so_on_a_rejected_socket() {
 }
 
 #[test]
+fn ten_unparsable_messages_in_a_row_close_a_socket_that_is_not_attached_yet() {
+    let mut kit = Kit::new();
+    kit.phone();
+    let waiting = kit.init(MAPS, Sdk::V2);
+    let parked = park(&mut kit);
+    for conn in [waiting, parked] {
+        ends_at_the_tenth(&mut kit, conn);
+    }
+    kit.load(UserRecord::default());
+    let conn = kit.hello(hello(HelloKind::Reconnect, SCRIBE, Sdk::V2));
+    ends_at_the_tenth(&mut kit, conn);
+    assert!(kit.s.m.apps.sockets.lingering(conn).is_none());
+    kit.advance(31_000);
+    for conn in [waiting, parked, conn] {
+        assert_eq!(kit.close_of(conn), None, "once");
+    }
+}
+
+fn ends_at_the_tenth(kit: &mut Kit, conn: crate::base::ids::ConnId) {
+    kit.forget();
+    for _ in 0..9 {
+        kit.app_text(conn, "{");
+    }
+    kit.app_text(conn, r#"{"type":"ping"}"#);
+    for _ in 0..9 {
+        kit.app_text(conn, r#"{"type":"ping",}"#);
+    }
+    let answers = kit.types(conn);
+    let malformed = |answer: &&String| *answer == "tpa_connection_error MALFORMED_MESSAGE";
+    assert_eq!(answers.iter().filter(malformed).count(), 18);
+    assert_eq!((answers.len(), answers[9].as_str()), (19, "pong"));
+    assert_eq!(kit.close_of(conn), None);
+    kit.app_text(conn, "[]");
+    assert_eq!(kit.close_of(conn), Some((1007, "Invalid JSON")));
+}
+
+#[test]
 fn an_init_refused_during_the_linger_closes_at_once() {
     let (mut kit, _) = Kit::connected();
     let conn = kit.hello(hello(HelloKind::Reconnect, SCRIBE, Sdk::V2));

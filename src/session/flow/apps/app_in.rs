@@ -22,10 +22,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
     let name = json::kind(text);
     let kind = name.as_ref().ok().and_then(|name| AppKind::from_wire(name));
     let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) else {
-        match name {
-            Ok(_) => unattached(s, conn, kind, text, cx),
-            Err(error) => unattached_unparsable(s, conn, &error, cx),
-        }
+        unattached(s, conn, name.map(|_| kind), text, cx);
         return;
     };
     let index = kind.map_or(AppKind::COUNT, |kind| kind as usize);
@@ -159,45 +156,64 @@ fn drop_socket(s: &mut Session, conn: ConnId, reason: CloseReason, cx: &mut Cx<'
 
 /// A socket that is not the app's current one: `ping` is answered while it may still become or has been one; an init may
 /// follow a rejected reconnect; anything else has no effect.
-fn unattached(s: &mut Session, conn: ConnId, kind: Option<AppKind>, text: &[u8], cx: &mut Cx<'_>) {
-    if !s.m.apps.sockets.contains(conn) {
+fn unattached(
+    s: &mut Session,
+    conn: ConnId,
+    kind: Result<Option<AppKind>, KindError>,
+    text: &[u8],
+    cx: &mut Cx<'_>,
+) {
+    let sockets = &s.m.apps.sockets;
+    if !sockets.contains(conn) {
         return;
     }
-    let lingers = s.m.apps.sockets.lingering(conn).is_some();
+    let lingers = sockets.lingering(conn).is_some();
+    let has_named_itself = lingers || sockets.is_waiting(conn);
     let outcome = match kind {
-        Some(AppKind::Ping) => {
-            let valid = cx.scratch.validate(text);
-            if valid.is_ok() {
-                notices::app_pong(conn, cx);
+        Err(error) => Err(error.to_string()),
+        Ok(Some(AppKind::TpaConnectionInit | AppKind::ConnectionInit)) if lingers => {
+            hello::said_again(s, conn, HelloKind::Init, text, cx).map_err(|e| e.to_string())
+        }
+        Ok(Some(AppKind::Reconnect)) if lingers => {
+            hello::said_again(s, conn, HelloKind::Reconnect, text, cx).map_err(|e| e.to_string())
+        }
+        Ok(kind) => match cx.scratch.validate(text) {
+            Ok(()) => {
+                match kind {
+                    Some(AppKind::Ping) => notices::app_pong(conn, cx),
+                    Some(AppKind::Pong) => {}
+                    _ if has_named_itself => {
+                        let code = ErrorCode::SessionNotFound.as_str();
+                        notices::app_error(conn, code, "Session not found", cx);
+                    }
+                    _ => {}
+                }
+                Ok(())
             }
-            valid
-        }
-        Some(AppKind::TpaConnectionInit | AppKind::ConnectionInit) if lingers => {
-            hello::said_again(s, conn, HelloKind::Init, text, cx)
-        }
-        Some(AppKind::Reconnect) if lingers => {
-            hello::said_again(s, conn, HelloKind::Reconnect, text, cx)
-        }
-        Some(AppKind::Pong) => return,
-        _ if lingers || s.m.apps.sockets.is_waiting(conn) => {
-            let code = ErrorCode::SessionNotFound.as_str();
-            notices::app_error(conn, code, "Session not found", cx);
-            return;
-        }
-        _ => return,
+            Err(error) => Err(error.to_string()),
+        },
     };
-    if let Err(error) = outcome {
-        let code = ErrorCode::MalformedMessage.as_str();
-        notices::app_error(conn, code, &error.to_string(), cx);
+    match outcome {
+        Ok(()) => {
+            if let Some(row) = s.m.apps.sockets.invalid_json(conn) {
+                *row = 0;
+            }
+        }
+        Err(error) => unattached_unparsable(s, conn, &error, cx),
     }
 }
 
-/// What is no JSON is answered as such wherever the socket stands, unless it was replaced.
-fn unattached_unparsable(s: &Session, conn: ConnId, error: &KindError, cx: &mut Cx<'_>) {
-    let sockets = &s.m.apps.sockets;
-    if sockets.lingering(conn).is_some() || sockets.is_waiting(conn) {
-        let code = ErrorCode::MalformedMessage.as_str();
-        notices::app_error(conn, code, &error.to_string(), cx);
+/// What is no JSON is answered and counted as such wherever the socket stands, unless it was replaced.
+fn unattached_unparsable(s: &mut Session, conn: ConnId, error: &str, cx: &mut Cx<'_>) {
+    let Some(row) = s.m.apps.sockets.invalid_json(conn) else {
+        return;
+    };
+    *row += 1;
+    let is_over = u64::from(*row) >= cx.cfg.connections.invalid_json_before_close;
+    cx.metrics.inc(Counter::AppBadJson);
+    notices::app_error(conn, ErrorCode::MalformedMessage.as_str(), error, cx);
+    if is_over {
+        drop_socket(s, conn, CloseReason::InvalidJson, cx);
     }
 }
 

@@ -178,6 +178,7 @@ pub(crate) fn park(
         conn,
         hello,
         expires_ms,
+        invalid_json: 0,
     });
 }
 

@@ -2,10 +2,11 @@
 
 use crate::base::close::CloseReason;
 use crate::base::ids::ConnId;
+use crate::base::settings::Settings;
 use crate::session::event::{AppHello, HelloKind, Sdk};
 use crate::session::flow::{attach, notices, start};
 use crate::session::managers::apps::AppState;
-use crate::session::managers::apps::sockets::Lingering;
+use crate::session::managers::apps::sockets::{Lingering, Waiting};
 use crate::session::managers::apps::start::{Stage, StartError};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State};
@@ -64,10 +65,14 @@ pub(crate) fn said(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'
 /// Waits for the user record; bounded, beyond the bound the socket may come back later.
 fn wait(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
     let waiting = &mut s.m.apps.sockets.waiting;
-    if let Some(row) = waiting.iter_mut().find(|row| row.0 == conn) {
-        row.1 = hello;
+    if let Some(row) = waiting.iter_mut().find(|row| row.conn == conn) {
+        row.hello = hello;
     } else if waiting.len() < cx.cfg.connections.pending_frames_max as usize {
-        waiting.push((conn, hello));
+        waiting.push(Waiting {
+            conn,
+            hello,
+            invalid_json: 0,
+        });
     } else {
         cx.fx.close(conn, CloseReason::Overloaded);
     }
@@ -148,14 +153,7 @@ fn check_address(
     hello: &AppHello,
     cx: &Cx<'_>,
 ) -> Result<(), Refusal> {
-    let list = &record.allowed_ips;
-    if !cx.cfg.apps.app_ip_validation_enabled || list.is_empty() {
-        return Ok(());
-    }
-    if hello
-        .address
-        .is_some_and(|address| list.iter().any(|entry| covers(entry, address)))
-    {
+    if admits(cx.cfg, record, hello.address) {
         return Ok(());
     }
     tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, address = ?hello.address, "app address not allowed");
@@ -164,6 +162,14 @@ fn check_address(
         "Address not allowed",
         CloseReason::AddressNotAllowed,
     ))
+}
+
+/// Whether the app's address list, if it has one, lets a server in from `address`.
+pub(crate) fn admits(cfg: &Settings, record: &AppRecord, address: Option<IpAddr>) -> bool {
+    let list = &record.allowed_ips;
+    !cfg.apps.app_ip_validation_enabled
+        || list.is_empty()
+        || address.is_some_and(|address| list.iter().any(|entry| covers(entry, address)))
 }
 
 /// Whether an exact address or CIDR block contains `address`; an entry that is neither contains nothing.
@@ -301,6 +307,7 @@ fn reject_later(
         conn,
         hello,
         reason,
+        invalid_json: 0,
     });
     let at_ms = cx.now.mono_ms + cx.cfg.connections.reject_linger_ms;
     s.timers.set(Timer::RejectLinger(conn), at_ms);

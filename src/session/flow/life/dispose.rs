@@ -59,9 +59,9 @@ fn end_loose_sockets(s: &mut Session, cx: &mut Cx<'_>) {
     for row in sockets.lingering {
         cx.fx.close(row.conn, row.reason);
     }
-    for (conn, _) in sockets.waiting {
-        notices::app_error(conn, "SESSION_NOT_FOUND", "Session not found", cx);
-        cx.fx.close(conn, CloseReason::SessionEnded);
+    for row in sockets.waiting {
+        notices::app_error(row.conn, "SESSION_NOT_FOUND", "Session not found", cx);
+        cx.fx.close(row.conn, CloseReason::SessionEnded);
     }
     for parked in sockets.parked {
         cx.fx.push(Effect::Unpark {

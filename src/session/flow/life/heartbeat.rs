@@ -100,7 +100,9 @@ fn cut(s: &mut Session, conn: ConnId, peer: &Peer, cx: &mut Cx<'_>) {
 }
 
 fn ping_all(s: &mut Session, cx: &mut Cx<'_>) {
-    let conns: Vec<ConnId> = s.m.health.rows().iter().map(|row| row.conn).collect();
+    let tracked = s.m.health.rows().iter().map(|row| row.conn);
+    // App sockets that are not attached yet are pinged like all others (behaviour.md §9.2).
+    let conns: Vec<ConnId> = tracked.chain(s.m.apps.sockets.expectant()).collect();
     for conn in conns {
         let id = crate::wire::ids::ping_id(s.rng().u32(..));
         s.m.health.pinged(conn, id, cx.now.mono_ms);

@@ -186,9 +186,9 @@ fn start_apps(s: &mut Session, cx: &mut Cx<'_>) {
     let waiting = std::mem::take(&mut s.m.apps.sockets.waiting);
     let (reconnects, inits): (Vec<_>, Vec<_>) = waiting
         .into_iter()
-        .partition(|(_, hello)| hello.kind == HelloKind::Reconnect);
-    for (conn, hello) in reconnects {
-        hello::said(s, conn, hello, cx);
+        .partition(|row| row.hello.kind == HelloKind::Reconnect);
+    for row in reconnects {
+        hello::said(s, row.conn, row.hello, cx);
     }
     let running: Vec<Package> = s.m.apps.intent.running().cloned().collect();
     for package in running {
@@ -199,8 +199,8 @@ fn start_apps(s: &mut Session, cx: &mut Cx<'_>) {
         }
     }
     start::start_dashboard(s, cx);
-    for (conn, hello) in inits {
-        hello::said(s, conn, hello, cx);
+    for row in inits {
+        hello::said(s, row.conn, row.hello, cx);
     }
 }
 

@@ -7,9 +7,21 @@ use crate::session::event::AppHello;
 
 owns! {
     AppHello: api_key, session_id;
+    Waiting: hello;
     Parked: hello;
     Lingering: hello;
     Sockets: waiting, parked, lingering, replaced;
+}
+
+/// A socket whose hello came before the user record was read.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Socket.
+    pub conn: ConnId,
+    /// What it said.
+    pub hello: AppHello,
+    /// Unparsable messages in a row.
+    pub invalid_json: u32,
 }
 
 /// A parked socket (behaviour.md §2.7.1); only `ping` is answered on it.
@@ -21,6 +33,8 @@ pub struct Parked {
     pub hello: AppHello,
     /// `mono_ms` of its rejection.
     pub expires_ms: u64,
+    /// Unparsable messages in a row.
+    pub invalid_json: u32,
 }
 
 /// A socket whose `reconnect` was rejected and whose close waits, because an init may follow (protocol.md §3.4).
@@ -32,13 +46,15 @@ pub struct Lingering {
     pub hello: AppHello,
     /// The close that waits.
     pub reason: CloseReason,
+    /// Unparsable messages in a row.
+    pub invalid_json: u32,
 }
 
 /// All of them. Each list is short: at most a few entries per app.
 #[derive(Default, Debug)]
 pub struct Sockets {
     /// Hellos that came before the user record was read.
-    pub waiting: Vec<(ConnId, AppHello)>,
+    pub waiting: Vec<Waiting>,
     /// Parked ones, one per package.
     pub parked: Vec<Parked>,
     /// Rejected ones whose close waits.
@@ -88,13 +104,30 @@ impl Sockets {
     /// Whether its hello waits for the user record.
     #[must_use]
     pub fn is_waiting(&self, conn: ConnId) -> bool {
-        self.waiting.iter().any(|row| row.0 == conn)
+        self.waiting.iter().any(|row| row.conn == conn)
+    }
+
+    /// Unparsable messages in a row of a socket that may still become an app's; `None` for a replaced one.
+    pub fn invalid_json(&mut self, conn: ConnId) -> Option<&mut u32> {
+        let waiting = self.waiting.iter_mut().find(|row| row.conn == conn);
+        let parked = self.parked.iter_mut().find(|row| row.conn == conn);
+        let lingering = self.lingering.iter_mut().find(|row| row.conn == conn);
+        waiting
+            .map(|row| &mut row.invalid_json)
+            .or_else(|| parked.map(|row| &mut row.invalid_json))
+            .or_else(|| lingering.map(|row| &mut row.invalid_json))
+    }
+
+    /// Sockets that wait for the user record or for the start of their app.
+    pub fn expectant(&self) -> impl Iterator<Item = ConnId> {
+        let waiting = self.waiting.iter().map(|row| row.conn);
+        waiting.chain(self.parked.iter().map(|row| row.conn))
     }
 
     /// Forgets a socket that is gone; says whether it was known.
     pub fn forget(&mut self, conn: ConnId) -> bool {
         let known = self.contains(conn);
-        self.waiting.retain(|row| row.0 != conn);
+        self.waiting.retain(|row| row.conn != conn);
         self.parked.retain(|row| row.conn != conn);
         self.lingering.retain(|row| row.conn != conn);
         self.replaced.retain(|row| row.0 != conn);
