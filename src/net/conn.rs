@@ -209,15 +209,15 @@ fn turn(
             }
             frames += 1;
             let rest = &mut bytes[at..];
-            let lends = shard.lends(id);
-            if lends > 0 {
-                let used = decoder.next_small(rest, lends, |data| shard.lent(id, data));
-                if used > 0 {
-                    at += used;
-                    continue;
-                }
+            let lent = match shard.lends(id) {
+                Some(below) => decoder.next_lent(rest, below, |lent| shard.lent(id, lent)),
+                None => Ok(0),
+            };
+            if let Ok(used @ 1..) = lent {
+                at += used;
+                continue;
             }
-            let flow = match decoder.extent(rest) {
+            let flow = match lent.and_then(|_| decoder.extent(rest)) {
                 Ok(Extent::Whole(len)) => {
                     at += len;
                     match whole(decoder, arena, &rest[..len]) {

@@ -193,7 +193,16 @@ pub enum DisposeCause {
     Failed,
 }
 
-/// One thing that happened.
+/// Whose socket a text came on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speaker {
+    /// The phone's.
+    Phone,
+    /// An app's.
+    App,
+}
+
+/// One thing that happened, beside messages, which [`super::Session`] is lent.
 #[derive(Debug)]
 pub enum Event {
     /// A phone socket finished its upgrade on this shard.
@@ -202,13 +211,6 @@ pub enum Event {
         conn: ConnId,
         /// Its wishes.
         flags: PhoneFlags,
-    },
-    /// A text frame of a phone socket (current or superseded); UTF-8, JSON not yet checked.
-    PhoneText {
-        /// Socket.
-        conn: ConnId,
-        /// Payload.
-        text: Bytes,
     },
     /// A phone socket is gone.
     PhoneClosed {
@@ -233,14 +235,7 @@ pub enum Event {
         /// `mono_ms` at which it must be rejected with `BOOT_TIMEOUT`.
         expires_ms: u64,
     },
-    /// A text frame (or a binary frame beginning with `{`) of an app socket that said hello to this session.
-    AppText {
-        /// Socket.
-        conn: ConnId,
-        /// Payload.
-        text: Bytes,
-    },
-    /// Any other binary frame of such a socket.
+    /// A binary frame, not of JSON, of an app socket that said hello to this session.
     AppBinary {
         /// Socket.
         conn: ConnId,

@@ -25,7 +25,7 @@ use crate::wire::json::Scratch;
 use crate::wire::records::Registry;
 use correlation::Correlation;
 use effects::Effects;
-use event::{Chunk, Event};
+use event::{Chunk, Event, Speaker};
 use managers::Managers;
 use timers::Timers;
 
@@ -113,6 +113,17 @@ impl Session {
         flow::dispatch::event(self, event, cx);
     }
 
+    /// One text frame of a phone socket (current or superseded), or of an app socket that said hello to this session: UTF-8,
+    /// not yet looked at. What must last is copied.
+    pub fn on_text(&mut self, from: Speaker, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
+        self.next_message();
+        match from {
+            _ if self.state == State::Disposed => {}
+            Speaker::Phone => flow::phone_in::text(self, conn, text, cx),
+            Speaker::App => flow::app_in::text(self, conn, text, cx),
+        }
+    }
+
     /// The hot path: one chunk of microphone audio (decoded PCM) from the current phone socket. Fans out to
     /// [`managers::audio::Audio::targets`] as [`effects::Effect::Small`] or [`effects::Effect::Binary`] and feeds the microphone's evidence rule.
     /// Allocates nothing in steady state.
@@ -126,7 +137,7 @@ impl Session {
     /// Where else a relayed event looks, and how many cache lines there matter: for the shard, which fetches them beforehand.
     #[must_use]
     pub fn places(&self) -> [(*const u8, usize); 2] {
-        [(self.m.subscriptions.place(), 3), (self.m.apps.place(), 2)]
+        [(self.m.routes.place(), 1), (self.m.routes.bytes_place(), 3)]
     }
 
     /// Whether the next tick looks for silent sockets.

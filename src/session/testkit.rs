@@ -3,7 +3,7 @@
 
 use super::effects::{Effect, Effects, HttpCall, HttpKind, StoreOp};
 use super::event::StoreOutcome;
-use super::event::{AppHello, CloseInfo, Event, HelloKind, HttpOutcome, PhoneFlags, Sdk};
+use super::event::{AppHello, CloseInfo, Event, HelloKind, HttpOutcome, PhoneFlags, Sdk, Speaker};
 use super::managers::apps::AppState;
 use super::rest::{Call, Shape};
 use super::{Cx, Session, State};
@@ -262,8 +262,7 @@ impl Kit {
 
     /// A text frame of a phone.
     pub fn phone_text(&mut self, conn: ConnId, text: &str) {
-        let text = Bytes::copy_from_slice(text.as_bytes());
-        self.event(Event::PhoneText { conn, text });
+        self.run(|s, cx| s.on_text(Speaker::Phone, conn, text.as_bytes(), cx));
     }
 
     /// A phone socket breaks.
@@ -291,8 +290,7 @@ impl Kit {
 
     /// A text frame of an app.
     pub fn app_text(&mut self, conn: ConnId, text: &str) {
-        let text = Bytes::copy_from_slice(text.as_bytes());
-        self.event(Event::AppText { conn, text });
+        self.run(|s, cx| s.on_text(Speaker::App, conn, text.as_bytes(), cx));
     }
 
     /// An app socket breaks.

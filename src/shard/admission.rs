@@ -147,9 +147,6 @@ pub(super) fn judge(
         "tpa_connection_init" | "connection_init" => HelloKind::Init,
         "reconnect" => HelloKind::Reconnect,
         other => {
-            if scratch.validate(message).is_err() {
-                return malformed(candidate, invalid_json_before_close);
-            }
             candidate.invalid_json = 0;
             return match other {
                 "ping" => Verdict::Answer(Answer::Pong),

@@ -9,8 +9,8 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::Counter;
 use crate::session::effects::Class;
-use crate::session::event::{Chunk, CloseInfo, Event};
-use crate::wire::frame::{Message, Opcode, ProtocolError};
+use crate::session::event::{Chunk, CloseInfo, Event, Speaker};
+use crate::wire::frame::{Lent, Message, Opcode, ProtocolError};
 use crate::wire::json;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,25 +75,52 @@ impl Shard {
         }
     }
 
-    /// The largest binary frame of this connection that may be lent to [`Shard::lent`]; 0 for none.
+    /// Whether messages of this connection may be lent to [`Shard::lent`]: texts all, binary ones below so many bytes.
     #[inline]
-    pub fn lends(&mut self, id: ConnId) -> usize {
-        let max = self.out.zero_copy_min - 1;
+    pub fn lends(&mut self, id: ConnId) -> Option<usize> {
+        let below = self.out.zero_copy_min;
         match self.out.conns.get(id) {
-            Some(conn) if conn.kind == Kind::Phone && matches!(conn.role, Role::Session(_)) => max,
-            _ => 0,
+            Some(conn) if matches!(conn.role, Role::Session(_)) => Some(match conn.kind {
+                Kind::Phone => below,
+                Kind::App | Kind::Echo => 0,
+            }),
+            _ => None,
         }
     }
 
-    /// Handles one small binary frame of a connection for which [`Shard::lends`] just said so: its bytes stay where they are.
+    /// Handles one message of a connection for which [`Shard::lends`] just said so: its bytes stay where they are.
     #[inline]
-    pub fn lent(&mut self, id: ConnId, data: &[u8]) {
-        if let Some(conn) = self.out.conns.get(id)
-            && let Role::Session(at) = conn.role
-        {
-            self.metrics.inc(Counter::PhoneMessagesIn);
-            self.audio(at, id, Chunk::Lent(data));
+    pub fn lent(&mut self, id: ConnId, message: Lent<'_>) {
+        let Some(conn) = self.out.conns.get(id) else {
+            return;
+        };
+        let Role::Session(at) = conn.role else {
+            return;
+        };
+        let kind = conn.kind;
+        self.count_in(kind);
+        match message {
+            Lent::Text(text) => self.text(at, id, kind, text),
+            Lent::Binary(data) => self.audio(at, id, Chunk::Lent(data)),
         }
+    }
+
+    #[inline]
+    fn count_in(&mut self, kind: Kind) {
+        self.metrics.inc(match kind {
+            Kind::Phone => Counter::PhoneMessagesIn,
+            Kind::App | Kind::Echo => Counter::AppMessagesIn,
+        });
+    }
+
+    /// A text for the session.
+    #[inline]
+    fn text(&mut self, at: u32, id: ConnId, kind: Kind, text: &[u8]) {
+        let from = match kind {
+            Kind::Phone => Speaker::Phone,
+            Kind::App | Kind::Echo => Speaker::App,
+        };
+        self.drive(at, |session, cx| session.on_text(from, id, text, cx));
     }
 
     /// Handles one frame.
@@ -103,32 +130,20 @@ impl Shard {
             return Flow::Stop;
         };
         match (&conn.role, conn.kind) {
-            (Role::Session(at), Kind::Phone) => {
+            (Role::Session(at), kind) => {
                 let at = *at;
-                self.metrics.inc(Counter::PhoneMessagesIn);
+                self.count_in(kind);
                 match message {
-                    Message::Binary(data) => {
+                    Message::Text(text) => self.text(at, id, kind, &text),
+                    Message::Binary(data) if kind == Kind::Phone => {
                         self.audio(at, id, Chunk::Own(data));
-                        Flow::Continue
                     }
-                    Message::Text(text) => {
-                        self.drive(at, |session, cx| {
-                            session.on_event(Event::PhoneText { conn: id, text }, cx);
-                        });
-                        Flow::Continue
-                    }
-                    other => self.control(id, Some(at), other),
-                }
-            }
-            (Role::Session(at), _) => {
-                let at = *at;
-                self.metrics.inc(Counter::AppMessagesIn);
-                let event = match message {
-                    Message::Text(text) => Event::AppText { conn: id, text },
-                    Message::Binary(data) => app_binary(id, data),
+                    Message::Binary(data) if is_json(&data) => self.text(at, id, kind, &data),
+                    Message::Binary(data) => self.drive(at, |session, cx| {
+                        session.on_event(Event::AppBinary { conn: id, data }, cx);
+                    }),
                     other => return self.control(id, Some(at), other),
-                };
-                self.drive(at, |session, cx| session.on_event(event, cx));
+                }
                 Flow::Continue
             }
             (Role::Fresh(_), _) => {
@@ -235,7 +250,6 @@ impl Shard {
     /// A parked app socket waits for its user: `ping` is answered, what is no JSON is refused and counted.
     fn parked_says(&mut self, id: ConnId, text: &[u8]) -> Flow {
         let kind = json::kind(text).ok();
-        let kind = kind.filter(|_| self.scratch.validate(text).is_ok());
         let Some(Role::Parked(parked)) = self.out.conns.get(id).map(|conn| &mut conn.role) else {
             return Flow::Continue;
         };
@@ -354,10 +368,6 @@ impl Shard {
 }
 
 /// A binary frame that begins with `{` is JSON, if it is text at all (protocol.md §0.2).
-fn app_binary(conn: ConnId, data: Bytes) -> Event {
-    if data.first() == Some(&b'{') && simdutf8::basic::from_utf8(&data).is_ok() {
-        Event::AppText { conn, text: data }
-    } else {
-        Event::AppBinary { conn, data }
-    }
+fn is_json(data: &[u8]) -> bool {
+    data.first() == Some(&b'{') && simdutf8::basic::from_utf8(data).is_ok()
 }

@@ -13,7 +13,7 @@ mod tests;
 
 use bytes::Bytes;
 
-pub use decode::{Decoder, Extent};
+pub use decode::{Decoder, Extent, Lent};
 pub use encode::{HEADER_BYTES_MAX, TextFrame, encode, encode_close, header};
 
 /// Largest payload of a close, ping or pong frame (RFC 6455 section 5.5).

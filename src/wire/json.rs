@@ -1,8 +1,7 @@
 //! Layer `wire`: JSON in and out; it knows no message's members but `type`.
 //!
-//! A received text is looked at in up to three ways, each at most once: [`kind`] finds its type
-//! and proves nothing else, [`Scratch::parse`] reads what a handler needs, [`Scratch::validate`]
-//! proves the whole text before its bytes are spliced into another message.
+//! A received text is looked at in up to two ways, each at most once: [`kind`] proves it and finds
+//! its type, [`Scratch::parse`] reads what a handler needs.
 
 mod bytes;
 mod kind;

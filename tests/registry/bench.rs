@@ -6,7 +6,7 @@ use prism::base::ids::{ConnId, Origin, Package, ReplyTo, UserId};
 use prism::base::metrics::Metrics;
 use prism::base::settings::Settings;
 use prism::session::effects::{Effect, Effects};
-use prism::session::event::{AppHello, Event, HelloKind, PhoneFlags, Sdk};
+use prism::session::event::{AppHello, Event, HelloKind, PhoneFlags, Sdk, Speaker};
 use prism::session::handlers::phone::PHONE;
 use prism::session::handlers::{PhoneMessage, Reject};
 use prism::session::managers::apps::AppState;
@@ -136,6 +136,14 @@ impl Bench {
     }
 
     pub(crate) fn event(&mut self, event: Event) -> Vec<Sent> {
+        self.run(|session, cx| session.on_event(event, cx))
+    }
+
+    fn text(&mut self, from: Speaker, conn: ConnId, text: &str) -> Vec<Sent> {
+        self.run(|session, cx| session.on_text(from, conn, text.as_bytes(), cx))
+    }
+
+    fn run(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>)) -> Vec<Sent> {
         let mut cx = Cx {
             now: self.now,
             cfg: &self.cfg,
@@ -144,7 +152,7 @@ impl Bench {
             scratch: &mut self.scratch,
             metrics: &mut self.metrics,
         };
-        self.session.on_event(event, &mut cx);
+        act(&mut self.session, &mut cx);
         let list = self.fx.take();
         let sent = list
             .iter()
@@ -161,16 +169,11 @@ impl Bench {
     }
 
     pub(crate) fn phone(&mut self, text: &str) -> Vec<Sent> {
-        let text = Bytes::copy_from_slice(text.as_bytes());
-        self.event(Event::PhoneText {
-            conn: PHONE_SOCKET,
-            text,
-        })
+        self.text(Speaker::Phone, PHONE_SOCKET, text)
     }
 
     pub(crate) fn app(&mut self, conn: ConnId, text: &str) -> Vec<Sent> {
-        let text = Bytes::copy_from_slice(text.as_bytes());
-        self.event(Event::AppText { conn, text })
+        self.text(Speaker::App, conn, text)
     }
 
     /// Everything that time brings about in the next 15 s, and both apps back if a sample stopped them.

@@ -5,15 +5,13 @@ use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
     answers, app_in, app_messages, dashboard, device, dispose, heartbeat, hello, lifecycle, lost,
-    phone_in, requests, stop, timers, webhook,
+    requests, stop, sync, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
 /// Routes one event.
 pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
     match event {
-        Event::PhoneText { conn, text } => phone_in::text(s, conn, &text, cx),
-        Event::AppText { conn, text } => app_in::text(s, conn, &text, cx),
         Event::AppBinary { conn, data } => app_in::binary(s, conn, data, cx),
         Event::Tick => timers::tick(s, cx),
         Event::Pong { conn, payload } => heartbeat::pong(s, conn, &payload, cx),
@@ -33,8 +31,11 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::Rest { reply, call } => rest::call(s, reply, call, cx),
         gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
         Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
-        // Nothing that runs depends on records: keys and addresses are checked at the next hello.
-        Event::RegistryChanged => device::profiles_changed(s, cx),
+        // Keys and addresses are checked at the next hello.
+        Event::RegistryChanged => {
+            device::profiles_changed(s, cx);
+            sync::sockets_changed(s, cx);
+        }
         Event::MassDisconnect { package, jitter_ms } => {
             lost::mass_disconnect(s, &package, jitter_ms);
         }

@@ -5,58 +5,96 @@ use super::sync::granted;
 use crate::base::clock::IsoTime;
 use crate::base::ids::{ConnId, Package};
 use crate::session::effects::Class;
+use crate::session::managers::routes::Route;
 use crate::session::managers::subscriptions::{Subscriber, write_envelope_head};
 use crate::session::{Cx, Session};
-use crate::wire::json::{JsonError, write_str};
+use crate::wire::json::write_str;
 use crate::wire::streams::{AutoSubscribers, Permission, StreamEvent, Sub};
 
-/// Relays a phone message verbatim as stream `name` to every subscribed app with an open socket; the text is validated once,
-/// only when somebody gets it. Never goes back to `__phone__`.
-///
-/// # Errors
-/// The text is not JSON.
-pub(crate) fn phone_message(
-    s: &mut Session,
-    name: &str,
-    text: &[u8],
-    cx: &mut Cx<'_>,
-) -> Result<(), JsonError> {
-    phone_event(s, &StreamEvent::new(name), text, Class::Control, cx)
+/// Room for an envelope beside its head, stream name and data.
+const TAIL_BYTES: usize = 64;
+
+/// Relays a phone message verbatim as stream `name` to every subscribed app with an open socket. Never goes back to
+/// `__phone__`. `text` is JSON.
+pub(crate) fn phone_message(s: &mut Session, name: &str, text: &[u8], cx: &mut Cx<'_>) {
+    let registry = cx.apps.version;
+    match s.m.routes.get(name, registry) {
+        Some(route) => {
+            debug_assert!(
+                leads_as_found(s, route, name, cx),
+                "a stale route of {name}"
+            );
+            follow(route, text, cx);
+        }
+        None => {
+            let route = find(s, name, cx);
+            follow(&route, text, cx);
+            s.m.routes.keep(route, registry);
+        }
+    }
+}
+
+fn find(s: &Session, name: &str, cx: &Cx<'_>) -> Route {
+    let event = StreamEvent::new(name);
+    let mut route = Route::new(name);
+    for subscriber in s.m.subscriptions.iter() {
+        if let Some((conn, stream)) = app_delivery(s, subscriber, &event, cx) {
+            route.add(conn, |out| {
+                write_head(out, subscriber.envelope_head(), stream)
+            });
+        }
+    }
+    route
+}
+
+#[inline]
+fn follow(route: &Route, text: &[u8], cx: &mut Cx<'_>) {
+    let stamp = cx.now.iso();
+    for (conn, head) in route.iter() {
+        cx.fx.text(conn, Class::Control, |out| {
+            out.reserve(head.len() + text.len() + TAIL_BYTES);
+            out.extend_from_slice(head);
+            write_tail(out, text, &stamp);
+        });
+    }
+}
+
+/// Whether a remembered route is what would be found now.
+fn leads_as_found(s: &Session, route: &Route, name: &str, cx: &Cx<'_>) -> bool {
+    let event = StreamEvent::new(name);
+    let found = s.m.subscriptions.iter().filter_map(|subscriber| {
+        let (conn, _) = app_delivery(s, subscriber, &event, cx)?;
+        Some((conn, subscriber.envelope_head()))
+    });
+    let mut hops = route.iter();
+    let all = found.into_iter().all(|(conn, start)| {
+        hops.next()
+            .is_some_and(|(known, head)| known == conn && head.starts_with(start))
+    });
+    all && hops.next().is_none()
 }
 
 /// Like [`phone_message`], for events whose matching needs more than a name.
-///
-/// # Errors
-/// The text is not JSON.
 pub(crate) fn phone_event(
     s: &mut Session,
     event: &StreamEvent<'_>,
     text: &[u8],
     class: Class,
     cx: &mut Cx<'_>,
-) -> Result<(), JsonError> {
-    relay(s, event, |_| true, text, class, cx)
+) {
+    relay(s, event, |_| true, text, class, cx);
 }
 
 /// Like [`phone_message`], but wildcards do not count: their apps have the event under another name already.
-///
-/// # Errors
-/// The text is not JSON.
 pub(crate) fn phone_message_explicit(
     s: &mut Session,
     name: &str,
     text: &[u8],
     class: Class,
     cx: &mut Cx<'_>,
-) -> Result<(), JsonError> {
-    relay(
-        s,
-        &StreamEvent::new(name),
-        |one| one.holds(name),
-        text,
-        class,
-        cx,
-    )
+) {
+    let event = StreamEvent::new(name);
+    relay(s, &event, |one| one.holds(name), text, class, cx);
 }
 
 fn relay(
@@ -66,22 +104,15 @@ fn relay(
     text: &[u8],
     class: Class,
     cx: &mut Cx<'_>,
-) -> Result<(), JsonError> {
-    let mut valid = false;
+) {
     for subscriber in s.m.subscriptions.iter().filter(|one| among(one)) {
-        let Some((conn, stream)) = app_delivery(s, subscriber, event, cx) else {
-            continue;
-        };
-        if !valid {
-            cx.scratch.validate(text)?;
-            valid = true;
+        if let Some((conn, stream)) = app_delivery(s, subscriber, event, cx) {
+            let stamp = cx.now.iso();
+            cx.fx.text(conn, class, |out| {
+                envelope(out, subscriber.envelope_head(), stream, text, &stamp);
+            });
         }
-        let stamp = cx.now.iso();
-        cx.fx.text(conn, class, |out| {
-            envelope(out, subscriber.envelope_head(), stream, text, &stamp);
-        });
     }
-    Ok(())
 }
 
 /// Delivers server-made data as stream `name` to every subscribed app, and transcriptions and translations to `__phone__`
@@ -181,10 +212,21 @@ fn phone_delivery(s: &Session, subscriber: &Subscriber, name: &str) -> Option<Co
 }
 
 fn envelope(out: &mut Vec<u8>, head: &[u8], stream: &str, data: &[u8], stamp: &IsoTime) {
-    out.reserve(head.len() + stream.len() + data.len() + 64);
+    out.reserve(head.len() + stream.len() + data.len() + TAIL_BYTES);
+    write_head(out, head, stream);
+    write_tail(out, data, stamp);
+}
+
+/// What stands before the data. `head`: up to the key `streamType`.
+fn write_head(out: &mut Vec<u8>, head: &[u8], stream: &str) {
     out.extend_from_slice(head);
     write_str(out, stream);
     out.extend_from_slice(br#","data":"#);
+}
+
+/// The data and what stands behind it.
+#[inline]
+fn write_tail(out: &mut Vec<u8>, data: &[u8], stamp: &IsoTime) {
     out.extend_from_slice(data);
     out.extend_from_slice(br#","timestamp":""#);
     out.extend_from_slice(stamp.as_str().as_bytes());

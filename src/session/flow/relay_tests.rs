@@ -1,8 +1,10 @@
 //! Tests of stream delivery: envelopes, names, permissions (behaviour.md §1.10, §3.3).
 
 use crate::base::ids::ConnId;
-use crate::session::event::Sdk;
-use crate::session::flow::media_kit::{Kit, PHONE_CONN};
+use crate::base::metrics::Counter;
+use crate::session::event::{Sdk, Speaker};
+use crate::session::flow::media_kit::{Kit, PHONE_CONN, record};
+use crate::wire::records::{AppType, Registry};
 use crate::wire::streams::Sub;
 use serde_json::{Value, json};
 
@@ -155,11 +157,51 @@ fn text_that_is_no_json_is_refused_and_delivered_to_nobody() {
     let conn = kit.app("back", Sdk::V2);
     kit.subscribe("back", &["x"]);
     kit.forget();
-    let broken = br#"{"type":"x","a":}"#;
-    assert!(
-        kit.run(|s, cx| super::phone_message(s, "x", broken, cx))
-            .is_err()
-    );
+    for text in [r#"{"type":"x","a":}"#, r#"{"type":"x","a":1}"#] {
+        kit.run(|s, cx| s.on_text(Speaker::Phone, PHONE_CONN, text.as_bytes(), cx));
+    }
+    assert_eq!(streams(&mut kit, conn).len(), 1);
+    assert_eq!(kit.metrics.get(Counter::PhoneBadJson), 1);
+}
+
+#[test]
+fn a_name_heard_before_goes_to_whom_it_goes_now() {
+    let press = json!({"type": "button_press"});
+    let mut kit = Kit::new();
+    let first = kit.app("main", Sdk::V3);
+    kit.subscribe("main", &["button_press"]);
+    let second = kit.app("back", Sdk::V3);
+    let hear = |kit: &mut Kit, expected: [usize; 2]| {
+        kit.forget();
+        for _ in 0..2 {
+            kit.phone(&press);
+        }
+        let heard = [first, second].map(|conn| streams(kit, conn).len());
+        assert_eq!(heard, expected.map(|times| 2 * times));
+    };
+    hear(&mut kit, [1, 0]);
+    kit.subscribe("back", &["all"]);
+    hear(&mut kit, [1, 1]);
+    kit.subscribe("main", &["head_position"]);
+    hear(&mut kit, [0, 1]);
+    kit.lose("back");
+    hear(&mut kit, [0, 0]);
+    kit.subscribe("main", &["button_press"]);
+    kit.stop("main");
+    hear(&mut kit, [0, 0]);
+}
+
+#[test]
+fn a_permission_that_was_taken_away_ends_what_a_wildcard_gets() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V3);
+    kit.subscribe("back", &["*"]);
+    let notification = json!({"type": "phone_notification", "notificationId": "n", "app": "a", "title": "t", "content": "c", "priority": "low"});
+    kit.forget();
+    kit.phone(&notification);
+    assert_eq!(streams(&mut kit, conn), ["phone_notification"]);
+    kit.apps = Registry::new([record("back", AppType::Background, &[])], 2);
+    kit.phone(&notification);
     assert!(streams(&mut kit, conn).is_empty());
 }
 

@@ -91,8 +91,9 @@ fn refresh_speech(s: &mut Session) -> bool {
     )
 }
 
-/// Keeps the list of raw audio receivers ready, so that the hot path only walks it.
+/// Keeps the list of raw audio receivers ready, so that the hot path only walks it; other events find theirs at the next one.
 fn refresh_targets(s: &mut Session, cx: &Cx<'_>) {
+    s.m.routes.forget();
     let event = StreamEvent::new(AUDIO_CHUNK);
     let before = s.m.audio.targets.len() as u64;
     s.m.audio.targets.clear();

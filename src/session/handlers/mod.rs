@@ -14,7 +14,7 @@ pub struct PhoneMessage<'a> {
     pub conn: ConnId,
     /// Its `type` member.
     pub name: &'a str,
-    /// The whole JSON text; valid UTF-8, not yet validated as JSON.
+    /// The whole text: one JSON object in valid UTF-8, which may stand as it is in another message.
     pub text: &'a [u8],
 }
 
@@ -24,7 +24,7 @@ pub struct AppMessage<'a> {
     pub conn: ConnId,
     /// The package the socket authenticated as; the body's `packageName` is never believed.
     pub package: &'a Package,
-    /// The whole JSON text; valid UTF-8, not yet validated as JSON.
+    /// The whole text: one JSON object in valid UTF-8, which may stand as it is in another message.
     pub text: &'a [u8],
 }
 

@@ -16,6 +16,7 @@ pub mod microphone;
 pub mod notifications;
 pub mod phone;
 pub mod photos;
+pub mod routes;
 pub mod settings;
 pub mod speech;
 pub mod streams;
@@ -34,6 +35,8 @@ pub struct Managers {
     pub microphone: microphone::Microphone,
     /// See [`phone`].
     pub phone: phone::Phone,
+    /// See [`routes`].
+    pub routes: routes::Routes,
     /// See [`apps`].
     pub apps: apps::Apps,
     /// See [`subscriptions`].

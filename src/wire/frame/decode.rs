@@ -24,6 +24,15 @@ pub enum Extent {
     Whole(usize),
 }
 
+/// A message whose bytes stay where they arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lent<'a> {
+    /// Valid UTF-8.
+    Text(&'a [u8]),
+    /// Anything.
+    Binary(&'a [u8]),
+}
+
 /// Decoder of one connection's inbound byte stream.
 ///
 /// Two words, so that an idle connection costs nothing more. The header of an unfinished frame is
@@ -107,23 +116,41 @@ impl Decoder {
         Ok(None)
     }
 
-    /// If a whole binary message of at most `max` bytes stands at the head of `buf`, hands its payload to `use_it`, in place, and
-    /// returns the bytes of the frame; otherwise leaves everything as it is and returns 0.
+    /// If a whole unfragmented message stands at the head of `buf`, text or of fewer than `binary_below` bytes, hands its payload
+    /// to `use_it`, in place, and returns the bytes of the frame; otherwise leaves everything as it is and returns 0.
+    ///
+    /// # Errors
+    /// The text is not UTF-8. Other errors are left to [`Decoder::extent`].
     #[inline]
-    pub fn next_small(&mut self, buf: &mut [u8], max: usize, use_it: impl FnOnce(&[u8])) -> usize {
+    pub fn next_lent(
+        &mut self,
+        buf: &mut [u8],
+        binary_below: usize,
+        use_it: impl FnOnce(Lent<'_>),
+    ) -> Result<usize, ProtocolError> {
         let Ok(Some(header)) = self.header(buf) else {
-            return 0;
+            return Ok(0);
         };
         let end = header.head_len + header.payload_len;
-        let is_binary = matches!(header.kind, FrameKind::Data(DataKind::Binary));
-        if !is_binary || !header.last || header.payload_len > max || buf.len() < end {
-            return 0;
+        let is_text = match header.kind {
+            FrameKind::Data(DataKind::Text) => true,
+            FrameKind::Data(DataKind::Binary) if header.payload_len < binary_below => false,
+            _ => return Ok(0),
+        };
+        if !header.last || buf.len() < end {
+            return Ok(0);
         }
         let key = header.key(buf);
         let payload = &mut buf[header.head_len..end];
         unmask(payload, key);
-        use_it(payload);
-        end
+        if !is_text {
+            use_it(Lent::Binary(payload));
+        } else if simdutf8::basic::from_utf8(payload).is_ok() {
+            use_it(Lent::Text(payload));
+        } else {
+            return Err(ProtocolError::Utf8);
+        }
+        Ok(end)
     }
 
     /// How much of the frame at the head of `buf` is there.

@@ -48,13 +48,20 @@ fn decode_split(bytes: &[u8], max: usize, step: usize) -> (Vec<Message>, Option<
         buf.extend_from_slice(piece);
         loop {
             let mut small = None;
-            let used = decoder.next_small(&mut buf, SMALL, |data| {
-                small = Some(Bytes::copy_from_slice(data));
+            let lent = decoder.next_lent(&mut buf, SMALL + 1, |lent| {
+                small = Some(match lent {
+                    Lent::Text(text) => Message::Text(Bytes::copy_from_slice(text)),
+                    Lent::Binary(data) => Message::Binary(Bytes::copy_from_slice(data)),
+                });
             });
-            buf.advance(used);
-            if used > 0 {
-                messages.extend(small.map(Message::Binary));
-                continue;
+            match lent {
+                Ok(0) => {}
+                Ok(used) => {
+                    buf.advance(used);
+                    messages.extend(small);
+                    continue;
+                }
+                Err(error) => return (messages, Some(error)),
             }
             match decoder.next(&mut buf) {
                 Ok(Some(message)) => messages.push(message),

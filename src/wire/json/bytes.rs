@@ -25,43 +25,6 @@ const fn lowest(marks: u64) -> usize {
     marks.trailing_zeros() as usize / 8
 }
 
-/// The first quote or backslash: a few words by hand, then the vector search.
-#[inline]
-pub(super) fn find_quote_or_backslash(text: &[u8]) -> Option<usize> {
-    const WORDS_FIRST: usize = 4;
-    let (words, _) = text.as_chunks::<8>();
-    for (at, word) in words.iter().take(WORDS_FIRST).enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let marks = zero_bytes(word ^ each(b'"')) | zero_bytes(word ^ each(b'\\'));
-        if marks != 0 {
-            return Some(at * 8 + lowest(marks));
-        }
-    }
-    let done = words.len().min(WORDS_FIRST) * 8;
-    memchr::memchr2(b'"', b'\\', &text[done..]).map(|at| done + at)
-}
-
-/// The first quote, brace or bracket.
-#[inline]
-pub(super) fn find_quote_or_bracket(text: &[u8]) -> Option<usize> {
-    let (words, tail) = text.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // The bit 0x20 is all that tells a bracket from the brace of the same side.
-        let braces = word | each(0x20);
-        let marks = zero_bytes(word ^ each(b'"'))
-            | zero_bytes(braces ^ each(b'{'))
-            | zero_bytes(braces ^ each(b'}'));
-        if marks != 0 {
-            return Some(at * 8 + lowest(marks));
-        }
-    }
-    let found = tail
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'));
-    found.map(|at| words.len() * 8 + at)
-}
-
 /// The first byte that a JSON string must escape.
 #[inline]
 pub(super) fn find_escaped(text: &[u8]) -> Option<usize> {
@@ -97,11 +60,7 @@ mod tests {
             ),
         ) {
             let first = |wanted: fn(u8) -> bool| text.iter().position(|byte| wanted(*byte));
-            let quote = first(|byte| matches!(byte, b'"' | b'\\'));
-            let bracket = first(|byte| b"\"{}[]".contains(&byte));
             let escaped = first(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-            prop_assert_eq!(find_quote_or_backslash(&text), quote);
-            prop_assert_eq!(find_quote_or_bracket(&text), bracket);
             prop_assert_eq!(find_escaped(&text), escaped);
         }
     }

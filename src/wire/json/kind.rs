@@ -1,12 +1,12 @@
-//! Layer `wire`: finds the top-level `type` of a JSON object; it is **not** a validation.
+//! Layer `wire`: proves that a text is one JSON object and finds its top-level `type`, in one pass without memory.
 //!
-//! The scan goes through the whole object, because a second `type` must be refused (parsers differ
-//! in which one they keep), but it only follows strings and brackets. What it accepts may still be
-//! no JSON; what it says about the type of a text that *is* JSON is what every parser says.
+//! What is accepted is JSON by its grammar (RFC 8259) and may stand as it is inside another message. Numbers may exceed what
+//! a machine holds: they are passed on, not computed with. A second `type` is refused, because parsers differ in which one
+//! they keep. That the text is UTF-8 is the caller's promise (a WebSocket text frame is).
 
 use std::borrow::Cow;
 
-use super::bytes::{find_quote_or_backslash, find_quote_or_bracket};
+use super::bytes::find_escaped;
 use super::{DEPTH_MAX, unicode};
 
 /// Why a text has no usable type.
@@ -15,7 +15,7 @@ pub enum KindError {
     /// It does not begin with a brace.
     #[error("not a JSON object")]
     NotAnObject,
-    /// It ends too early, goes on too long or has the wrong byte somewhere.
+    /// It is no JSON.
     #[error("invalid JSON")]
     Malformed,
     /// The object has no member `type`.
@@ -32,35 +32,46 @@ pub enum KindError {
     TooDeep,
 }
 
-/// The value of the top-level string member `type` of the object `text`.
+/// The value of the top-level string member `type` of the object `text`, which is proven to be JSON nested at most
+/// [`DEPTH_MAX`] deep.
 ///
 /// Bounded by the length of the text; allocates only for a type with escapes.
 ///
 /// # Errors
-/// See [`KindError`].
+/// See [`KindError`]; what is no JSON is never said to lack a type.
 pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
     let mut scan = Scan { text, at: 0 };
     scan.skip_space();
     if !scan.take_if(b'{') {
         return Err(KindError::NotAnObject);
     }
-    let mut found = None;
-    scan.skip_space();
-    if !scan.take_if(b'}') {
-        loop {
-            scan.member(&mut found)?;
-            match scan.next() {
-                Some(b',') => scan.skip_space(),
-                Some(b'}') => break,
-                _ => return Err(KindError::Malformed),
-            }
+    let mut found = Err(KindError::Missing);
+    scan.members(|scan, key| {
+        if !key.is_type() {
+            return scan.value(1);
         }
-    }
+        let value = match scan.peek() {
+            Some(b'"') => {
+                scan.at += 1;
+                Ok(scan.string()?.decode()?)
+            }
+            _ => {
+                scan.value(1)?;
+                Err(KindError::NotAString)
+            }
+        };
+        found = match found {
+            Err(KindError::Missing) => value,
+            _ => Err(KindError::Duplicate),
+        };
+        Ok(())
+    })?;
     scan.skip_space();
-    if scan.at != text.len() {
-        return Err(KindError::Malformed);
+    if scan.at == text.len() {
+        found
+    } else {
+        Err(KindError::Malformed)
     }
-    found.ok_or(KindError::Missing)
 }
 
 /// A string between its quotes, as it stands in the text.
@@ -110,6 +121,14 @@ impl<'a> Scan<'a> {
         taken
     }
 
+    fn take(&mut self, byte: u8) -> Result<(), KindError> {
+        if self.take_if(byte) {
+            Ok(())
+        } else {
+            Err(KindError::Malformed)
+        }
+    }
+
     #[inline]
     fn skip_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
@@ -117,28 +136,69 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A key, its colon and its value, with the space around them.
+    /// The members of an object whose brace is taken, up to its end; `value` takes the value of a key.
     #[inline]
-    fn member(&mut self, found: &mut Option<Cow<'a, str>>) -> Result<(), KindError> {
-        if !self.take_if(b'"') {
+    fn members(
+        &mut self,
+        mut value: impl FnMut(&mut Self, Raw<'a>) -> Result<(), KindError>,
+    ) -> Result<(), KindError> {
+        self.skip_space();
+        if self.take_if(b'}') {
+            return Ok(());
+        }
+        loop {
+            self.take(b'"')?;
+            let key = self.string()?;
+            self.skip_space();
+            self.take(b':')?;
+            self.skip_space();
+            value(self, key)?;
+            self.skip_space();
+            match self.next() {
+                Some(b',') => self.skip_space(),
+                Some(b'}') => return Ok(()),
+                _ => return Err(KindError::Malformed),
+            }
+        }
+    }
+
+    /// The elements of an array whose bracket is taken, up to its end.
+    fn elements(&mut self, depth: usize) -> Result<(), KindError> {
+        self.skip_space();
+        if self.take_if(b']') {
+            return Ok(());
+        }
+        loop {
+            self.value(depth)?;
+            self.skip_space();
+            match self.next() {
+                Some(b',') => self.skip_space(),
+                Some(b']') => return Ok(()),
+                _ => return Err(KindError::Malformed),
+            }
+        }
+    }
+
+    /// One value that stands in `depth` containers.
+    fn value(&mut self, depth: usize) -> Result<(), KindError> {
+        match self.next() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'{' | b'[') if depth == DEPTH_MAX => Err(KindError::TooDeep),
+            Some(b'{') => self.members(|scan, _| scan.value(depth + 1)),
+            Some(b'[') => self.elements(depth + 1),
+            Some(b't') => self.rest_of(b"rue"),
+            Some(b'f') => self.rest_of(b"alse"),
+            Some(b'n') => self.rest_of(b"ull"),
+            Some(first @ (b'-' | b'0'..=b'9')) => self.number(first),
+            _ => Err(KindError::Malformed),
+        }
+    }
+
+    fn rest_of(&mut self, word: &[u8]) -> Result<(), KindError> {
+        if !self.text[self.at..].starts_with(word) {
             return Err(KindError::Malformed);
         }
-        let key = self.string()?;
-        self.skip_space();
-        if !self.take_if(b':') {
-            return Err(KindError::Malformed);
-        }
-        self.skip_space();
-        if !key.is_type() {
-            self.skip_value()?;
-        } else if found.is_some() {
-            return Err(KindError::Duplicate);
-        } else if self.take_if(b'"') {
-            *found = Some(self.string()?.decode()?);
-        } else {
-            return Err(KindError::NotAString);
-        }
-        self.skip_space();
+        self.at += word.len();
         Ok(())
     }
 
@@ -149,52 +209,64 @@ impl<'a> Scan<'a> {
         let mut escaped = false;
         loop {
             let rest = self.text.get(self.at..).ok_or(KindError::Malformed)?;
-            let found = find_quote_or_backslash(rest).ok_or(KindError::Malformed)?;
+            let found = find_escaped(rest).ok_or(KindError::Malformed)?;
             self.at += found + 1;
-            if rest[found] == b'"' {
-                return Ok(Raw {
-                    bytes: &self.text[start..self.at - 1],
-                    escaped,
-                });
+            match rest[found] {
+                b'"' => {
+                    return Ok(Raw {
+                        bytes: &self.text[start..self.at - 1],
+                        escaped,
+                    });
+                }
+                b'\\' => {
+                    self.at +=
+                        unicode::escape_len(&rest[found + 1..]).ok_or(KindError::Malformed)?;
+                    escaped = true;
+                }
+                // A control character.
+                _ => return Err(KindError::Malformed),
             }
-            escaped = true;
+        }
+    }
+
+    /// The rest of a number.
+    fn number(&mut self, first: u8) -> Result<(), KindError> {
+        let leading = if first == b'-' {
+            self.next()
+        } else {
+            Some(first)
+        };
+        match leading {
+            Some(b'0') => {}
+            Some(b'1'..=b'9') => self.skip_digits(),
+            _ => return Err(KindError::Malformed),
+        }
+        if self.take_if(b'.') {
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn skip_value(&mut self) -> Result<(), KindError> {
-        match self.next() {
-            Some(b'"') => self.string().map(drop),
-            Some(b'{' | b'[') => self.skip_nested(),
-            Some(b'-' | b'0'..=b'9' | b'a'..=b'z') => {
-                while let Some(b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E') = self.peek()
-                {
-                    self.at += 1;
-                }
-                Ok(())
-            }
-            _ => Err(KindError::Malformed),
+    fn digits(&mut self) -> Result<(), KindError> {
+        let from = self.at;
+        self.skip_digits();
+        if self.at > from {
+            Ok(())
+        } else {
+            Err(KindError::Malformed)
         }
-    }
-
-    /// The rest of an object or array within the outermost one.
-    fn skip_nested(&mut self) -> Result<(), KindError> {
-        let mut depth = 2;
-        while depth > 1 {
-            let rest = &self.text[self.at..];
-            let found = find_quote_or_bracket(rest).ok_or(KindError::Malformed)?;
-            self.at += found + 1;
-            match rest[found] {
-                b'"' => self.string().map(drop)?,
-                b'{' | b'[' => {
-                    depth += 1;
-                    if depth > DEPTH_MAX {
-                        return Err(KindError::TooDeep);
-                    }
-                }
-                _ => depth -= 1,
-            }
-        }
-        Ok(())
     }
 }

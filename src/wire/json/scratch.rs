@@ -92,17 +92,6 @@ impl Scratch {
         value.map_err(|error| JsonError::shape(&error))
     }
 
-    /// Proves that a text is exactly one JSON value, nested at most [`DEPTH_MAX`] deep, so that
-    /// its bytes can stand inside another message.
-    ///
-    /// # Errors
-    /// [`JsonError::Syntax`].
-    pub fn validate(&mut self, text: &[u8]) -> Result<(), JsonError> {
-        let (tape, spare) = self.tape_of(text)?;
-        *spare = tape.reset();
-        Ok(())
-    }
-
     /// Parses `text` into a tape; the second part is where its memory goes back to.
     fn tape_of<'a>(
         &'a mut self,

@@ -37,6 +37,15 @@ pub(super) fn unescape(raw: &[u8]) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// How long the rest of an escape is whose backslash is taken; `None` for none that JSON knows.
+pub(super) fn escape_len(rest: &[u8]) -> Option<usize> {
+    match rest.first()? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(1),
+        b'u' => hex4(&rest[1..]).map(|_| 5),
+        _ => None,
+    }
+}
+
 /// Overwrites escapes of half surrogate pairs in a JSON text by `\ufffd`, in place.
 pub(super) fn repair_surrogates(text: &mut [u8]) {
     let mut at = 0;

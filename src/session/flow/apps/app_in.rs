@@ -77,22 +77,12 @@ fn run(
     };
     cx.metrics.inc(Counter::AppHandlerFailed);
     tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = %name, %reject, "app message refused");
-    refuse(s, conn, package, &reject, text, cx);
+    refuse(s, conn, package, &reject, cx);
 }
 
-fn refuse(
-    s: &mut Session,
-    conn: ConnId,
-    package: &Package,
-    reject: &Reject,
-    text: &[u8],
-    cx: &mut Cx<'_>,
-) {
+fn refuse(s: &mut Session, conn: ConnId, package: &Package, reject: &Reject, cx: &mut Cx<'_>) {
     notices::app_error(conn, reject.code.as_str(), &reject.message, cx);
     match reject.code {
-        ErrorCode::MalformedMessage if cx.scratch.validate(text).is_err() => {
-            count_bad_json(s, conn, package, cx);
-        }
         ErrorCode::InternalError => count_failure(s, conn, package, cx),
         _ => settle(s, package),
     }
@@ -177,21 +167,18 @@ fn unattached(
         Ok(Some(AppKind::Reconnect)) if lingers => {
             hello::said_again(s, conn, HelloKind::Reconnect, text, cx).map_err(|e| e.to_string())
         }
-        Ok(kind) => match cx.scratch.validate(text) {
-            Ok(()) => {
-                match kind {
-                    Some(AppKind::Ping) => notices::app_pong(conn, cx),
-                    Some(AppKind::Pong) => {}
-                    _ if has_named_itself => {
-                        let code = ErrorCode::SessionNotFound.as_str();
-                        notices::app_error(conn, code, "Session not found", cx);
-                    }
-                    _ => {}
+        Ok(kind) => {
+            match kind {
+                Some(AppKind::Ping) => notices::app_pong(conn, cx),
+                Some(AppKind::Pong) => {}
+                _ if has_named_itself => {
+                    let code = ErrorCode::SessionNotFound.as_str();
+                    notices::app_error(conn, code, "Session not found", cx);
                 }
-                Ok(())
+                _ => {}
             }
-            Err(error) => Err(error.to_string()),
-        },
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => {
@@ -227,7 +214,7 @@ mod tests {
     fn fail(kit: &mut Kit, conn: ConnId) {
         let package = Package::new(SCRIBE);
         let reject = Reject::new(ErrorCode::InternalError, "Internal server error");
-        kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+        kit.run(|s, cx| refuse(s, conn, &package, &reject, cx));
     }
 
     #[test]
@@ -302,7 +289,7 @@ mod tests {
         let text = "Camera permission required to take photos";
         for _ in 0..100 {
             let reject = Reject::new(ErrorCode::PermissionDenied, text);
-            kit.run(|s, cx| refuse(s, conn, &package, &reject, b"{}", cx));
+            kit.run(|s, cx| refuse(s, conn, &package, &reject, cx));
         }
         assert_eq!(kit.texts(conn)[0]["message"], text);
         assert_eq!(kit.close_of(conn), None);

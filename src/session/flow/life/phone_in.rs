@@ -14,7 +14,7 @@ use crate::wire::kinds::PhoneKind;
 use bytes::Bytes;
 
 /// One text frame.
-pub(crate) fn text(s: &mut Session, conn: ConnId, text: &Bytes, cx: &mut Cx<'_>) {
+pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
     if !s.m.phone.knows(conn) {
         return;
     }
@@ -36,7 +36,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &Bytes, cx: &mut Cx<'_>)
     } else if !admit(s, conn, cx) {
         // Ignored, as everything of a superseded socket.
     } else if s.state == State::Initializing {
-        hold(s, Held::Text(conn, text.clone()), cx);
+        hold(s, Held::Text(conn, Bytes::copy_from_slice(text)), cx);
     } else {
         run(s, conn, kind, &name, text, cx);
     }

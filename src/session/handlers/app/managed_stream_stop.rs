@@ -14,7 +14,6 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    cx.scratch.validate(m.text).map_err(Reject::json)?;
     managed_streams::leave(s, m.package, cx);
     Ok(())
 }

@@ -17,7 +17,6 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    cx.scratch.validate(m.text).map_err(Reject::json)?;
     if let Some(app) = s.m.apps.get_mut(m.package)
         && app.conn == Some(m.conn)
     {

@@ -18,7 +18,6 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    cx.scratch.validate(m.text).map_err(Reject::json)?;
     lifecycle::reinitialise(s, m.conn, cx);
     Ok(())
 }
