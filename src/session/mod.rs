@@ -152,6 +152,11 @@ impl Session {
         self.m.health.bytes_came(conn, at_ms);
     }
 
+    /// So many messages and bytes went out on a socket since it was opened: told before anybody looks (behaviour.md §9.1).
+    pub fn bytes_went(&mut self, conn: ConnId, messages: u64, bytes: u64) {
+        self.m.health.bytes_went(conn, messages, bytes);
+    }
+
     /// The process goes away. The session does not end, but its last location would be lost with it (behaviour.md §10.6).
     pub fn process_ends(&mut self, cx: &mut Cx<'_>) {
         flow::device::save_location(self, cx);

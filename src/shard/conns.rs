@@ -2,7 +2,7 @@
 //! It holds no socket: `handle` is a number that `net/` understands.
 
 use super::admission::Candidate;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Pending};
 use crate::base::ids::{ConnId, Package, ShardId, UserId};
 use crate::base::settings::Settings;
 use std::collections::VecDeque;
@@ -49,8 +49,13 @@ pub(super) struct Conn {
     pub(super) id: ConnId,
     pub(super) role: Role,
     pub(super) outbox: Outbox,
-    /// What `net/` knows it by.
-    pub(super) link: Link,
+    /// [`Link::place`].
+    pub(super) place: usize,
+    /// [`Link::token`].
+    pub(super) token: u32,
+    /// Not yet in `sent`, which lies elsewhere.
+    fresh_bytes: u32,
+    fresh_messages: u16,
     /// Its writer has something to look at: it stands in the list of those.
     pub(super) marked: bool,
     pub(super) kind: Kind,
@@ -63,6 +68,8 @@ pub(super) struct Conn {
     pub(super) last_rx_ms: u64,
     /// When the shard acts on it: init or hand-shake time limit; `u64::MAX` for never.
     pub(super) deadline_ms: u64,
+    /// What went to its writer before.
+    sent: Sent,
     pub(super) handle: i32,
     /// Close code for the counters: ours, the peer's or 1006.
     pub(super) code: u16,
@@ -79,10 +86,43 @@ impl Conn {
         }
         marked.push(Marked {
             id: self.id,
-            token: self.link.token,
+            token: self.token,
         });
         true
     }
+
+    /// Its writer took these frames.
+    #[inline]
+    pub(super) fn count(&mut self, pending: &Pending) {
+        let (messages, bytes) = (pending.frames(), pending.frame_bytes());
+        let more = (u16::try_from(messages).ok(), u32::try_from(bytes).ok());
+        if let (Some(messages), Some(bytes)) = more
+            && let Some(messages) = self.fresh_messages.checked_add(messages)
+            && let Some(bytes) = self.fresh_bytes.checked_add(bytes)
+        {
+            (self.fresh_messages, self.fresh_bytes) = (messages, bytes);
+            return;
+        }
+        self.sent = self.sent();
+        (self.fresh_messages, self.fresh_bytes) = (0, 0);
+        self.sent.messages += messages as u64;
+        self.sent.bytes += bytes as u64;
+    }
+
+    /// What went to its writer so far.
+    pub(super) fn sent(&self) -> Sent {
+        Sent {
+            messages: self.sent.messages + u64::from(self.fresh_messages),
+            bytes: self.sent.bytes + u64::from(self.fresh_bytes),
+        }
+    }
+}
+
+/// Frames of every kind and their bytes, headers included.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Sent {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
 }
 
 /// Where `net/` keeps its side of a connection.
@@ -162,8 +202,12 @@ impl Conns {
             kind,
             role,
             outbox: Outbox::new(limit as usize),
-            link,
+            place: link.place,
+            token: link.token,
+            fresh_bytes: 0,
+            fresh_messages: 0,
             marked: false,
+            sent: Sent::default(),
             handle,
             last_rx_ms: now_ms,
             deadline_ms: u64::MAX,
@@ -205,7 +249,29 @@ impl Conns {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outbox::Pool;
     use super::*;
+
+    #[test]
+    fn what_went_out_is_counted_beyond_the_small_counters() {
+        let cfg = Settings::default();
+        let mut conns = Conns::new(ShardId(0));
+        let place = (0, Link::default());
+        let id = conns.insert(Kind::App, Role::Echo, place, 1, &cfg);
+        let conn = conns.get(id.expect("room")).expect("there");
+        let mut pool = Pool::default();
+        conn.outbox.preface(b"101", &mut pool);
+        conn.outbox.close(Some((1000, "")), &mut pool);
+        let pending = conn.outbox.take().expect("a close frame");
+        for _ in 0..200_000 {
+            conn.count(&pending);
+        }
+        let sent = Sent {
+            messages: 200_000,
+            bytes: 800_000,
+        };
+        assert_eq!(conn.sent(), sent);
+    }
 
     #[test]
     fn an_id_of_a_closed_connection_finds_nobody_else() {

@@ -63,12 +63,30 @@ impl Shard {
     pub fn call(&mut self, user: &UserId, reply: ReplyTo, call: Call) {
         let at = self.users.get(user).copied().filter(|_| !self.draining);
         match at {
-            Some(at) => self.drive(at, |session, cx| {
-                session.on_event(Event::Rest { reply, call }, cx);
-            }),
+            Some(at) => {
+                if matches!(call, Call::Connections) {
+                    self.tell_sent(at);
+                }
+                self.drive(at, |session, cx| {
+                    session.on_event(Event::Rest { reply, call }, cx);
+                });
+            }
             None => {
                 let number = self.rng.u64(..);
                 self.reply(reply, Answer::Whole(without_session(&call, number)));
+            }
+        }
+    }
+
+    /// Who asks for the connections is told what was sent on them, too; only the shard knows.
+    fn tell_sent(&mut self, at: u32) {
+        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+            return;
+        };
+        for id in &entry.conns {
+            if let Some(conn) = self.out.conns.get(*id) {
+                let sent = conn.sent();
+                entry.session.bytes_went(*id, sent.messages, sent.bytes);
             }
         }
     }

@@ -89,7 +89,7 @@ impl Outbound {
                 self.trail.note(conn, 1);
                 if conn.mark(&mut self.marked) {
                     self.trail
-                        .note(std::ptr::without_provenance::<u8>(conn.link.place), 1);
+                        .note(std::ptr::without_provenance::<u8>(conn.place), 1);
                 }
                 if marked {
                     self.records.write_added(mark);

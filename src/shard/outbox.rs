@@ -43,6 +43,8 @@ pub struct Pending {
     references: Vec<Reference>,
     segments: Vec<Segment>,
     referenced: usize,
+    /// Bytes before the first frame: the upgrade's answer.
+    preface: usize,
     marks: Vec<u32>,
 }
 
@@ -78,7 +80,22 @@ impl Pending {
         self.len() == 0
     }
 
+    /// Frames in it.
+    #[must_use]
+    #[inline]
+    pub(super) fn frames(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Their bytes.
+    #[must_use]
+    #[inline]
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.len() - self.preface
+    }
+
     fn clear(&mut self) {
+        self.preface = 0;
         self.bytes.clear();
         self.references.clear();
         self.segments.clear();
@@ -175,11 +192,7 @@ impl Outbox {
         debug_assert!(self.is_empty(), "nothing can stand before the upgrade");
         let pending = self.pending.get_or_insert_with(|| pool.get());
         pending.bytes.extend_from_slice(bytes);
-        pending.segments.push(Segment {
-            len: bytes.len() as u32,
-            class: Class::Control,
-            payload: Payload::Copied,
-        });
+        pending.preface = bytes.len();
     }
 
     /// Queues one frame with its payload copied.
@@ -330,7 +343,8 @@ fn note(pending: &mut Pending, len: usize, frame: &Frame<'_>, payload: Payload) 
 
 /// Removes the oldest frames of one class until `bytes` are free; says how many went. One pass over the buffer.
 fn drop_oldest(pending: &mut Pending, class: Class, bytes: usize) -> u32 {
-    let (mut read, mut write, mut freed, mut dropped) = (0, 0, 0, 0);
+    let (mut read, mut write) = (pending.preface, pending.preface);
+    let (mut freed, mut dropped) = (0, 0);
     let mut references = std::mem::take(&mut pending.references).into_iter();
     let mut kept_references = Vec::new();
     let mut kept_referenced = 0;

@@ -8,8 +8,9 @@ pub use super::conns::{Link, Marked};
 use super::frames::Flow;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
-use crate::base::metrics::Counter;
-use crate::session::event::{AppHello, Event, PhoneFlags};
+use crate::base::metrics::{Counter, Side};
+use crate::session::event::{AppHello, Event, HelloKind, PhoneFlags};
+use crate::wire::kinds::AppKind;
 use bytes::Bytes;
 
 /// Whether a phone may have a session now (behaviour.md §10.7).
@@ -176,7 +177,16 @@ impl Shard {
                 }
                 self.out.watch(id, self.now.mono_ms + linger_ms);
             }
-            Verdict::Hello(user, hello) => self.hello(id, user, hello),
+            Verdict::Hello(user, hello) => {
+                let kind = match hello.kind {
+                    HelloKind::Init => AppKind::TpaConnectionInit,
+                    HelloKind::Reconnect => AppKind::Reconnect,
+                };
+                self.metrics.message(Side::AppIn, kind as usize);
+                self.hello(id, user, hello);
+                // Where there is no session, nobody took it.
+                self.metrics.take_last_message();
+            }
         }
     }
 

@@ -7,9 +7,10 @@ use super::mailbox::ToShard;
 use super::sockets::{Link, Opening};
 use super::writers::Step;
 use super::*;
-use crate::base::ids::ReplyTo;
+use crate::base::ids::{Origin, ReplyTo};
+use crate::base::metrics::Side;
 use crate::session::effects::StoreOp;
-use crate::session::event::{Event, PhoneFlags};
+use crate::session::event::{Event, HttpOutcome, PhoneFlags};
 use crate::session::rest::Call;
 use crate::wire::auth::sha256_hex;
 use crate::wire::frame::Message;
@@ -121,6 +122,10 @@ impl World {
     }
 }
 
+const REPLY: ReplyTo = ReplyTo {
+    origin: Origin::Shard(ShardId(0)),
+    id: 1,
+};
 const RECONNECT: &str = r#"{"type":"reconnect","sdkVersion":"3.0.0"}"#;
 
 #[test]
@@ -332,6 +337,111 @@ fn a_slow_message_is_told_with_its_user_and_its_type() {
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
+}
+
+#[test]
+fn an_answer_to_a_session_that_ended_means_nothing_to_the_next_one() {
+    let mut world = World::new();
+    let record = AppRecord {
+        package_name: "com.acme.x".into(),
+        public_url: "http://127.0.0.1:9".into(),
+        ..AppRecord::default()
+    };
+    world.shard.apps = Arc::new(Registry::new([record], 2));
+    world.phone("a@x.io");
+    let user = UserId::new("a@x.io");
+    let at = world.shard.users["a@x.io"];
+    world.shard.drive(at, |session, cx| {
+        session.on_event(Event::UserLoaded { record: None }, cx);
+    });
+    let start = Call::StartApp {
+        package: "com.acme.x".into(),
+        shape: crate::session::rest::Shape::Phone,
+    };
+    world.shard.call(&user, REPLY, start);
+    let asked = |world: &World| {
+        let calls = world
+            .outside
+            .try_iter()
+            .filter_map(|message| match message {
+                ToOutside::Http { epoch, call, .. } => Some((epoch, call.call)),
+                _ => None,
+            });
+        calls.collect::<Vec<_>>()
+    };
+    let (epoch, call) = asked(&world)[0];
+    for (epoch, retries) in [(epoch + 1, 0), (epoch, 1)] {
+        let outcome = HttpOutcome::Failed {
+            error: "refused".into(),
+        };
+        let event = Event::Http { call, outcome };
+        let user = user.clone();
+        let rest = world.shard.receive(ToShard::Result { user, epoch, event });
+        assert!(rest.is_none());
+        world.pass(1100);
+        assert_eq!(asked(&world).len(), retries, "{epoch}");
+    }
+    assert_eq!(world.shard.metrics.get(Counter::CorrelationOrphans), 1);
+}
+
+#[test]
+fn a_slow_connect_of_an_app_is_told_and_counted_like_any_message() {
+    let mut world = World::new();
+    world.phone("a@x.io");
+    let app = world.app("a@x.io");
+    let parked = world.app("b@x.io");
+    let lines = crate::base::log_capture::lines_of(|| {
+        for conn in [app, parked] {
+            world.shard.begin_turn(conn, world.now, 1);
+            let _ = world.shard.message(conn, Message::Text(RECONNECT.into()));
+            world.shard.end_turn(conn, || 100_000_001);
+        }
+        // What the parked socket said is nobody's.
+        world.shard.begin_turn(app, world.now, 1);
+        let _ = world.shard.message(app, Message::Pong(Bytes::new()));
+        world.shard.end_turn(app, || 100_000_001);
+    });
+    let [line] = &lines[..] else {
+        panic!("one of them has a session: {lines:?}");
+    };
+    let user = UserId::new("a@x.io").log_tag();
+    for part in ["slow message", user.as_str(), "kinds=\"reconnect\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let counted = world.shard.metrics.messages(Side::AppIn)[AppKind::Reconnect as usize];
+    assert_eq!(counted, 2);
+}
+
+#[test]
+fn administrators_see_how_much_went_out_on_a_socket() {
+    let mut world = World::new();
+    let phone = world.phone("a@x.io");
+    let at = world.shard.users["a@x.io"];
+    let out = |world: &mut World| {
+        world
+            .shard
+            .call(&UserId::new("a@x.io"), REPLY, Call::Connections);
+        let Some((_, Answer::Whole(answer))) = world.shard.replies().pop() else {
+            panic!("no answer");
+        };
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let of = |name: &str| body[0][name].as_u64().expect("a number");
+        (of("messagesOut"), of("bytesOut"))
+    };
+    world.shard.drive(at, |session, cx| {
+        session.on_event(Event::UserLoaded { record: None }, cx);
+    });
+    assert_eq!(out(&mut world), (0, 0), "nothing has gone yet");
+    let Some(Step::Send(pending)) = world.shard.next_write(phone) else {
+        panic!("an ack waits");
+    };
+    let first = pending.len() - "101".len();
+    world.shard.sent(pending, 3);
+    let (messages, bytes) = out(&mut world);
+    assert!(messages > 0 && bytes == first as u64, "the 101 is no frame");
+    world.pass(10_000);
+    world.sent(phone);
+    assert_eq!(out(&mut world), (messages + 1, bytes + 10), "a ping");
 }
 
 #[test]

@@ -32,6 +32,7 @@ impl Shard {
         conn.marked = false;
         let is_last = conn.leaving || !conn.reader_alive || conn.failed;
         if let Some(pending) = conn.outbox.take() {
+            conn.count(&pending);
             if is_last {
                 // Nothing else will: the end comes behind this.
                 conn.mark(&mut self.out.marked);

@@ -102,6 +102,8 @@ pub struct Row {
     pub messages_in: u64,
     /// Their payload bytes.
     pub bytes_in: u64,
+    /// Frames sent, and their bytes: as the shard said last, which is before anybody looks.
+    pub sent: (u64, u64),
     /// Already reported in mode `observe`.
     pub reported: bool,
     ping: Option<([u8; 8], u64)>,
@@ -178,6 +180,7 @@ impl Health {
             missed: 0,
             messages_in: 0,
             bytes_in: 0,
+            sent: (0, 0),
             reported: false,
             ping: None,
             latencies: VecDeque::new(),
@@ -220,6 +223,13 @@ impl Health {
         {
             row.last_seen_ms = at_ms;
             row.reported = false;
+        }
+    }
+
+    /// So many messages and bytes went out on a socket since it was opened.
+    pub fn bytes_went(&mut self, conn: ConnId, messages: u64, bytes: u64) {
+        if let Some(row) = self.row_mut(conn) {
+            row.sent = (messages, bytes);
         }
     }
 

@@ -52,7 +52,9 @@ fn write(out: &mut Vec<u8>, s: &Session, row: &Row, now: Now) {
         .bool("proven", row.proof == Proof::Proven)
         .num("missedPings", u64::from(row.missed))
         .num("messagesIn", row.messages_in)
-        .num("bytesIn", row.bytes_in);
+        .num("bytesIn", row.bytes_in)
+        .num("messagesOut", row.sent.0)
+        .num("bytesOut", row.sent.1);
     match (row.latency_ms(), row.latency_max_ms()) {
         (Some(mean), Some(max)) => {
             object.num("latencyMs", mean).num("latencyMaxMs", max);
