@@ -169,6 +169,13 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         "Open speech streams.",
         all.gauge(|shard| shard.speech_streams),
     );
+    // Families without samples until recognisers run here.
+    page.head("mentra_stt_errors_total", "counter", "Speech errors.");
+    page.head(
+        "mentra_stt_latency_seconds",
+        "histogram",
+        "Speech to its recognised text.",
+    );
     page.head("prism_buffer_bytes", "gauge", "Bytes held for connections.");
     page.sample(
         "prism_buffer_bytes",
@@ -294,12 +301,12 @@ fn messages(page: &mut Page, all: &Aggregate) {
             page.sample("mentra_messages_total", &labels, count);
         }
     }
-    // What goes out is not looked into.
+    // What goes out is not looked into: it is all of type `other`.
     for (label, counter) in [
         ("glasses", Counter::PhoneMessagesOut),
         ("app", Counter::AppMessagesOut),
     ] {
-        let labels = format!("side=\"{label}\",direction=\"out\",type=\"any\"");
+        let labels = format!("side=\"{label}\",direction=\"out\",type=\"other\"");
         page.sample("mentra_messages_total", &labels, all.counter(counter));
     }
     page.head(

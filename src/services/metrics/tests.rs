@@ -115,8 +115,27 @@ fn the_page_is_well_formed() {
         ] {
             assert!(page.lines().any(|line| line == wanted), "{wanted}\n{page}");
         }
+        for wanted in PROMISED.split_whitespace() {
+            assert!(announced.contains(wanted), "{wanted}\n{page}");
+        }
     });
 }
+
+/// Every name of behaviour.md §10.3.
+const PROMISED: &str = "mentra_user_sessions mentra_miniapp_sessions mentra_event_loop_lag_ms mentra_event_loop_lag_avg_ms
+    mentra_event_loop_lag_p99_ms mentra_udp_packets_received_total mentra_udp_packets_dropped_total
+    mentra_udp_pings_received_total mentra_udp_packets_decrypted_total mentra_udp_decryption_failures_total
+    mentra_udp_registered_sessions mentra_ws_client_messages_in_total mentra_ws_client_messages_out_total
+    mentra_ws_miniapp_messages_in_total mentra_ws_miniapp_messages_out_total mentra_http_requests_total
+    mentra_heap_used_bytes mentra_heap_total_bytes mentra_rss_bytes mentra_external_bytes mentra_array_buffers_bytes
+    mentra_uptime_seconds mentra_connections_active mentra_connections_opened_total mentra_connections_closed_total
+    mentra_upgrade_total mentra_messages_total mentra_message_errors_total mentra_message_latency_seconds
+    mentra_app_start_seconds mentra_app_state mentra_resurrections_total mentra_recoveries_total
+    mentra_reconnect_downtime_seconds mentra_health_timeouts_total mentra_ping_rtt_seconds
+    mentra_send_queue_dropped_total mentra_backpressure_total mentra_audio_bytes_total mentra_audio_fanout_seconds
+    mentra_stt_streams mentra_stt_errors_total mentra_stt_latency_seconds mentra_display_total
+    mentra_mic_state_changes_total mentra_unauthorized_audio_total mentra_device_state_total mentra_webhook_seconds
+    mentra_correlation_orphans_total";
 
 #[test]
 fn health_tells_the_worst_delay_of_each_sample() {
