@@ -168,6 +168,32 @@ fn a_drain_says_goodbye_to_everybody_and_exits_zero() {
 }
 
 #[test]
+fn peers_that_never_answer_hold_a_shutdown_up_for_the_handshakes_time_only() {
+    for driver in DRIVERS {
+        let server = Server::start(driver);
+        let mut phones: Vec<_> = (0..20)
+            .map(|n| server.phone(&format!("mute{n}@lumen.io")))
+            .collect();
+        for phone in &mut phones {
+            wait_for(phone, "connection_ack");
+        }
+        let (code, _) = server.stop();
+        assert_eq!(code, Some(0), "{driver}");
+    }
+}
+
+#[test]
+fn a_shutdown_that_hangs_ends_by_its_watchdog() {
+    let patient = ("PRISM_CLOSE_HANDSHAKE_TIMEOUT_MS", "10000");
+    let budget = ("PRISM_SHUTDOWN_BUDGET_MS", "500");
+    let server = Server::with_env(DRIVERS[1], &[patient, budget]);
+    let mut mute = server.phone("mute@lumen.io");
+    wait_for(&mut mute, "connection_ack");
+    let (code, _) = server.stop();
+    assert_eq!(code, Some(1));
+}
+
+#[test]
 fn the_server_ends_the_connection_behind_its_close_frame() {
     for driver in DRIVERS {
         // A client that waited for this long would find the test over.

@@ -165,6 +165,14 @@ impl Apps {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// As if the store had never answered.
+    #[cfg(test)]
+    pub(crate) fn set_unread(&self) {
+        let mut registry = Registry::clone(&self.current());
+        registry.loaded = false;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+    }
+
     /// Replaces the file's records; the next [`refresh`] shows them.
     pub(crate) fn set_file(&self, records: Vec<AppRecord>) {
         *lock(&self.file) = records;

@@ -239,6 +239,12 @@ mod tests {
     fn app_values_are_stored_ones_then_defaults_and_no_groups() {
         let mut settings = Settings::default();
         assert_eq!(settings.app_values("a", &[]), b"[]");
+        let schema = [
+            json!({"type": "group"}),
+            json!({"key": "size", "defaultValue": 2}),
+        ];
+        let defaults = settings.app_values("a", &schema);
+        assert_eq!(defaults, br#"[{"key":"size","value":2,"defaultValue":2}]"#);
         settings.set_app(
             "a",
             vec![

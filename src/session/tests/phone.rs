@@ -52,6 +52,12 @@ fn udp_is_offered_only_with_a_host_and_encryption_only_on_request() {
     let second = kit.phone_with(flags(2));
     // The key stays for the life of the session.
     assert_eq!(kit.texts(second).remove(0)["udpEncryption"], key);
+    for conn in [first, second, plain] {
+        kit.phone_closes(conn);
+    }
+    kit.advance(30_000);
+    let back = kit.phone_with(flags(3));
+    assert_eq!(kit.texts(back).remove(0)["udpEncryption"], key);
 }
 
 #[test]

@@ -57,6 +57,19 @@ fn app_credentials_are_checked_in_the_documented_words() {
 }
 
 #[test]
+fn a_key_is_not_called_wrong_while_the_store_is_unread() {
+    Kit::run(|kit| async move {
+        kit.cx.apps.set_unread();
+        for (token, status) in [("com.nobody:key", 503), ("com.acme.scribe:wrong", 401)] {
+            let answer = kit
+                .bearer(token, Route::Storage, "GET", &[USER], Value::Null)
+                .await;
+            assert_eq!(answer.0, status, "{token}");
+        }
+    });
+}
+
+#[test]
 fn a_webview_ticket_becomes_a_user_once() {
     Kit::run(|kit| async move {
         let (_, body) = kit
