@@ -242,3 +242,45 @@ fn nothing_is_left_unfinished() {
     }
     fail_if(&problems);
 }
+
+/// Rows of the tables of docs/defects.md: defects, invariants, conformance scenarios of the specification.
+const PROMISES: [usize; 3] = [41, 48, 24];
+
+#[test]
+fn what_is_said_to_hold_a_promise_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/defects.md")).expect("the page is there");
+    let mut problems = Vec::new();
+    let mut rows = Vec::new();
+    for line in page.lines() {
+        if line.starts_with("## ") {
+            rows.push(0);
+        }
+        let Some((number, _)) = line.strip_prefix("| ").and_then(|row| row.split_once(" |")) else {
+            continue;
+        };
+        let Ok(number) = number.parse::<usize>() else {
+            continue;
+        };
+        let last = rows.last_mut().expect("tables stand below headings");
+        *last += 1;
+        if number != *last {
+            problems.push(format!("row {number} stands where row {last} should"));
+        }
+        for name in line.split('`').skip(1).step_by(2) {
+            let there = name.split_once("::").is_some_and(|(file, test)| {
+                let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+                let wanted = match Path::new(file).extension() {
+                    Some(extension) if extension == "rs" => format!("fn {test}("),
+                    _ => test.to_owned(),
+                };
+                text.contains(&wanted)
+            });
+            if !there && name.contains("::") {
+                problems.push(format!("{name}: there is no such test"));
+            }
+        }
+    }
+    fail_if(&problems);
+    assert_eq!(rows, PROMISES, "rows of the three tables");
+}
