@@ -12,6 +12,7 @@ use crate::session::{Cx, Session};
 use crate::wire::json::{self, KindError};
 use crate::wire::kinds::AppKind;
 use bytes::Bytes;
+use std::fmt::Display;
 
 /// As much of an unknown type as a log line shows.
 const UNKNOWN_TYPE_CHARS: usize = 48;
@@ -32,13 +33,27 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
     cx.metrics.message(Side::AppIn, index);
     match (name, kind) {
         (Err(error), _) => unparsable(s, conn, &package, &error, cx),
-        (Ok(name), None) => {
-            settle(s, &package);
-            cx.metrics.inc(Counter::AppUnknownType);
-            warn_unknown(s, &package, &name, cx);
-        }
+        (Ok(name), None) => unknown(s, conn, &package, &name, text, cx),
         (Ok(name), Some(kind)) => run(s, conn, &package, kind, &name, text, cx),
     }
+}
+
+/// A type that nobody knows is ignored; a text that is no JSON is none of any type (protocol.md §0.4).
+fn unknown(
+    s: &mut Session,
+    conn: ConnId,
+    package: &Package,
+    name: &str,
+    text: &[u8],
+    cx: &mut Cx<'_>,
+) {
+    if let Err(error) = cx.scratch.validate(text) {
+        unparsable(s, conn, package, &error, cx);
+        return;
+    }
+    settle(s, package);
+    cx.metrics.inc(Counter::AppUnknownType);
+    warn_unknown(s, package, name, cx);
 }
 
 /// A warning for the first message of a type that nobody knows (behaviour.md §2.20); all are counted.
@@ -105,7 +120,7 @@ fn unparsable(
     s: &mut Session,
     conn: ConnId,
     package: &Package,
-    error: &KindError,
+    error: &impl Display,
     cx: &mut Cx<'_>,
 ) {
     let code = ErrorCode::MalformedMessage.as_str();
@@ -180,9 +195,12 @@ fn unattached(s: &mut Session, conn: ConnId, kind: Option<AppKind>, text: &[u8],
         }
         Some(AppKind::Pong) => return,
         _ if lingers || s.m.apps.sockets.is_waiting(conn) => {
-            let code = ErrorCode::SessionNotFound.as_str();
-            notices::app_error(conn, code, "Session not found", cx);
-            return;
+            let valid = cx.scratch.validate(text);
+            if valid.is_ok() {
+                let code = ErrorCode::SessionNotFound.as_str();
+                notices::app_error(conn, code, "Session not found", cx);
+            }
+            valid
         }
         _ => return,
     };
@@ -276,6 +294,22 @@ mod tests {
         );
         assert_eq!(lines.len(), 32, "however many types an app invents");
         assert!(lines.iter().all(|line| line.len() < 400), "or how long");
+    }
+
+    #[test]
+    fn a_text_of_an_unknown_type_that_is_no_json_is_refused_like_any_other() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V2);
+        for _ in 0..9 {
+            kit.app_text(conn, r#"{"type":"from_the_future","x":}"#);
+        }
+        let told = kit.texts(conn);
+        assert_eq!(told.len(), 9);
+        assert_eq!(told[8]["code"], "MALFORMED_MESSAGE");
+        assert_eq!(kit.metrics.get(Counter::AppUnknownType), 0);
+        assert_eq!(kit.close_of(conn), None);
+        kit.app_text(conn, r#"{"type":"from_the_future","x":}"#);
+        assert_eq!(kit.close_of(conn), Some((1007, "Invalid JSON")));
     }
 
     #[test]
