@@ -270,8 +270,8 @@ pub(super) enum Unowned {
     Park,
 }
 
-/// protocol.md §3.2 row 2 and §3.4 rows 3–5, on the user's home shard.
-pub(super) fn without_session(hello: &AppHello, apps: &Registry) -> Unowned {
+/// protocol.md §3.2 row 2 and §3.4 rows 3–5, on the user's home shard. `addresses`: lists of addresses count.
+pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool) -> Unowned {
     if hello.kind == HelloKind::Init {
         return Unowned::Refuse(Verdict::Close(
             Some(NO_SESSION),
@@ -294,15 +294,22 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry) -> Unowned {
             CloseReason::Internal,
         ));
     }
-    let stored = apps.get(&hello.package).map_or("", |app| &*app.key_sha256);
-    if api_key_matches(key, stored) {
-        Unowned::Park
-    } else {
-        Unowned::Refuse(Verdict::Close(
+    let known = apps
+        .get(&hello.package)
+        .filter(|app| api_key_matches(key, &app.key_sha256));
+    let Some(app) = known else {
+        return Unowned::Refuse(Verdict::Close(
             Some(Answer::Error("INVALID_API_KEY", "Invalid API key")),
             CloseReason::InvalidApiKey,
-        ))
+        ));
+    };
+    if addresses && !app.admits(hello.address) {
+        return Unowned::Refuse(Verdict::Close(
+            Some(Answer::Error("PERMISSION_DENIED", "Address not allowed")),
+            CloseReason::AddressNotAllowed,
+        ));
     }
+    Unowned::Park
 }
 
 /// A parked socket ran out of time.
@@ -462,18 +469,51 @@ mod tests {
             sdk: Sdk::V3,
             address: None,
         };
-        assert_eq!(without_session(&hello(Some("right")), &apps), Unowned::Park);
+        assert_eq!(
+            without_session(&hello(Some("right")), &apps, true),
+            Unowned::Park
+        );
         assert!(matches!(
-            without_session(&hello(Some("wrong")), &apps),
+            without_session(&hello(Some("wrong")), &apps, true),
             Unowned::Refuse(Verdict::Close(_, CloseReason::InvalidApiKey))
         ));
         assert!(matches!(
-            without_session(&hello(None), &apps),
+            without_session(&hello(None), &apps, true),
             Unowned::Refuse(Verdict::Linger(_, CloseReason::ReconnectUnauthenticated))
         ));
         assert!(matches!(
-            without_session(&hello(Some("right")), &Registry::default()),
+            without_session(&hello(Some("right")), &Registry::default(), true),
             Unowned::Refuse(Verdict::Close(_, CloseReason::Internal))
         ));
+    }
+    #[test]
+    fn an_address_list_holds_for_those_who_come_before_their_user_too() {
+        let app = AppRecord {
+            package_name: "com.acme.x".into(),
+            key_sha256: sha256_hex("right"),
+            allowed_ips: vec!["10.1.0.0/16".into()],
+            ..AppRecord::default()
+        };
+        let apps = Registry::new([app], 1);
+        let from = |address: &str, counts| {
+            let hello = AppHello {
+                kind: HelloKind::Reconnect,
+                package: Package::new("com.acme.x"),
+                api_key: Some("right".into()),
+                session_id: None,
+                sdk: Sdk::V3,
+                address: address.parse().ok(),
+            };
+            without_session(&hello, &apps, counts)
+        };
+        assert_eq!(from("10.1.7.7", true), Unowned::Park);
+        assert_eq!(from("203.0.113.9", false), Unowned::Park);
+        assert_eq!(
+            from("203.0.113.9", true),
+            Unowned::Refuse(Verdict::Close(
+                Some(Answer::Error("PERMISSION_DENIED", "Address not allowed")),
+                CloseReason::AddressNotAllowed
+            ))
+        );
     }
 }
