@@ -67,6 +67,7 @@ counters! {
     AppHandlerFailed = "mentra_message_errors_total" {"side=\"app\",type=\"any\",code=\"handler\""} "Messages that could not be handled.";
     AppUnknownType = "mentra_message_errors_total" {"side=\"app\",type=\"unknown\",code=\"type\""} "Messages that could not be handled.";
     ProtocolErrors = "mentra_message_errors_total" {"side=\"any\",type=\"frame\",code=\"protocol\""} "Messages that could not be handled.";
+    AppAddressRefused = "prism_app_address_refused_total" {""} "App sockets refused for their address.";
     SessionsCreated = "prism_sessions_created_total" {""} "User sessions created.";
     SessionsDisposed = "prism_sessions_disposed_total" {""} "User sessions disposed.";
     SessionPanics = "prism_session_panics_total" {""} "User sessions ended by a defect of ours.";

@@ -4,9 +4,7 @@
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::{Package, UserId};
-use crate::base::settings::Settings;
 use crate::session::event::{AppHello, HelloKind, Sdk};
-use crate::session::flow::hello::admits;
 use crate::wire::auth::api_key_matches;
 use crate::wire::ids::parse_app_session_id;
 use crate::wire::json::{ObjectWriter, Scratch, kind};
@@ -269,8 +267,8 @@ pub(super) enum Unowned {
     Park,
 }
 
-/// protocol.md §3.2 row 2 and §3.4 rows 3–5, on the user's home shard.
-pub(super) fn without_session(hello: &AppHello, apps: &Registry, cfg: &Settings) -> Unowned {
+/// protocol.md §3.2 row 2 and §3.4 rows 3–5, on the user's home shard. `addresses`: lists of addresses count.
+pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool) -> Unowned {
     if hello.kind == HelloKind::Init {
         return Unowned::Refuse(Verdict::Close(
             Some(NO_SESSION),
@@ -293,21 +291,22 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, cfg: &Settings)
             CloseReason::Internal,
         ));
     }
-    let record = apps.get(&hello.package);
-    let refusal = match record {
-        Some(record) if api_key_matches(key, &record.key_sha256) => {
-            if admits(cfg, record, hello.address) {
-                return Unowned::Park;
-            }
-            let answer = Answer::Error("PERMISSION_DENIED", "Address not allowed");
-            (answer, CloseReason::AddressNotAllowed)
-        }
-        _ => {
-            let answer = Answer::Error("INVALID_API_KEY", "Invalid API key");
-            (answer, CloseReason::InvalidApiKey)
-        }
+    let known = apps
+        .get(&hello.package)
+        .filter(|app| api_key_matches(key, &app.key_sha256));
+    let Some(app) = known else {
+        return Unowned::Refuse(Verdict::Close(
+            Some(Answer::Error("INVALID_API_KEY", "Invalid API key")),
+            CloseReason::InvalidApiKey,
+        ));
     };
-    Unowned::Refuse(Verdict::Close(Some(refusal.0), refusal.1))
+    if addresses && !app.admits(hello.address) {
+        return Unowned::Refuse(Verdict::Close(
+            Some(Answer::Error("PERMISSION_DENIED", "Address not allowed")),
+            CloseReason::AddressNotAllowed,
+        ));
+    }
+    Unowned::Park
 }
 
 /// A parked socket ran out of time.
@@ -450,13 +449,15 @@ mod tests {
     }
 
     #[test]
-    fn without_a_session_a_reconnect_parks_only_with_the_right_key_and_address() {
-        let mut record = AppRecord {
-            package_name: "com.acme.x".into(),
-            key_sha256: sha256_hex("right"),
-            ..AppRecord::default()
-        };
-        let apps = Registry::new([record.clone()], 1);
+    fn without_a_session_a_reconnect_parks_only_with_the_right_key() {
+        let apps = Registry::new(
+            [AppRecord {
+                package_name: "com.acme.x".into(),
+                key_sha256: sha256_hex("right"),
+                ..AppRecord::default()
+            }],
+            1,
+        );
         let hello = |key: Option<&str>| AppHello {
             kind: HelloKind::Reconnect,
             package: Package::new("com.acme.x"),
@@ -465,29 +466,48 @@ mod tests {
             sdk: Sdk::V3,
             address: None,
         };
-        let cfg = Settings::default();
-        let judged = |hello: &AppHello, apps: &Registry| without_session(hello, apps, &cfg);
-        assert_eq!(judged(&hello(Some("right")), &apps), Unowned::Park);
+        assert_eq!(
+            without_session(&hello(Some("right")), &apps, true),
+            Unowned::Park
+        );
         assert!(matches!(
-            judged(&hello(Some("wrong")), &apps),
+            without_session(&hello(Some("wrong")), &apps, true),
             Unowned::Refuse(Verdict::Close(_, CloseReason::InvalidApiKey))
         ));
         assert!(matches!(
-            judged(&hello(None), &apps),
+            without_session(&hello(None), &apps, true),
             Unowned::Refuse(Verdict::Linger(_, CloseReason::ReconnectUnauthenticated))
         ));
         assert!(matches!(
-            judged(&hello(Some("right")), &Registry::default()),
+            without_session(&hello(Some("right")), &Registry::default(), true),
             Unowned::Refuse(Verdict::Close(_, CloseReason::Internal))
         ));
-        record.allowed_ips = vec!["10.1.0.0/16".into()];
-        let listed = Registry::new([record], 2);
-        let mut near = hello(Some("right"));
-        near.address = "10.1.7.7".parse().ok();
-        assert_eq!(judged(&near, &listed), Unowned::Park);
-        near.address = "203.0.113.9".parse().ok();
+    }
+
+    #[test]
+    fn an_address_list_holds_for_those_who_come_before_their_user_too() {
+        let app = AppRecord {
+            package_name: "com.acme.x".into(),
+            key_sha256: sha256_hex("right"),
+            allowed_ips: vec!["10.1.0.0/16".into()],
+            ..AppRecord::default()
+        };
+        let apps = Registry::new([app], 1);
+        let from = |address: &str, counts| {
+            let hello = AppHello {
+                kind: HelloKind::Reconnect,
+                package: Package::new("com.acme.x"),
+                api_key: Some("right".into()),
+                session_id: None,
+                sdk: Sdk::V3,
+                address: address.parse().ok(),
+            };
+            without_session(&hello, &apps, counts)
+        };
+        assert_eq!(from("10.1.7.7", true), Unowned::Park);
+        assert_eq!(from("203.0.113.9", false), Unowned::Park);
         assert_eq!(
-            judged(&near, &listed),
+            from("203.0.113.9", true),
             Unowned::Refuse(Verdict::Close(
                 Some(Answer::Error("PERMISSION_DENIED", "Address not allowed")),
                 CloseReason::AddressNotAllowed

@@ -193,8 +193,15 @@ impl Shard {
     /// An app socket named itself, at its user's home.
     fn hello(&mut self, id: ConnId, user: UserId, hello: AppHello) {
         let Some(at) = self.users.get(&user).copied() else {
-            match admission::without_session(&hello, &self.apps, &self.cfg) {
-                Unowned::Refuse(verdict) => self.execute(id, verdict),
+            let addresses = self.cfg.apps.app_ip_validation_enabled;
+            match admission::without_session(&hello, &self.apps, addresses) {
+                Unowned::Refuse(verdict) => {
+                    if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
+                        self.metrics.inc(Counter::AppAddressRefused);
+                        tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, "app address not allowed");
+                    }
+                    self.execute(id, verdict);
+                }
                 Unowned::Park => self.park_new(id, &user, hello),
             }
             return;

@@ -6,6 +6,7 @@ use crate::base::ids::{CallId, UserId};
 use crate::services::context::Services;
 use crate::services::store::{Change, Outcome};
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
+use crate::session::managers::settings::full_values;
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
 use crate::wire::ids::parse_app_session_id;
@@ -143,7 +144,8 @@ async fn update(
     ))
 }
 
-fn settings_call(cx: &Services, user: &UserId, record: &AppRecord, settings: &[Value]) -> HttpCall {
+fn settings_call(cx: &Services, user: &UserId, record: &AppRecord, stored: &[Value]) -> HttpCall {
+    let settings = full_values(stored, &record.settings);
     HttpCall {
         call: CallId(0),
         kind: HttpKind::Settings,
@@ -207,4 +209,27 @@ pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
         200,
         &json!({ "success": true, "settings": settings }),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::rest::testkit::{APP, Kit};
+
+    #[test]
+    fn the_webhook_carries_settings_that_the_user_never_touched_too() {
+        Kit::run(|kit| async move {
+            let mut record = AppRecord::clone(kit.cx.registry().get(APP).expect("known"));
+            record.public_url = "https://scribe.acme.dev/".into();
+            let stored = [json!({"key": "size", "value": 3})];
+            let call = settings_call(&kit.cx, &Kit::user(), &record, &stored);
+            assert_eq!(call.url, "https://scribe.acme.dev/settings");
+            assert_eq!(
+                serde_json::from_slice::<Value>(&call.body).expect("JSON"),
+                json!({"userIdForSettings": "nadia@lumen.io", "settings": [
+                    {"key": "lang", "value": "en"}, {"key": "size", "value": 3}
+                ]})
+            );
+        });
+    }
 }

@@ -4,7 +4,7 @@
 use crate::base::footprint::owns;
 use crate::base::ids::CallId;
 use crate::wire::json::ObjectWriter;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
 
 owns! { Settings: user, apps, webhooks; }
@@ -122,32 +122,13 @@ impl Settings {
         self.apps.insert(package.to_owned(), values);
     }
 
-    /// `settings` of an ack: a value for every declared setting that can have one, then stored ones that are not declared.
+    /// `settings` of an ack: everything in force, with what the declaration says of it.
     #[must_use]
     pub fn app_values(&self, package: &str, declared: &[Value]) -> Vec<u8> {
         let stored = self.apps.get(package).map_or(&[][..], Vec::as_slice);
         let mut out = vec![b'['];
-        let mut keys: Vec<&str> = Vec::new();
-        for setting in declared.iter().filter(|setting| setting["type"] != "group") {
-            let Some(key) = setting["key"].as_str().filter(|key| !key.is_empty()) else {
-                continue;
-            };
-            keys.push(key);
-            let value = stored
-                .iter()
-                .find(|item| item["key"] == key)
-                .map(|item| &item["value"])
-                .filter(|value| !value.is_null())
-                .or_else(|| setting.get("defaultValue"))
-                .unwrap_or(&setting["value"]);
-            write_item(&mut out, key, value, setting);
-        }
-        for item in stored {
-            if let Some(key) = item["key"].as_str()
-                && !keys.contains(&key)
-            {
-                write_item(&mut out, key, &item["value"], item);
-            }
+        for (key, value, source) in in_force(stored, declared) {
+            write_item(&mut out, key, value, source);
         }
         out.push(b']');
         out
@@ -168,6 +149,46 @@ impl Settings {
     }
 }
 
+/// `[{key, value}]` of everything in force: what an app is told of a change. A 2.x SDK replaces its whole set with it, so a
+/// setting that the user never touched must not be missing (protocol.md §9.7, 13.3).
+#[must_use]
+pub fn full_values(stored: &[Value], declared: &[Value]) -> Vec<Value> {
+    in_force(stored, declared)
+        .into_iter()
+        .map(|(key, value, _)| json!({ "key": key, "value": value }))
+        .collect()
+}
+
+/// Key, value and source of every declared setting that can have a value (the stored one, else its default), then of stored
+/// ones that are not declared.
+fn in_force<'a>(
+    stored: &'a [Value],
+    declared: &'a [Value],
+) -> Vec<(&'a str, &'a Value, &'a Value)> {
+    let mut all: Vec<(&str, &Value, &Value)> = Vec::new();
+    for setting in declared.iter().filter(|setting| setting["type"] != "group") {
+        let Some(key) = setting["key"].as_str().filter(|key| !key.is_empty()) else {
+            continue;
+        };
+        let value = stored
+            .iter()
+            .find(|item| item["key"] == key)
+            .map(|item| &item["value"])
+            .filter(|value| !value.is_null())
+            .or_else(|| setting.get("defaultValue"))
+            .unwrap_or(&setting["value"]);
+        all.push((key, value, setting));
+    }
+    for item in stored {
+        if let Some(key) = item["key"].as_str()
+            && !all.iter().any(|(known, ..)| *known == key)
+        {
+            all.push((key, &item["value"], item));
+        }
+    }
+    all
+}
+
 /// `{"key", "value", …}` with everything else that the source says.
 fn write_item(out: &mut Vec<u8>, key: &str, value: &Value, source: &Value) {
     if out.len() > 1 {
@@ -186,7 +207,6 @@ fn write_item(out: &mut Vec<u8>, key: &str, value: &Value, source: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn with_user(user: Value) -> Settings {
         let mut settings = Settings::default();

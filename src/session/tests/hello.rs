@@ -81,6 +81,7 @@ fn an_address_list_admits_only_its_addresses() {
             (1008, "Address not allowed"),
         );
     }
+    assert_eq!(kit.metrics.get(Counter::AppAddressRefused), 2);
     init.address = Some("10.1.7.7".parse().unwrap());
     let conn = kit.hello(init.clone());
     assert_eq!(kit.s.m.apps.open_conn(SCRIBE), Some(conn));

@@ -38,8 +38,11 @@ async function textWallArrives(phone, app, user, text) {
  * Declares the scenarios for one SDK: 'v2', 'v3' or 'hono8'. `comesBack`: how the SDK returns after its socket was cut.
  */
 export function sdkScenarios(sdk, {comesBack}) {
-  const setting = {type: 'text', key: 'lang', label: 'Language', defaultValue: 'en'}
-  const scenario = suite({apps: {app: {sdk, type: 'standard', streams: STREAMS, settings: [setting]}}})
+  const settings = [
+    {type: 'text', key: 'lang', label: 'Language', defaultValue: 'en'},
+    {type: 'toggle', key: 'loud', label: 'Loud', defaultValue: true},
+  ]
+  const scenario = suite({apps: {app: {sdk, type: 'standard', streams: STREAMS, settings}}})
 
   async function running({user, phone, apps}, stem) {
     const email = user(stem)
@@ -85,7 +88,8 @@ export function sdkScenarios(sdk, {comesBack}) {
     assert.equal(value(await t.apps.app.take(email, sdk === 'v3' ? 'connected' : 'session')), 'en')
     const saved = await p.rest('POST', `/appsettings/${t.apps.app.packageName}`, {key: 'lang', value: 'pt'})
     assert.deepEqual([saved.status, saved.body], [200, {success: true, message: 'Settings updated successfully'}])
-    await t.apps.app.take(email, 'settings', {settings: (list) => value({settings: list}) === 'pt'})
+    const told = await t.apps.app.take(email, 'settings', {settings: (list) => value({settings: list}) === 'pt'})
+    assert.equal(told.settings.find((item) => item.key === 'loud')?.value, true, 'what the user never touched is still there')
   })
 
   scenario(`${sdk}: audio arrives byte for byte`, async (t) => {

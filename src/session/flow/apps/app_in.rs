@@ -282,6 +282,22 @@ mod tests {
     }
 
     #[test]
+    fn a_text_of_an_unknown_type_that_is_no_json_is_refused_like_any_other() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V2);
+        for _ in 0..9 {
+            kit.app_text(conn, r#"{"type":"from_the_future","x":}"#);
+        }
+        let told = kit.texts(conn);
+        assert_eq!(told.len(), 9);
+        assert_eq!(told[8]["code"], "MALFORMED_MESSAGE");
+        assert_eq!(kit.metrics.get(Counter::AppUnknownType), 0);
+        assert_eq!(kit.close_of(conn), None);
+        kit.app_text(conn, r#"{"type":"from_the_future","x":}"#);
+        assert_eq!(kit.close_of(conn), Some((1007, "Invalid JSON")));
+    }
+
+    #[test]
     fn a_refused_request_keeps_the_socket() {
         let (mut kit, _) = Kit::connected();
         let conn = kit.running(SCRIBE, Sdk::V3);

@@ -244,6 +244,31 @@ fn app_settings_go_to_the_socket_the_webhook_and_the_next_ack() {
 }
 
 #[test]
+fn a_changed_setting_comes_with_all_others_because_old_sdks_replace_their_set() {
+    let mut kit = Kit::new();
+    let mut record = crate::wire::records::AppRecord::clone(kit.apps.get(SCRIBE).expect("known"));
+    record.settings = vec![
+        json!({"type": "group", "title": "Look"}),
+        json!({"type": "toggle", "key": "loud", "label": "Loud", "defaultValue": false}),
+        json!({"type": "select", "key": "lang", "defaultValue": "en", "options": []}),
+    ];
+    kit.apps = Registry::new([record], 2);
+    let settings = vec![
+        json!({"key": "lang", "value": "pt"}),
+        json!({"key": "old", "value": 1}),
+    ];
+    let package = SCRIBE.to_owned();
+    kit.rest(Call::AppSettings { package, settings });
+    let full = json!([
+        {"key": "loud", "value": false}, {"key": "lang", "value": "pt"}, {"key": "old", "value": 1}
+    ]);
+    let sent = kit.sent();
+    assert_eq!(value(sent.scribe()[0])["settings"], full);
+    let webhook: serde_json::Value = serde_json::from_slice(&sent.http()[0].body).expect("JSON");
+    assert_eq!(webhook["settings"], full);
+}
+
+#[test]
 fn a_hardware_request_to_a_silent_phone_is_sent_and_logged() {
     use crate::base::log_capture::lines_of;
     use crate::session::managers::health::Peer;

@@ -3,6 +3,7 @@
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::flow::{dashboard, device, relay};
 use crate::session::managers::dashboard::Units;
+use crate::session::managers::settings::full_values;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use serde_json::{Map, Value};
@@ -52,7 +53,9 @@ pub(crate) fn dashboard_changed(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// The settings of one app were stored: to its socket, and to its settings webhook (one attempt, never awaited).
-pub(crate) fn app_changed(s: &mut Session, package: &str, values: Vec<Value>, cx: &mut Cx<'_>) {
+pub(crate) fn app_changed(s: &mut Session, package: &str, stored: Vec<Value>, cx: &mut Cx<'_>) {
+    let declared = cx.apps.get(package).map(|record| &*record.settings);
+    let values = full_values(&stored, declared.unwrap_or_default());
     let id = s.app_session_id(package);
     let now = cx.now.iso();
     if s.m.apps.is_running(package) {
@@ -68,7 +71,7 @@ pub(crate) fn app_changed(s: &mut Session, package: &str, values: Vec<Value>, cx
         });
     }
     webhook(s, package, &values, cx);
-    s.m.settings.set_app(package, values);
+    s.m.settings.set_app(package, stored);
 }
 
 fn webhook(s: &mut Session, package: &str, values: &[Value], cx: &mut Cx<'_>) {
