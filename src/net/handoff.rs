@@ -6,6 +6,7 @@ use super::guard::guard;
 use super::links::Reading;
 use super::node::{Net, Node};
 use super::socket::Socket;
+use crate::base::close::CloseReason;
 use crate::base::ids::UserId;
 use crate::io::Token;
 use crate::session::event::PhoneFlags;
@@ -13,7 +14,7 @@ use crate::shard::admission::Candidate;
 use crate::shard::frames::Flow;
 use crate::shard::mailbox::ToShard;
 use crate::shard::sockets::{Admission, Opening};
-use crate::wire::frame::Message;
+use crate::wire::frame::{Message, encode_close};
 use crate::wire::http::{KeepAlive, Response};
 use bytes::{Bytes, BytesMut};
 use std::any::Any;
@@ -112,6 +113,17 @@ pub(crate) fn receive(node: &Rc<Node>, content: Box<dyn Any + Send>) {
     adopt(node, Socket::new(node, fd), leftover, arrival);
 }
 
+/// What a socket hears that has no place here: `response`, or a close for `reason` where the upgrade is long done.
+fn refusal(arrival: &Arrival, response: &Response, reason: CloseReason) -> Vec<u8> {
+    let mut out = Vec::new();
+    if matches!(arrival, Arrival::Spoken { .. }) {
+        encode_close(reason.code(), reason.text(), &mut out);
+    } else {
+        response.encode(KeepAlive::Close, &mut out);
+    }
+    out
+}
+
 /// Makes a WebSocket connection of a socket, at its home.
 pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival: Arrival) {
     let (now, ns) = node.now();
@@ -157,16 +169,41 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
         };
         id.ok_or_else(|| Box::new(Response::text(503, "Too many connections")))
     });
+    let reason = match node.shard.borrow().is_draining() {
+        true => CloseReason::ServerShutdown,
+        false => CloseReason::Overloaded,
+    };
     match opened {
         Ok(id) => conn::open(node, socket.token(), id, leftover),
         Err(response) => node.spawn(async move {
             let task = async {
-                let mut out = Vec::new();
-                response.encode(KeepAlive::Close, &mut out);
-                socket.write_all(out).await;
+                socket.write_all(refusal(&arrival, &response, reason)).await;
                 socket.finish();
             };
             guard("refusal", task).await;
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_spoke_already_hears_a_close_and_no_http() {
+        let response = Response::text(503, "Server is shutting down");
+        let spoken = Arrival::Spoken {
+            candidate: Box::default(),
+            text: Bytes::new(),
+        };
+        let reason = CloseReason::ServerShutdown;
+        let close = refusal(&spoken, &response, reason);
+        assert_eq!(close[..4], [0x88, 22, 0x03, 0xE9]);
+        assert!(close.ends_with(b"Server shutting down"));
+        let upgrading = Arrival::App {
+            candidate: Box::default(),
+            switch: Vec::new(),
+        };
+        assert!(refusal(&upgrading, &response, reason).starts_with(b"HTTP/1.1 503 "));
     }
 }

@@ -151,6 +151,8 @@ pub struct AppSession {
     pub hello: Option<Box<AppHello>>,
     /// Unparsable messages in a row on the attached socket.
     pub bad_json: u32,
+    /// A body on the attached socket named another app, and that was warned of.
+    pub named_another: bool,
     /// `mono_ms` of recent handler failures on the attached socket.
     pub failures: VecDeque<u64>,
 }
@@ -172,6 +174,7 @@ impl AppSession {
             restart_jitter_ms: 0,
             hello: None,
             bad_json: 0,
+            named_another: false,
             failures: VecDeque::new(),
         }
     }

@@ -336,6 +336,22 @@ fn disposal_ends_every_socket_and_keeps_the_stored_list() {
 }
 
 #[test]
+fn the_record_of_a_disposal_names_the_apps() {
+    let (mut kit, _) = Kit::connected();
+    kit.running(SCRIBE, Sdk::V2);
+    kit.start(MAPS);
+    let cause = DisposeCause::Explicit;
+    let lines = crate::base::log_capture::lines_of(|| kit.event(Event::Dispose { cause }));
+    let record = lines.iter().find(|line| line.contains("ws-dispose"));
+    let record = record.expect("a record");
+    assert!(record.contains("explicit_disposal"), "{record}");
+    assert!(
+        record.contains(&format!("apps=\"{SCRIBE} {MAPS}\"")),
+        "{record}"
+    );
+}
+
+#[test]
 fn after_disposal_callers_learn_that_there_is_no_session() {
     let (mut kit, _) = Kit::connected();
     kit.event(Event::Dispose {

@@ -12,9 +12,10 @@ use crate::session::{Cx, Session};
 use crate::wire::json::{self, KindError};
 use crate::wire::kinds::AppKind;
 use bytes::Bytes;
+use serde::Deserialize;
 
-/// As much of an unknown type as a log line shows.
-const UNKNOWN_TYPE_CHARS: usize = 48;
+/// As much of what a peer made up as a log line shows.
+const UNKNOWN_CHARS: usize = 48;
 
 /// One text frame (or binary frame with JSON in it).
 pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
@@ -40,7 +41,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
 
 /// A warning for the first message of a type that nobody knows (behaviour.md §2.20); all are counted.
 fn warn_unknown(s: &mut Session, package: &Package, name: &str, cx: &Cx<'_>) {
-    let shown = match name.char_indices().nth(UNKNOWN_TYPE_CHARS) {
+    let shown = match name.char_indices().nth(UNKNOWN_CHARS) {
         Some((end, _)) => &name[..end],
         None => name,
     };
@@ -66,6 +67,9 @@ fn run(
     text: &[u8],
     cx: &mut Cx<'_>,
 ) {
+    if names_another(package, text) {
+        warn_named_another(s, package, text, cx);
+    }
     let message = AppMessage {
         conn,
         package,
@@ -78,6 +82,46 @@ fn run(
     cx.metrics.inc(Counter::AppHandlerFailed);
     tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, kind = %name, %reject, "app message refused");
     refuse(s, conn, package, &reject, cx);
+}
+
+/// Whether a text may name another app than `package`: only its first `packageName` is looked at, wherever that stands.
+fn names_another(package: &str, text: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"packageName\"";
+    let Some(at) = memchr::memmem::find(text, KEY) else {
+        return false;
+    };
+    let value = text[at + KEY.len()..].trim_ascii_start();
+    let value = value.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+    let own = value
+        .and_then(|value| value.strip_prefix(b"\"")?.strip_prefix(package.as_bytes()))
+        .is_some_and(|rest| rest.starts_with(b"\""));
+    !own
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    package_name: Option<serde_json::Value>,
+}
+
+/// Whatever a body names, it counts for the app of its socket; the first of a socket is worth a warning (behaviour.md §1.1.2).
+#[cold]
+fn warn_named_another(s: &mut Session, package: &Package, text: &[u8], cx: &mut Cx<'_>) {
+    let Some(app) = s.m.apps.get_mut(package).filter(|app| !app.named_another) else {
+        return;
+    };
+    let named = match cx.scratch.parse::<Named>(text) {
+        Ok(named) => named.package_name,
+        Err(_) => return,
+    };
+    if let Some(serde_json::Value::String(named)) = named
+        && !named.is_empty()
+        && named != package.as_str()
+    {
+        app.named_another = true;
+        let named: String = named.chars().take(UNKNOWN_CHARS).collect();
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, named, "app message names another app");
+    }
 }
 
 fn refuse(s: &mut Session, conn: ConnId, package: &Package, reject: &Reject, cx: &mut Cx<'_>) {
@@ -295,6 +339,30 @@ mod tests {
         assert_eq!(kit.close_of(conn), None);
         kit.app_text(conn, r#"{"type":"from_the_future","x":}"#);
         assert_eq!(kit.close_of(conn), Some((1007, "Invalid JSON")));
+    }
+
+    #[test]
+    fn a_body_that_names_another_app_is_warned_of_once_per_socket() {
+        let (mut kit, _) = Kit::connected();
+        let conn = kit.running(SCRIBE, Sdk::V2);
+        let own = format!(r#"{{"type":"pong","packageName" : "{SCRIBE}"}}"#);
+        let nested = format!(
+            r#"{{"type":"pong","payload":{{"packageName":"x"}},"packageName":"{SCRIBE}"}}"#
+        );
+        let foreign = format!(r#"{{"type":"pong","packageName":"{SCRIBE}2"}}"#);
+        let mut warned = |texts: &[&str]| {
+            crate::base::log_capture::lines_of(|| {
+                for text in texts {
+                    kit.app_text(conn, text);
+                }
+            })
+        };
+        let none = r#"{"type":"pong","packageName":""}"#;
+        assert!(warned(&[&own, &nested, none, r#"{"type":"pong"}"#]).is_empty());
+        let lines = warned(&[&foreign, &foreign]);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("WARN") && lines[0].contains("names another app"));
+        assert_eq!(kit.close_of(conn), None);
     }
 
     #[test]

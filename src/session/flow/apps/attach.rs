@@ -46,6 +46,7 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     app.released = false;
     app.restart_jitter_ms = 0;
     app.bad_json = 0;
+    app.named_another = false;
     app.failures.clear();
     app.hello = Some(Box::new(hello));
     s.m.health

@@ -50,12 +50,15 @@ pub(crate) fn reconnected(s: &Session, conn: ConnId, downtime_ms: u64, cx: &Cx<'
 /// The session ends.
 pub(crate) fn disposed(s: &Session, cause: DisposeCause, cx: &Cx<'_>) {
     let ages = ages(s, cx.now.mono_ms);
+    let active = s.m.apps.iter().filter(|app| app.is_active());
+    let apps: Vec<&str> = active.map(|app| app.package.as_str()).collect();
+    let apps = apps.join(" ");
     tracing::info!(
         user = %s.user, correlation_id = %s.correlation(cx.now), epoch = s.epoch, reason = reason(cause),
         reconnects = s.m.phone.reconnects, last_code = s.m.phone.last_close_code,
         session_s = ages.session_s, since_client_message_s = ages.since_client_message_s, since_pong_s = ages.since_pong_s,
         udp_active = s.m.phone.udp_registered,
-        apps = s.m.apps.open().count(),
+        apps,
         "ws-dispose"
     );
 }
