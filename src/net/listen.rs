@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Connections that wait to be accepted, per shard.
 const BACKLOG: i32 = 4096;
 
+/// Datagrams that wait while a shard is busy: a second of some thousand phones.
+const DATAGRAM_BUFFER_BYTES: i32 = 4 << 20;
+
 /// How often a port that is in use is tried again, and the pause between: three seconds together.
 const RELEASE_TRIES: u32 = 60;
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
@@ -123,6 +126,8 @@ pub fn bind_datagrams(address: SocketAddr, count: u16) -> io::Result<DatagramSoc
     let mut sockets = Vec::new();
     for _ in 0..count {
         let fd = bound(address, libc::SOCK_DGRAM, &[libc::SO_REUSEPORT])?;
+        // As much of it as the kernel allows.
+        let _ = set(&fd, libc::SO_RCVBUF, DATAGRAM_BUFFER_BYTES);
         sockets.push(Datagrams(UdpSocket::from(fd)));
     }
     if let Some(Datagrams(first)) = sockets.first()
@@ -164,6 +169,20 @@ fn steer(socket: &UdpSocket, count: u16) -> io::Result<()> {
     Ok(())
 }
 
+fn set(socket: &impl AsRawFd, option: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the option value lives during the call and its size is given.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            size_of::<i32>() as u32,
+        )
+    })?;
+    Ok(())
+}
+
 /// A socket of this kind, with these options switched on, bound to an address.
 fn bound(address: SocketAddr, kind: i32, options: &[i32]) -> io::Result<OwnedFd> {
     let family = match address {
@@ -176,17 +195,7 @@ fn bound(address: SocketAddr, kind: i32, options: &[i32]) -> io::Result<OwnedFd>
         OwnedFd::from_raw_fd(fd)
     };
     for option in options {
-        let on: i32 = 1;
-        // SAFETY: the option value lives during the call and its size is given.
-        check(unsafe {
-            libc::setsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_SOCKET,
-                *option,
-                (&raw const on).cast(),
-                size_of::<i32>() as u32,
-            )
-        })?;
+        set(&fd, *option, 1)?;
     }
     match address {
         SocketAddr::V4(v4) => {
