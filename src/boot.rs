@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::ids::ShardId;
 use crate::base::settings::{DEVELOPMENT_SECRET, Settings, unused_variables};
 use crate::logs::Logs;
-use crate::net::{Datagrams, DriverError, Listener, NodeParts, run_shard};
+use crate::net::{Datagrams, DriverError, Listener, NodeParts, Taken, run_shard};
 use crate::services::{self, Reload, Running, Start, StartError};
 use crate::shard::Parts;
 use crate::shard::mailbox::{Mailboxes, ToOutside, ToShard};
@@ -155,12 +155,17 @@ fn bind_datagrams(
         return Ok((Vec::new(), udp.udp_port));
     }
     let address = SocketAddr::new(listening.ip(), udp.udp_port as u16);
-    match crate::net::bind_datagrams(address, shards) {
+    let taken = if udp.udp_host.is_empty() {
+        Taken::GiveUp
+    } else {
+        Taken::Wait
+    };
+    match crate::net::bind_datagrams(address, shards, taken) {
         Ok(bound) => {
             tracing::info!(address = %bound.address, "taking audio datagrams");
             Ok((bound.sockets, bound.address.port().into()))
         }
-        Err(error) if udp.udp_host.is_empty() => {
+        Err(error) if taken == Taken::GiveUp => {
             tracing::warn!(%address, %error, "no audio datagrams");
             Ok((Vec::new(), udp.udp_port))
         }

@@ -42,7 +42,7 @@ pub struct Listeners {
 /// The first failing system call.
 pub fn bind(address: SocketAddr, count: u16) -> io::Result<Listeners> {
     if address.port() != 0 {
-        wait_until_free(address)?;
+        wait_until_free(RELEASE_TRIES, || bind_one(address, Sharing::Alone))?;
     }
     let first = bind_one(address, Sharing::Group)?;
     let address = first.local_addr()?;
@@ -63,13 +63,11 @@ fn check(result: i32) -> io::Result<i32> {
 
 /// With `SO_REUSEPORT` two servers would silently share the connections, so the port must be nobody's first. The sockets of a
 /// process that died on io_uring live on until the kernel has taken its rings down, and would swallow connections meanwhile.
-fn wait_until_free(address: SocketAddr) -> io::Result<()> {
-    let mut tries = RELEASE_TRIES;
+fn wait_until_free<T>(mut tries: u32, bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
     loop {
-        match bind_one(address, Sharing::Alone) {
-            Ok(_) => return Ok(()),
+        match bind() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => tries -= 1,
-            Err(error) => return Err(error),
+            outcome => return outcome,
         }
         std::thread::sleep(RELEASE_PAUSE);
     }
@@ -116,13 +114,30 @@ pub struct DatagramSockets {
     pub address: SocketAddr,
 }
 
-/// Binds `count` sockets for datagrams to one address, which must be nobody's.
+/// What to do when a port is somebody's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// It may be about to be released: try for a while.
+    Wait,
+    /// Give up at once.
+    GiveUp,
+}
+
+/// Binds `count` sockets for datagrams to one address, which must be nobody's, as [`bind`] demands it.
 ///
 /// # Errors
 /// The first failing system call.
-pub fn bind_datagrams(address: SocketAddr, count: u16) -> io::Result<DatagramSockets> {
-    // With `SO_REUSEPORT` alone two servers would share the datagrams.
-    let address = UdpSocket::from(bound(address, libc::SOCK_DGRAM, &[])?).local_addr()?;
+pub fn bind_datagrams(
+    address: SocketAddr,
+    count: u16,
+    taken: Taken,
+) -> io::Result<DatagramSockets> {
+    let tries = match taken {
+        Taken::Wait => RELEASE_TRIES,
+        Taken::GiveUp => 0,
+    };
+    let alone = wait_until_free(tries, || bound(address, libc::SOCK_DGRAM, &[]))?;
+    let address = UdpSocket::from(alone).local_addr()?;
     let mut sockets = Vec::new();
     for _ in 0..count {
         let fd = bound(address, libc::SOCK_DGRAM, &[libc::SO_REUSEPORT])?;
@@ -245,8 +260,9 @@ mod tests {
 
     #[test]
     fn datagrams_reach_the_socket_that_their_hash_names() {
-        let group = bind_datagrams("127.0.0.1:0".parse().expect("an address"), 3).expect("bound");
-        let taken = bind_datagrams(group.address, 1).expect_err("somebody's");
+        let group = bind_datagrams("127.0.0.1:0".parse().expect("an address"), 3, Taken::GiveUp)
+            .expect("bound");
+        let taken = bind_datagrams(group.address, 1, Taken::GiveUp).expect_err("somebody's");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         let phone = UdpSocket::bind("127.0.0.1:0").expect("bound");
         for hash in [0_u32, 1, 2, 3_718_288_755] {

@@ -68,7 +68,6 @@ pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mu
         cx.metrics.inc(Counter::UdpDropped);
         return;
     };
-    stamp(s, cx);
     // Before the order is looked at: a forged packet must not use up a number.
     let audio = match unsealed(s, payload, cx) {
         Ok(audio) if !audio.is_empty() => audio,
@@ -77,6 +76,7 @@ pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mu
             return;
         }
     };
+    stamp(s, cx);
     cx.metrics.add(Counter::AudioBytesUdp, audio.len() as u64);
     let waited = s.m.udp.due_ms(&cx.cfg.udp);
     let mut overdue = Vec::new();
@@ -135,7 +135,7 @@ fn hear(s: &mut Session, conn: ConnId, audio: Vec<Bytes>, cx: &mut Cx<'_>) {
     }
 }
 
-/// A datagram is a sign of life like any frame (behaviour.md §1.7).
+/// A datagram of the phone is a sign of life like any frame (behaviour.md §1.7).
 fn stamp(s: &mut Session, cx: &Cx<'_>) {
     if let Some(conn) = s.m.phone.open() {
         s.m.health.bytes_came(conn, cx.now.mono_ms);
