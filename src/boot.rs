@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::ids::ShardId;
 use crate::base::settings::{DEVELOPMENT_SECRET, Settings, unused_variables};
 use crate::logs::Logs;
-use crate::net::{DriverError, Listener, NodeParts, run_shard};
+use crate::net::{Datagrams, DriverError, Listener, NodeParts, Taken, run_shard};
 use crate::services::{self, Reload, Running, Start, StartError};
 use crate::shard::Parts;
 use crate::shard::mailbox::{Mailboxes, ToOutside, ToShard};
@@ -49,6 +49,9 @@ pub enum BootError {
     /// The port is taken, or not ours to take.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// The UDP port is taken, or not ours to take, and phones are told to use it.
+    #[error("cannot take datagrams on {0}: {1}; choose another udp_port or leave udp_host empty")]
+    Datagrams(SocketAddr, io::Error),
     /// A shard has no I/O driver.
     #[error(transparent)]
     Driver(#[from] DriverError),
@@ -67,7 +70,7 @@ pub enum BootError {
 pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let clock = Clock::start();
-    let settings = Arc::new(plan.settings);
+    let mut settings = plan.settings;
     if settings.server.auth_jwt_secret == DEVELOPMENT_SECRET {
         tracing::warn!("the development secret signs tokens; set AUGMENTOS_AUTH_JWT_SECRET");
     }
@@ -81,6 +84,9 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     };
     let shared = Arc::new(Shared::new(shards));
     let listeners = bind(&settings, shards)?;
+    let (datagrams, port) = bind_datagrams(&settings, listeners.address, shards)?;
+    let reload = know_port(&mut settings, plan.reload, port);
+    let settings = Arc::new(settings);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards)
         .map(|_| flume::bounded::<ToShard>(INBOX_MESSAGES))
         .unzip();
@@ -93,7 +99,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         shards: mail.clone(),
         clock,
         shared: shared.clone(),
-        reload: plan.reload,
+        reload,
         dropped_log_lines: crate::logs::dropped_lines,
     })?;
     let mesh = Mesh {
@@ -106,7 +112,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         cpus,
         registry: services.registry.clone(),
     };
-    let driver = start_shards(&mesh, listeners.sockets, inboxes)?;
+    let driver = start_shards(&mesh, listeners.sockets, datagrams, inboxes)?;
     tracing::info!(address = %listeners.address, shards, driver, "serving");
     eprintln!("prism: listening on http://{}", listeners.address);
     wait(signals, &services);
@@ -137,6 +143,46 @@ fn bind(settings: &Settings, shards: u16) -> Result<crate::net::Listeners, BootE
     crate::net::bind(address, shards).map_err(|error| BootError::Listen(address, error))
 }
 
+/// Sockets for audio datagrams, one per shard, and their port; none where they are switched off, or where the port is taken and
+/// no phone is told of it anyway.
+fn bind_datagrams(
+    settings: &Settings,
+    listening: SocketAddr,
+    shards: u16,
+) -> Result<(Vec<Datagrams>, u64), BootError> {
+    let udp = &settings.udp;
+    if !udp.udp_enabled {
+        return Ok((Vec::new(), udp.udp_port));
+    }
+    let address = SocketAddr::new(listening.ip(), udp.udp_port as u16);
+    let taken = if udp.udp_host.is_empty() {
+        Taken::GiveUp
+    } else {
+        Taken::Wait
+    };
+    match crate::net::bind_datagrams(address, shards, taken) {
+        Ok(bound) => {
+            tracing::info!(address = %bound.address, "taking audio datagrams");
+            Ok((bound.sockets, bound.address.port().into()))
+        }
+        Err(error) if taken == Taken::GiveUp => {
+            tracing::warn!(%address, %error, "no audio datagrams");
+            Ok((Vec::new(), udp.udp_port))
+        }
+        Err(error) => Err(BootError::Datagrams(address, error)),
+    }
+}
+
+/// Phones are told the port that was found where 0 was asked for, also after a reload.
+fn know_port(settings: &mut Settings, reload: Reload, port: u64) -> Reload {
+    settings.udp.udp_port = port;
+    Arc::new(move || {
+        let mut settings = reload()?;
+        settings.udp.udp_port = port;
+        Ok(settings)
+    })
+}
+
 /// What every shard's thread is given a part of.
 struct Mesh {
     settings: Arc<Settings>,
@@ -153,10 +199,12 @@ struct Mesh {
 fn start_shards(
     mesh: &Mesh,
     listeners: Vec<Listener>,
+    datagrams: Vec<Datagrams>,
     inboxes: Vec<flume::Receiver<ToShard>>,
 ) -> Result<&'static str, BootError> {
     let (started, starting) = flume::unbounded::<Result<&'static str, DriverError>>();
     let keys = TokenKeys::new(&mesh.settings.server.auth_jwt_secret);
+    let mut datagrams = datagrams.into_iter();
     for (index, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
         let id = ShardId(index as u16);
         let (ready, failed) = (started.clone(), started.clone());
@@ -173,6 +221,7 @@ fn start_shards(
             },
             inbox,
             listener,
+            datagrams: datagrams.next(),
             clock: mesh.clock,
             keys: keys.clone(),
             echo: mesh.echo,

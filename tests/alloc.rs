@@ -246,6 +246,25 @@ fn a_frame_lent_from_the_read_buffer_reaches_three_apps_without_an_allocation() 
 }
 
 #[test]
+fn an_audio_datagram_reaches_three_apps_without_an_allocation() {
+    let mut world = World::new();
+    let (phone, hash) = (world.phone, UserId::new(USER).hash32());
+    world.text(
+        phone,
+        &format!(r#"{{"type":"udp_register","userIdHash":{hash}}}"#),
+    );
+    let mut sequence = 0_u16;
+    let count = allocations(&mut world, 644, |world| {
+        let mut packet = [1; 646];
+        packet[..4].copy_from_slice(&hash.to_be_bytes());
+        packet[4..6].copy_from_slice(&sequence.to_be_bytes());
+        sequence = sequence.wrapping_add(1);
+        world.shard.datagram(&mut packet);
+    });
+    assert_eq!(count, 0, "in 1000 datagrams to {APPS} apps");
+}
+
+#[test]
 fn an_event_reaches_three_apps_without_an_allocation() {
     let mut world = World::new();
     let press = br#"{"type":"button_press","buttonId":"main","pressType":"short","timestamp":1773480413589}"#;

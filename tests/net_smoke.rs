@@ -260,6 +260,53 @@ fn frames_that_wait_for_their_turn_are_handled_in_order_though_the_peer_said_its
 }
 
 #[test]
+fn microphone_audio_arrives_by_udp() {
+    for driver in DRIVERS {
+        let port = std::net::UdpSocket::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a free port")
+            .port()
+            .to_string();
+        let offered = [("UDP_HOST", "127.0.0.1"), ("PRISM_UDP_PORT", &*port)];
+        let server = Server::with_env(driver, &offered);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+        for user in ["nadia@lumen.io", "jean-luc@lumen.io"] {
+            let mut phone = server.phone(user);
+            let ack = wait_for(&mut phone, "connection_ack");
+            assert_eq!(ack["udpHost"], "127.0.0.1", "{driver}");
+            assert_eq!(ack["udpPort"].to_string(), port, "{driver}");
+            let hash = prism::base::ids::fnv1a32(user.as_bytes());
+            let register = format!(r#"{{"type":"udp_register","userIdHash":{hash}}}"#);
+            phone.send(Message::text(register)).expect("sent");
+            phone
+                .send(Message::text(r#"{"type":"ping"}"#))
+                .expect("sent");
+            // The registration was handled before.
+            wait_for(&mut phone, "pong");
+            let send = |payload: &[u8]| {
+                let packet = [&hash.to_be_bytes()[..], &[0, 0], payload].concat();
+                let address = ("127.0.0.1", port.parse().expect("a port"));
+                socket.send_to(&packet, address).expect("sent");
+            };
+            // An empty datagram must not end the reception.
+            socket
+                .send_to(&[], ("127.0.0.1", port.parse().expect("a port")))
+                .expect("sent");
+            send(b"PING");
+            let told = wait_for(&mut phone, "udp_ping_ack");
+            assert!(told["timestamp"].is_u64(), "{driver}: {told}");
+            // Nobody listens: the microphone is switched off, because the audio did arrive.
+            send(&[0; 320]);
+            let told = wait_for(&mut phone, "microphone_state_change");
+            assert_eq!(told["isMicrophoneEnabled"], false, "{driver}");
+        }
+        let health = server.json("/health");
+        assert_eq!(health["udp"]["sessions"], 2, "{driver}: {}", health["udp"]);
+        assert_eq!(health["udp"]["pings"], 2, "{driver}: {}", health["udp"]);
+    }
+}
+
+#[test]
 fn running_out_of_receive_buffers_loses_nothing_and_is_counted() {
     let few = [
         ("PRISM_RECEIVE_BUFFERS", "16"),

@@ -107,6 +107,7 @@ counters! {
     DeviceStateRateLimited = "mentra_device_state_total" {"result=\"rate_limited\""} "Device state updates.";
     SlowUserLoad = "prism_slow_total" {"what=\"user_load\""} "Things that took longer than their threshold.";
     SlowAudioRelay = "prism_slow_total" {"what=\"audio_relay\""} "Things that took longer than their threshold.";
+    SlowUdpAudio = "prism_slow_total" {"what=\"udp_audio\""} "Things that took longer than their threshold.";
     SlowAudioStage = "prism_slow_total" {"what=\"audio_stage\""} "Things that took longer than their threshold.";
     CorrelationOrphans = "mentra_correlation_orphans_total" {""} "Results that found their session gone.";
     HandoffsOut = "prism_handoffs_total" {""} "Connections handed to their home shard.";
@@ -115,6 +116,8 @@ counters! {
     UdpReceived = "mentra_udp_packets_received_total" {""} "UDP packets received.";
     UdpDropped = "mentra_udp_packets_dropped_total" {""} "UDP packets dropped.";
     UdpPings = "mentra_udp_pings_received_total" {""} "UDP probes received.";
+    UdpOtherHash = "prism_udp_other_hashes_total" {""} "Phones that announced another UDP hash than that of their user id.";
+    UdpRefused = "prism_udp_registrations_refused_total" {""} "UDP hashes that were somebody else's already.";
     UdpDecrypted = "mentra_udp_packets_decrypted_total" {""} "UDP packets decrypted.";
     UdpDecryptionFailures = "mentra_udp_decryption_failures_total" {""} "UDP packets that failed to decrypt.";
 }

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Http,
     /// A WebSocket connection.
     Frames,
+    /// The shard's socket for datagrams.
+    Datagrams,
     /// Nobody's any more: it waits for the kernel.
     Gone,
 }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod conn;
+mod datagrams;
 mod front;
 mod guard;
 mod handoff;
@@ -19,5 +20,5 @@ mod upgrade;
 mod writer;
 
 pub use crate::io::DriverError;
-pub use listen::{Listener, Listeners, bind};
+pub use listen::{DatagramSockets, Datagrams, Listener, Listeners, Taken, bind, bind_datagrams};
 pub use node::{Echo, NodeParts, run_shard};

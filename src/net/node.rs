@@ -1,9 +1,10 @@
 //! Layer 4: what everything on one shard's thread shares.
 
 use super::accept::Accepting;
+use super::datagrams::{self, Receiving};
 use super::front::Waiters;
 use super::links::Links;
-use super::listen::Listener;
+use super::listen::{Datagrams, Listener};
 use super::pump::Pump;
 use super::socket::shutdown;
 use super::tasks::Task;
@@ -31,6 +32,8 @@ pub struct NodeParts {
     pub inbox: flume::Receiver<ToShard>,
     /// This shard's listening socket.
     pub listener: Listener,
+    /// This shard's socket for audio datagrams, where they are taken.
+    pub datagrams: Option<Datagrams>,
     /// Time.
     pub clock: Clock,
     /// Keys of phone and app tokens.
@@ -96,6 +99,7 @@ pub(crate) struct Node {
     /// Reused list of [`super::writer::flush`].
     pub(super) marked: Cell<Vec<Marked>>,
     pub(super) accepting: Cell<Accepting>,
+    pub(super) receiving: Cell<Receiving>,
     listener: OwnedFd,
     spawned: RefCell<Vec<Task>>,
 }
@@ -204,6 +208,7 @@ pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
         mut shard,
         inbox,
         listener,
+        datagrams,
         clock,
         keys,
         echo,
@@ -237,12 +242,16 @@ pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
         turn_frames_max: Cell::new(1),
         marked: Cell::default(),
         accepting: Cell::default(),
+        receiving: Cell::default(),
         listener: listener.into_fd().map_err(DriverError::None)?,
         spawned: RefCell::default(),
         shard: RefCell::new(Shard::new(shard)),
     });
     node.follow_settings();
     node.follow_wall_clock();
+    if let Some(socket) = datagrams {
+        datagrams::open(&node, socket.into_fd().map_err(DriverError::None)?);
+    }
     node.accept();
     tracing::info!(shard = id.0, driver = name, flags, "shard runs");
     ready(name);

@@ -5,7 +5,7 @@ use super::guard::contain;
 use super::links::Kind;
 use super::node::Node;
 use super::tasks::Tasks;
-use super::{accept, conn, handoff, socket, writer};
+use super::{accept, conn, datagrams, handoff, socket, writer};
 use crate::base::metrics::Counter;
 use crate::io::{Done, End, Token};
 use crate::shard::inbox::ForNet;
@@ -154,6 +154,7 @@ impl Pump {
         // A ring that was lost costs one tick, not for ever.
         self.more_mail = true;
         accept::sweep(node, now.mono_ms);
+        datagrams::sweep(node);
         let cut = node.waiters.borrow_mut().sweep(now.mono_ms);
         if cut > 0 {
             node.with(|shard| shard.metrics().add(Counter::HttpTimeout, cut));
@@ -174,21 +175,25 @@ impl Pump {
 #[inline]
 fn socket_result(node: &Rc<Node>, done: Done, arrived: &mut [u8], now_ns: u64) {
     let token = done.token();
-    let is_frames = node.net.borrow_mut().links.get(token).kind == Kind::Frames;
-    match (done, is_frames) {
-        (Done::Received { last, .. }, true) => conn::received(node, token, arrived, last),
-        (Done::Received { last, .. }, false) => socket::received(node, token, arrived, last),
-        (Done::ReceiveEnded { end, .. }, is_frames) => {
+    let kind = node.net.borrow_mut().links.get(token).kind;
+    match (done, kind) {
+        (Done::Received { last, .. }, Kind::Frames) => conn::received(node, token, arrived, last),
+        (Done::Received { last, .. }, Kind::Datagrams) => {
+            datagrams::received(node, token, arrived, last);
+        }
+        (Done::Received { last, .. }, _) => socket::received(node, token, arrived, last),
+        (Done::ReceiveEnded { end, .. }, kind) => {
             if end == End::Starved {
                 node.with(|shard| shard.metrics().inc(Counter::ReceiveStarved));
             }
-            match is_frames {
-                true => conn::ended(node, token, end),
-                false => socket::ended(node, token, end),
+            match kind {
+                Kind::Frames => conn::ended(node, token, end),
+                Kind::Datagrams => datagrams::ended(node, token),
+                _ => socket::ended(node, token, end),
             }
         }
-        (Done::Sent { result, .. }, true) => writer::sent(node, token, result, now_ns),
-        (Done::Sent { result, .. }, false) => socket::sent(node, token, result),
+        (Done::Sent { result, .. }, Kind::Frames) => writer::sent(node, token, result, now_ns),
+        (Done::Sent { result, .. }, _) => socket::sent(node, token, result),
         (Done::Accepted { .. } | Done::Rung, _) => {}
     }
 }
@@ -225,7 +230,6 @@ fn report(node: &Rc<Node>) {
     };
     let gauges = NetGauges {
         http: node.waiters.borrow().len() as u64,
-        udp_sessions: 0,
         inbound_bytes: inbound_bytes as u64,
     };
     node.with(|shard| shard.report(gauges));

@@ -250,7 +250,7 @@ pub enum Effect {
     AppMessage(Box<super::managers::app_messages::Outgoing>),
     /// Logs that an app sent over its socket for an incident (protocol.md §8.21); nobody is answered.
     IncidentLogs(Box<IncidentLogs>),
-    /// Datagrams with this user id hash are this session's; a fresh reorder buffer (protocol.md §11.3).
+    /// Datagrams with this user id hash are this session's, unless they are another's already (protocol.md §11.3).
     UdpRegister {
         /// As the phone announced it.
         hash: u32,

@@ -36,7 +36,7 @@ impl Session {
         [
             size_of::<Self>() + self.timers.heap_bytes() + self.user.heap_bytes(),
             m.health.heap_bytes(),
-            m.audio.heap_bytes(),
+            m.audio.heap_bytes() + m.udp.heap_bytes(),
             m.phone.heap_bytes(),
             m.apps.heap_bytes(),
             m.subscriptions.heap_bytes(),

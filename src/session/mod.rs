@@ -134,6 +134,22 @@ impl Session {
         }
     }
 
+    /// A probe of the phone arrived by UDP.
+    pub fn on_udp_probe(&mut self, cx: &mut Cx<'_>) {
+        self.next_message();
+        if self.state != State::Disposed {
+            flow::udp::probed(self, cx);
+        }
+    }
+
+    /// An audio datagram arrived, sealed or not; it is opened in its place.
+    pub fn on_udp_audio(&mut self, sequence: u16, payload: &mut [u8], cx: &mut Cx<'_>) {
+        self.next_message();
+        if self.state != State::Disposed {
+            flow::udp::packet(self, sequence, payload, cx);
+        }
+    }
+
     /// Where else a relayed event looks, and how many cache lines there matter: for the shard, which fetches them beforehand.
     #[must_use]
     pub fn places(&self) -> [(*const u8, usize); 2] {

@@ -45,6 +45,8 @@ pub enum Timer {
     MicKeepAlive,
     /// No audio though wanted.
     AudioGap,
+    /// An audio datagram has waited long enough for its predecessors.
+    UdpHole,
     /// Throttled display is released.
     DisplayRelease,
     /// The current display expires.

@@ -112,6 +112,8 @@ impl Shard {
             Effect::ReplyEnd { reply } => self.reply(reply, Answer::StreamEnd),
             Effect::ReplyAbort { reply } => self.reply(reply, Answer::StreamAbort),
             Effect::AppMessage(message) => self.app_message(*message),
+            Effect::UdpRegister { hash } => self.udp_register(at, hash),
+            Effect::UdpUnregister { hash } => self.udp_unregister(at, hash),
             other => self.apply_outside(at, other),
         }
     }

@@ -47,6 +47,17 @@ impl Shard {
             } => self.mass_disconnect(&user, package, jitter_ms),
             ToShard::AppMessage { to, message } => self.app_message_arrived(to, &message),
             ToShard::AppRooms(outgoing) => self.rooms(*outgoing),
+            ToShard::UdpClaim {
+                hash,
+                user,
+                epoch,
+                shard,
+            } => self.claimed(hash, user, epoch, shard),
+            ToShard::UdpRelease { hash, user, epoch } => self.udp_released(hash, user, epoch),
+            ToShard::Datagram { to, mut bytes } => match to {
+                Some((user, epoch)) => self.hear(&user, epoch, &mut bytes),
+                None => self.steer(&mut bytes),
+            },
             ToShard::Registry(apps) => {
                 self.apps = apps;
                 self.ticks.registry_changed = Some(0);

@@ -81,6 +81,39 @@ pub enum ToShard {
     ///
     /// If dropped: counted; rooms are best effort.
     AppRooms(Box<crate::session::managers::app_messages::Outgoing>),
+    /// A session's phone announced a hash for its audio datagrams that this shard decides about (protocol.md §11.3).
+    ///
+    /// If dropped: the phone's probes stay unanswered, and it registers again.
+    UdpClaim {
+        /// As announced.
+        hash: u32,
+        /// Whose session.
+        user: UserId,
+        /// Which session of the user.
+        epoch: u64,
+        /// Where it lives.
+        shard: ShardId,
+    },
+    /// That hash is the session's no more.
+    ///
+    /// If dropped: its datagrams are dropped where the session was; another user gets the hash only once it is free.
+    UdpRelease {
+        /// As announced.
+        hash: u32,
+        /// Whose session.
+        user: UserId,
+        /// Which session of the user.
+        epoch: u64,
+    },
+    /// A datagram for a session of this shard, or for the shard that decides about its hash.
+    ///
+    /// If dropped: counted; datagrams get lost.
+    Datagram {
+        /// User and epoch of the session, once that is decided.
+        to: Option<(UserId, u64)>,
+        /// As it came.
+        bytes: Box<[u8]>,
+    },
     /// Many sockets of an app were lost at once: this session's restart of it is delayed (behaviour.md §2.14).
     ///
     /// If dropped: that one restarts without delay.

@@ -8,6 +8,7 @@ pub mod admission;
 mod app_messages;
 mod apply;
 mod conns;
+mod datagrams;
 mod deadlines;
 pub mod frames;
 pub mod inbox;
@@ -100,6 +101,7 @@ pub struct Shard {
     free_entries: Vec<u32>,
     out: Outbound,
     parked: parked::Parked,
+    claims: datagrams::Claims,
     fx: Effects,
     scratch: Scratch,
     metrics: Metrics,
@@ -136,6 +138,7 @@ impl Shard {
             entries: Vec::new(),
             free_entries: Vec::new(),
             parked: parked::Parked::default(),
+            claims: datagrams::Claims::default(),
             fx: Effects::new(),
             scratch: Scratch::new(),
             metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
@@ -341,6 +344,10 @@ impl Shard {
             return;
         };
         let user = entry.session.user.clone();
+        // One that could not say so itself: a disposed session has let go of its hash.
+        if let Some(hash) = entry.session.m.phone.udp_hash {
+            self.udp_released(hash, user.clone(), entry.session.epoch);
+        }
         for conn in &entry.conns {
             if let Some(conn) = self.out.conns.get(*conn) {
                 conn.role = Role::Detached;

@@ -11,8 +11,6 @@ use crate::session::managers::apps::AppState;
 pub struct NetGauges {
     /// Plain HTTP connections.
     pub http: u64,
-    /// Sessions whose phone registered for UDP audio.
-    pub udp_sessions: u64,
     /// Bytes of receive buffers, and of frames that are not whole.
     pub inbound_bytes: u64,
 }
@@ -51,7 +49,7 @@ impl Shard {
             http: net.http,
             app_states,
             mic_active,
-            udp_sessions: net.udp_sessions,
+            udp_sessions: self.claims.len() as u64,
             speech_streams,
             outbound_bytes,
             inbound_bytes: net.inbound_bytes,

@@ -1,5 +1,6 @@
 //! Behaviour of a shard that a peer would notice.
 
+mod datagrams;
 mod memory;
 
 use super::admission::Candidate;

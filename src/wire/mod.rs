@@ -12,4 +12,5 @@ pub mod lc3;
 pub mod members;
 pub mod records;
 pub mod streams;
+pub mod udp;
 pub mod upgrade;

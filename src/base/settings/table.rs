@@ -330,13 +330,13 @@ settings! {
         udp_advertised_port: u64 = 0, 0..=65_535;
         /// Local UDP port. Restart needed.
         udp_port: u64 = 8000, 0..=65_535;
-        /// Without effect until audio is taken by UDP: reorder buffer (packets).
+        /// Audio packets kept while earlier ones are missing.
         udp_reorder_capacity: u64 = 10, 1..=1000;
-        /// Without effect, as above: a hole is skipped after this (ms).
+        /// A missing packet is waited for so long (ms).
         udp_reorder_timeout_ms: u64 = 20, 1..=10_000;
-        /// Without effect, as above: a larger jump resets the sequence (packets).
+        /// A larger jump begins a new sequence (packets).
         udp_reorder_max_gap: u64 = 50, 1..=30_000;
-        /// Without effect, as above: a UDP packet handled slower is logged (ms).
+        /// A UDP packet handled slower is logged (ms).
         udp_audio_slow_ms: u64 = 50, 1..=60_000;
     }
     /// Display arbitration (behaviour.md §6.1).

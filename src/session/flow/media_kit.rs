@@ -261,6 +261,7 @@ fn is_ours(timer: &Timer) -> bool {
             | Timer::MicHold
             | Timer::MicKeepAlive
             | Timer::AudioGap
+            | Timer::UdpHole
             | Timer::DisplayRelease
             | Timer::DisplayExpiry
             | Timer::DisplayBoot(_)

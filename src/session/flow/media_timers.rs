@@ -1,6 +1,6 @@
-//! Layer 2, flow: due timers of microphone, audio gap, display, dashboard, onboarding, speech.
+//! Layer 2, flow: due timers of microphone, audio gap, datagrams, display, dashboard, onboarding, speech.
 
-use super::{audio, dashboard, microphone, screen};
+use super::{audio, dashboard, microphone, screen, udp};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 
@@ -13,6 +13,7 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         Timer::MicHold => microphone::hold_ended(s, cx),
         Timer::MicKeepAlive => microphone::keep_alive_due(s, cx),
         Timer::AudioGap => audio::gap_due(s, cx),
+        Timer::UdpHole => udp::hole_due(s, cx),
         Timer::DisplayRelease => screen::with_stage(s, cx, |d, stage| d.release_due(stage)),
         Timer::DisplayExpiry => screen::with_stage(s, cx, |d, stage| d.expiry_due(stage)),
         Timer::DisplayBoot(package) => screen::boot_due(s, &package, cx),

@@ -57,6 +57,7 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         | Timer::MicHold
         | Timer::MicKeepAlive
         | Timer::AudioGap
+        | Timer::UdpHole
         | Timer::DisplayRelease
         | Timer::DisplayExpiry
         | Timer::DisplayBoot(_)

@@ -107,6 +107,13 @@ impl Device {
         needs && !self.flag("wifiConnected")
     }
 
+    /// Whether the model is known to show nothing.
+    #[must_use]
+    pub fn lacks_display(&self) -> bool {
+        self.capabilities()
+            .is_some_and(|profile| !capabilities::has(profile, "DISPLAY"))
+    }
+
     /// Adds models that were connected in earlier sessions.
     pub fn add_known_models(&mut self, models: &[String]) {
         for model in models {

@@ -21,6 +21,7 @@ pub mod settings;
 pub mod speech;
 pub mod streams;
 pub mod subscriptions;
+pub mod udp;
 
 /// All managers of a session. Those that every chunk of audio passes stand first and together: among thousands of sessions each
 /// line of memory that a message touches is a cache miss.
@@ -69,4 +70,6 @@ pub struct Managers {
     pub app_messages: app_messages::AppMessages,
     /// See [`settings`].
     pub settings: settings::Settings,
+    /// See [`udp`].
+    pub udp: udp::Reorder,
 }

@@ -78,8 +78,8 @@ pub struct Phone {
     pub last_pong_ms: u64,
     /// Key for encrypted UDP audio; made once per session, on the first request.
     pub udp_key: Option<UdpSecret>,
-    /// The phone announced that it sends audio by UDP.
-    pub udp_registered: bool,
+    /// Hash that the phone's audio datagrams carry, once it announced one.
+    pub udp_hash: Option<u32>,
     /// Frames that wait for the user record.
     pub held: VecDeque<Held>,
     /// REST calls that wait for it.

@@ -29,7 +29,7 @@ fn a_session_acks_as_soon_as_its_user_is_loaded() {
 }
 
 #[test]
-fn udp_is_offered_only_with_a_host_and_encryption_only_on_request() {
+fn udp_is_offered_only_with_a_host_and_a_key_to_whoever_asks() {
     let mut kit = Kit::new();
     kit.cfg.udp.udp_host = "udp.example.net".into();
     kit.load(UserRecord::default());
@@ -58,6 +58,11 @@ fn udp_is_offered_only_with_a_host_and_encryption_only_on_request() {
     kit.advance(30_000);
     let back = kit.phone_with(flags(3));
     assert_eq!(kit.texts(back).remove(0)["udpEncryption"], key);
+    kit.cfg.udp.udp_host = String::new();
+    let third = kit.phone_with(flags(3));
+    let ack = kit.texts(third).remove(0);
+    assert_eq!(ack["udpEncryption"], key);
+    assert!(ack.get("udpHost").is_none() && ack.get("udpPort").is_none());
 }
 
 #[test]

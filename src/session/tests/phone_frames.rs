@@ -224,7 +224,7 @@ fn messages_of_the_phone_without_what_they_need_are_counted_and_change_nothing()
     let counted =
         kit.metrics.get(Counter::PhoneHandlerFailed) + kit.metrics.get(Counter::PhoneBadJson);
     assert_eq!(counted, bad.len() as u64);
-    assert!(!kit.s.m.phone.udp_registered);
+    assert!(kit.s.m.phone.udp_hash.is_none());
     kit.phone_text(phone, r#"{"type":"ping","extra":[1]}"#);
     assert_eq!(kit.texts(phone), [json!({"type": "pong"})]);
 }

@@ -400,6 +400,27 @@ fn the_phone_streams_for_itself_and_stops_anybody() {
 }
 
 #[test]
+fn a_stop_of_the_phone_that_names_no_stream_ends_its_own_alone() {
+    let (mut kit, _) = active();
+    kit.phone(r#"{"type":"stream_stop"}"#).expect("taken");
+    let sent = kit.sent();
+    assert_eq!(types(&sent.phone()), ["stop_stream"]);
+    let stop = value(sent.phone()[0]);
+    assert_eq!(
+        (&stop["appId"], &stop["streamId"]),
+        (&"__phone__".into(), &"".into())
+    );
+    assert!(sent.other().is_empty() && kit.s.m.streams.current.is_some());
+    kit.phone(r#"{"type":"stream_request","streamUrl":"rtmp://x/k9"}"#)
+        .expect("taken");
+    kit.sent();
+    kit.phone(r#"{"type":"stream_stop"}"#).expect("taken");
+    let sent = kit.sent();
+    assert_eq!(types(&sent.phone()), ["phone_stream_status", "stop_stream"]);
+    assert!(kit.s.m.streams.current.is_none());
+}
+
+#[test]
 fn a_status_check_tells_what_streams() {
     let mut kit = Kit::with_glasses();
     let check = r#"{"type":"stream_status_check","requestId":"c1"}"#;

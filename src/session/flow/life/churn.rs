@@ -28,7 +28,7 @@ pub(crate) fn closed(s: &Session, conn: ConnId, info: &CloseInfo, cx: &Cx<'_>) {
         user = %s.user, correlation_id = %s.correlation(cx.now), epoch = s.epoch, conn = %conn.tag(),
         code = info.code, reason = %info.reason,
         session_s = ages.session_s, since_client_message_s = ages.since_client_message_s, since_pong_s = ages.since_pong_s,
-        udp_active = s.m.phone.udp_registered,
+        udp_active = s.m.phone.udp_hash.is_some(),
         reconnects = s.m.phone.reconnects,
         "ws-close"
     );
@@ -42,7 +42,7 @@ pub(crate) fn reconnected(s: &Session, conn: ConnId, downtime_ms: u64, cx: &Cx<'
         downtime_ms, reconnects = s.m.phone.reconnects,
         last_code = s.m.phone.last_close_code, last_reason = %s.m.phone.last_close_reason,
         session_s = ages.session_s, since_client_message_s = ages.since_client_message_s, since_pong_s = ages.since_pong_s,
-        udp_active = s.m.phone.udp_registered,
+        udp_active = s.m.phone.udp_hash.is_some(),
         "ws-reconnect"
     );
 }
@@ -57,7 +57,7 @@ pub(crate) fn disposed(s: &Session, cause: DisposeCause, cx: &Cx<'_>) {
         user = %s.user, correlation_id = %s.correlation(cx.now), epoch = s.epoch, reason = reason(cause),
         reconnects = s.m.phone.reconnects, last_code = s.m.phone.last_close_code,
         session_s = ages.session_s, since_client_message_s = ages.since_client_message_s, since_pong_s = ages.since_pong_s,
-        udp_active = s.m.phone.udp_registered,
+        udp_active = s.m.phone.udp_hash.is_some(),
         apps,
         "ws-dispose"
     );

@@ -220,7 +220,7 @@ fn release_held(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// `connection_ack` (protocol.md §7.1). UDP members only where UDP is really offered.
+/// `connection_ack` (protocol.md §7.1): the address where UDP is offered, the key to every socket that asked for one.
 fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
     let udp = &cx.cfg.udp;
     let offered = udp.udp_enabled && !udp.udp_host.is_empty();
@@ -231,7 +231,7 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
     let key =
         s.m.phone
             .udp_key
-            .filter(|_| flags.udp_encryption && udp.udp_encryption_enabled)
+            .filter(|_| flags.udp_encryption && udp.udp_enabled && udp.udp_encryption_enabled)
             .map(|key| base64::engine::general_purpose::STANDARD.encode(key.0));
     let (host, env) = (udp.udp_host.clone(), cx.cfg.server.env.clone());
     let now = cx.now.iso();
@@ -244,13 +244,13 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
             .str("env", &env);
         if offered {
             message.str("udpHost", &host).num("udpPort", port);
-            if let Some(key) = &key {
-                let mut encryption = Vec::new();
-                let mut object = ObjectWriter::begin(&mut encryption);
-                object.str("key", key).str("algorithm", "xsalsa20-poly1305");
-                object.end();
-                message.raw("udpEncryption", &encryption);
-            }
+        }
+        if let Some(key) = &key {
+            message.object("udpEncryption", |encryption| {
+                encryption
+                    .str("key", key)
+                    .str("algorithm", "xsalsa20-poly1305");
+            });
         }
         message.end();
     });

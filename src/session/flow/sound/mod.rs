@@ -4,3 +4,4 @@ pub(crate) mod audio;
 pub(crate) mod audio_output;
 pub(crate) mod audio_play;
 pub(crate) mod microphone;
+pub(crate) mod udp;

@@ -114,7 +114,9 @@ pub(crate) fn stop(
     cx: &mut Cx<'_>,
 ) -> Result<(), Reject> {
     let current = s.m.streams.current.as_ref();
-    let may_stop = |stream: &Stream| stream.owner == *asker || &**asker == Package::PHONE;
+    // The phone may end anybody's stream, but only one that it names (protocol.md §8.10).
+    let is_phone = &**asker == Package::PHONE && stream_id.is_some();
+    let may_stop = |stream: &Stream| stream.owner == *asker || is_phone;
     let is_named = |stream: &&Stream| stream_id.is_none_or(|id| stream.id == id);
     match current.filter(is_named) {
         Some(stream) if may_stop(stream) => finish(s, Status::Stopped, None, cx),

@@ -222,12 +222,13 @@ pub(crate) fn render_due(s: &mut Session, cx: &mut Cx<'_>) {
     render(s, Repeat::Skip, cx);
 }
 
-/// Once a minute: old events leave, weather is renewed. While nothing can be shown nothing is rendered.
+/// Once a minute: old events leave, weather is renewed. While nothing can be shown, or on glasses without a display, nothing is
+/// rendered.
 pub(crate) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = &cx.cfg.dashboard;
     let (now_ms, every_ms) = (cx.now.mono_ms, cfg.dashboard_heartbeat_ms);
     s.timers.set(Timer::DashboardHeartbeat, now_ms + every_ms);
-    if reachable(s) {
+    if reachable(s) && !s.m.device.lacks_display() {
         s.m.dashboard.forget_sent();
         input_changed(s, cx);
         if let Some((lat, lng)) = s.m.dashboard.weather.place() {

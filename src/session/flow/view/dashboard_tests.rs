@@ -51,6 +51,17 @@ fn the_heartbeat_repeats_every_minute_while_a_phone_is_there() {
 }
 
 #[test]
+fn glasses_without_a_display_get_no_heartbeats() {
+    let mut kit = Kit::new();
+    kit.phone(
+        &json!({"type": "glasses_connection_state", "modelName": "Mentra Live", "status": "CONNECTED"}),
+    );
+    kit.advance(130_000);
+    let times: Vec<u64> = dashboards(&mut kit).into_iter().map(|one| one.0).collect();
+    assert_eq!(times, [500]);
+}
+
+#[test]
 fn looking_up_renders_at_once_and_is_relayed_twice() {
     let mut kit = Kit::new();
     let conn = kit.app("back", Sdk::V2);

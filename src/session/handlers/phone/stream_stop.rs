@@ -1,4 +1,4 @@
-//! `stream_stop`: the phone ends a stream; it may end anybody's. protocol.md §6.21, §8.10.
+//! `stream_stop`: the phone ends its own stream, or anybody's that it names. protocol.md §6.21, §8.10.
 //!
 //! `{"type":"stream_stop","streamId":"sk2f9ab81qz"}`
 

@@ -2,8 +2,7 @@
 //!
 //! `{"type":"udp_register","userIdHash":3718288755}`
 
-use crate::session::effects::Effect;
-use crate::session::flow::gate;
+use crate::session::flow::{gate, udp};
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -22,10 +21,6 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
         .and_then(Value::as_u64)
         .and_then(|hash| u32::try_from(hash).ok())
         .ok_or_else(|| gate::malformed("userIdHash must be an unsigned 32-bit number"))?;
-    if hash != s.user.hash32() {
-        tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, "phone announced an unexpected UDP hash");
-    }
-    s.m.phone.udp_registered = true;
-    cx.fx.push(Effect::UdpRegister { hash });
+    udp::register(s, hash, cx);
     Ok(())
 }

@@ -3,8 +3,7 @@
 //!
 //! `{"type":"udp_unregister","userIdHash":3718288755}`
 
-use crate::session::effects::Effect;
-use crate::session::flow::gate;
+use crate::session::flow::{gate, udp};
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
@@ -23,8 +22,6 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
         .and_then(Value::as_u64)
         .and_then(|hash| u32::try_from(hash).ok())
         .ok_or_else(|| gate::malformed("userIdHash must be an unsigned 32-bit number"))?;
-    s.m.phone.udp_key = None;
-    s.m.phone.udp_registered = false;
-    cx.fx.push(Effect::UdpUnregister { hash });
+    udp::unregister(s, hash, cx);
     Ok(())
 }

@@ -1,0 +1,164 @@
+//! Layer 2, flow: microphone audio by UDP (behaviour.md §5.4, protocol.md §11): whose it is, what opens it, in which order it is
+//! heard. Nothing is ever answered by UDP.
+
+use crate::base::ids::ConnId;
+use crate::base::metrics::Counter;
+use crate::session::effects::{Class, Effect};
+use crate::session::event::Chunk;
+use crate::session::flow::audio as sound;
+use crate::session::managers::udp::Arrival;
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::ObjectWriter;
+use crate::wire::udp::{Forged, open};
+use bytes::Bytes;
+
+/// The phone announces the hash of its datagrams, whose numbers begin anew.
+pub(crate) fn register(s: &mut Session, hash: u32, cx: &mut Cx<'_>) {
+    reset(s);
+    let before = s.m.phone.udp_hash.replace(hash);
+    if hash != s.user.hash32() && before != Some(hash) {
+        cx.metrics.inc(Counter::UdpOtherHash);
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, "phone announced an unexpected UDP hash");
+    }
+    if let Some(other) = before.filter(|other| *other != hash) {
+        cx.fx.push(Effect::UdpUnregister { hash: other });
+    }
+    cx.fx.push(Effect::UdpRegister { hash });
+}
+
+/// Datagrams of this hash are nobody's any more, and the key is forgotten.
+pub(crate) fn unregister(s: &mut Session, hash: u32, cx: &mut Cx<'_>) {
+    s.m.phone.udp_key = None;
+    if s.m.phone.udp_hash == Some(hash) {
+        s.m.phone.udp_hash = None;
+        let mut rest = Vec::new();
+        s.m.udp.flush(&mut rest);
+        if let Some(conn) = s.m.phone.open() {
+            hear(s, conn, rest, cx);
+        }
+        reset(s);
+    }
+    cx.fx.push(Effect::UdpUnregister { hash });
+}
+
+/// The session ends.
+pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
+    if let Some(hash) = s.m.phone.udp_hash.take() {
+        cx.fx.push(Effect::UdpUnregister { hash });
+    }
+}
+
+/// A probe arrived: the phone learns of it over its WebSocket.
+pub(crate) fn probed(s: &mut Session, cx: &mut Cx<'_>) {
+    cx.metrics.inc(Counter::UdpPings);
+    stamp(s, cx);
+    let unix_ms = cx.now.unix_ms;
+    let _ = s.send_phone(cx, Class::Control, |out| {
+        ObjectWriter::begin(out)
+            .str("type", "udp_ping_ack")
+            .num("timestamp", unix_ms)
+            .end();
+    });
+}
+
+/// One packet of audio. It is opened in its place.
+pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mut Cx<'_>) {
+    let Some(conn) = s.m.phone.open() else {
+        cx.metrics.inc(Counter::UdpDropped);
+        return;
+    };
+    // Before the order is looked at: a forged packet must not use up a number.
+    let audio = match unsealed(s, payload, cx) {
+        Ok(audio) if !audio.is_empty() => audio,
+        _ => {
+            cx.metrics.inc(Counter::UdpDropped);
+            return;
+        }
+    };
+    stamp(s, cx);
+    cx.metrics.add(Counter::AudioBytesUdp, audio.len() as u64);
+    let waited = s.m.udp.due_ms(&cx.cfg.udp);
+    let mut overdue = Vec::new();
+    let arrival =
+        s.m.udp
+            .arrive(sequence, audio, cx.now.mono_ms, &cx.cfg.udp, &mut overdue);
+    hear(s, conn, overdue, cx);
+    match arrival {
+        Arrival::Next => {
+            sound::chunk(s, conn, Chunk::Lent(audio), cx);
+            while let Some(audio) = s.m.udp.take_next() {
+                sound::chunk(s, conn, Chunk::Own(audio), cx);
+            }
+        }
+        Arrival::Late => cx.metrics.inc(Counter::UdpDropped),
+        Arrival::Early => {}
+    }
+    arm(s, waited, cx);
+}
+
+/// The oldest early packet has waited long enough.
+pub(crate) fn hole_due(s: &mut Session, cx: &mut Cx<'_>) {
+    let mut overdue = Vec::new();
+    s.m.udp.due(cx.now.mono_ms, &cx.cfg.udp, &mut overdue);
+    if let Some(conn) = s.m.phone.open() {
+        hear(s, conn, overdue, cx);
+    }
+    arm(s, None, cx);
+}
+
+/// Whether packets must be sealed follows the wish of the current socket; the key may be older.
+fn unsealed<'a>(
+    s: &Session,
+    payload: &'a mut [u8],
+    cx: &mut Cx<'_>,
+) -> Result<&'a mut [u8], Forged> {
+    let flags = &s.m.phone.flags;
+    let asked = flags.udp_encryption && flags.secret.is_usable();
+    if !asked || !cx.cfg.udp.udp_encryption_enabled {
+        return Ok(payload);
+    }
+    let opened = match &s.m.phone.udp_key {
+        Some(key) => open(&key.0, payload),
+        None => Err(Forged),
+    };
+    cx.metrics.inc(match opened {
+        Ok(_) => Counter::UdpDecrypted,
+        Err(_) => Counter::UdpDecryptionFailures,
+    });
+    opened
+}
+
+fn hear(s: &mut Session, conn: ConnId, audio: Vec<Bytes>, cx: &mut Cx<'_>) {
+    for audio in audio {
+        sound::chunk(s, conn, Chunk::Own(audio), cx);
+    }
+}
+
+/// A datagram of the phone is a sign of life like any frame (behaviour.md §1.7).
+fn stamp(s: &mut Session, cx: &Cx<'_>) {
+    if let Some(conn) = s.m.phone.open() {
+        s.m.health.bytes_came(conn, cx.now.mono_ms);
+        s.m.phone.last_message_ms = cx.now.mono_ms;
+    }
+}
+
+/// `waited`: what the deadline was before.
+fn arm(s: &mut Session, waited: Option<u64>, cx: &Cx<'_>) {
+    match s.m.udp.due_ms(&cx.cfg.udp) {
+        due if due == waited => {}
+        Some(due_ms) => s.timers.set(Timer::UdpHole, due_ms),
+        None => {
+            s.timers.cancel(&Timer::UdpHole);
+        }
+    }
+}
+
+fn reset(s: &mut Session) {
+    s.m.udp.reset();
+    s.timers.cancel(&Timer::UdpHole);
+}
+
+#[cfg(test)]
+#[path = "udp_tests.rs"]
+mod tests;
