@@ -50,7 +50,7 @@ start_server() {
       [ -n "${keep_data:-}" ] || rm -rf "$work/data"
       mkdir -p "$work/data"
       launch "$server_core" "$log" env AUGMENTOS_AUTH_JWT_SECRET="$secret" CLOUD_PUBLIC_URL="http://127.0.0.1:$port" \
-        PRISM_UDP_PORT="$udp" "$binary" serve --config "$config" --apps "$work/apps.yaml" \
+        PRISM_UDP_HOST=127.0.0.1 PRISM_UDP_PORT="$udp" "$binary" serve --config "$config" --apps "$work/apps.yaml" \
         --data-dir "$work/data" --host 127.0.0.1 --port "$port" --shards "$shards" ;;
     uring-floor|tokio-tungstenite)
       launch "$server_core" "$log" env PORT="$port" "$target/peers/release/peer-$server" ;;
