@@ -206,6 +206,21 @@ fn a_herd_comes_back_and_what_it_missed_is_not_called_lost() {
 }
 
 #[test]
+fn what_is_painted_again_for_a_phone_that_came_back_is_no_repetition() {
+    let text = format!(
+        "{BASE} duration_s: 2.5, streams: [{{ kind: display, bytes: 300, per_user_per_s: 20 }}], \
+         faults: [{{ herd: {{ at_s: 0.5, within_s: 0.1, return_s: [0.5, 0.8] }} }}] }}"
+    );
+    let again = run(Quirk::PaintsAgain, Target::Relay, &text);
+    assert!(again.stats.skipped_offline > 0, "phones were away");
+    let shown = again.streams[0].tally;
+    assert!(shown.delivered > 0);
+    assert_eq!((shown.duplicated, shown.lost), (0, 0));
+    let twice = run(Quirk::PaintsTwice, Target::Relay, &text).streams[0].tally;
+    assert_eq!(twice.duplicated, twice.delivered);
+}
+
+#[test]
 fn visitors_are_acknowledged_and_leave() {
     let text = "{ name: tiny, users: 1, warmup_s: 0.1, duration_s: 0.5, drain_s: 0.2, \
          connects: { per_s: 100, identities: 5, concurrent_max: 50 } }";

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) const SECRET: &str = "fake-secret";
 pub(super) const API_KEY: &str = "fake-key";
 
-/// What the server does wrong with audio.
+/// What the server does wrong, or need not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quirk {
     None,
@@ -22,12 +22,17 @@ pub(super) enum Quirk {
     UdpLosesEveryFifth,
     /// Audio goes to the apps of all users.
     ToEveryone,
+    /// A phone that comes back is shown what stood on its glasses, as it should be.
+    PaintsAgain,
+    /// Every display is sent twice.
+    PaintsTwice,
 }
 
 #[derive(Default)]
 struct User {
     phone: Option<TcpStream>,
     apps: HashMap<String, TcpStream>,
+    painted: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -218,6 +223,13 @@ impl Shared {
             let ack = format!(r#"{{"type":"connection_ack","sessionId":"x"{udp}}}"#);
             write_frame(socket, 1, ack.as_bytes());
         }
+        if self.quirk == Quirk::PaintsAgain {
+            self.with_user(&user, |own| {
+                if let Some(painted) = &own.painted {
+                    write_frame(socket, 1, painted);
+                }
+            });
+        }
         while let Some((opcode, payload)) = read_frame(reader) {
             match opcode {
                 1 if payload == br#"{"type":"ping"}"# => {
@@ -343,9 +355,11 @@ impl Shared {
                 "display_event" => {
                     let (user, _) = identity.as_ref().unwrap();
                     self.with_user(user, |own| {
-                        if let Some(phone) = &own.phone {
+                        let times = 1 + usize::from(self.quirk == Quirk::PaintsTwice);
+                        for phone in own.phone.iter().cycle().take(times) {
                             write_frame(phone, 1, &payload);
                         }
+                        own.painted = Some(payload);
                     });
                 }
                 other => panic!("unexpected {other}"),
