@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub(super) const GROUP: u16 = 0;
 /// The kernel wants the ring page-aligned.
 const PAGE: usize = 4096;
+/// Buffers in use at first: the ring goes round through all of them, and few stay in the processor's caches.
+const FIRST: u16 = 1024;
 
 /// The buffers and the ring in which free ones stand. Must outlive the `IoUring` that it is registered with.
 #[derive(Debug)]
@@ -21,12 +23,14 @@ pub(super) struct Buffers {
     layout: Layout,
     data: Box<[u8]>,
     sizes: Sizes,
+    /// Buffers in use; the memory of the others was never touched.
+    used: u16,
     /// Next place in the ring; published by [`Buffers::publish`].
     tail: u16,
 }
 
 impl Buffers {
-    /// Registers `sizes.buffers` buffers.
+    /// Registers room for `sizes.buffers` buffers and uses the first of them.
     pub(super) fn register(uring: &IoUring, sizes: Sizes) -> io::Result<Self> {
         assert!(
             sizes.buffers.is_power_of_two(),
@@ -42,6 +46,7 @@ impl Buffers {
             layout,
             data: vec![0; usize::from(sizes.buffers) * sizes.buffer_bytes].into_boxed_slice(),
             sizes,
+            used: 0,
             tail: 0,
         };
         // SAFETY: the ring is page-aligned, as many entries long as said, and outlives the registration (see the type).
@@ -53,11 +58,22 @@ impl Buffers {
                 0,
             )?;
         }
-        for id in 0..sizes.buffers {
-            own.give_back(id);
-        }
+        own.use_up_to(FIRST);
         own.publish();
         Ok(own)
+    }
+
+    /// They ran out: twice as many are used from now on, as far as there are any.
+    pub(super) fn grow(&mut self) {
+        self.use_up_to(self.used.saturating_mul(2));
+    }
+
+    fn use_up_to(&mut self, count: u16) {
+        let count = count.min(self.sizes.buffers);
+        for id in self.used..count {
+            self.give_back(id);
+        }
+        self.used = count;
     }
 
     /// What the kernel wrote into buffer `id`.
@@ -91,9 +107,9 @@ impl Buffers {
         }
     }
 
-    /// Memory of all buffers.
+    /// Memory of the buffers in use.
     pub(super) fn len(&self) -> usize {
-        self.data.len()
+        usize::from(self.used) * self.sizes.buffer_bytes
     }
 }
 

@@ -54,6 +54,8 @@ fn data(token: Token, kind: u64) -> u64 {
 pub(crate) struct Ring {
     uring: IoUring,
     buffers: Buffers,
+    /// Buffers ran out since the last wait, and more are used now: the other sockets that starved meanwhile ask for no more.
+    grew: bool,
     flags: &'static str,
     bell: Arc<Bell>,
     /// Where the kernel writes the bell's count.
@@ -128,6 +130,7 @@ impl Ring {
         let mut ring = Self {
             uring,
             buffers,
+            grew: false,
             flags,
             bell: Arc::new(Bell::new()?),
             rung: Box::new(0),
@@ -259,6 +262,7 @@ impl Ring {
     /// A timer that is armed already ends the wait too: all of a shard's waits end at its next tick.
     pub(super) fn wait(&mut self, limit: Duration) -> io::Result<()> {
         self.buffers.publish();
+        self.grew = false;
         // Results that were taken and not handed over are no reason to sleep.
         let outcome = if limit.is_zero() || self.at < self.batch.len() {
             let entries = self.uring.submission().len() as u32;
@@ -345,6 +349,9 @@ impl Ring {
             self.buffers.give_back(id);
         }
         let last = !cqueue::more(entry.flags());
+        if entry.result() == -libc::ENOBUFS && !std::mem::replace(&mut self.grew, true) {
+            self.buffers.grow();
+        }
         match -entry.result() {
             _ if len > 0 => Done::Received { token, last },
             errno => Done::ReceiveEnded {
@@ -377,5 +384,38 @@ mod tests {
         let ring = Ring::new(sizes).expect("io_uring");
         assert!(!ring.timer_armed);
         assert_eq!(ring.at, ring.batch.len(), "nor a result");
+    }
+
+    #[test]
+    fn buffers_that_ran_out_are_doubled_once_a_turn_up_to_the_bound() {
+        let sizes = Sizes {
+            buffer_bytes: 1024,
+            buffers: 4096,
+        };
+        let mut ring = Ring::new(sizes).expect("io_uring");
+        let mut into = Vec::new();
+        for buffers in [1024, 2048, 4096, 4096] {
+            assert_eq!(ring.buffer_bytes(), buffers * 1024);
+            // More waits at these sockets than all buffers hold, and none goes back before the kernel has taken the last.
+            let mut sockets = Vec::new();
+            for token in 0..64 {
+                let (mut near, far) = UnixStream::pair().expect("a pair");
+                near.set_nonblocking(true).expect("settable");
+                while near.write(&[1; 32 * 1024]).is_ok() {}
+                ring.receive(token, far.as_raw_fd(), Until::Stopped);
+                sockets.push((near, far));
+            }
+            for _ in 0..1000 {
+                ring.wait(Duration::ZERO).expect("waits");
+            }
+            while ring.next(&mut into).is_some() {}
+            drop(sockets);
+            // What the ends of those sockets still bring belongs to no turn that is looked at.
+            for _ in 0..100 {
+                ring.wait(Duration::ZERO).expect("waits");
+                ring.grew = true;
+                while ring.next(&mut into).is_some() {}
+            }
+        }
     }
 }

@@ -20,8 +20,9 @@ use std::time::Duration;
 const TICK_NS: u64 = 10_000_000;
 /// Messages taken from the mailbox before others have their turn.
 const MAIL_PER_TURN: usize = 256;
-/// Results taken before what they left to be sent is sent.
-const RESULTS_PER_TURN: usize = 64;
+/// Results taken before what they left to be sent is sent. A turn of the kernel brings up to 40 receives and the ends of all sends:
+/// to take fewer lets results pile up, and each holds a buffer.
+const RESULTS_PER_TURN: usize = 256;
 
 /// The state of the loop.
 pub(super) struct Pump {

@@ -115,8 +115,8 @@ settings! {
         zero_copy_min_bytes: u64 = 2048, 0..=1_048_576;
         /// One receive buffer (bytes). All sockets of a shard share them; larger messages are put together. Restart.
         receive_buffer_bytes: u64 = 4096, 1024..=65_536;
-        /// Receive buffers of a shard, rounded up to a power of two; when they run out, sockets wait at a cost. Restart.
-        receive_buffers: u64 = 1024, 16..=32_768;
+        /// Most receive buffers of a shard, rounded up to a power of two; 1024 are used until they run out. Restart.
+        receive_buffers: u64 = 4096, 16..=32_768;
         /// Frames handled per socket and turn before others get theirs.
         turn_frames_max: u64 = 64, 1..=65_536;
         /// An app socket neither initialised nor parked by then is closed 1008 (ms).
