@@ -2,6 +2,7 @@
 //! its user id as the server does reaches its session at once; others are forwarded. Nothing is answered by UDP.
 
 use super::Shard;
+use super::live::LiveUsers;
 use super::mailbox::ToShard;
 use crate::base::ids::{ShardId, UserId};
 use crate::base::metrics::Counter;
@@ -24,11 +25,14 @@ impl Claims {
         self.0.len()
     }
 
-    /// The one whose user id has this hash keeps it, else the first one (behaviour.md §5.4). `false`: refused.
-    fn claim(&mut self, hash: u32, claim: Claim) -> bool {
+    /// The one whose user id has this hash keeps it, else the first one with a live session (behaviour.md §5.4): a release may
+    /// have got lost. `false`: refused.
+    fn claim(&mut self, hash: u32, claim: Claim, live: &LiveUsers) -> bool {
         let is_natural = claim.user.hash32() == hash;
         match self.0.get(&hash) {
-            Some(held) if held.user != claim.user && !is_natural => false,
+            Some(held) if held.user != claim.user && !is_natural && live.contains(&held.user) => {
+                false
+            }
             _ => {
                 self.0.insert(hash, claim);
                 true
@@ -153,7 +157,7 @@ impl Shard {
     pub(super) fn claimed(&mut self, hash: u32, user: UserId, epoch: u64, shard: ShardId) {
         let tag = user.log_tag();
         let claim = Claim { user, epoch, shard };
-        if !self.claims.claim(hash, claim) {
+        if !self.claims.claim(hash, claim, &self.shared.live) {
             self.metrics.inc(Counter::UdpRefused);
             tracing::debug!(user = tag, hash, "UDP hash is somebody else's");
         }

@@ -96,7 +96,7 @@ pub enum ToShard {
     },
     /// That hash is the session's no more.
     ///
-    /// If dropped: its datagrams are dropped where the session was; another user gets the hash only once it is free.
+    /// If dropped: its datagrams are dropped where the session was; another user gets the hash once the session's has none.
     UdpRelease {
         /// As announced.
         hash: u32,

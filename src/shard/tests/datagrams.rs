@@ -25,12 +25,13 @@ impl Two {
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| flume::bounded(64)).unzip();
         let (outside, kept) = flume::bounded(1024);
         let mail = Mailboxes::new(senders);
+        let shared = Arc::new(Shared::new(count));
         let shard = |id| {
             let mut shard = Shard::new(Parts {
                 id: ShardId(id),
                 cfg: Arc::new(Settings::default()),
                 apps: Arc::new(Registry::new([], 1)),
-                shared: Arc::new(Shared::new(count)),
+                shared: shared.clone(),
                 mail: mail.clone(),
                 outside: outside.clone(),
                 driver: "test",
@@ -165,4 +166,28 @@ fn a_hash_is_free_again_once_its_session_is_gone_however_it_went() {
     });
     two.deliver();
     assert!(two.shards.iter().all(|shard| shard.claims.len() == 0));
+}
+
+#[test]
+fn a_hash_whose_release_got_lost_goes_to_whoever_asks_next() {
+    let mut two = Two::new(2);
+    two.phone("first@x.io", HASH);
+    let shard = two.home("first@x.io");
+    let at = shard.users["first@x.io"];
+    let cause = crate::session::event::DisposeCause::Explicit;
+    shard.drive(at, |session, cx| {
+        session.m.phone.udp_hash = None; // So that nothing is released.
+        session.on_event(Event::Dispose { cause }, cx);
+    });
+    two.deliver();
+    assert_eq!(
+        two.shards
+            .iter()
+            .map(|shard| shard.claims.len())
+            .sum::<usize>(),
+        1
+    );
+    let second = two.phone("second@x.io", HASH);
+    two.probed(0, HASH);
+    assert_eq!(two.acks("second@x.io", second), 1);
 }

@@ -142,40 +142,35 @@ impl<'a> Scan<'a> {
         &mut self,
         mut value: impl FnMut(&mut Self, Raw<'a>) -> Result<(), KindError>,
     ) -> Result<(), KindError> {
-        self.skip_space();
-        if self.take_if(b'}') {
-            return Ok(());
-        }
-        loop {
-            self.take(b'"')?;
-            let key = self.string()?;
-            self.skip_space();
-            self.take(b':')?;
-            self.skip_space();
-            value(self, key)?;
-            self.skip_space();
-            match self.next() {
-                Some(b',') => self.skip_space(),
-                Some(b'}') => return Ok(()),
-                _ => return Err(KindError::Malformed),
-            }
-        }
+        self.list(b'}', |scan| {
+            scan.take(b'"')?;
+            let key = scan.string()?;
+            scan.skip_space();
+            scan.take(b':')?;
+            scan.skip_space();
+            value(scan, key)
+        })
     }
 
-    /// The elements of an array whose bracket is taken, up to its end.
-    fn elements(&mut self, depth: usize) -> Result<(), KindError> {
+    /// What stands between commas, up to and with `end`; `item` takes one.
+    #[inline]
+    fn list(
+        &mut self,
+        end: u8,
+        mut item: impl FnMut(&mut Self) -> Result<(), KindError>,
+    ) -> Result<(), KindError> {
         self.skip_space();
-        if self.take_if(b']') {
+        if self.take_if(end) {
             return Ok(());
         }
         loop {
-            self.value(depth)?;
+            item(self)?;
             self.skip_space();
-            match self.next() {
-                Some(b',') => self.skip_space(),
-                Some(b']') => return Ok(()),
-                _ => return Err(KindError::Malformed),
+            if self.take_if(end) {
+                return Ok(());
             }
+            self.take(b',')?;
+            self.skip_space();
         }
     }
 
@@ -185,7 +180,7 @@ impl<'a> Scan<'a> {
             Some(b'"') => self.string().map(drop),
             Some(b'{' | b'[') if depth == DEPTH_MAX => Err(KindError::TooDeep),
             Some(b'{') => self.members(|scan, _| scan.value(depth + 1)),
-            Some(b'[') => self.elements(depth + 1),
+            Some(b'[') => self.list(b']', |scan| scan.value(depth + 1)),
             Some(b't') => self.rest_of(b"rue"),
             Some(b'f') => self.rest_of(b"alse"),
             Some(b'n') => self.rest_of(b"ull"),
