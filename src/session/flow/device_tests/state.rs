@@ -146,6 +146,8 @@ fn the_microphone_is_said_again_when_glasses_return_and_not_when_they_go() {
     ] {
         assert_eq!(told(status), messages, "{status}");
     }
+    kit.device_state(r#"{"modelName":"Vuzix Z100"}"#);
+    assert!(kit.sent().phone().is_empty(), "they were connected already");
 }
 
 #[test]

@@ -64,8 +64,8 @@ pub(crate) fn update(
     }
     // Before its ack a phone hears nothing (invariant 6); `acked` makes up for it.
     if s.state != State::Initializing {
-        // Glasses that go away are only remembered (behaviour.md §4.2).
-        if (change.connection || change.hardware) && s.m.device.is_connected() {
+        // Glasses that go away are only remembered, another model of connected ones is no news (behaviour.md §4.2).
+        if change.connection && s.m.device.is_connected() {
             microphone::resync(s, cx);
             microphone = Microphone::Resynced;
         }
