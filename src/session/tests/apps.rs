@@ -316,8 +316,9 @@ fn assistants_get_their_own_answers() {
     let (_, list) = kit.answer(call).unwrap();
     let app = json!({"packageName": SCRIBE, "name": SCRIBE, "webviewUrl": "", "logoUrl": "",
         "type": "background", "permissions": [], "running": true, "healthy": true,
-        "hardwareRequirements": [], "installedDate": "2026-02-01T10:00:00.000Z"});
-    assert_eq!(list["data"], json!([app]));
+        "hardwareRequirements": [], "installedDate": "2026-02-01T10:00:00.000Z",
+        "lastActiveAt": "2026-03-14T09:26:59.589Z"});
+    assert_eq!(list["data"], json!([app]), "active when last started");
     let call = kit.rest(Call::Snapshot);
     let snapshot = json!({"running": [SCRIBE], "capabilities": null});
     assert_eq!(kit.answer(call), Some((200, snapshot)));

@@ -1,8 +1,8 @@
 //! Layer 2, flow: the small messages that several procedures send. Decides nothing.
 
 use crate::base::close::CloseReason;
-use crate::base::ids::ConnId;
-use crate::session::effects::Class;
+use crate::base::ids::{ConnId, Package};
+use crate::session::effects::{Class, Effect, StoreOp};
 use crate::session::managers::apps::StopWhy;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -27,6 +27,15 @@ pub(crate) fn send_app_state(s: &Session, cx: &mut Cx<'_>) {
             .str("sessionId", &s.user)
             .str("timestamp", now.as_str());
         message.end();
+    });
+}
+
+/// A start was accepted or a stop is done: `lastActiveAt`, in the store and in the list of this session (behaviour.md §12.4).
+pub(crate) fn touched(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    s.m.apps.intent.touch(package, cx.now.unix_ms);
+    cx.fx.push(Effect::Store {
+        op: StoreOp::TouchApp(package.clone(), cx.now.unix_ms),
+        ack: None,
     });
 }
 

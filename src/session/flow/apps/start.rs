@@ -4,7 +4,7 @@
 use crate::base::ids::Package;
 use crate::base::metrics::{Counter, Timing};
 use crate::base::settings::{DashboardMode, Settings};
-use crate::session::effects::{Effect, RestAnswer, StoreOp};
+use crate::session::effects::{Effect, RestAnswer};
 use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
 use crate::session::flow::{sync, webhook};
 use crate::session::managers::apps::intent::{Verb, Wanted};
@@ -223,10 +223,7 @@ fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     s.timers.set(Timer::AppStart(package.clone()), deadline_ms);
     let stuck_ms = now_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
-    cx.fx.push(Effect::Store {
-        op: StoreOp::TouchApp(package.clone(), cx.now.unix_ms),
-        ack: None,
-    });
+    notices::touched(s, package, cx);
     if attach::attach_parked(s, package, cx) {
         return;
     }

@@ -2,7 +2,7 @@
 
 use crate::base::close::CloseReason;
 use crate::base::ids::Package;
-use crate::session::effects::{Effect, StoreOp};
+use crate::session::effects::Effect;
 use crate::session::flow::{
     answers, attach, notices, requests, restart, screen, start, sync, webhook,
 };
@@ -179,10 +179,7 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
     if why == StopWhy::Incompatible {
         answers::succeed(s, Verb::Stop, package, &waiters, cx);
     } else {
-        cx.fx.push(Effect::Store {
-            op: StoreOp::TouchApp(package.clone(), cx.now.unix_ms),
-            ack: None,
-        });
+        notices::touched(s, package, cx);
         answers::store_intent(s, package, Wanted::No, waiters, cx);
     }
     if matches!(why, StopWhy::Incompatible | StopWhy::Admin) {

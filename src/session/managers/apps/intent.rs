@@ -145,6 +145,17 @@ impl Intent {
         self.unwell.retain(|name| name != package);
     }
 
+    /// Remembers when an installed app was last started or stopped.
+    pub fn touch(&mut self, package: &str, at_ms: u64) {
+        let app = self
+            .installed
+            .iter_mut()
+            .find(|app| app.package_name == package);
+        if let Some(app) = app {
+            app.last_active_ms = app.last_active_ms.max(at_ms);
+        }
+    }
+
     /// Remembers the health of an installed app's server; of others nothing is kept.
     pub fn set_health(&mut self, package: &str, health: Health) {
         self.unwell.retain(|name| name != package);
