@@ -60,7 +60,8 @@ pub(super) fn is_healthy(cx: &Services, package: &str) -> bool {
         .unwrap_or(true)
 }
 
-async fn ask(cx: &Services, public_url: &str) -> (bool, Value) {
+/// Status and body of the app server's health page; `None`: no answer.
+async fn ask(cx: &Services, public_url: &str) -> Option<(u16, Bytes)> {
     let call = HttpCall {
         call: CallId(0),
         kind: HttpKind::Health,
@@ -71,39 +72,41 @@ async fn ask(cx: &Services, public_url: &str) -> (bool, Value) {
         timeout_ms: cx.settings().apps.uptime_timeout_ms,
     };
     match cx.webhooks.call(call, None).await {
-        HttpOutcome::Answer {
-            status: 200..=299,
-            body,
-            ..
-        } => {
-            let status = serde_json::from_slice::<Value>(&body)
-                .ok()
-                .map(|body| body["status"].clone());
-            (status == Some("healthy".into()), status.unwrap_or_default())
-        }
-        HttpOutcome::Answer { status, .. } => (false, json!(format!("status {status}"))),
-        HttpOutcome::Failed { .. } => (false, json!("unreachable")),
+        HttpOutcome::Answer { status, body, .. } => Some((status, body)),
+        HttpOutcome::Failed { .. } => None,
     }
 }
 
-/// `POST /api/app-uptime/app-pkg-health-check`.
+/// Enough for a phone: the page is there.
+fn answers(page: Option<(u16, Bytes)>) -> bool {
+    page.is_some_and(|(status, _)| status == 200)
+}
+
+/// What the poll wants to read (behaviour.md §2.18).
+fn says_healthy(page: Option<(u16, Bytes)>) -> bool {
+    page.is_some_and(|(status, body)| {
+        (200..=299).contains(&status)
+            && serde_json::from_slice::<Value>(&body).is_ok_and(|body| body["status"] == "healthy")
+    })
+}
+
+/// `POST /api/app-uptime/app-pkg-health-check`: phones show an app without success as offline (protocol.md §18.17), so the
+/// page's words, which are the developer's own, do not count.
 pub(super) async fn check(cx: &Services, r: &OutsideRequest) -> Handled {
     let fields = body(r);
     let package =
-        member(&fields, "packageName").ok_or_else(|| refuse(400, "packageName is required"))?;
-    let record = cx
-        .registry()
-        .get(package)
-        .cloned()
-        .ok_or_else(|| refuse(404, "App not found"))?;
-    let (success, status) = if record.public_url.is_empty() {
-        (true, json!("healthy"))
-    } else {
-        ask(cx, &record.public_url).await
+        member(&fields, "packageName").ok_or_else(|| refuse(400, "Missing packageName"))?;
+    let record = cx.registry().get(package).cloned();
+    let success = match &record {
+        Some(record) if !record.public_url.is_empty() => answers(ask(cx, &record.public_url).await),
+        _ => false,
     };
-    lock(&cx.memory.health)
-        .healthy
-        .insert(package.to_owned(), success);
+    if record.is_some() {
+        lock(&cx.memory.health)
+            .healthy
+            .insert(package.to_owned(), success);
+    }
+    let status = if success { 200 } else { 500 };
     Ok(reply(
         200,
         &json!({ "packageName": package, "success": success, "status": status, "timestamp": cx.iso() }),
@@ -130,7 +133,7 @@ async fn poll_once(cx: &Services) {
         .map(|(package, record)| (package.to_string(), record.public_url.clone()))
         .collect();
     let results: HashMap<String, bool> = futures_util::stream::iter(polled)
-        .map(|(package, url)| async move { (package, ask(cx, &url).await.0) })
+        .map(|(package, url)| async move { (package, says_healthy(ask(cx, &url).await)) })
         .buffer_unordered(POLLS)
         .collect()
         .await;
@@ -180,6 +183,7 @@ async fn tell_sessions(cx: &Services, package: &str, healthy: bool) {
 mod tests {
     use super::*;
     use crate::services::rest::testkit::{APP, Kit};
+    use crate::shard::mailbox::OutsideRoute as Route;
 
     #[test]
     fn an_app_that_stays_down_is_reported_once_a_day_and_keeps_its_day_through_a_recovery() {
@@ -194,6 +198,23 @@ mod tests {
         assert!(poll(true, 2).is_empty());
         assert!(poll(false, 23).is_empty());
         assert_eq!(poll(false, 25), ["a"]);
+    }
+
+    #[test]
+    fn a_page_in_the_developers_own_words_is_online_to_phones() {
+        let page = |status: u16, body: &'static str| Some((status, Bytes::from(body)));
+        let own_words = page(200, r#"{"ok":true}"#);
+        assert!(answers(own_words.clone()) && !says_healthy(own_words));
+        assert!(says_healthy(page(200, r#"{"status":"healthy"}"#)));
+        for gone in [None, page(503, r#"{"status":"healthy"}"#)] {
+            assert!(!answers(gone.clone()) && !says_healthy(gone));
+        }
+        Kit::run(|kit| async move {
+            let asked = json!({"packageName": "com.nobody"});
+            let (status, body) = kit.client(Route::AppHealthCheck, "POST", &[], asked).await;
+            assert_eq!((status, &body["success"]), (200, &json!(false)));
+            assert_eq!(body["status"], 500, "an unknown app is one that is offline");
+        });
     }
 
     #[test]
