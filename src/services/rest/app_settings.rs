@@ -1,7 +1,7 @@
 //! Outside thread, REST: per-user app settings (protocol.md §18.13). Durable first; then the live session tells the app, or
 //! this file does when there is none.
 
-use super::{Handled, auth, body, fail, header, param, refuse, reply};
+use super::{Handled, auth, body, header, param, refuse, reply};
 use crate::base::ids::{CallId, UserId};
 use crate::services::context::Services;
 use crate::services::store::{Change, Outcome};
@@ -105,10 +105,7 @@ fn entries(body: Value) -> Option<Vec<Value>> {
         let key = entry.get("key")?.as_str().filter(|key| !key.is_empty())?;
         Some(json!({ "key": key, "value": entry.get("value")? }))
     };
-    list.iter()
-        .map(pair)
-        .collect::<Option<Vec<_>>>()
-        .filter(|entries| !entries.is_empty())
+    list.iter().map(pair).collect()
 }
 
 async fn update(
@@ -168,8 +165,8 @@ pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
         }
         UserId::new(user)
     } else {
-        let token =
-            auth::bearer(r).ok_or_else(|| fail(400, "Authorization header missing or invalid"))?;
+        let token = auth::bearer(r)
+            .ok_or_else(|| refuse(400, "User ID missing in Authorization header"))?;
         let parsed = parse_app_session_id(token, |user| cx.shared.live.contains(user));
         match parsed {
             Some((user, of)) if of == package && cx.shared.live.contains(&user) => {

@@ -163,14 +163,16 @@ fn app_settings_show_the_selected_value_and_reach_the_session() {
             .client(Route::AppSettings, "POST", &[APP], json!({"nokey": 1}))
             .await;
         assert_eq!(bad.0, 400);
+        let nothing = kit
+            .client(Route::AppSettings, "POST", &[APP], json!([]))
+            .await;
+        assert_eq!(nothing.0, 200, "a list of no changes is a list");
         let calls = crate::services::context::lock(&kit.calls).clone();
-        assert_eq!(
-            calls,
-            [Call::AppSettings {
-                package: APP.into(),
-                settings: vec![json!({"key": "lang", "value": "pt"})]
-            }]
-        );
+        let told = Call::AppSettings {
+            package: APP.into(),
+            settings: vec![json!({"key": "lang", "value": "pt"})],
+        };
+        assert_eq!(calls, [told.clone(), told]);
         let mut refetch = Kit::request(Route::AppSettingsUser, "GET", &[APP], &Value::Null);
         refetch.headers = vec![
             ("authorization".into(), format!("Bearer {APP}:{KEY}")),
@@ -189,6 +191,9 @@ fn app_settings_show_the_selected_value_and_reach_the_session() {
             401,
             "a bare e-mail is no credential"
         );
+        refetch.headers.clear();
+        let missing = json!({"error": "User ID missing in Authorization header"});
+        assert_eq!(kit.send(&refetch).await, (400, missing));
     });
 }
 
