@@ -89,14 +89,10 @@ impl Notifications {
     }
 }
 
-/// Line breaks become spaces; what is longer than `max` characters ends in three dots.
+/// Line breaks become spaces; what is longer than `max` characters is cut, without dots: they would cost three more.
 fn one_line(text: &str, max: usize) -> String {
     let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if flat.chars().count() <= max {
-        return flat;
-    }
-    let cut: String = flat.chars().take(max.saturating_sub(3)).collect();
-    format!("{}...", cut.trim_end())
+    flat.chars().take(max).collect()
 }
 
 fn short_name(app: &str) -> &str {
@@ -162,7 +158,7 @@ mod tests {
             &cfg,
         );
         let line = cache.lines(&cfg).remove(0);
-        assert_eq!(line, "[WA] Ines: I am running late, start w...");
+        assert_eq!(line, "[WA] Ines: I am running late, start with");
         assert_eq!(line.chars().count() - "[WA] ".len(), 35);
     }
 
