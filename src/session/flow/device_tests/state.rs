@@ -65,6 +65,15 @@ fn a_state_posted_while_the_session_loads_is_taken() {
         .insert("default_wearable".into(), json!("Vuzix Z100"));
     kit.with(|s, cx| device::user_loaded(s, &record, cx));
     assert_eq!(kit.s.m.device.model(), Some("Mentra Live"));
+    // Written only now: before, it would have created the user without the apps that new users get.
+    let written = |fx: &Effects| {
+        let is_it = |effect: &&Effect| matches!(effect, Effect::Store { op: StoreOp::AddGlassesModel(model), .. } if model == "Mentra Live");
+        fx.list().iter().filter(is_it).count()
+    };
+    assert_eq!(written(&kit.sent().fx), 0);
+    kit.s.state = State::Connected;
+    kit.with(device::acked);
+    assert_eq!(written(&kit.sent().fx), 1);
 }
 
 #[test]

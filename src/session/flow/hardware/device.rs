@@ -84,8 +84,23 @@ pub(crate) fn reconnected(s: &mut Session, microphone: Microphone, cx: &mut Cx<'
     }
 }
 
+/// Adds a connected model to the user's record. Not before that is read: the write would overtake the creation of a new user,
+/// who would then be taken for an old one and get no pre-installed apps.
+fn remember_model(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(model) = s.m.device.model().map(str::to_owned) else {
+        return;
+    };
+    if s.m.device.is_connected() && s.m.device.learn_model(&model) {
+        cx.fx.push(Effect::Store {
+            op: StoreOp::AddGlassesModel(model),
+            ack: None,
+        });
+    }
+}
+
 /// A session that was loading has acked its phone: what the glasses that became known meanwhile mean for it.
 pub(crate) fn acked(s: &mut Session, cx: &mut Cx<'_>) {
+    remember_model(s, cx);
     if s.m.device.is_connected() {
         microphone::resync(s, cx);
     }
@@ -142,11 +157,8 @@ fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
             stop::incompatible(s, &package, cx);
         }
     }
-    if s.m.device.is_connected() && s.m.device.learn_model(&model) {
-        cx.fx.push(Effect::Store {
-            op: StoreOp::AddGlassesModel(model),
-            ack: None,
-        });
+    if s.state != State::Initializing {
+        remember_model(s, cx);
     }
 }
 
