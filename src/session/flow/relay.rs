@@ -74,15 +74,17 @@ fn leads_as_found(s: &Session, route: &Route, name: &str, cx: &Cx<'_>) -> bool {
     all && hops.next().is_none()
 }
 
-/// Like [`phone_message`], for events whose matching needs more than a name.
-pub(crate) fn phone_event(
+/// What the phone itself recognised in `language`, routed like a recogniser's result: mini-apps on the phone wait for it too.
+pub(crate) fn phone_speech(
     s: &mut Session,
-    event: &StreamEvent<'_>,
+    language: &str,
     text: &[u8],
     class: Class,
     cx: &mut Cx<'_>,
 ) {
-    relay(s, event, |_| true, text, class, cx);
+    let name = format!("transcription:{language}");
+    let event = StreamEvent::new(&name).with_auto(AutoSubscribers::Include);
+    to_subscribers(s, &name, &event, text, class, cx);
 }
 
 /// Like [`phone_message`], but wildcards do not count: their apps have the event under another name already.
@@ -94,19 +96,8 @@ pub(crate) fn phone_message_explicit(
     cx: &mut Cx<'_>,
 ) {
     let event = StreamEvent::new(name);
-    relay(s, &event, |one| one.holds(name), text, class, cx);
-}
-
-fn relay(
-    s: &Session,
-    event: &StreamEvent<'_>,
-    among: impl Fn(&Subscriber) -> bool,
-    text: &[u8],
-    class: Class,
-    cx: &mut Cx<'_>,
-) {
-    for subscriber in s.m.subscriptions.iter().filter(|one| among(one)) {
-        if let Some((conn, stream)) = app_delivery(s, subscriber, event, cx) {
+    for subscriber in s.m.subscriptions.iter().filter(|one| one.holds(name)) {
+        if let Some((conn, stream)) = app_delivery(s, subscriber, &event, cx) {
             let stamp = cx.now.iso();
             cx.fx.text(conn, class, |out| {
                 envelope(out, subscriber.envelope_head(), stream, text, &stamp);
@@ -135,12 +126,23 @@ pub(crate) fn server_event_as(
         AutoSubscribers::Include
     };
     let event = StreamEvent::new(name).with_auto(auto);
+    to_subscribers(s, name, &event, data, class, cx);
+}
+
+fn to_subscribers(
+    s: &Session,
+    name: &str,
+    event: &StreamEvent<'_>,
+    data: &[u8],
+    class: Class,
+    cx: &mut Cx<'_>,
+) {
     for subscriber in s.m.subscriptions.iter() {
         let delivery = if &*subscriber.package == Package::PHONE {
             phone_delivery(s, subscriber, name)
-                .and_then(|conn| Some((conn, subscriber.delivered_as(&event, |_| true)?)))
+                .and_then(|conn| Some((conn, subscriber.delivered_as(event, |_| true)?)))
         } else {
-            app_delivery(s, subscriber, &event, cx)
+            app_delivery(s, subscriber, event, cx)
         };
         if let Some((conn, stream)) = delivery {
             let stamp = cx.now.iso();

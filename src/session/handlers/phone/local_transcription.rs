@@ -1,7 +1,7 @@
 //! `local_transcription`: a speech result made on the phone (protocol.md §6.9, behaviour.md §8.7).
 //!
 //! Changes: nothing. Sends: the message as it is, first routed like a transcription event of its language (also to
-//! `transcription:auto`), then under its own name to apps that subscribe to it explicitly. Never back to `__phone__`.
+//! `transcription:auto` and to `__phone__`), then under its own name to apps that subscribe to it explicitly.
 //!
 //! `{"type":"local_transcription","text":"turn left","isFinal":true,"startTime":100,"endTime":900,"speakerId":0,
 //! "transcribeLanguage":"en-US","provider":"ondevice"}`
@@ -11,7 +11,6 @@ use crate::session::flow;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
-use crate::wire::streams::{AutoSubscribers, StreamEvent};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,9 +41,7 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
     } else {
         Class::Control
     };
-    let name = format!("transcription:{language}");
-    let speech = StreamEvent::new(&name).with_auto(AutoSubscribers::Include);
-    flow::relay::phone_event(s, &speech, m.text, class, cx);
+    flow::relay::phone_speech(s, language, m.text, class, cx);
     flow::relay::phone_message_explicit(s, m.name, m.text, class, cx);
     Ok(())
 }
