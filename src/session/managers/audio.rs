@@ -38,6 +38,9 @@ pub struct Audio {
     format: Format,
     carry: Option<u8>,
     lc3: Option<Box<Lc3>>,
+    /// The next chunk meets a defect.
+    #[cfg(test)]
+    pub is_defective: bool,
 }
 
 /// The decoder of a session whose phone sends LC3.
