@@ -29,6 +29,21 @@ pub(crate) const START_MS: u64 = 1_000_000;
 /// Sockets without a session have deadlines that only the shard knows: it turns at least this often.
 const TURN_MS: u64 = 50;
 
+/// What the invariants look at, apart from what they remember.
+macro_rules! view {
+    ($world:ident) => {
+        View {
+            shard: &$world.shard,
+            neighbour: &$world.neighbour,
+            mail: &$world.mail,
+            net: &$world.net,
+            apps: &$world.apps,
+            cfg: &$world.cfg,
+            now_ms: $world.now.mono_ms,
+        }
+    };
+}
+
 /// Something that is going to happen.
 #[derive(Debug)]
 pub(crate) enum Act {
@@ -252,28 +267,12 @@ impl World {
         cause: Cause,
         act: impl FnOnce(&mut Shard, Now) -> R,
     ) -> R {
-        let mut watch = std::mem::take(&mut self.watch);
-        watch.before(&cause, &self.view());
-        self.watch = watch;
+        self.watch.before(&cause, &view!(self));
         let now = self.now;
         let result = act(self.shard_mut(shard), now);
         self.pump();
-        let mut watch = std::mem::take(&mut self.watch);
-        watch.after(&cause, &self.view());
-        self.watch = watch;
+        self.watch.after(&cause, &view!(self));
         result
-    }
-
-    fn view(&self) -> View<'_> {
-        View {
-            shard: &self.shard,
-            neighbour: &self.neighbour,
-            mail: &self.mail,
-            net: &self.net,
-            apps: &self.apps,
-            cfg: &self.cfg,
-            now_ms: self.now.mono_ms,
-        }
     }
 
     pub(super) fn shard_mut(&mut self, shard: usize) -> &mut Shard {

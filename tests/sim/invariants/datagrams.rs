@@ -106,6 +106,12 @@ impl Heard {
     }
 }
 
+/// A user's session and the hash that it announced.
+fn bound(user: &str, view: &View<'_>) -> (u64, Option<u32>) {
+    let session = view.session(user);
+    session.map_or((0, None), |one| (one.epoch, one.m.phone.udp_hash))
+}
+
 /// Whether the session takes the packet, and takes it sealed for audio.
 fn taken(session: &Session, audio: &Audio, view: &View<'_>) -> (bool, bool) {
     let phone = &session.m.phone;
@@ -272,7 +278,11 @@ impl Watch {
             }
             _ => None,
         };
-        for user in self.users.keys().cloned().collect::<Vec<_>>() {
+        let concerned = self.users.keys().filter(|user| {
+            let known = self.air.users.get(*user);
+            asked.is_some() || known.map(|one| (one.epoch, one.hash)) != Some(bound(user, view))
+        });
+        for user in concerned.cloned().collect::<Vec<_>>() {
             self.model_registrations(&user, asked, view);
         }
         self.invariant_33_nothing_is_lost(view);
@@ -297,8 +307,7 @@ impl Watch {
     fn model_registrations(&mut self, user: &str, asked: Option<(ConnId, u64)>, view: &View<'_>) {
         let session = view.session(user);
         let heard = self.air.users.entry(user.to_owned()).or_default();
-        let epoch = session.map_or(0, |session| session.epoch);
-        let hash = session.and_then(|session| session.m.phone.udp_hash);
+        let (epoch, hash) = bound(user, view);
         let again = asked.is_some_and(|(conn, asked)| {
             let current = session.and_then(|session| session.m.phone.open());
             current == Some(conn) && hash.is_some_and(|hash| u64::from(hash) == asked)
