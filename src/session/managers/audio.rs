@@ -133,6 +133,11 @@ impl Audio {
         }
     }
 
+    /// What follows does not continue what was heard: an odd byte waits for nothing any more.
+    pub fn forget_odd(&mut self) {
+        self.carry = None;
+    }
+
     /// Cuts a chunk at a sample boundary; an odd byte waits for the next chunk. `None`: nothing whole yet. Copies only while
     /// the phone is out of step.
     fn align<'a>(&mut self, data: Chunk<'a>) -> Option<Chunk<'a>> {
