@@ -6,7 +6,8 @@
 #[path = "sim/mod.rs"]
 mod sim;
 
-use sim::runs::run_seeds;
+use sim::invariants::Tally;
+use sim::runs::{Plan, run_seeds};
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 2000;
@@ -23,4 +24,26 @@ fn no_seed_breaks_an_invariant() {
         Ok(events) => println!("{count} seeds from {first}: {events} events, no invariant broken"),
         Err(explanation) => panic!("{explanation}"),
     }
+}
+
+/// A world without datagrams, or without trouble for them, would be sound for the wrong reason.
+#[test]
+fn the_seeds_send_datagrams_of_every_kind() {
+    let mut sum = Tally::default();
+    for seed in 1..=60 {
+        sum.add(&Plan::new(seed).run(false).watch.air.seen);
+    }
+    let Tally {
+        confirmed,
+        heard,
+        sorted,
+        refused,
+        forged,
+        repeated,
+        unclaimed,
+    } = sum;
+    let all = [
+        confirmed, heard, sorted, refused, forged, repeated, unclaimed,
+    ];
+    assert!(all.iter().all(|count| *count >= 5), "{sum:?}");
 }

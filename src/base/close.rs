@@ -1,5 +1,8 @@
 //! Layer 0: every reason for which this server closes a socket, with its code and exact text (protocol.md §15.1).
 //!
+//! "App session cleanup" of that table is not among them: here an app session with an open socket ends only by a stop or with
+//! its user session, which have reasons of their own (behaviour.md §2.8, 2.12).
+//!
 //! SDK 2.x never comes back after 1000, 1001 or 1008, so those codes appear only where that is meant.
 
 macro_rules! close_reasons {
@@ -34,8 +37,6 @@ close_reasons! {
     AppStopped = (1000, "App stopped");
     /// The user session was disposed.
     UserSessionEnded = (1000, "User session ended");
-    /// One app session was disposed on its own.
-    AppSessionCleanup = (1000, "App session cleanup");
     /// A newer socket of the same app took over five seconds ago.
     Replaced = (1000, "Replaced by new connection");
     /// The process is going away.

@@ -51,6 +51,12 @@ impl Claims {
 }
 
 impl Shard {
+    /// Hashes that this shard gives to somebody: whose, and of which session of theirs. Only to look at, as [`Shard::session`].
+    pub fn udp_claims(&self) -> impl Iterator<Item = (u32, &str, u64)> {
+        let claims = self.claims.0.iter();
+        claims.map(|(hash, claim)| (*hash, &*claim.user, claim.epoch))
+    }
+
     /// A datagram came.
     #[inline]
     pub fn datagram(&mut self, bytes: &mut [u8]) {
@@ -81,16 +87,22 @@ impl Shard {
         }
     }
 
-    /// Hands a datagram to a session of this shard.
+    /// Hands a datagram to a session of this shard, unless that has let go of the hash since another shard looked.
     pub(super) fn hear(&mut self, user: &UserId, epoch: u64, bytes: &mut [u8]) {
-        let at = self.users.get(user).copied().filter(|at| {
-            let entry = self.entries.get(*at as usize).and_then(Option::as_ref);
-            !self.draining && entry.is_some_and(|entry| entry.session.epoch == epoch)
-        });
+        let at = self.users.get(user).copied();
         let (Some(at), Some(datagram)) = (at, udp::read(bytes)) else {
             self.metrics.inc(Counter::UdpDropped);
             return;
         };
+        let hash = Some(datagram.hash);
+        let entry = self.entries.get(at as usize).and_then(Option::as_ref);
+        let is_bound = entry.is_some_and(|entry| {
+            entry.session.epoch == epoch && entry.session.m.phone.udp_hash == hash
+        });
+        if self.draining || !is_bound {
+            self.metrics.inc(Counter::UdpDropped);
+            return;
+        }
         match datagram.content {
             Content::Probe => self.drive(at, |session, cx| session.on_udp_probe(cx)),
             Content::Audio { sequence, payload } => self.drive(at, |session, cx| {

@@ -170,12 +170,17 @@ impl Shard {
             Verdict::Linger(answer, reason) => {
                 self.say(id, answer);
                 let linger_ms = self.cfg.connections.reject_linger_ms;
+                let mut is_due = false;
                 if let Some(conn) = self.out.conns.get(id)
                     && let Role::Fresh(candidate) = &mut conn.role
                 {
-                    candidate.rejected = Some(reason);
+                    is_due = candidate.rejected.is_some();
+                    candidate.rejected.get_or_insert(reason);
                 }
-                self.out.watch(id, self.now.mono_ms + linger_ms);
+                // Saying it again does not keep the socket.
+                if !is_due {
+                    self.out.watch(id, self.now.mono_ms + linger_ms);
+                }
             }
             Verdict::Hello(user, hello) => {
                 let kind = match hello.kind {

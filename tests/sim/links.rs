@@ -28,6 +28,7 @@ impl World {
                 busy = true;
                 self.cut(handle);
             }
+            busy |= self.move_mail();
             let mut marked = Vec::new();
             self.shard.take_marked(&mut marked);
             self.marked.extend(marked.iter().map(|mark| mark.id));
@@ -127,7 +128,12 @@ impl World {
     }
 
     /// A phone opens a socket. `None`: refused.
-    pub(crate) fn open_phone(&mut self, party: Party, user: &str) -> Option<ConnId> {
+    pub(crate) fn open_phone(
+        &mut self,
+        party: Party,
+        user: &str,
+        flags: PhoneFlags,
+    ) -> Option<ConnId> {
         // Upgrades are refused with 503 while the process drains.
         if self.shard.is_draining() {
             return None;
@@ -142,7 +148,7 @@ impl World {
             switch: &[],
         };
         self.watch.opening(user);
-        let conn = self.shard.open_phone(&id, PhoneFlags::default(), opening)?;
+        let conn = self.shard.open_phone(&id, flags, opening)?;
         self.net.add(conn, handle, sock);
         self.trace
             .add(self.t(), user, || format!("phone    {conn:?} opens"));

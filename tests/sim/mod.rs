@@ -12,4 +12,5 @@ pub(crate) mod scenarios;
 pub(crate) mod script;
 pub(crate) mod store;
 pub(crate) mod trace;
+pub(crate) mod udp;
 pub(crate) mod world;

@@ -1,6 +1,7 @@
 //! Phones: `ping` every 5 s with a pong wanted within 5 s, a new try 5 s after any close, microphone on when told to.
 
 use super::net::{Down, Party, Up};
+use super::udp::Udp;
 use super::world::{Act, World};
 use bytes::Bytes;
 use prism::base::ids::ConnId;
@@ -19,6 +20,9 @@ pub(crate) enum PhoneWake {
     Ping(ConnId),
     PongDue(ConnId),
     Chunk(ConnId),
+    /// Announces its datagrams, unless it has numbered them anew since.
+    UdpRegister(ConnId, u32),
+    UdpProbe(ConnId, u32),
 }
 
 /// One phone.
@@ -31,6 +35,8 @@ pub(crate) struct Phone {
     pub(crate) on: bool,
     /// It answers photo requests, polls and play requests.
     pub(crate) helpful: bool,
+    /// It sends its audio by UDP when that is offered and works.
+    pub(crate) udp: Option<Udp>,
     connecting: bool,
     pings_owed: u32,
     mic: bool,
@@ -44,6 +50,7 @@ impl Phone {
             conn: None,
             on: true,
             helpful: true,
+            udp: None,
             connecting: false,
             pings_owed: 0,
             mic: false,
@@ -86,6 +93,8 @@ impl World {
                 }
             }
             PhoneWake::Chunk(conn) => self.phone_speaks(ix, conn),
+            PhoneWake::UdpRegister(conn, run) => self.udp_registers(ix, conn, run),
+            PhoneWake::UdpProbe(conn, run) => self.udp_probes(ix, conn, run),
         }
     }
 
@@ -95,7 +104,8 @@ impl World {
             return;
         }
         let user = self.phones[ix].user.clone();
-        let Some(conn) = self.open_phone(Party::Phone(ix), &user) else {
+        let flags = self.udp_wishes(ix);
+        let Some(conn) = self.open_phone(Party::Phone(ix), &user, flags) else {
             return self.phone_connects_in(ix, PING_MS);
         };
         let phone = &mut self.phones[ix];
@@ -119,6 +129,10 @@ impl World {
         if !phone.mic || phone.conn != Some(conn) {
             return;
         }
+        if phone.udp.as_ref().is_some_and(|udp| udp.works) {
+            self.udp_speaks(ix);
+            return self.after(CHUNK_MS, Act::Phone(ix, PhoneWake::Chunk(conn)));
+        }
         phone.next_chunk += 1;
         let mut chunk = vec![0_u8; 64];
         chunk[..4].copy_from_slice(&phone.next_chunk.to_le_bytes());
@@ -141,7 +155,9 @@ impl World {
         let user = self.phones[ix].user.clone();
         match message["type"].as_str().unwrap_or_default() {
             "pong" => self.phones[ix].pings_owed = 0,
+            "udp_ping_ack" => self.udp_works(ix),
             "connection_ack" => {
+                self.udp_offered(ix, conn, &message);
                 self.rest(&user, Call::ListApps);
             }
             "microphone_state_change" => {

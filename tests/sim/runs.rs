@@ -12,8 +12,8 @@ use prism::shard::report::NetGauges;
 use prism::wire::auth::sha256_hex;
 use prism::wire::records::{AppRecord, AppType, PermissionEntry, Registry};
 
-/// The users of a run; hyphens are there on purpose.
-const USERS: [&str; 3] = ["nadia@lumen.io", "jean-luc@north-star.co", "ops@lumen.io"];
+/// The users of a run; hyphens are there on purpose. All of them live on the first of two shards.
+const USERS: [&str; 3] = ["naomi@lumen.io", "jean-luc@north-star.co", "ops@lumen.io"];
 
 /// The apps of every run: package, type, permissions, what they subscribe to first.
 pub(crate) const APPS: [(&str, AppType, &[&str], &[&str]); 4] = [
@@ -66,7 +66,9 @@ pub(crate) fn registry() -> Registry {
 
 /// A world with these servers, nobody connected.
 pub(crate) fn world(seed: u64, generations: [Sdk; 4]) -> World {
-    let mut world = World::new(seed, Settings::default(), registry());
+    let mut cfg = Settings::default();
+    cfg.udp.udp_host = "udp.example.net".to_owned();
+    let mut world = World::new(seed, cfg, registry());
     for ((package, _, _, wants), sdk) in APPS.iter().zip(generations) {
         world.add_server(package, sdk, wants);
     }
@@ -83,6 +85,8 @@ pub(crate) struct Plan {
     steps: Vec<(u64, String, Step)>,
     length_ms: u64,
     drains: bool,
+    /// How long mail between shards takes at most.
+    mail_ms: u64,
 }
 
 impl Plan {
@@ -118,6 +122,7 @@ impl Plan {
             steps,
             length_ms,
             drains: rng.u32(0..4) == 0,
+            mail_ms: if rng.u32(0..4) == 0 { 40 } else { 0 },
         }
     }
 
@@ -125,10 +130,12 @@ impl Plan {
     pub(crate) fn run(&self, traced: bool) -> World {
         let mut world = world(self.seed, self.generations);
         world.trace.on = traced;
+        world.mail.lag_ms = self.mail_ms;
         for (user, delay_ms, phones, running) in &self.users {
             world.store.record(user).running_apps.clone_from(running);
             for phone in 0..*phones as u64 {
-                world.add_phone(user, delay_ms + phone * 1700);
+                let ix = world.add_phone(user, delay_ms + phone * 1700);
+                world.may_use_udp(ix, &USERS);
             }
         }
         for (at_ms, user, step) in &self.steps {

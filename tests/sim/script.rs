@@ -48,6 +48,12 @@ pub(crate) enum Step {
     Intruder(usize),
     /// A socket that never says anything, or nonsense.
     Mute(bool),
+    /// The phone takes its hash back, and with it the key.
+    UdpUnregister,
+    /// So many of the last datagrams once more.
+    UdpAgain(usize),
+    /// A datagram of nobody.
+    UdpStray(usize),
 }
 
 /// What a phone may say.
@@ -100,7 +106,7 @@ const STREAMS: [&str; 9] = [
 /// Draws one step.
 pub(crate) fn draw(rng: &mut fastrand::Rng, servers: usize) -> Step {
     let app = rng.usize(0..servers);
-    match rng.u32(0..100) {
+    match rng.u32(0..108) {
         0..8 => Step::RestStart(app),
         8..12 => Step::RestStop(app),
         12..14 => Step::StartTogether(app, rng.u64(2..5)),
@@ -128,7 +134,10 @@ pub(crate) fn draw(rng: &mut fastrand::Rng, servers: usize) -> Step {
         88..93 => Step::Manners(app, manners(rng)),
         93..96 => Step::Store(mood(rng)),
         96..98 => Step::Intruder(app),
-        _ => Step::Mute(rng.bool()),
+        98..100 => Step::Mute(rng.bool()),
+        100..103 => Step::UdpUnregister,
+        103..106 => Step::UdpAgain(rng.usize(1..12)),
+        _ => Step::UdpStray(rng.usize(0..40)),
     }
 }
 
@@ -189,7 +198,10 @@ impl World {
             | Step::PhoneAway(_)
             | Step::Takeover
             | Step::PhoneReads(_)
+            | Step::UdpUnregister
             | Step::PhoneSays(_) => self.phone_step(user, &step),
+            Step::UdpAgain(count) => self.udp_again(user, count),
+            Step::UdpStray(length) => self.udp_stray(length),
             Step::Store(mood) => self.store.mood = mood,
             Step::Manners(app, manners) => self.servers[app].manners = manners,
             Step::Crash(app) => self.server_crashes(app),
@@ -213,7 +225,7 @@ impl World {
         self.rest(user, Call::StopApp { package, shape });
     }
 
-    fn phone_of(&mut self, user: &str) -> Option<usize> {
+    pub(super) fn phone_of(&mut self, user: &str) -> Option<usize> {
         let own: Vec<usize> = (0..self.phones.len())
             .filter(|ix| self.phones[*ix].user == user)
             .collect();
@@ -266,6 +278,7 @@ impl World {
                     sock.stalled_until_ms = until_ms;
                 }
             }
+            Step::UdpUnregister => self.udp_unregisters(ix, conn),
             Step::PhoneSays(what) => self.send(conn, Up::Text(PHONE_TEXTS[*what].to_owned())),
             _ => {}
         }

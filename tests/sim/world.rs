@@ -1,4 +1,5 @@
-//! The world of a run: one shard (the code that serves), simulated time, and everything around it. One seed makes all of it.
+//! The world of a run: one shard (the code that serves) with all users, a second one that only decides about hashes of audio
+//! datagrams, simulated time, and everything around them. One seed makes all of it.
 
 use super::app::{Server, ServerWake};
 use super::http::{Calls, Key};
@@ -8,6 +9,7 @@ use super::phone::{Phone, PhoneWake};
 use super::script::Step;
 use super::store::Store;
 use super::trace::Trace;
+use super::udp::{Mail, Packet};
 use prism::base::clock::Now;
 use prism::base::ids::{ConnId, Origin, ReplyTo, ShardId, UserId};
 use prism::base::settings::Settings;
@@ -26,6 +28,21 @@ use std::sync::Arc;
 pub(crate) const START_MS: u64 = 1_000_000;
 /// Sockets without a session have deadlines that only the shard knows: it turns at least this often.
 const TURN_MS: u64 = 50;
+
+/// What the invariants look at, apart from what they remember.
+macro_rules! view {
+    ($world:ident) => {
+        View {
+            shard: &$world.shard,
+            neighbour: &$world.neighbour,
+            mail: &$world.mail,
+            net: &$world.net,
+            apps: &$world.apps,
+            cfg: &$world.cfg,
+            now_ms: $world.now.mono_ms,
+        }
+    };
+}
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -46,6 +63,10 @@ pub(crate) enum Act {
     Result(String, u64, Event),
     /// An app server's HTTP answer (or the time limit) reaches the server.
     Answer(Key, HttpOutcome),
+    /// A datagram reaches a shard.
+    Datagram(usize, Packet),
+    /// The oldest message of a shard's inbox is read.
+    Mail(usize),
     /// Something that a user, a developer or bad luck does.
     Step(String, Step),
 }
@@ -54,6 +75,9 @@ pub(crate) enum Act {
 pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) shard: Shard,
+    /// Has no users of its own.
+    pub(super) neighbour: Shard,
+    pub(super) mail: Mail,
     /// Connections whose writers must look.
     pub(super) marked: BTreeSet<ConnId>,
     pub(crate) net: Net,
@@ -75,26 +99,28 @@ pub(crate) struct World {
     next_reply: u64,
     turned_ms: u64,
     pub(super) outside: flume::Receiver<ToOutside>,
-    // Kept open: a shard never runs without inboxes.
-    _inbox: flume::Receiver<ToShard>,
 }
 
 impl World {
     /// A world with nobody in it.
     pub(crate) fn new(seed: u64, cfg: Settings, apps: Registry) -> Self {
         let (to_outside, outside) = flume::bounded(10_000);
-        let (to_shard, inbox) = flume::bounded(16);
         let (cfg, apps) = (Arc::new(cfg), Arc::new(apps));
-        let shard = Shard::new(Parts {
-            id: ShardId(0),
-            cfg: Arc::clone(&cfg),
-            apps: Arc::clone(&apps),
-            shared: Arc::new(Shared::new(1)),
-            mail: Mailboxes::new(vec![to_shard]),
-            outside: to_outside,
-            driver: "none",
-            seed,
-        });
+        let (senders, mail) = Mail::new();
+        let (shared, mailboxes) = (Arc::new(Shared::new(2)), Mailboxes::new(senders));
+        let shard = |id| {
+            Shard::new(Parts {
+                id: ShardId(id),
+                cfg: Arc::clone(&cfg),
+                apps: Arc::clone(&apps),
+                shared: Arc::clone(&shared),
+                mail: mailboxes.clone(),
+                outside: to_outside.clone(),
+                driver: "none",
+                seed,
+            })
+        };
+        let (shard, neighbour) = (shard(0), shard(1));
         let now = Now {
             mono_ms: START_MS,
             unix_ms: 1_773_480_413_589,
@@ -102,6 +128,8 @@ impl World {
         Self {
             now,
             shard,
+            neighbour,
+            mail,
             marked: BTreeSet::new(),
             net: Net::default(),
             phones: Vec::new(),
@@ -121,7 +149,6 @@ impl World {
             next_reply: 0,
             turned_ms: 0,
             outside,
-            _inbox: inbox,
         }
     }
 
@@ -182,6 +209,7 @@ impl World {
     fn advance_to(&mut self, at_ms: u64) {
         self.now = self.now.plus(at_ms.saturating_sub(self.now.mono_ms));
         self.shard.at(self.now);
+        self.neighbour.at(self.now);
     }
 
     fn next_turn_ms(&self) -> u64 {
@@ -217,6 +245,8 @@ impl World {
                 });
             }
             Act::Answer(key, outcome) => self.http_answered(key, outcome),
+            Act::Datagram(shard, packet) => self.datagram_comes(shard, packet),
+            Act::Mail(shard) => self.mail_is_read(shard),
             Act::Step(user, step) => {
                 self.trace
                     .add(self.t(), &user, || format!("step     {step:?}"));
@@ -227,25 +257,29 @@ impl World {
 
     /// Calls into the shard, carries out what it wants, and looks at the invariants.
     pub(crate) fn call<R>(&mut self, cause: Cause, act: impl FnOnce(&mut Shard, Now) -> R) -> R {
-        let view = View {
-            shard: &self.shard,
-            net: &self.net,
-            apps: &self.apps,
-            cfg: &self.cfg,
-            now_ms: self.now.mono_ms,
-        };
-        self.watch.before(&cause, &view);
-        let result = act(&mut self.shard, self.now);
+        self.call_at(0, cause, act)
+    }
+
+    /// The same, at one of the two shards.
+    pub(super) fn call_at<R>(
+        &mut self,
+        shard: usize,
+        cause: Cause,
+        act: impl FnOnce(&mut Shard, Now) -> R,
+    ) -> R {
+        self.watch.before(&cause, &view!(self));
+        let now = self.now;
+        let result = act(self.shard_mut(shard), now);
         self.pump();
-        let view = View {
-            shard: &self.shard,
-            net: &self.net,
-            apps: &self.apps,
-            cfg: &self.cfg,
-            now_ms: self.now.mono_ms,
-        };
-        self.watch.after(&cause, &view);
+        self.watch.after(&cause, &view!(self));
         result
+    }
+
+    pub(super) fn shard_mut(&mut self, shard: usize) -> &mut Shard {
+        match shard {
+            0 => &mut self.shard,
+            _ => &mut self.neighbour,
+        }
     }
 
     /// A REST call of the phone or an administrator; returns its number.

@@ -38,6 +38,9 @@ pub struct Audio {
     format: Format,
     carry: Option<u8>,
     lc3: Option<Box<Lc3>>,
+    /// The next chunk meets a defect.
+    #[cfg(test)]
+    pub is_defective: bool,
 }
 
 /// The decoder of a session whose phone sends LC3.
@@ -128,6 +131,11 @@ impl Audio {
                 self.align(data);
             }
         }
+    }
+
+    /// What follows does not continue what was heard: an odd byte waits for nothing any more.
+    pub fn forget_odd(&mut self) {
+        self.carry = None;
     }
 
     /// Cuts a chunk at a sample boundary; an odd byte waits for the next chunk. `None`: nothing whole yet. Copies only while

@@ -10,6 +10,15 @@ owns! {
     Reorder: early;
 }
 
+/// A packet in its turn.
+#[derive(Debug)]
+pub struct Played {
+    /// Its number.
+    pub sequence: u16,
+    /// What it holds.
+    pub audio: Bytes,
+}
+
 /// A packet whose predecessors are missing.
 #[derive(Debug)]
 struct Early {
@@ -17,6 +26,15 @@ struct Early {
     /// When it came (`mono_ms`).
     at_ms: u64,
     audio: Bytes,
+}
+
+impl Early {
+    fn played(self) -> Played {
+        Played {
+            sequence: self.sequence,
+            audio: self.audio,
+        }
+    }
 }
 
 /// What becomes of a packet that just came.
@@ -37,6 +55,8 @@ pub struct Reorder {
     expected: Option<u16>,
     /// In the order in which they came; all ahead of `expected`.
     early: Vec<Early>,
+    /// What was played last.
+    last: Option<u16>,
 }
 
 impl Reorder {
@@ -52,7 +72,7 @@ impl Reorder {
         audio: &[u8],
         now_ms: u64,
         cfg: &Config,
-        overdue: &mut Vec<Bytes>,
+        overdue: &mut Vec<Played>,
     ) -> Arrival {
         let expected = *self.expected.get_or_insert(sequence);
         if u64::from(distance(sequence, expected)) > cfg.udp_reorder_max_gap {
@@ -81,14 +101,19 @@ impl Reorder {
     }
 
     /// Takes the packet that continues what was played, if it is here.
-    pub fn take_next(&mut self) -> Option<Bytes> {
+    pub fn take_next(&mut self) -> Option<Played> {
         let expected = self.expected?;
         let at = self
             .early
             .iter()
             .position(|early| early.sequence == expected)?;
         self.expected = Some(expected.wrapping_add(1));
-        Some(self.early.remove(at).audio)
+        Some(self.early.remove(at).played())
+    }
+
+    /// A packet is played; says whether it continues the one before.
+    pub fn play(&mut self, sequence: u16) -> bool {
+        self.last.replace(sequence).map(|last| last.wrapping_add(1)) == Some(sequence)
     }
 
     /// When the oldest packet has waited long enough (`mono_ms`).
@@ -99,21 +124,21 @@ impl Reorder {
     }
 
     /// Gives up every hole before a packet that has waited long enough.
-    pub fn due(&mut self, now_ms: u64, cfg: &Config, overdue: &mut Vec<Bytes>) {
+    pub fn due(&mut self, now_ms: u64, cfg: &Config, overdue: &mut Vec<Played>) {
         while self.due_ms(cfg).is_some_and(|due_ms| due_ms <= now_ms) {
             self.skip_to_oldest(overdue);
         }
     }
 
     /// Everything that waits, in its order, whatever is missing.
-    pub fn flush(&mut self, overdue: &mut Vec<Bytes>) {
+    pub fn flush(&mut self, overdue: &mut Vec<Played>) {
         while !self.early.is_empty() {
             self.skip_to_oldest(overdue);
         }
     }
 
     /// Goes on at the packet that has waited longest; what precedes it in sequence comes before it.
-    fn skip_to_oldest(&mut self, overdue: &mut Vec<Bytes>) {
+    fn skip_to_oldest(&mut self, overdue: &mut Vec<Played>) {
         let (Some(expected), Some(oldest)) = (self.expected, self.early.first()) else {
             return;
         };
@@ -124,10 +149,10 @@ impl Reorder {
             .extract_if(.., |early| ahead(early.sequence) <= ahead(target))
             .collect();
         skipped.sort_by_key(|early| ahead(early.sequence));
-        overdue.extend(skipped.into_iter().map(|early| early.audio));
+        overdue.extend(skipped.into_iter().map(Early::played));
         self.expected = Some(target.wrapping_add(1));
-        while let Some(audio) = self.take_next() {
-            overdue.push(audio);
+        while let Some(next) = self.take_next() {
+            overdue.push(next);
         }
     }
 
@@ -163,16 +188,22 @@ mod tests {
             reorder.due(at_ms, &cfg, &mut out);
             let audio = sequence.to_be_bytes();
             match reorder.arrive(sequence, &audio, at_ms, &cfg, &mut out) {
-                Arrival::Next => out.push(Bytes::copy_from_slice(&audio)),
+                Arrival::Next => out.push(Played {
+                    sequence,
+                    audio: Bytes::copy_from_slice(&audio),
+                }),
                 Arrival::Early | Arrival::Late => {}
             }
-            while let Some(audio) = reorder.take_next() {
-                out.push(audio);
+            while let Some(next) = reorder.take_next() {
+                out.push(next);
             }
             played.extend(out);
         }
         reorder.flush(&mut played);
-        let number = |audio: &Bytes| u16::from_be_bytes([audio[0], audio[1]]);
+        let number = |played: &Played| {
+            assert_eq!(played.audio[..], played.sequence.to_be_bytes());
+            played.sequence
+        };
         played.iter().map(number).collect()
     }
 

@@ -361,6 +361,32 @@ fn the_last_known_health_of_an_installed_app_is_listed_and_stops_nothing() {
 }
 
 #[test]
+fn the_phone_hears_of_a_start_or_stop_that_changed_nothing() {
+    let (mut kit, phone) = Kit::connected();
+    kit.running(SCRIBE, Sdk::V2);
+    kit.advance(1_000);
+    for text in [
+        r#"{"type":"start_app","packageName":"com.acme.scribe"}"#, // runs
+        r#"{"type":"start_app","packageName":"com.nobody"}"#,
+        r#"{"type":"stop_app","packageName":"com.acme.maps"}"#, // does not run
+        r#"{"type":"stop_app","packageName":"com.nobody"}"#,
+    ] {
+        kit.forget();
+        kit.phone_text(phone, text);
+        kit.advance(150);
+        assert_eq!(kit.types(phone), ["app_state_change"], "{text}");
+    }
+    // One that begins is told of at its end, when there is news.
+    kit.forget();
+    kit.phone_text(
+        phone,
+        r#"{"type":"start_app","packageName":"com.acme.maps"}"#,
+    );
+    kit.advance(1_000);
+    assert!(!kit.types(phone).contains(&"app_state_change".to_owned()));
+}
+
+#[test]
 fn app_state_changes_are_coalesced() {
     let (mut kit, phone) = Kit::connected();
     for package in [SCRIBE, MAPS] {

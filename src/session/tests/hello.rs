@@ -336,6 +336,54 @@ fn an_init_after_a_rejected_reconnect_keeps_the_socket() {
 }
 
 #[test]
+fn a_reconnect_on_an_attached_socket_is_judged_like_any_other() {
+    let (mut kit, _) = Kit::connected();
+    let conn = kit.running(SCRIBE, Sdk::V3);
+    let right =
+        format!(r#"{{"type":"reconnect","sdkVersion":"3.0.0","sessionId":"{USER}-{SCRIBE}"}}"#);
+    kit.app_text(conn, &right);
+    assert_eq!(kit.types(conn), ["reconnect_ack"]);
+    assert!(kit.is_quiet(), "{}", kit.leftovers());
+    // An init that is accepted meanwhile keeps it.
+    let init = format!(
+        r#"{{"type":"tpa_connection_init","packageName":"{SCRIBE}","apiKey":"{KEY}","sdkVersion":"3.0.0"}}"#
+    );
+    kit.app_text(conn, r#"{"type":"reconnect","sdkVersion":"3.0.0"}"#);
+    assert_eq!(kit.types(conn), ["reconnect_rejected SESSION_EXPIRED"]);
+    kit.advance(999);
+    kit.app_text(conn, &init);
+    assert_eq!(kit.types(conn), ["tpa_connection_ack"]);
+    kit.advance(2_000);
+    assert_eq!(kit.close_of(conn), None);
+    kit.app_text(conn, &right.replace("3.0.0", "2.1.29"));
+    let answer = "reconnect_rejected SESSION_NOT_FOUND";
+    assert_eq!(kit.types(conn), [answer]);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+    kit.advance(1_000);
+    assert_eq!(kit.close_of(conn), Some((1008, "Reconnect unsupported")));
+    assert_eq!(kit.state(SCRIBE), AppState::TransportDown);
+    // A socket that leaves in between takes its close with it.
+    let conn = kit.reconnect(SCRIBE);
+    kit.app_text(conn, r#"{"type":"reconnect","sdkVersion":"3.0.0"}"#);
+    kit.app_closes(conn);
+    kit.forget();
+    kit.advance(1_000);
+    assert_eq!(kit.close_of(conn), None);
+}
+
+#[test]
+fn a_rejection_said_again_does_not_put_its_close_off() {
+    let (mut kit, _) = Kit::connected();
+    let conn = kit.hello(hello(HelloKind::Reconnect, SCRIBE, Sdk::V2));
+    kit.advance(600);
+    kit.app_text(conn, r#"{"type":"reconnect"}"#);
+    let answer = "reconnect_rejected SESSION_NOT_FOUND";
+    assert_eq!(kit.types(conn), [answer, answer]);
+    kit.advance(400);
+    assert_eq!(kit.close_of(conn), Some((1008, "Reconnect unsupported")));
+}
+
+#[test]
 fn what_is_no_json_is_called_so_on_a_rejected_socket() {
     let (mut kit, _) = Kit::connected();
     let conn = kit.hello(hello(HelloKind::Reconnect, SCRIBE, Sdk::V2));

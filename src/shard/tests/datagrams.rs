@@ -191,3 +191,17 @@ fn a_hash_whose_release_got_lost_goes_to_whoever_asks_next() {
     two.probed(0, HASH);
     assert_eq!(two.acks("second@x.io", second), 1);
 }
+
+#[test]
+fn what_another_shard_passed_on_before_the_hash_was_taken_back_is_dropped() {
+    // 7 is decided about by shard 1, where this phone does not live.
+    let user = "ops@lumen.io";
+    let mut two = Two::new(2);
+    let phone = two.phone(user, 7);
+    assert_eq!(two.home(user).id(), ShardId(0));
+    two.shards[1].datagram(&mut probe(7));
+    let gone = Bytes::from_static(br#"{"type":"udp_unregister","userIdHash":7}"#);
+    let _ = two.home(user).message(phone, Message::Text(gone));
+    two.deliver();
+    assert_eq!((two.acks(user, phone), two.dropped()), (0, 1));
+}

@@ -1,6 +1,7 @@
 //! Invariants 9–21, 23, 25: apps, their sockets, webhooks and subscriptions.
 
 use super::super::net::Down;
+use super::super::udp::{BY_UDP, CHUNK_BYTES};
 use super::{View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::effects::StoreOp;
@@ -234,7 +235,7 @@ impl Watch {
             self.invariant_29_microphone_permission(&user, &package, frame, view);
         }
         if let Down::Binary(chunk) = frame {
-            self.invariant_08_order(&user, conn, chunk);
+            self.look_at_chunk(&user, conn, chunk, view);
         }
     }
 
@@ -272,15 +273,21 @@ impl Watch {
         }
     }
 
+    fn look_at_chunk(&mut self, user: &str, conn: ConnId, chunk: &[u8], view: &View<'_>) {
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| chunk[at + byte]));
+        if chunk.len() != CHUNK_BYTES {
+            return; // Ciphertext that nobody asked to have opened.
+        }
+        let (number, phone) = (word(0), word(4));
+        if phone & BY_UDP == 0 {
+            self.invariant_08_order(user, conn, phone, number);
+        } else {
+            self.invariant_33_datagrams(user, conn, (phone ^ BY_UDP, number), view);
+        }
+    }
+
     /// 8: audio arrives in the order it was sent.
-    fn invariant_08_order(&mut self, user: &str, conn: ConnId, chunk: &[u8]) {
-        let word = |at: usize| {
-            let bytes = chunk.get(at..at + 4)?;
-            Some(u32::from_le_bytes(bytes.try_into().ok()?))
-        };
-        let (Some(number), Some(phone)) = (word(0), word(4)) else {
-            return;
-        };
+    fn invariant_08_order(&mut self, user: &str, conn: ConnId, phone: u32, number: u32) {
         let own = self.socks.entry(conn).or_default();
         let last = own.chunks.insert(phone, number).unwrap_or(0);
         if number <= last {

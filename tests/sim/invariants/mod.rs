@@ -2,13 +2,17 @@
 //! is public. Each is one function with its number; they are looked at after every event.
 
 mod apps;
+mod datagrams;
 mod display;
 mod end;
 mod media;
 mod requests;
 mod sessions;
 
+pub(crate) use datagrams::Tally;
+
 use super::net::{Down, Net, Party, Up};
+use super::udp::{Mail, Packet};
 use prism::base::ids::{CallId, ConnId};
 use prism::base::settings::Settings;
 use prism::session::effects::{HttpCall, HttpKind, StoreOp};
@@ -25,6 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What may be looked at.
 pub(crate) struct View<'a> {
     pub(crate) shard: &'a Shard,
+    pub(crate) neighbour: &'a Shard,
+    pub(crate) mail: &'a Mail,
     pub(crate) net: &'a Net,
     pub(crate) apps: &'a Registry,
     pub(crate) cfg: &'a Settings,
@@ -54,6 +60,8 @@ pub(crate) enum Cause {
     Ended(ConnId),
     Result(String),
     Rest(String, u64, Call),
+    Datagram(Packet),
+    Mail,
     Drain,
 }
 
@@ -155,6 +163,10 @@ pub(crate) struct SockView {
     /// The last chunk heard, by phone.
     chunks: BTreeMap<u32, u32>,
     mic: Option<bool>,
+    /// Confirmations of probes that it has not been sent yet.
+    owed: u32,
+    /// When a datagram was last a sign of its life.
+    datagram_ms: u64,
     tier: Option<String>,
     cleared: bool,
 }
@@ -188,6 +200,7 @@ pub(crate) struct Watch {
     /// The last device state of each user: when, what.
     device: BTreeMap<String, (u64, String)>,
     requests: BTreeMap<String, requests::Request>,
+    pub(crate) air: datagrams::Air,
     seen: Vec<Seen>,
     opening: Option<String>,
     draining: bool,
@@ -312,6 +325,7 @@ impl Watch {
                 }
             }
             Cause::Drain => self.draining = true,
+            Cause::Datagram(packet) => self.before_datagram(packet, view),
             _ => {}
         }
     }
@@ -404,6 +418,7 @@ impl Watch {
             }
         }
         self.look_at_cause(cause, &seen, view);
+        self.look_at_datagrams(cause, view);
         self.invariant_19_nobody_waits_for_ever();
         self.look_at_sockets(view);
         self.invariant_42_photos_end(view);
@@ -441,6 +456,7 @@ impl Watch {
             self.look_at_screen(conn, frame, view);
             self.note_microphone(conn, frame, view);
             self.note_tier(conn, frame);
+            self.invariant_33_probes(conn, frame, view);
         } else {
             self.look_at_app_frame(conn, frame, view);
             self.invariant_42_one_outcome(conn, frame);

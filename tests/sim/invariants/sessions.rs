@@ -240,7 +240,7 @@ impl Watch {
             self.broken(22, "close codes", &sock.user.clone(), text);
         }
         if reason == "Connection timeout detected" {
-            let (silent_ms, health) = (view.now_ms - sock.last_rx_ms, &view.cfg.health);
+            let (silent_ms, health) = (view.now_ms - self.heard_ms(conn, view), &view.cfg.health);
             let limit_ms = if to_phone {
                 health.glasses_timeout_ms
             } else {
@@ -270,7 +270,7 @@ impl Watch {
         } else {
             health.app_timeout_ms
         };
-        let silent_ms = view.now_ms - sock.last_rx_ms;
+        let silent_ms = view.now_ms - self.heard_ms(conn, view);
         let late = silent_ms > limit_ms + health.heartbeat_interval_ms + 1000;
         if late && sock.stalled_until_ms == 0 && !self.draining {
             let text = format!("{conn:?} is kept after {silent_ms} ms of silence");

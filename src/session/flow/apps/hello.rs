@@ -49,7 +49,7 @@ pub(crate) fn said(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'
         return;
     }
     if s.m.apps.by_conn(conn).is_some() {
-        repeated(s, conn, &hello, cx);
+        repeated(s, conn, hello, cx);
         return;
     }
     let detached = s.m.apps.sockets.replaced.iter().any(|row| row.0 == conn)
@@ -168,9 +168,7 @@ fn check_address(
 
 fn reconnect(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
     if hello.sdk != Sdk::V3 {
-        const TEXT: &str = "Reconnect is only supported for SDK v3";
-        let reason = CloseReason::ReconnectUnsupported;
-        reject_later(s, conn, hello, "SESSION_NOT_FOUND", TEXT, reason, cx);
+        reject_old_sdk(s, conn, hello, cx);
         return;
     }
     if hello.api_key.is_none() {
@@ -240,9 +238,7 @@ fn checked_reconnect(
         return;
     }
     if app.is_some() && hello.session_id.as_deref() != Some(&s.app_session_id(&package)) {
-        const TEXT: &str = "Reconnect session identity does not match the active app session";
-        let reason = CloseReason::SessionExpired;
-        reject_later(s, conn, hello, "SESSION_EXPIRED", TEXT, reason, cx);
+        reject_expired(s, conn, hello, cx);
         return;
     }
     if app.is_none_or(|app| !app.state.accepts_socket() || app.user_stopped) {
@@ -257,6 +253,20 @@ fn checked_reconnect(
     attach::attach(s, conn, hello, cx);
 }
 
+/// Row 1 of protocol.md §3.4.
+fn reject_old_sdk(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
+    const TEXT: &str = "Reconnect is only supported for SDK v3";
+    let reason = CloseReason::ReconnectUnsupported;
+    reject_later(s, conn, hello, "SESSION_NOT_FOUND", TEXT, reason, cx);
+}
+
+/// Row 7.
+fn reject_expired(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
+    const TEXT: &str = "Reconnect session identity does not match the active app session";
+    let reason = CloseReason::SessionExpired;
+    reject_later(s, conn, hello, "SESSION_EXPIRED", TEXT, reason, cx);
+}
+
 /// Rejects, and closes after `reject_linger_ms` unless an init on the same socket is accepted meanwhile.
 fn reject_later(
     s: &mut Session,
@@ -269,6 +279,11 @@ fn reject_later(
 ) {
     notices::reconnect_rejected(conn, code, text, cx);
     let sockets = &mut s.m.apps.sockets;
+    if let Some(row) = sockets.lingering.iter_mut().find(|row| row.conn == conn) {
+        // Its close is due already; saying it again does not keep the socket.
+        row.hello = hello;
+        return;
+    }
     sockets.forget(conn);
     sockets.lingering.push(Lingering {
         conn,
@@ -284,23 +299,37 @@ fn reject_later(
 pub(crate) fn reject_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     if let Some(row) = s.m.apps.sockets.take_lingering(conn) {
         cx.fx.close(conn, row.reason);
+        crate::session::flow::lost::closed(s, conn, &row.reason.into(), cx);
     }
 }
 
-/// A second hello on an attached socket: the same identity gets its ack again, another one is a breach.
-fn repeated(s: &mut Session, conn: ConnId, hello: &AppHello, cx: &mut Cx<'_>) {
+/// A second hello on an attached socket: the same identity gets its ack again, another one is a breach. A `reconnect` is judged
+/// as on any other socket (rows 1 and 7 of protocol.md §3.4).
+fn repeated(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
     let Some(app) = s.m.apps.by_conn(conn) else {
         return;
     };
     let package = app.package.clone();
-    if hello.package != package || names_another_user(s, hello) {
+    let is_init = hello.kind == HelloKind::Init;
+    if hello.package != package || (is_init && names_another_user(s, &hello)) {
         mismatch(s, conn, cx);
         return;
     }
-    if let Err(refusal) = check_key(hello, cx) {
+    if let Err(refusal) = check_key(&hello, cx) {
         // The socket is authenticated already; a wrong key changes nothing (invariant 20).
         notices::app_error(conn, refusal.code, &refusal.text, cx);
         return;
+    }
+    if !is_init && hello.sdk != Sdk::V3 {
+        reject_old_sdk(s, conn, hello, cx);
+        return;
+    }
+    if !is_init && hello.session_id.as_deref() != Some(&s.app_session_id(&package)) {
+        reject_expired(s, conn, hello, cx);
+        return;
+    }
+    if s.m.apps.sockets.take_lingering(conn).is_some() {
+        s.timers.cancel(&Timer::RejectLinger(conn));
     }
     attach::send_ack(s, &package, conn, hello.kind, cx);
 }

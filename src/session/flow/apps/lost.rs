@@ -16,6 +16,9 @@ pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut C
         let since_ms = s.m.apps.get(&package).map_or(0, |app| app.attached_ms);
         let attached_ms = cx.now.mono_ms.saturating_sub(since_ms);
         tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, reason = %info.reason, attached_ms, "app-ws-close");
+        if s.m.apps.sockets.forget(conn) {
+            s.timers.cancel(&Timer::RejectLinger(conn));
+        }
         lost(s, &package, EndReason::from_close(info), cx);
         return;
     }

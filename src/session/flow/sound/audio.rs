@@ -12,6 +12,8 @@ pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<
     if s.m.phone.open() != Some(conn) || data.is_empty() {
         return;
     }
+    #[cfg(test)]
+    assert!(!s.m.audio.is_defective, "a defect");
     s.m.audio.last_ms = cx.now.mono_ms;
     // Whoever else needs PCM (recognisers, when there are any) asks here too.
     if s.m.audio.targets.is_empty() {

@@ -6,12 +6,11 @@ use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect};
 use crate::session::event::Chunk;
 use crate::session::flow::audio as sound;
-use crate::session::managers::udp::Arrival;
+use crate::session::managers::udp::{Arrival, Played};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::udp::{Forged, open};
-use bytes::Bytes;
 
 /// The phone announces the hash of its datagrams, whose numbers begin anew.
 pub(crate) fn register(s: &mut Session, hash: u32, cx: &mut Cx<'_>) {
@@ -86,9 +85,9 @@ pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mu
     hear(s, conn, overdue, cx);
     match arrival {
         Arrival::Next => {
-            sound::chunk(s, conn, Chunk::Lent(audio), cx);
-            while let Some(audio) = s.m.udp.take_next() {
-                sound::chunk(s, conn, Chunk::Own(audio), cx);
+            play(s, conn, sequence, Chunk::Lent(audio), cx);
+            while let Some(next) = s.m.udp.take_next() {
+                play(s, conn, next.sequence, Chunk::Own(next.audio), cx);
             }
         }
         Arrival::Late => cx.metrics.inc(Counter::UdpDropped),
@@ -129,10 +128,19 @@ fn unsealed<'a>(
     opened
 }
 
-fn hear(s: &mut Session, conn: ConnId, audio: Vec<Bytes>, cx: &mut Cx<'_>) {
-    for audio in audio {
-        sound::chunk(s, conn, Chunk::Own(audio), cx);
+fn hear(s: &mut Session, conn: ConnId, overdue: Vec<Played>, cx: &mut Cx<'_>) {
+    for next in overdue {
+        play(s, conn, next.sequence, Chunk::Own(next.audio), cx);
     }
+}
+
+/// An odd byte belongs to the packet that follows, and to no other: with that one lost it would put every later sample out of
+/// step.
+fn play(s: &mut Session, conn: ConnId, sequence: u16, audio: Chunk<'_>, cx: &mut Cx<'_>) {
+    if !s.m.udp.play(sequence) {
+        s.m.audio.forget_odd();
+    }
+    sound::chunk(s, conn, audio, cx);
 }
 
 /// A datagram of the phone is a sign of life like any frame (behaviour.md §1.7).

@@ -52,6 +52,24 @@ fn packets_are_heard_in_their_order() {
 }
 
 #[test]
+fn an_odd_byte_continues_in_the_next_packet_and_in_no_later_one() {
+    let mut kit = kit();
+    packet(&mut kit, 1, &[1, 1, 1]);
+    packet(&mut kit, 2, &[2, 2, 2]);
+    packet(&mut kit, 3, &[3, 3, 3]);
+    assert_eq!(heard(&mut kit).concat(), [1, 1, 1, 2, 2, 2, 3, 3]);
+    packet(&mut kit, 5, &[5; 2]);
+    packet(&mut kit, 6, &[6; 2]);
+    kit.advance(21);
+    assert_eq!(heard(&mut kit).concat(), [5, 5, 6, 6], "the fourth is lost");
+    // Somebody's datagram that is not of this phone, before the phone begins.
+    packet(&mut kit, 46_670, &[9; 23]);
+    packet(&mut kit, 0, &[7; 4]);
+    let frames = heard(&mut kit);
+    assert_eq!(frames.last().map(Vec::as_slice), Some(&[7; 4][..]));
+}
+
+#[test]
 fn a_hole_is_given_up_after_twenty_milliseconds_without_another_packet() {
     let mut kit = kit();
     packet(&mut kit, 1, &[1; 2]);

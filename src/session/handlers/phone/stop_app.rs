@@ -6,7 +6,7 @@
 //! {"type":"stop_app","packageName":"com.acme.scribe","timestamp":1773480413589}
 //! ```
 
-use crate::session::flow::stop;
+use crate::session::flow::{notices, stop};
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::managers::apps::StopWhy;
 use crate::session::{Cx, Session};
@@ -27,5 +27,9 @@ struct Body {
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let body: Body = cx.scratch.parse(m.text).map_err(Reject::json)?;
     stop::stop(s, &body.package_name, StopWhy::User, None, cx);
+    // One that does not run has no outcome that would tell the phone.
+    if !stop::in_progress(s, &body.package_name) {
+        notices::app_state_changed(s, cx);
+    }
     Ok(())
 }
