@@ -155,6 +155,13 @@ choices! {
         /// Close what is dead.
         Enforce = "enforce",
     }
+    /// Whose recognisers this deployment uses (behaviour.md §8.6.4).
+    DeploymentRegion {
+        /// Soniox.
+        Global = "global",
+        /// Alibaba.
+        China = "china",
+    }
     /// Who composes the dashboard (behaviour.md §2.15).
     DashboardMode {
         /// The server itself.

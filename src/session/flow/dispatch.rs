@@ -31,6 +31,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::Rest { reply, call } => rest::call(s, reply, call, cx),
         gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
         Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
+        Event::Speech { .. } => {}
         // Keys and addresses are checked at the next hello.
         Event::RegistryChanged => {
             device::profiles_changed(s, cx);
