@@ -181,8 +181,8 @@ impl Shard {
             }
             _ => return,
         };
-        if self.outside.try_send(message).is_err() {
-            self.metrics.inc(Counter::MailboxFull);
+        if let Err(full) = self.outside.try_send(message) {
+            self.metrics.inc(refusal(&full.into_inner()));
             if let Some(event) = refused {
                 self.followups.push(Followup { at, epoch, event });
             }
@@ -283,6 +283,16 @@ impl Shard {
                 });
             }
         }
+    }
+}
+
+fn refusal(message: &ToOutside) -> Counter {
+    match message {
+        ToOutside::Speech {
+            order: SpeechOrder::Audio { .. },
+            ..
+        } => Counter::SpeechAudioLost,
+        _ => Counter::MailboxFull,
     }
 }
 

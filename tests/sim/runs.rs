@@ -66,7 +66,12 @@ pub(crate) fn registry() -> Registry {
 
 /// A world with these servers, nobody connected.
 pub(crate) fn world(seed: u64, generations: [Sdk; 4]) -> World {
-    let mut world = World::new(seed, Settings::default(), registry());
+    world_with(seed, generations, Settings::default())
+}
+
+/// The same with these settings.
+pub(crate) fn world_with(seed: u64, generations: [Sdk; 4], cfg: Settings) -> World {
+    let mut world = World::new(seed, cfg, registry());
     for ((package, _, _, wants), sdk) in APPS.iter().zip(generations) {
         world.add_server(package, sdk, wants);
     }
@@ -83,6 +88,8 @@ pub(crate) struct Plan {
     steps: Vec<(u64, String, Step)>,
     length_ms: u64,
     drains: bool,
+    /// Recognisers run here.
+    speech: bool,
 }
 
 impl Plan {
@@ -118,12 +125,18 @@ impl Plan {
             steps,
             length_ms,
             drains: rng.u32(0..4) == 0,
+            speech: rng.u32(0..3) > 0,
         }
     }
 
     /// Runs it; the world is handed back as it ended.
     pub(crate) fn run(&self, traced: bool) -> World {
-        let mut world = world(self.seed, self.generations);
+        let mut cfg = Settings::default();
+        if self.speech {
+            cfg.speech.soniox_api_key = "key".to_owned();
+            cfg.speech.vad_close_linger_ms = self.seed % 2 * 500;
+        }
+        let mut world = world_with(self.seed, self.generations, cfg);
         world.trace.on = traced;
         for (user, delay_ms, phones, running) in &self.users {
             world.store.record(user).running_apps.clone_from(running);

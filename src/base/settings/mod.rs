@@ -170,3 +170,14 @@ choices! {
         App = "app",
     }
 }
+
+impl Speech {
+    /// Whether recognisers can run here at all.
+    #[must_use]
+    pub fn has_provider(&self) -> bool {
+        match self.deployment_region {
+            DeploymentRegion::Global => !self.soniox_api_key.is_empty(),
+            DeploymentRegion::China => !self.alibaba_api_key.is_empty(),
+        }
+    }
+}

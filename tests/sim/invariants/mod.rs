@@ -7,6 +7,7 @@ mod end;
 mod media;
 mod requests;
 mod sessions;
+mod speech;
 
 use super::net::{Down, Net, Party, Up};
 use prism::base::ids::{CallId, ConnId};
@@ -187,6 +188,7 @@ pub(crate) struct Watch {
     pub(crate) logging: bool,
     /// The last device state of each user: when, what.
     device: BTreeMap<String, (u64, String)>,
+    pub(crate) speech: speech::SpeechView,
     requests: BTreeMap<String, requests::Request>,
     seen: Vec<Seen>,
     opening: Option<String>,
@@ -404,6 +406,7 @@ impl Watch {
             }
         }
         self.look_at_cause(cause, &seen, view);
+        self.look_at_speech(&seen, view);
         self.invariant_19_nobody_waits_for_ever();
         self.look_at_sockets(view);
         self.invariant_42_photos_end(view);
