@@ -6,13 +6,12 @@ use crate::base::ids::ConnId;
 use crate::base::metrics::{Counter, Metrics};
 use crate::session::event::Chunk;
 use crate::wire::lc3::{Decoder, PACKET_FRAMES_MAX, PCM_BYTES};
-use crate::wire::speech::SpeechId;
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 owns! {
     Lc3: pcm;
-    Audio: targets, ears, lc3;
+    Audio: targets, lc3;
 }
 
 /// What the phone's frames contain.
@@ -34,14 +33,11 @@ pub struct Audio {
     /// Open sockets that get every chunk; kept ready by `flow::sync`, so that the hot path only walks it.
     /// Few, and read for every chunk: they lie beside the rest.
     pub targets: SmallVec<[ConnId; 4]>,
-    /// Recognisers that get every chunk; kept ready by `flow::recognisers`.
-    pub ears: SmallVec<[SpeechId; 4]>,
     /// When audio last came (`mono_ms`); 0 = never.
     pub last_ms: u64,
-    /// From when on `flow::recognisers` must hear that audio came (`mono_ms`); `u64::MAX` = never, 0 = it has not been asked.
-    pub alarm_ms: u64,
-    /// Bytes of PCM that recognisers were given.
-    pub fed: u64,
+    /// From when on `flow::recognisers` must hear of audio (`mono_ms`): 0 while a recogniser is open, and before it was asked;
+    /// `u64::MAX` = nobody listens.
+    pub speech_ms: u64,
     format: Format,
     carry: Option<u8>,
     lc3: Option<Box<Lc3>>,

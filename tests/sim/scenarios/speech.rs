@@ -55,7 +55,7 @@ fn an_app_that_changes_its_mind_never_has_two_recognisers() {
     let mut w = speaking(true);
     for round in 0..6 {
         let list = if round % 2 == 0 {
-            vec![]
+            vec![json!("button_press")]
         } else {
             vec![json!("transcription:en-US")]
         };

@@ -4,11 +4,9 @@
 use crate::base::ids::ConnId;
 use crate::session::effects::Effect;
 use crate::session::event::Chunk;
-use crate::session::managers::audio::Audio;
+use crate::session::flow::recognisers;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
-use crate::wire::speech::SpeechOrder;
-use bytes::Bytes;
 
 /// The hot path. Only the current phone socket's audio counts.
 pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<'_>) {
@@ -16,16 +14,14 @@ pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<
         return;
     }
     s.m.audio.last_ms = cx.now.mono_ms;
-    if cx.now.mono_ms >= s.m.audio.alarm_ms {
-        crate::session::flow::recognisers::audio_came(s, cx);
-    }
-    if s.m.audio.targets.is_empty() && s.m.audio.ears.is_empty() {
+    let listens = cx.now.mono_ms >= s.m.audio.speech_ms && recognisers::audio_came(s, cx);
+    if s.m.audio.targets.is_empty() && !listens {
         s.m.audio.pass_over(data);
     } else if let Some(pcm) = s.m.audio.pcm(data, cx.metrics) {
-        let heard = (!s.m.audio.ears.is_empty()).then(|| pcm.to_bytes());
+        let kept = listens.then(|| pcm.to_bytes());
         fan_out(&s.m.audio.targets, pcm, cx);
-        if let Some(pcm) = heard {
-            feed(&mut s.m.audio, pcm, cx);
+        if let Some(pcm) = kept {
+            cx.fx.push(Effect::Speech(s.m.speech.feed(pcm)));
         }
     }
     crate::session::flow::microphone::audio_arrived(s, cx);
@@ -43,12 +39,6 @@ fn fan_out(targets: &[ConnId], pcm: Chunk<'_>, cx: &mut Cx<'_>) {
             }
         }
     }
-}
-
-fn feed(audio: &mut Audio, pcm: Bytes, cx: &mut Cx<'_>) {
-    audio.fed += pcm.len() as u64;
-    let ids = audio.ears.clone();
-    cx.fx.push(Effect::Speech(SpeechOrder::Audio { ids, pcm }));
 }
 
 /// No audio though wanted: one re-sync per cooldown (behaviour.md §5.3). Runs only when switched on in the settings.

@@ -16,8 +16,7 @@ const SONIOX: &str = "soniox";
 
 /// One report of a recogniser to everybody who subscribed to its language.
 pub(crate) fn heard(s: &mut Session, id: SpeechId, utterance: &Utterance, cx: &mut Cx<'_>) {
-    let fed = s.m.audio.fed;
-    let Some(of) = s.m.speech.heard(id, utterance, cx.now.mono_ms, fed) else {
+    let Some(of) = s.m.speech.heard(id, utterance, cx.now.mono_ms) else {
         return;
     };
     let mut data = Vec::with_capacity(512);

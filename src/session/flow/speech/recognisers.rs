@@ -22,7 +22,6 @@ fn step<R>(
         now_ms: cx.now.mono_ms,
         cfg: &cx.cfg.speech,
         audio_ms: s.m.audio.last_ms,
-        fed: s.m.audio.fed,
         orders: &mut orders,
     };
     let result = act(&mut s.m.speech, &mut step);
@@ -34,9 +33,9 @@ fn step<R>(
 }
 
 fn settle(s: &mut Session, cx: &Cx<'_>) {
-    let (speech, cfg, now_ms) = (&s.m.speech, &cx.cfg.speech, cx.now.mono_ms);
-    s.m.audio.ears = speech.open().map(|(id, _)| id).collect();
-    s.m.audio.alarm_ms = speech.alarm_ms(cfg);
+    let (cfg, now_ms) = (&cx.cfg.speech, cx.now.mono_ms);
+    s.m.audio.speech_ms = s.m.speech.listen(cfg);
+    let speech = &s.m.speech;
     put(&mut s.timers, Timer::SpeechStart, speech.start_due_ms());
     put(&mut s.timers, Timer::SpeechRetry, speech.retry_due_ms(cfg));
     let gap_ms = speech.watches_gaps().then_some(cfg.stt_gap_check_ms);
@@ -89,9 +88,12 @@ pub(crate) fn linger_ended(s: &mut Session, cx: &mut Cx<'_>) {
     step(s, cx, Speech::linger_ended);
 }
 
-/// Audio came that the manager wants to know of.
-pub(crate) fn audio_came(s: &mut Session, cx: &mut Cx<'_>) {
-    step(s, cx, Speech::audio_came);
+/// Audio came; says whether anybody takes it.
+pub(crate) fn audio_came(s: &mut Session, cx: &mut Cx<'_>) -> bool {
+    if s.m.speech.is_alarmed(cx.now.mono_ms) {
+        step(s, cx, Speech::audio_came);
+    }
+    s.m.speech.listens()
 }
 
 /// Time to look for gaps in the audio.
@@ -181,9 +183,11 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
     if s.m.speech.abandon() {
         cx.fx.push(Effect::Speech(SpeechOrder::Abandon));
     }
-    s.m.audio.ears.clear();
 }
 
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod retry_tests;
 #[cfg(test)]
 #[path = "recognisers_tests.rs"]
 pub(super) mod tests;

@@ -2,35 +2,36 @@
 //! speaks. It decides what to tell them; `flow::recognisers` passes it on. Without a provider it only knows what is wanted.
 
 mod attempts;
+mod care;
 mod desired;
 mod recogniser;
+mod reports;
 #[cfg(test)]
 mod tests;
 
 pub use attempts::Verdict;
 pub use desired::Desired;
+pub use reports::Heard;
 
 use super::subscriptions::Subscriber;
 use crate::base::footprint::{flat, owns};
 use crate::base::settings;
-use crate::wire::speech::{
-    SpeechFailure, SpeechFailureClass, SpeechId, SpeechOpen, SpeechOrder, Utterance,
-};
+use crate::wire::speech::{SpeechId, SpeechOpen, SpeechOrder};
 use crate::wire::streams::{LangOrAuto, Sub};
 use attempts::{Attempts, Hold};
+use bytes::Bytes;
 use recogniser::{Phase, Recogniser};
+use smallvec::SmallVec;
 
 flat!(Sub);
 owns! {
-    Speech: desired, running, attempts;
+    Speech: desired, running, attempts, ears;
 }
 
 /// Recognisers of one session, those that only owe their last report included.
 const RUNNING_MAX: usize = 256;
 /// Audio lets missing recognisers be looked for this often (ms).
 const AUDIO_ASKS_MS: u64 = 1000;
-/// Health passes after which one that was told to end, twice, is forgotten.
-const CLOSING_PASSES_MAX: u8 = 3;
 
 /// 16-bit samples at 16 kHz.
 const PCM_BYTES_PER_MS: u64 = 32;
@@ -79,8 +80,6 @@ pub struct Step<'a> {
     pub cfg: &'a settings::Speech,
     /// When audio last came; 0 = never.
     pub audio_ms: u64,
-    /// Bytes of PCM that recognisers were given so far.
-    pub fed: u64,
     /// To be passed on in this order.
     pub orders: &'a mut Vec<SpeechOrder>,
 }
@@ -90,17 +89,6 @@ impl Step<'_> {
     fn audio_flows(&self) -> bool {
         self.audio_ms > 0 && self.now_ms - self.audio_ms < self.cfg.stt_pause_after_ms
     }
-}
-
-/// An event for apps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Heard {
-    /// Whose.
-    pub stream: Sub,
-    /// Whether `transcription:auto` gets it although it is of a language (protocol.md §5.5).
-    pub to_auto: bool,
-    /// From the end of what was said, as far as it was given to the recogniser, to now (ms).
-    pub latency_ms: u64,
 }
 
 /// Speech state.
@@ -113,6 +101,12 @@ pub struct Speech {
     last_id: u32,
     /// When audio last let missing recognisers be looked for.
     asked_ms: u64,
+    /// Those that are open, for every chunk of audio.
+    ears: SmallVec<[SpeechId; 4]>,
+    /// From when on audio is told to [`Speech::audio_came`]; `u64::MAX` = never.
+    alarm_ms: u64,
+    /// Bytes of PCM given to recognisers so far.
+    fed: u64,
 }
 
 impl Speech {
@@ -263,7 +257,7 @@ impl Speech {
             stream: wanted.stream,
             options: wanted.options.clone(),
         })));
-        let (now_ms, fed) = (step.now_ms, step.fed);
+        let (now_ms, fed) = (step.now_ms, self.fed);
         self.running
             .push(Recogniser::new(id, wanted, phase, now_ms, fed));
     }
@@ -328,9 +322,38 @@ impl Speech {
         self.end_where(step, |_| true);
     }
 
-    /// From when on audio must be told to [`Speech::audio_came`] (`mono_ms`); `u64::MAX` = never.
+    /// Keeps the audio path informed; says from when on it must ask (`mono_ms`, see [`super::audio::Audio::speech_ms`]).
+    pub fn listen(&mut self, cfg: &settings::Speech) -> u64 {
+        let open = self.running.iter().filter(|one| one.is_open());
+        self.ears = open.map(|one| one.id).collect();
+        self.alarm_ms = self.next_alarm_ms(cfg);
+        if self.ears.is_empty() {
+            self.alarm_ms
+        } else {
+            0
+        }
+    }
+
+    /// Whether audio that comes now is news.
     #[must_use]
-    pub fn alarm_ms(&self, cfg: &settings::Speech) -> u64 {
+    pub fn is_alarmed(&self, now_ms: u64) -> bool {
+        now_ms >= self.alarm_ms
+    }
+
+    /// Whether anybody takes audio.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        !self.ears.is_empty()
+    }
+
+    /// A chunk of whole samples for all that are open.
+    pub fn feed(&mut self, pcm: Bytes) -> SpeechOrder {
+        self.fed += pcm.len() as u64;
+        let ids = self.ears.clone();
+        SpeechOrder::Audio { ids, pcm }
+    }
+
+    fn next_alarm_ms(&self, cfg: &settings::Speech) -> u64 {
         if self.running.iter().any(|one| one.is_open() && one.paused) {
             return 0;
         }
@@ -357,173 +380,12 @@ impl Speech {
         }
     }
 
-    /// Looks for gaps in the audio and for those that should be started anew.
-    pub fn check_gaps(&mut self, step: &mut Step<'_>) {
-        self.reconcile(Trigger::Retry, step);
-        let (now_ms, after_ms) = (step.now_ms, step.cfg.stt_pause_after_ms);
-        for one in self.running.iter_mut().filter(|one| one.is_open()) {
-            let silent_ms = now_ms - step.audio_ms.max(one.opened_ms);
-            if silent_ms >= after_ms && !std::mem::replace(&mut one.paused, true) {
-                step.orders.push(SpeechOrder::Pause(one.id));
-            }
-        }
-    }
-
-    /// Whether gaps must be looked for.
-    #[must_use]
-    pub fn watches_gaps(&self) -> bool {
-        self.running.iter().any(|one| one.is_open() && !one.paused)
-    }
-
-    /// The earliest start that will be late.
-    #[must_use]
-    pub fn start_due_ms(&self) -> Option<u64> {
-        let until = |one: &Recogniser| match one.phase {
-            Phase::Starting { until_ms, .. } => Some(until_ms),
-            _ => None,
-        };
-        self.running.iter().filter_map(until).min()
-    }
-
-    /// Takes the next one whose start is late; it is told to end. `Some(None)`: it is tried once more the ordinary way.
-    pub fn take_late(&mut self, step: &mut Step<'_>) -> Option<(Sub, Option<Verdict>)> {
-        let (id, stream, fell_back) = self.running.iter().find_map(|one| match one.phase {
-            Phase::Starting {
-                until_ms,
-                by_speech,
-            } if until_ms <= step.now_ms => Some((one.id, one.stream, by_speech)),
-            _ => None,
-        })?;
-        self.end_where(step, |one| one.id == id);
-        if fell_back {
-            let wanted = desired_of(&self.desired, stream).cloned();
-            if let Some(wanted) = wanted.filter(|_| self.voice != Voice::Silent) {
-                self.start(wanted, false, step);
-            }
-            return Some((stream, None));
-        }
-        let class = SpeechFailureClass::Timeout;
-        let (now_ms, cfg) = (step.now_ms, step.cfg);
-        let verdict = self.attempts_of(stream).failed(class, 0, 0, now_ms, cfg);
-        Some((stream, Some(verdict)))
-    }
-
-    /// When the next one is tried again by itself.
-    #[must_use]
-    pub fn retry_due_ms(&self, cfg: &settings::Speech) -> Option<u64> {
-        if self.voice == Voice::Silent || !cfg.has_provider() {
-            return None;
-        }
-        let of = |one: &Desired| match self.hold_of(one.stream) {
-            Hold::Until(at_ms) => Some(at_ms),
-            _ => None,
-        };
-        self.missing().filter_map(of).min()
-    }
-
-    /// Whether there is anything that the health pass could look at.
-    #[must_use]
-    pub fn needs_care(&self, cfg: &settings::Speech) -> bool {
-        self.holds_any() || (cfg.has_provider() && !self.desired.is_empty())
-    }
-
-    /// The health pass (behaviour.md §8.5).
-    pub fn look_after(&mut self, step: &mut Step<'_>) {
-        self.running.retain_mut(|one| match &mut one.phase {
-            Phase::Closing { passes } => {
-                *passes += 1;
-                if *passes > 1 {
-                    // The first order may have been lost on its way.
-                    step.orders.push(SpeechOrder::Close(one.id));
-                }
-                *passes <= CLOSING_PASSES_MAX
-            }
-            _ => true,
-        });
-        let (now_ms, audio_ms, idle_ms) =
-            (step.now_ms, step.audio_ms, step.cfg.dead_stream_idle_ms);
-        self.end_where(step, |one| {
-            let active_ms = one.opened_ms.max(one.heard_ms).max(audio_ms);
-            now_ms - active_ms >= idle_ms
-        });
-        if step.audio_flows() {
-            self.reconcile(Trigger::Health, step);
-        }
-    }
-
-    /// It takes audio now.
-    pub fn is_ready(&mut self, id: SpeechId, now_ms: u64) {
-        if let Some(one) = self.running.iter_mut().find(|one| one.id == id) {
-            one.ready_ms.get_or_insert(now_ms);
-            if matches!(one.phase, Phase::Starting { .. }) {
-                one.phase = Phase::Ready;
-            }
-        }
-    }
-
-    /// It heard something; `None`: nothing that apps need to know.
-    pub fn heard(
-        &mut self,
-        id: SpeechId,
-        utterance: &Utterance,
-        now_ms: u64,
-        fed: u64,
-    ) -> Option<Heard> {
-        let auto_now = self.auto_is_live();
-        let one = self.running.iter_mut().find(|one| one.id == id)?;
-        if !one.says(utterance, now_ms) {
-            return None;
-        }
-        let auto_beside = if one.is_open() {
-            auto_now
-        } else {
-            one.auto_beside
-        };
-        let given_ms = (fed - one.fed_before) / PCM_BYTES_PER_MS;
-        Some(Heard {
-            stream: one.stream,
-            to_auto: !auto_beside,
-            latency_ms: given_ms.saturating_sub(utterance.end_ms),
-        })
-    }
-
-    /// It failed; `None`: an old one, or one that was told to end.
-    pub fn failed(
-        &mut self,
-        id: SpeechId,
-        failure: &SpeechFailure,
-        step: &Step<'_>,
-    ) -> Option<(Sub, Option<Verdict>)> {
-        let one = self.take(id)?;
-        if !one.is_open() {
-            return Some((one.stream, None));
-        }
-        let (class, after_ms, now_ms) = (failure.class, failure.retry_after_ms, step.now_ms);
-        let ran_ms = one.ran_ms(now_ms);
-        let row = self.attempts_of(one.stream);
-        let verdict = row.failed(class, after_ms, ran_ms, now_ms, step.cfg);
-        Some((one.stream, Some(verdict)))
-    }
-
-    /// It ended; says which, unless that was ours to decide.
-    pub fn closed(&mut self, id: SpeechId, code: Option<u16>, step: &Step<'_>) -> Option<Sub> {
-        let one = self.take(id).filter(Recogniser::is_open)?;
-        let (ran_ms, of_use) = (one.ran_ms(step.now_ms), one.was_of_use());
-        let row = self.attempts_of(one.stream);
-        row.closed(code, of_use, ran_ms, step.now_ms, step.cfg);
-        Some(one.stream)
-    }
-
-    fn take(&mut self, id: SpeechId) -> Option<Recogniser> {
-        let at = self.running.iter().position(|one| one.id == id)?;
-        Some(self.running.remove(at))
-    }
-
     /// The session ends; says whether anybody must be told.
     pub fn abandon(&mut self) -> bool {
         let any = self.holds_any();
         self.running.clear();
         self.attempts.clear();
+        self.ears.clear();
         any
     }
 }
