@@ -99,6 +99,19 @@ counters! {
     DisplayQueued = "mentra_display_total" {"outcome=\"queued\""} "Display requests.";
     DisplayRejected = "mentra_display_total" {"outcome=\"rejected\""} "Display requests.";
     DisplayNotConnected = "mentra_display_total" {"outcome=\"not_connected\""} "Display requests.";
+    SttErrorsSonioxTranscription = "mentra_stt_errors_total" {"provider=\"soniox\",kind=\"transcription\""} "Recognisers that failed.";
+    SttErrorsSonioxTranslation = "mentra_stt_errors_total" {"provider=\"soniox\",kind=\"translation\""} "Recognisers that failed.";
+    SttErrorsAlibabaTranscription = "mentra_stt_errors_total" {"provider=\"alibaba\",kind=\"transcription\""} "Recognisers that failed.";
+    SttErrorsAlibabaTranslation = "mentra_stt_errors_total" {"provider=\"alibaba\",kind=\"translation\""} "Recognisers that failed.";
+    SpeechUnsupported = "prism_speech_failures_total" {"class=\"unsupported\""} "Recognisers that failed, by class.";
+    SpeechPermanent = "prism_speech_failures_total" {"class=\"permanent\""} "Recognisers that failed, by class.";
+    SpeechResource = "prism_speech_failures_total" {"class=\"resource\""} "Recognisers that failed, by class.";
+    SpeechSessionLength = "prism_speech_failures_total" {"class=\"session_length\""} "Recognisers that failed, by class.";
+    SpeechCapacity = "prism_speech_failures_total" {"class=\"capacity\""} "Recognisers that failed, by class.";
+    SpeechTimeout = "prism_speech_failures_total" {"class=\"timeout\""} "Recognisers that failed, by class.";
+    SpeechServer = "prism_speech_failures_total" {"class=\"server\""} "Recognisers that failed, by class.";
+    SpeechTransport = "prism_speech_failures_total" {"class=\"transport\""} "Recognisers that failed, by class.";
+    SpeechAudioLost = "prism_speech_audio_lost_total" {""} "Chunks of audio that the outside thread had no room for.";
     MicStateChanges = "mentra_mic_state_changes_total" {""} "Microphone state messages.";
     UnauthorizedAudio = "mentra_unauthorized_audio_total" {""} "Times an unwanted microphone was switched off.";
     DeviceStateTotal = "mentra_device_state_total" {"result=\"total\""} "Device state updates.";
@@ -158,6 +171,14 @@ pub enum Timing {
     PingApp,
     /// `mentra_audio_fanout_seconds`: receipt of a frame to its last write.
     AudioFanout,
+    /// `mentra_stt_latency_seconds`: end of what was said, as given to the recogniser, to its text.
+    SttSonioxTranscription,
+    /// As above.
+    SttSonioxTranslation,
+    /// As above.
+    SttAlibabaTranscription,
+    /// As above.
+    SttAlibabaTranslation,
     /// Scheduling delay of the shard.
     TurnLag,
     /// Length of one turn of work.
@@ -179,6 +200,10 @@ impl Timing {
         Self::PingPhone,
         Self::PingApp,
         Self::AudioFanout,
+        Self::SttSonioxTranscription,
+        Self::SttSonioxTranslation,
+        Self::SttAlibabaTranscription,
+        Self::SttAlibabaTranslation,
         Self::TurnLag,
         Self::TurnLength,
     ];

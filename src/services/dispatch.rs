@@ -66,6 +66,7 @@ fn phase(message: &ToOutside) -> &'static str {
         ToOutside::Report(_) => "report",
         ToOutside::AppLink(_) => "app_link",
         ToOutside::IncidentLogs { .. } => "incident_logs",
+        ToOutside::Speech { .. } => "speech",
         ToOutside::Upstream(_) => "upstream",
         ToOutside::Drained(_) => "drained",
     }
@@ -109,6 +110,9 @@ impl Dispatcher {
             ToOutside::Report(report) => super::metrics::take_report(&self.cx, *report),
             ToOutside::AppLink(link) => rest::registrations::link(&self.cx, &link),
             ToOutside::IncidentLogs { user, logs } => self.incident_logs(user, *logs),
+            ToOutside::Speech { user, epoch, order } => {
+                super::speech::take(&self.cx, user, epoch, order);
+            }
             ToOutside::Upstream(request) => self.upstream(*request),
             ToOutside::Drained(shard) => drop(self.drained.try_send(shard)),
         }

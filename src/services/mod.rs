@@ -11,6 +11,7 @@ mod metrics;
 pub mod offline;
 pub mod registry;
 mod rest;
+mod speech;
 pub mod store;
 mod upstream;
 mod webhooks;

@@ -260,6 +260,9 @@ pub enum Effect {
         /// As the phone announced it.
         hash: u32,
     },
+    /// A word to the recognisers. An `Open` that cannot be passed on is answered by `Failed` with class `Resource`; audio then
+    /// is lost and counted.
+    Speech(crate::wire::speech::SpeechOrder),
     /// The session is over; the shard drops it after applying what stands before.
     Disposed,
 }

@@ -280,6 +280,13 @@ pub enum Event {
         /// Result.
         outcome: StoreOutcome,
     },
+    /// A recogniser reports.
+    Speech {
+        /// Which; one that is not known any more is ignored.
+        id: crate::wire::speech::SpeechId,
+        /// What.
+        report: crate::wire::speech::SpeechReport,
+    },
     /// A REST call addressed to this session; answered exactly once through [`super::effects::Effect::Reply`].
     Rest {
         /// Where the answer goes.

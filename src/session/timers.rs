@@ -94,8 +94,16 @@ pub enum Timer {
         /// The app's id for it.
         message_id: String,
     },
-    /// Speech finalisation after silence.
-    SpeechEndpoint,
+    /// A recogniser's start is late.
+    SpeechStart,
+    /// A recogniser that failed is tried again.
+    SpeechRetry,
+    /// Recognisers may end: the silence lasted.
+    SpeechLinger,
+    /// Time to look for gaps in the audio of recognisers.
+    SpeechGap,
+    /// Health pass of the recognisers.
+    SpeechHealth,
 }
 
 /// Deadlines of one audio output stream.

@@ -12,6 +12,7 @@ use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{AppHello, Event, HttpOutcome, StoreOutcome};
 use crate::wire::frame::Opcode;
+use crate::wire::speech::{SpeechFailure, SpeechFailureClass, SpeechOrder, SpeechReport};
 
 /// An event for a session that arose while its effects were applied.
 pub(super) struct Followup {
@@ -174,10 +175,14 @@ impl Shard {
                 None,
             ),
             Effect::IncidentLogs(logs) => (ToOutside::IncidentLogs { user, logs }, None),
+            Effect::Speech(order) => {
+                let refused = speech_refused(&order);
+                (ToOutside::Speech { user, epoch, order }, refused)
+            }
             _ => return,
         };
-        if self.outside.try_send(message).is_err() {
-            self.metrics.inc(Counter::MailboxFull);
+        if let Err(full) = self.outside.try_send(message) {
+            self.metrics.inc(refusal(&full.into_inner()));
             if let Some(event) = refused {
                 self.followups.push(Followup { at, epoch, event });
             }
@@ -279,6 +284,31 @@ impl Shard {
             }
         }
     }
+}
+
+fn refusal(message: &ToOutside) -> Counter {
+    match message {
+        ToOutside::Speech {
+            order: SpeechOrder::Audio { .. },
+            ..
+        } => Counter::SpeechAudioLost,
+        _ => Counter::MailboxFull,
+    }
+}
+
+/// What a session hears of a recogniser that the outside thread could not be told about.
+fn speech_refused(order: &SpeechOrder) -> Option<Event> {
+    let SpeechOrder::Open(open) = order else {
+        return None;
+    };
+    Some(Event::Speech {
+        id: open.id,
+        report: SpeechReport::Failed(SpeechFailure {
+            class: SpeechFailureClass::Resource,
+            cause: "the outside thread is behind".into(),
+            retry_after_ms: 0,
+        }),
+    })
 }
 
 fn stream_head(content_type: String) -> Answer {

@@ -15,6 +15,7 @@ use crate::session::event::Event;
 use crate::session::managers::app_messages::Incoming;
 use crate::session::rest::Call;
 use crate::wire::records::Registry;
+use crate::wire::speech::SpeechOrder;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use std::any::Any;
@@ -65,7 +66,7 @@ pub enum ToShard {
         user: UserId,
         /// Which session of the user.
         epoch: u64,
-        /// `Http`, `Stored` or `UserLoaded`.
+        /// `Http`, `Stored`, `UserLoaded` or `Speech`.
         event: Event,
     },
     /// An app-to-app message for every session of this shard that runs the app, or for one user.
@@ -246,6 +247,17 @@ pub enum ToOutside {
         user: UserId,
         /// What.
         logs: Box<IncidentLogs>,
+    },
+    /// A word to the recognisers of a session, in order; they report by `Result(Speech)`.
+    ///
+    /// If dropped: an `Open` is answered `Failed` by the shard; anything else is counted.
+    Speech {
+        /// Whose.
+        user: UserId,
+        /// Session.
+        epoch: u64,
+        /// What.
+        order: SpeechOrder,
     },
     /// A request for the fallback upstream, with its connection.
     ///

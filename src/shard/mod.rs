@@ -40,6 +40,7 @@ use crate::session::{Cx, Session};
 use crate::wire::json::Scratch;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::Registry;
+use crate::wire::speech::SpeechOrder;
 use conns::Role;
 use hashbrown::HashMap;
 use mailbox::{Answer, Mailboxes, ToOutside};
@@ -348,6 +349,9 @@ impl Shard {
         if let Some(hash) = entry.session.m.phone.udp_hash {
             self.udp_released(hash, user.clone(), entry.session.epoch);
         }
+        if entry.session.m.speech.holds_any() {
+            self.abandon_speech(&entry.session);
+        }
         for conn in &entry.conns {
             if let Some(conn) = self.out.conns.get(*conn) {
                 conn.role = Role::Detached;
@@ -361,6 +365,18 @@ impl Shard {
         // Dropping state that a panic left half-changed may panic again.
         if catch_unwind(AssertUnwindSafe(|| drop(entry))).is_err() {
             self.metrics.inc(Counter::SessionPanics);
+        }
+    }
+
+    /// A session that could not say so itself leaves recognisers behind.
+    fn abandon_speech(&mut self, session: &Session) {
+        let message = ToOutside::Speech {
+            user: session.user.clone(),
+            epoch: session.epoch,
+            order: SpeechOrder::Abandon,
+        };
+        if self.outside.try_send(message).is_err() {
+            self.metrics.inc(Counter::MailboxFull);
         }
     }
 

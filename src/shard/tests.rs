@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod memory;
+mod speech;
 
 use super::admission::Candidate;
 use super::mailbox::ToShard;

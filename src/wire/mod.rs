@@ -11,6 +11,7 @@ pub mod kinds;
 pub mod lc3;
 pub mod members;
 pub mod records;
+pub mod speech;
 pub mod streams;
 pub mod udp;
 pub mod upgrade;

@@ -10,6 +10,7 @@ pub(crate) mod phone;
 pub(crate) mod runs;
 pub(crate) mod scenarios;
 pub(crate) mod script;
+pub(crate) mod speech;
 pub(crate) mod store;
 pub(crate) mod trace;
 pub(crate) mod udp;

@@ -66,7 +66,11 @@ pub(crate) fn registry() -> Registry {
 
 /// A world with these servers, nobody connected.
 pub(crate) fn world(seed: u64, generations: [Sdk; 4]) -> World {
-    let mut cfg = Settings::default();
+    world_with(seed, generations, Settings::default())
+}
+
+/// The same with these settings.
+pub(crate) fn world_with(seed: u64, generations: [Sdk; 4], mut cfg: Settings) -> World {
     cfg.udp.udp_host = "udp.example.net".to_owned();
     let mut world = World::new(seed, cfg, registry());
     for ((package, _, _, wants), sdk) in APPS.iter().zip(generations) {
@@ -87,6 +91,8 @@ pub(crate) struct Plan {
     drains: bool,
     /// How long mail between shards takes at most.
     mail_ms: u64,
+    /// Recognisers run here.
+    speech: bool,
 }
 
 impl Plan {
@@ -123,12 +129,18 @@ impl Plan {
             length_ms,
             drains: rng.u32(0..4) == 0,
             mail_ms: if rng.u32(0..4) == 0 { 40 } else { 0 },
+            speech: rng.u32(0..3) > 0,
         }
     }
 
     /// Runs it; the world is handed back as it ended.
     pub(crate) fn run(&self, traced: bool) -> World {
-        let mut world = world(self.seed, self.generations);
+        let mut cfg = Settings::default();
+        if self.speech {
+            cfg.speech.soniox_api_key = "key".to_owned();
+            cfg.speech.vad_close_linger_ms = self.seed % 2 * 500;
+        }
+        let mut world = world_with(self.seed, self.generations, cfg);
         world.trace.on = traced;
         world.mail.lag_ms = self.mail_ms;
         for (user, delay_ms, phones, running) in &self.users {

@@ -91,7 +91,7 @@ const APP_TEXTS: [&str; 12] = [
 ];
 
 /// What an app may want.
-const STREAMS: [&str; 9] = [
+const STREAMS: [&str; 12] = [
     "audio_chunk",
     "transcription:en-US",
     "transcription",
@@ -101,6 +101,9 @@ const STREAMS: [&str; 9] = [
     "calendar_event",
     "touch_event:double_tap",
     "*",
+    "transcription:auto",
+    "transcription:en-US?hints=es",
+    "translation:es-ES-to-en-US",
 ];
 
 /// Draws one step.

@@ -7,6 +7,7 @@ use super::invariants::{Cause, Failure, View, Watch};
 use super::net::{Down, Net, Up};
 use super::phone::{Phone, PhoneWake};
 use super::script::Step;
+use super::speech::Recognisers;
 use super::store::Store;
 use super::trace::Trace;
 use super::udp::{Mail, Packet};
@@ -85,6 +86,7 @@ pub(crate) struct World {
     pub(crate) servers: Vec<Server>,
     pub(crate) store: Store,
     pub(crate) calls: Calls,
+    pub(crate) recognisers: Recognisers,
     pub(crate) watch: Watch,
     pub(crate) trace: Trace,
     pub(crate) rng: fastrand::Rng,
@@ -136,6 +138,7 @@ impl World {
             servers: Vec::new(),
             store: Store::default(),
             calls: Calls::default(),
+            recognisers: Recognisers::default(),
             watch: Watch::default(),
             trace: Trace::default(),
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
@@ -238,6 +241,7 @@ impl World {
             Act::Result(user, epoch, event) => {
                 self.trace
                     .add(self.t(), &user, || format!("result   {event:?}"));
+                self.watch.speech_reports(&user, epoch, &event);
                 self.call(Cause::Result(user.clone()), |shard, _| {
                     let user = UserId::new(&user);
                     let rest = shard.receive(ToShard::Result { user, epoch, event });
@@ -336,6 +340,7 @@ impl World {
                 self.calls.cancel(&user, epoch, call);
                 self.watch.http_over(&user, epoch, call);
             }
+            ToOutside::Speech { user, epoch, order } => self.speech_ordered(&user, epoch, order),
             ToOutside::Report(report) => self.watch.report = Some(report),
             _ => {}
         }

@@ -65,6 +65,19 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
         "managed_customer_subdomain",
     ),
     ("OPEN_WEATHER_API_KEY", "weather_api_key"),
+    ("DEPLOYMENT_REGION", "deployment_region"),
+    ("SONIOX_API_KEY", "soniox_api_key"),
+    ("SONIOX_FALLBACK_API_KEYS", "soniox_fallback_api_keys"),
+    ("SONIOX_ENDPOINT", "soniox_endpoint"),
+    ("SONIOX_MODEL", "soniox_model"),
+    (
+        "SONIOX_MAX_ENDPOINT_DELAY_MS",
+        "soniox_max_endpoint_delay_ms",
+    ),
+    ("SONIOX_ENDPOINT_DEBOUNCE_MS", "endpoint_debounce_ms"),
+    ("ALIBABA_ENDPOINT", "alibaba_endpoint"),
+    ("ALIBABA_WORKSPACE", "alibaba_workspace"),
+    ("ALIBABA_DASHSCOPE_API_KEY", "alibaba_api_key"),
 ];
 
 /// Variables of the server that this one replaces which mean nothing here, and the keys that do what their operators want:

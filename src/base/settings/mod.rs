@@ -155,11 +155,29 @@ choices! {
         /// Close what is dead.
         Enforce = "enforce",
     }
+    /// Whose recognisers this deployment uses (behaviour.md §8.6.4).
+    DeploymentRegion {
+        /// Soniox.
+        Global = "global",
+        /// Alibaba.
+        China = "china",
+    }
     /// Who composes the dashboard (behaviour.md §2.15).
     DashboardMode {
         /// The server itself.
         Internal = "internal",
         /// A system app.
         App = "app",
+    }
+}
+
+impl Speech {
+    /// Whether recognisers can run here at all.
+    #[must_use]
+    pub fn has_provider(&self) -> bool {
+        match self.deployment_region {
+            DeploymentRegion::Global => !self.soniox_api_key.is_empty(),
+            DeploymentRegion::China => !self.alibaba_api_key.is_empty(),
+        }
     }
 }

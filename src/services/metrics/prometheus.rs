@@ -169,13 +169,6 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         "Open speech streams.",
         all.gauge(|shard| shard.speech_streams),
     );
-    // Families without samples until recognisers run here.
-    page.head("mentra_stt_errors_total", "counter", "Speech errors.");
-    page.head(
-        "mentra_stt_latency_seconds",
-        "histogram",
-        "Speech to its recognised text.",
-    );
     page.head("prism_buffer_bytes", "gauge", "Bytes held for connections.");
     page.sample(
         "prism_buffer_bytes",
@@ -337,6 +330,10 @@ fn timings(page: &mut Page, all: &Aggregate) {
         let help = "Protocol ping to its pong.";
         ("mentra_ping_rtt_seconds", kind, help)
     };
+    let stt = |labels| {
+        let help = "End of what was said to its recognised text.";
+        ("mentra_stt_latency_seconds", labels, help)
+    };
     let name_of = |timing: Timing| match timing {
         Timing::AppStartOk => start("outcome=\"ok\""),
         Timing::AppStartWebhook => start("outcome=\"WEBHOOK\""),
@@ -354,6 +351,10 @@ fn timings(page: &mut Page, all: &Aggregate) {
             "transport=\"ws\"",
             "Receipt of an audio frame to its last write.",
         ),
+        Timing::SttSonioxTranscription => stt("provider=\"soniox\",kind=\"transcription\""),
+        Timing::SttSonioxTranslation => stt("provider=\"soniox\",kind=\"translation\""),
+        Timing::SttAlibabaTranscription => stt("provider=\"alibaba\",kind=\"transcription\""),
+        Timing::SttAlibabaTranslation => stt("provider=\"alibaba\",kind=\"translation\""),
         Timing::TurnLag => ("prism_turn_lag_seconds", "", "Scheduling delay of shards."),
         Timing::TurnLength => (
             "prism_turn_length_seconds",

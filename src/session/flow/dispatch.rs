@@ -5,7 +5,7 @@ use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
     answers, app_in, app_messages, dashboard, device, dispose, heartbeat, hello, lifecycle, lost,
-    requests, stop, sync, timers, webhook,
+    recognisers, requests, stop, sync, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
@@ -31,6 +31,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::Rest { reply, call } => rest::call(s, reply, call, cx),
         gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
         Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
+        Event::Speech { id, report } => recognisers::reported(s, id, report, cx),
         // Keys and addresses are checked at the next hello.
         Event::RegistryChanged => {
             device::profiles_changed(s, cx);

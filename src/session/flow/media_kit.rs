@@ -269,6 +269,10 @@ fn is_ours(timer: &Timer) -> bool {
             | Timer::Onboarding
             | Timer::DashboardRender
             | Timer::DashboardHeartbeat
-            | Timer::SpeechEndpoint
+            | Timer::SpeechStart
+            | Timer::SpeechRetry
+            | Timer::SpeechLinger
+            | Timer::SpeechGap
+            | Timer::SpeechHealth
     )
 }

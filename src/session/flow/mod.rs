@@ -15,6 +15,7 @@ mod apps;
 mod hardware;
 mod life;
 mod sound;
+mod speech;
 mod video;
 mod view;
 
@@ -24,6 +25,7 @@ pub(crate) use apps::{
 pub(crate) use hardware::{calendar, device, gate, location, photos, user_settings};
 pub(crate) use life::{churn, dispose, heartbeat, lifecycle, phone_in, returned};
 pub(crate) use sound::{audio, audio_output, audio_play, microphone, udp};
+pub(crate) use speech::recognisers;
 pub(crate) use video::{keep_alive, managed_status, managed_streams, outputs, provider, streams};
 pub(crate) use view::{dashboard, screen};
 

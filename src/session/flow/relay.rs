@@ -9,7 +9,7 @@ use crate::session::managers::routes::Route;
 use crate::session::managers::subscriptions::{Subscriber, write_envelope_head};
 use crate::session::{Cx, Session};
 use crate::wire::json::write_str;
-use crate::wire::streams::{AutoSubscribers, Permission, StreamEvent, Sub};
+use crate::wire::streams::{Permission, StreamEvent, Sub};
 
 /// Room for an envelope beside its head, stream name and data.
 const TAIL_BYTES: usize = 64;
@@ -84,7 +84,7 @@ pub(crate) fn phone_speech(
 ) {
     let name = format!("transcription:{language}");
     let event = StreamEvent::new(&name).with_auto(AutoSubscribers::Include);
-    to_subscribers(s, &name, &event, text, class, cx);
+    recognised(s, &event, text, class, cx);
 }
 
 /// Like [`phone_message`], but wildcards do not count: their apps have the event under another name already.
@@ -106,32 +106,15 @@ pub(crate) fn phone_message_explicit(
     }
 }
 
-/// Delivers server-made data as stream `name` to every subscribed app, and transcriptions and translations to `__phone__`
-/// too (protocol.md §5.9, 7.18). An interim result of a recogniser may be dropped for a later one.
+/// Delivers server-made data as stream `name` to every subscribed app.
 pub(crate) fn server_event(s: &mut Session, name: &str, data: &[u8], cx: &mut Cx<'_>) {
-    server_event_as(s, name, data, Class::Control, cx);
+    recognised(s, &StreamEvent::new(name), data, Class::Control, cx);
 }
 
-/// [`server_event`] with a choice of what happens on overflow.
-pub(crate) fn server_event_as(
-    s: &mut Session,
-    name: &str,
-    data: &[u8],
-    class: Class,
-    cx: &mut Cx<'_>,
-) {
-    let auto = if s.m.speech.auto_is_live() {
-        AutoSubscribers::Skip
-    } else {
-        AutoSubscribers::Include
-    };
-    let event = StreamEvent::new(name).with_auto(auto);
-    to_subscribers(s, name, &event, data, class, cx);
-}
-
-fn to_subscribers(
+/// [`server_event`] for what recognisers hear: `__phone__` gets it too (protocol.md §5.9, 7.18), and an interim result may be
+/// dropped for a later one.
+pub(crate) fn recognised(
     s: &Session,
-    name: &str,
     event: &StreamEvent<'_>,
     data: &[u8],
     class: Class,
@@ -139,7 +122,7 @@ fn to_subscribers(
 ) {
     for subscriber in s.m.subscriptions.iter() {
         let delivery = if &*subscriber.package == Package::PHONE {
-            phone_delivery(s, subscriber, name)
+            phone_delivery(s, subscriber, event.name())
                 .and_then(|conn| Some((conn, subscriber.delivered_as(event, |_| true)?)))
         } else {
             app_delivery(s, subscriber, event, cx)

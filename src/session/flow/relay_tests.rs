@@ -5,7 +5,6 @@ use crate::base::metrics::Counter;
 use crate::session::event::{Sdk, Speaker};
 use crate::session::flow::media_kit::{Kit, PHONE_CONN, record};
 use crate::wire::records::{AppType, Registry};
-use crate::wire::streams::Sub;
 use serde_json::{Value, json};
 
 fn streams(kit: &mut Kit, conn: ConnId) -> Vec<String> {
@@ -104,23 +103,6 @@ fn speech_made_on_the_phone_is_routed_by_language() {
     for (own, expected) in cases {
         assert_eq!(heard("back", own, &said), expected, "{own:?}");
     }
-}
-
-#[test]
-fn auto_subscribers_hear_language_recognisers_only_while_no_auto_one_is_live() {
-    let mut kit = Kit::new();
-    let conn = kit.app("back", Sdk::V3);
-    kit.subscribe("back", &["transcription:auto"]);
-    let event = br#"{"type":"transcription","text":"hi","isFinal":true}"#;
-    kit.run(|s, cx| super::server_event(s, "transcription:en-US", event, cx));
-    assert_eq!(streams(&mut kit, conn), ["transcription:auto"]);
-    let auto = crate::wire::streams::parse("transcription:auto").parsed;
-    assert!(matches!(auto, Sub::Transcription(_)));
-    kit.s.m.speech.set_live(vec![auto]);
-    kit.run(|s, cx| super::server_event(s, "transcription:en-US", event, cx));
-    assert!(streams(&mut kit, conn).is_empty());
-    kit.run(|s, cx| super::server_event(s, "transcription:auto", event, cx));
-    assert_eq!(streams(&mut kit, conn), ["transcription:auto"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::{calendar, location};
 use crate::base::ids::Package;
 use crate::session::managers::apps::{AppState, Apps};
+use crate::session::managers::speech::Trigger;
 use crate::session::{Cx, Session};
 use crate::wire::json::ArrayWriter;
 use crate::wire::streams::{AUDIO_CHUNK, Permission, StreamEvent};
@@ -22,6 +23,7 @@ pub(crate) fn subscriptions_changed(s: &mut Session, package: &str, cx: &mut Cx<
     }
     refresh_targets(s, cx);
     super::microphone::subscriptions_changed(s, cx);
+    super::recognisers::reconcile(s, Trigger::Subscription, cx);
 }
 
 /// An app's socket was attached or lost, or app records changed: delivery targets, and needs of apps that count no longer.
@@ -30,6 +32,9 @@ pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
     let speech_changed = refresh_speech(s);
     if speech_changed || s.m.microphone.need() != need(s) {
         super::microphone::subscriptions_changed(s, cx);
+    }
+    if speech_changed {
+        super::recognisers::reconcile(s, Trigger::Change, cx);
     }
 }
 

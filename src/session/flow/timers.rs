@@ -65,7 +65,11 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         | Timer::Onboarding
         | Timer::DashboardRender
         | Timer::DashboardHeartbeat
-        | Timer::SpeechEndpoint => media_timers::due(s, timer, cx),
+        | Timer::SpeechStart
+        | Timer::SpeechRetry
+        | Timer::SpeechLinger
+        | Timer::SpeechGap
+        | Timer::SpeechHealth => media_timers::due(s, timer, cx),
         _ => device_timers::due(s, timer, cx),
     }
 }

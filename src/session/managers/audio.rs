@@ -35,6 +35,9 @@ pub struct Audio {
     pub targets: SmallVec<[ConnId; 4]>,
     /// When audio last came (`mono_ms`); 0 = never.
     pub last_ms: u64,
+    /// From when on `flow::recognisers` must hear of audio (`mono_ms`): 0 while a recogniser is open, and before it was asked;
+    /// `u64::MAX` = nobody listens.
+    pub speech_ms: u64,
     format: Format,
     carry: Option<u8>,
     lc3: Option<Box<Lc3>>,

@@ -22,11 +22,15 @@ impl Watch {
             report.apps,
             report.pending_apps,
             report.outbound_bytes,
+            report.speech_streams,
             report.app_states.iter().sum(),
         ];
         if left.iter().any(|figure| *figure != 0) {
-            let text = format!("sessions, phones, apps, pending, bytes, app sessions: {left:?}");
+            let text = format!(
+                "sessions, phones, apps, pending, bytes, recognisers, app sessions: {left:?}"
+            );
             self.broken(48, "nothing is left", "", text);
         }
+        self.no_recogniser_is_left();
     }
 }

@@ -8,6 +8,7 @@ mod end;
 mod media;
 mod requests;
 mod sessions;
+mod speech;
 
 pub(crate) use datagrams::Tally;
 
@@ -199,6 +200,7 @@ pub(crate) struct Watch {
     pub(crate) logging: bool,
     /// The last device state of each user: when, what.
     device: BTreeMap<String, (u64, String)>,
+    pub(crate) speech: speech::SpeechView,
     requests: BTreeMap<String, requests::Request>,
     pub(crate) air: datagrams::Air,
     seen: Vec<Seen>,
@@ -419,6 +421,7 @@ impl Watch {
         }
         self.look_at_cause(cause, &seen, view);
         self.look_at_datagrams(cause, view);
+        self.look_at_speech(&seen, view);
         self.invariant_19_nobody_waits_for_ever();
         self.look_at_sockets(view);
         self.invariant_42_photos_end(view);

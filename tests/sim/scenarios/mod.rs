@@ -4,6 +4,7 @@
 mod apps;
 mod display;
 mod phones;
+mod speech;
 mod streams;
 
 use super::app::Manners;

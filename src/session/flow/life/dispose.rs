@@ -5,7 +5,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::Package;
 use crate::session::effects::Effect;
 use crate::session::event::DisposeCause;
-use crate::session::flow::{answers, churn, device, lost, notices, requests, udp};
+use crate::session::flow::{answers, churn, device, lost, notices, recognisers, requests, udp};
 use crate::session::managers::apps::StopWhy;
 use crate::session::managers::apps::intent::{Verb, Wanted};
 use crate::session::{Cx, Session, State};
@@ -21,6 +21,7 @@ pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
     requests::disposing(s, cx);
     end_apps(s, cause, cx);
     end_loose_sockets(s, cx);
+    recognisers::disposing(s, cx);
     device::save_location(s, cx);
     udp::disposing(s, cx);
     end_calls(s, cx);

@@ -4,6 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::session::effects::Effect;
 use crate::session::event::Chunk;
+use crate::session::flow::recognisers;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 
@@ -15,11 +16,15 @@ pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<
     #[cfg(test)]
     assert!(!s.m.audio.is_defective, "a defect");
     s.m.audio.last_ms = cx.now.mono_ms;
-    // Whoever else needs PCM (recognisers, when there are any) asks here too.
-    if s.m.audio.targets.is_empty() {
+    let listens = cx.now.mono_ms >= s.m.audio.speech_ms && recognisers::audio_came(s, cx);
+    if s.m.audio.targets.is_empty() && !listens {
         s.m.audio.pass_over(data);
     } else if let Some(pcm) = s.m.audio.pcm(data, cx.metrics) {
+        let kept = listens.then(|| pcm.to_bytes());
         fan_out(&s.m.audio.targets, pcm, cx);
+        if let Some(pcm) = kept {
+            cx.fx.push(Effect::Speech(s.m.speech.feed(pcm)));
+        }
     }
     crate::session::flow::microphone::audio_arrived(s, cx);
 }

@@ -1,14 +1,13 @@
 //! `VAD` (upper case): the phone heard speech start or end (protocol.md §6.8, behaviour.md §8.4). Lower-case `vad` is only
 //! relayed.
 //!
-//! Changes: whether the user speaks; anything that is neither true nor false counts as silence. Sends: the message to
-//! subscribed apps.
+//! Changes: whether the user speaks; anything that is neither true nor false counts as silence. Starts and ends recognisers.
+//! Sends: the message to subscribed apps.
 //!
 //! `{"type":"VAD","status":true}`
 
 use crate::session::flow;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
-use crate::session::managers::speech::Voice;
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
 use serde::Deserialize;
@@ -28,11 +27,11 @@ struct Body {
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let body: Body = cx.scratch.parse(m.text).map_err(Reject::json)?;
     let speaks = body.status == Value::Bool(true) || body.status.as_str() == Some("true");
-    s.m.speech.set_voice(if speaks {
-        Voice::Speaking
+    if speaks {
+        flow::recognisers::speech_began(s, cx);
     } else {
-        Voice::Silent
-    });
+        flow::recognisers::speech_ended(s, cx);
+    }
     flow::relay::phone_message(s, m.name, m.text, cx);
     Ok(())
 }

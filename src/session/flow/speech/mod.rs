@@ -1,0 +1,4 @@
+//! Layer 2, flows of speech: recognisers, and what they heard.
+
+mod heard;
+pub(crate) mod recognisers;

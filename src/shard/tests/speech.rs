@@ -1,0 +1,88 @@
+//! Recognisers of sessions, as the outside thread hears of them.
+
+use super::*;
+use crate::session::managers::speech::Trigger;
+use crate::wire::speech::SpeechOrder;
+
+/// A user with a recogniser; what was asked of it so far is taken.
+fn speaking(room: usize) -> (World, ConnId) {
+    let mut cfg = Settings::default();
+    cfg.speech.soniox_api_key = "key".into();
+    let mut world = World::with(cfg);
+    let (outside, kept) = flume::bounded(room);
+    (world.shard.outside, world.outside) = (outside, kept);
+    let phone = world.phone("a@x.io");
+    world.loaded("a@x.io");
+    world.outside.drain();
+    (world, phone)
+}
+
+impl World {
+    fn loaded(&mut self, user: &str) {
+        let event = Event::UserLoaded { record: None };
+        let at = self.shard.users[user];
+        self.shard
+            .drive(at, |session, cx| session.on_event(event, cx));
+    }
+
+    fn orders(&self) -> Vec<SpeechOrder> {
+        let speech = self.outside.drain().filter_map(|message| match message {
+            ToOutside::Speech { order, .. } => Some(order),
+            _ => None,
+        });
+        speech.collect()
+    }
+
+    fn sound(&mut self, phone: ConnId) {
+        self.shard.begin_turn(phone, self.now, 1);
+        let message = Message::Binary(Bytes::from_static(&[0; 320]));
+        let _ = self.shard.message(phone, message);
+        self.shard.end_turn(phone, || 2);
+    }
+}
+
+const WISH: &str =
+    r#"{"type":"phone_subscription_update","subscriptions":["transcription:en-US"]}"#;
+
+#[test]
+fn a_session_that_ends_leaves_no_recogniser_whatever_ended_it() {
+    for panics in [false, true] {
+        let (mut world, phone) = speaking(1024);
+        world.say(phone, WISH);
+        assert!(matches!(world.orders()[..], [SpeechOrder::Open(_)]));
+        let at = world.shard.users["a@x.io"];
+        world.shard.drive(at, |session, cx| {
+            assert!(!panics, "a defect");
+            let cause = crate::session::event::DisposeCause::Explicit;
+            session.on_event(Event::Dispose { cause }, cx);
+        });
+        assert!(!world.shard.has_session("a@x.io"));
+        assert_eq!(world.orders(), [SpeechOrder::Abandon], "panics: {panics}");
+    }
+}
+
+#[test]
+fn a_full_mailbox_loses_sound_and_refuses_recognisers() {
+    let (mut world, phone) = speaking(1);
+    world.say(phone, WISH);
+    world.sound(phone);
+    assert_eq!(world.orders().len(), 1);
+    world.sound(phone);
+    world.sound(phone);
+    assert_eq!(world.shard.metrics.get(Counter::SpeechAudioLost), 2);
+    let at = world.shard.users["a@x.io"];
+    world.shard.drive(at, |session, cx| {
+        let failed = crate::wire::speech::SpeechReport::Closed(Some(1006));
+        let id = crate::wire::speech::SpeechId(1);
+        session.on_event(Event::Speech { id, report: failed }, cx);
+    });
+    world.pass(1000);
+    assert_eq!(world.shard.metrics.get(Counter::SpeechResource), 1);
+    let session = world.shard.session("a@x.io").expect("there");
+    assert!(!session.m.speech.holds_any());
+    world.outside.drain();
+    world.shard.drive(at, |session, cx| {
+        crate::session::flow::recognisers::reconcile(session, Trigger::Subscription, cx);
+    });
+    assert!(matches!(world.orders()[..], [SpeechOrder::Open(_)]));
+}
