@@ -13,15 +13,15 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Default)]
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn head(&mut self, name: &str, kind: &str, help: &str) {
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = if labels.is_empty() {
             writeln!(self.0, "{name} {value}")
         } else {
@@ -29,7 +29,7 @@ impl Page {
         };
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+    pub(super) fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         self.sample(name, "", value);
     }
@@ -92,7 +92,7 @@ pub(crate) fn render(cx: &Services) -> String {
     timings(&mut page, &aggregate);
     drop(aggregate);
     outside(&mut page, cx);
-    providers(&mut page, cx);
+    super::providers::figures(&mut page, cx);
     memory(&mut page, cx);
     page.0
 }
@@ -422,36 +422,6 @@ fn outside(page: &mut Page, cx: &Services) {
         "counter",
         "Log lines dropped because the log's reader was slow.",
         dropped,
-    );
-}
-
-/// Providers of recognisers: their keys by state, never a key.
-fn providers(page: &mut Page, cx: &Services) {
-    let now_ms = cx.clock.now().mono_ms;
-    let keys = cx.speech.key_states(now_ms);
-    page.head("prism_speech_keys", "gauge", "Provider keys by state.");
-    for (state, count) in [
-        ("available", keys.available),
-        ("resting", keys.resting),
-        ("refused", keys.refused),
-    ] {
-        let state = format!("state=\"{state}\"");
-        page.sample("prism_speech_keys", &state, count);
-    }
-    let healthy = "1 while a provider that was used is healthy.";
-    page.head("prism_speech_provider_healthy", "gauge", healthy);
-    for (provider, kind, is_healthy) in cx.speech.providers(&cx.settings(), now_ms) {
-        page.sample(
-            "prism_speech_provider_healthy",
-            &format!("provider=\"{provider}\",kind=\"{}\"", kind.name()),
-            u64::from(is_healthy),
-        );
-    }
-    page.one(
-        "prism_speech_audio_lost_total",
-        "counter",
-        "Chunks of audio that no recogniser took in time.",
-        cx.speech.audio_lost.load(Relaxed),
     );
 }
 

@@ -270,7 +270,11 @@ impl Utterances {
 
     fn close_current(&mut self) -> Option<Utterance> {
         let mut current = std::mem::take(&mut self.current);
-        let text = current.text(self.rules.overlap_min);
+        let mut text = current.text(self.rules.overlap_min);
+        if text.is_empty() {
+            // Taken back with the end itself: what was shown needs an end.
+            text = std::mem::take(&mut current.shown);
+        }
         if text.is_empty() {
             return None;
         }

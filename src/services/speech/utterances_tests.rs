@@ -200,6 +200,16 @@ fn an_utterance_says_when_who_and_how_sure() {
 }
 
 #[test]
+fn what_was_shown_has_an_end() {
+    let mut kit = Kit::new(Rules {
+        debounce_ms: 0,
+        ..rules()
+    });
+    kit.response(&[unsure("hm")], 0);
+    assert_eq!(kit.response(&[end()], 0), ["u_1 = hm"]);
+}
+
+#[test]
 fn a_text_without_end_is_ended() {
     let mut kit = Kit::new(rules());
     let long = "word ".repeat(1000);
@@ -222,8 +232,11 @@ proptest! {
         steps in prop::collection::vec((0usize..4, 0usize..3, any::<bool>(), 0u64..700), 1..40),
     ) {
         let mut utterances = Utterances::new(rules(), Ids::new("u".into()));
-        let (mut out, mut now, mut said) = (Vec::new(), 0, 0);
+        let (mut out, mut now, mut said, mut shown) = (Vec::new(), 0, 0, 0);
         for (finals, tail, ends, pause) in steps {
+            // Whatever was shown is confirmed before an end.
+            let finals = if ends { finals.max(shown) } else { finals };
+            shown = shown.saturating_sub(finals).max(tail);
             let mut tokens: Vec<_> = (said..said + finals).map(|at| sure(&word(at))).collect();
             said += finals;
             if ends {
@@ -234,8 +247,9 @@ proptest! {
             now += pause;
             utterances.tick(now, &mut out);
         }
-        // The last tail is what the recogniser would confirm.
-        utterances.response(&[], now, &mut out);
+        let tokens: Vec<_> = (said..said + shown).map(|at| sure(&word(at))).collect();
+        said += shown;
+        utterances.response(&tokens, now, &mut out);
         utterances.finish(&mut out);
         let finals: Vec<_> = out.iter().filter(|one| one.is_final).collect();
         let all = finals.iter().map(|one| one.text.as_str()).collect::<Vec<_>>().join(" ");
