@@ -103,10 +103,12 @@ export class Recogniser {
       this.events.put({what: 'closed', language: stream.language})
     })
     socket.on('message', (data, binary) => {
+      if (stream.refused) return
       if (stream.config) return stream.frame(data, binary)
       const config = JSON.parse(data.toString())
       this.events.put({what: 'opened', language: config.language_hints?.[0], config})
       if (!this.keys.has(config.api_key)) {
+        stream.refused = true
         socket.send(JSON.stringify({tokens: [], error_code: 401, error_message: 'Incorrect API key provided'}))
         return socket.close()
       }
