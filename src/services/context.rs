@@ -5,6 +5,7 @@ use super::metrics::owners::Bodies;
 use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
 use super::rest::Memory;
+use super::speech::Speech;
 use super::store::writes::Writes;
 use super::upstream::Upstream;
 use super::webhooks::Webhooks;
@@ -53,6 +54,7 @@ pub(crate) struct Services {
     pub(crate) writes: Writes,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) upstream: Upstream,
+    pub(crate) speech: Speech,
     pub(crate) apps: Apps,
     pub(crate) aggregate: Mutex<Aggregate>,
     pub(crate) rounds: Rounds,

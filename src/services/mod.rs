@@ -242,6 +242,7 @@ async fn build(
         writes: Writes::start(store, settings.store.clone()),
         webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
         upstream: upstream::Upstream::new(),
+        speech: Default::default(),
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),
         rounds: Default::default(),

@@ -84,7 +84,7 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
 /// set, they are worth a warning (behaviour.md §11.3).
 #[must_use]
 pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, &'static str)> {
-    const UNUSED: [(&str, &str); 5] = [
+    const UNUSED: [(&str, &str); 6] = [
         ("MONGO_URL", "store_url"),
         ("MONGOOSE_SLOW_QUERY_MS", "db_slow_query_ms"),
         // Its list of apps has been empty for long.
@@ -92,6 +92,8 @@ pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<(&'static s
         ("DELETE_APP_BY_PACKAGE_NAME", "deprecated_packages"),
         // The report is always made.
         ("MEMORY_TELEMETRY_ENABLED", "memory_report_ms"),
+        // There is one client here, which is as good.
+        ("SONIOX_USE_SDK", "soniox_endpoint"),
     ];
     let is_set = |(name, _): &(&str, &str)| env(name).is_some_and(|text| !text.is_empty());
     UNUSED.into_iter().filter(is_set).collect()

@@ -10,6 +10,7 @@ pub(crate) mod lag;
 pub(crate) mod owners;
 mod process;
 mod prometheus;
+mod providers;
 mod storm;
 pub(crate) mod vitals;
 

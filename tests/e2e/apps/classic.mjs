@@ -14,6 +14,7 @@ const subscribe = {
   location: (s, hear) => s.events.onLocation(hear('location_update')),
   notification: (s, hear) => s.events.onPhoneNotifications(hear('phone_notification')),
   speech: (s, hear) => s.events.onTranscriptionForLanguage('en-US', hear('transcription:en-US')),
+  translation: (s, hear) => s.onTranslationForLanguage('es-ES', 'en-US', hear('translation')),
   audio: (s, _hear, user) => {
     const heard = audioReporter(user)
     return s.events.onAudioChunk((chunk) => heard(chunk.arrayBuffer))

@@ -15,6 +15,7 @@ const subscribe = {
   location: (s, hear) => s.location.onUpdate(hear('location_update')),
   notification: (s, hear) => s.phone.notifications.on(hear('phone_notification')),
   speech: (s, hear) => s.transcription.on(hear('transcription:auto')),
+  translation: (s, hear) => s.translation.fromTo('es', 'en', hear('translation')),
   audio: (s, _hear, user) => {
     const heard = audioReporter(user)
     return s.mic.onChunk((chunk) => heard(chunk.data))
