@@ -9,7 +9,7 @@ use crate::session::managers::routes::Route;
 use crate::session::managers::subscriptions::{Subscriber, write_envelope_head};
 use crate::session::{Cx, Session};
 use crate::wire::json::write_str;
-use crate::wire::streams::{Permission, StreamEvent, Sub};
+use crate::wire::streams::{AutoSubscribers, Permission, StreamEvent, Sub};
 
 /// Room for an envelope beside its head, stream name and data.
 const TAIL_BYTES: usize = 64;
