@@ -111,7 +111,7 @@ counters! {
     SpeechTimeout = "prism_speech_failures_total" {"class=\"timeout\""} "Recognisers that failed, by class.";
     SpeechServer = "prism_speech_failures_total" {"class=\"server\""} "Recognisers that failed, by class.";
     SpeechTransport = "prism_speech_failures_total" {"class=\"transport\""} "Recognisers that failed, by class.";
-    SpeechAudioLost = "prism_speech_audio_lost_total" {""} "Chunks of audio that the outside thread had no room for.";
+    SpeechAudioLost = "prism_speech_audio_refused_total" {""} "Chunks of audio for recognisers that the outside thread had no room for.";
     MicStateChanges = "mentra_mic_state_changes_total" {""} "Microphone state messages.";
     UnauthorizedAudio = "mentra_unauthorized_audio_total" {""} "Times an unwanted microphone was switched off.";
     DeviceStateTotal = "mentra_device_state_total" {"result=\"total\""} "Device state updates.";
