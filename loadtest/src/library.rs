@@ -18,6 +18,7 @@ pub(crate) const ALL: &[(&str, &str)] = scenarios![
     "event-relay",
     "audio-open",
     "audio-udp",
+    "audio-udp-sealed",
     "event-open",
     "display",
     "idle-memory",

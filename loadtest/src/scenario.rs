@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::udp::AUDIO_BYTES_MAX;
+use crate::engine::udp::{AUDIO_BYTES_MAX, SEALED_BYTES_MAX};
 
 /// Most apps a user can have; the apps file declares that many packages.
 pub(crate) const APPS_MAX: usize = 5;
@@ -106,6 +106,15 @@ pub(crate) enum Transport {
     Websocket,
     /// Packets, where the server offers it.
     Udp,
+    /// Packets sealed with the key that the server gives to phones that ask for one.
+    UdpSealed,
+}
+
+impl Transport {
+    /// Whether it is by packets.
+    pub(crate) fn is_udp(self) -> bool {
+        self != Self::Websocket
+    }
 }
 
 /// One kind of traffic. Exactly one of `in_flight`, `per_user_per_s` is given.
@@ -348,9 +357,14 @@ impl Scenario {
 
     /// Whether some stream goes by UDP.
     pub(crate) fn by_udp(&self) -> bool {
+        self.streams.iter().any(|stream| stream.transport.is_udp())
+    }
+
+    /// Whether phones ask for a key to seal their packets with. Phones seal all or none.
+    pub(crate) fn seals(&self) -> bool {
         self.streams
             .iter()
-            .any(|stream| stream.transport == Transport::Udp)
+            .any(|stream| stream.transport == Transport::UdpSealed)
     }
 
     /// Checks every bound; also after overrides.
@@ -379,10 +393,15 @@ impl Scenario {
             {
                 return fail("in_flight and per_user_per_s must be above 0");
             }
-            if stream.transport == Transport::Udp
-                && (stream.kind != Kind::Audio || stream.bytes > AUDIO_BYTES_MAX)
-            {
+            let by_udp = stream.transport.is_udp();
+            if by_udp && (stream.kind != Kind::Audio || stream.bytes > AUDIO_BYTES_MAX) {
                 return fail("only audio of at most 1018 bytes goes by udp");
+            }
+            if self.seals() && by_udp && stream.transport != Transport::UdpSealed {
+                return fail("a phone seals all its packets or none");
+            }
+            if self.seals() && by_udp && stream.bytes > SEALED_BYTES_MAX {
+                return fail("only audio of at most 978 bytes goes sealed by udp");
             }
             if !(0.0..=1.0).contains(&stream.share) {
                 return fail("share must be 0 to 1");
@@ -464,6 +483,7 @@ expect: { lost_max: 0 }
             ("kind: event", "kind: mix", "a mix has no bytes"),
             ("kind: event", "kind: event, transport: udp", "only audio"),
             ("bytes: 100", "bytes: 1019, transport: udp", "1018"),
+            ("bytes: 100", "bytes: 979, transport: udp_sealed", "978"),
         ] {
             let text = error(&GOOD.replace(from, to));
             assert!(text.contains(word), "{word} is not named in: {text}");

@@ -25,6 +25,9 @@ impl Engine {
         }
         own.attempt = due;
         let path = match self.settings.target {
+            Target::Prism { .. } if self.scenario.seals() => {
+                format!("/glasses-ws?token={}&udpEncryption=true", own.token)
+            }
             Target::Prism { .. } => format!("/glasses-ws?token={}", own.token),
             Target::Relay => format!("/glasses-ws?user={}", own.email),
         };

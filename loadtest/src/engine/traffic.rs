@@ -8,7 +8,7 @@ use crate::frame::{self, Opcode};
 use crate::golden;
 use crate::hist::Class;
 use crate::rng::Rng;
-use crate::scenario::{Arrivals, Kind, Stream, Transport};
+use crate::scenario::{Arrivals, Kind, Stream};
 use crate::schedule::{Poisson, Round, Schedule};
 use crate::tag::{Tag, Template};
 use crate::track::Arrival;
@@ -170,7 +170,7 @@ impl Engine {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let turn = stream.turn(tag.seq);
-        let by_udp = stream.spec.transport == Transport::Udp;
+        let by_udp = stream.spec.transport.is_udp();
         let payload = stream.templates[turn].stamp(tag);
         if by_udp {
             out.extend_from_slice(payload);

@@ -1,6 +1,10 @@
 //! Microphone audio by UDP (`protocol.md §11`): a phone registers its hash over the WebSocket, probes, and sends by UDP once the
-//! server confirmed a probe. One socket serves all phones, because packets carry the hash of their user. Plain packets only.
+//! server confirmed a probe. One socket serves all phones, because packets carry the hash of their user.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crypto_secretbox::aead::AeadInPlace;
+use crypto_secretbox::{KeyInit, XSalsa20Poly1305};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
@@ -20,6 +24,13 @@ const AGAIN_AFTER: u64 = 5 * SECOND;
 const HEADER_BYTES: usize = 6;
 /// Most audio in one packet: phones limit packets to 1024 bytes.
 pub(crate) const AUDIO_BYTES_MAX: usize = 1024 - HEADER_BYTES;
+/// The same when it is sealed.
+pub(crate) const SEALED_BYTES_MAX: usize = AUDIO_BYTES_MAX - NONCE_BYTES - TAG_BYTES;
+const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
+
+/// Seals a phone's packets (`protocol.md §11.6`).
+pub(crate) type Key = [u8; 32];
 
 /// How far a phone's audio path by UDP is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +51,8 @@ pub(super) struct Udp {
     /// Host and port as offered, with their address.
     server: Option<(String, u16, SocketAddr)>,
     packet: Vec<u8>,
+    /// Packets sealed so far: no nonce comes twice.
+    sealed: u64,
 }
 
 /// What became of a packet.
@@ -73,14 +86,20 @@ impl Udp {
     }
 
     /// Sends one packet.
-    fn send(&mut self, hash: u32, sequence: u16, payload: &[u8]) -> Sent {
+    fn send(&mut self, hash: u32, sequence: u16, payload: &[u8], key: Option<&Key>) -> Sent {
         let (Some(socket), Some((_, _, address))) = (&self.socket, &self.server) else {
             return Sent::No;
         };
         self.packet.clear();
         self.packet.extend_from_slice(&hash.to_be_bytes());
         self.packet.extend_from_slice(&sequence.to_be_bytes());
-        self.packet.extend_from_slice(payload);
+        match key {
+            Some(key) => {
+                self.sealed += 1;
+                seal(key, self.sealed, payload, &mut self.packet);
+            }
+            None => self.packet.extend_from_slice(payload),
+        }
         match socket.send_to(&self.packet, address) {
             Ok(_) => Sent::Yes,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::NoRoom,
@@ -96,6 +115,21 @@ fn bind() -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Appends nonce, tag, ciphertext.
+fn seal(key: &Key, number: u64, payload: &[u8], out: &mut Vec<u8>) {
+    let mut nonce = [0; NONCE_BYTES];
+    nonce[..8].copy_from_slice(&number.to_le_bytes());
+    out.extend_from_slice(&nonce);
+    let tag_at = out.len();
+    let audio_at = tag_at + TAG_BYTES;
+    out.resize(audio_at, 0);
+    out.extend_from_slice(payload);
+    let tag = XSalsa20Poly1305::new(key.into())
+        .encrypt_in_place_detached(&nonce.into(), &[], &mut out[audio_at..])
+        .expect("packets are short");
+    out[tag_at..audio_at].copy_from_slice(&tag);
+}
+
 /// FNV-1a over the user id, 32 bits.
 pub(super) fn hash(user: &str) -> u32 {
     user.bytes().fold(0x811c_9dc5, |hash, byte| {
@@ -109,6 +143,19 @@ pub(super) fn hash(user: &str) -> u32 {
 struct Offer {
     udp_host: Option<String>,
     udp_port: Option<u16>,
+    udp_encryption: Option<OfferedKey>,
+}
+
+#[derive(serde::Deserialize)]
+struct OfferedKey {
+    key: String,
+}
+
+impl Offer {
+    fn key(&self) -> Option<Key> {
+        let text = &self.udp_encryption.as_ref()?.key;
+        STANDARD.decode(text).ok()?.try_into().ok()
+    }
 }
 
 impl Engine {
@@ -121,6 +168,10 @@ impl Engine {
         own.udp = Link::Closed;
         own.udp_seq = 0;
         let offer = serde_json::from_slice::<Offer>(ack).ok();
+        own.udp_key = offer.as_ref().and_then(Offer::key).map(Box::new);
+        if self.scenario.seals() && own.udp_key.is_none() {
+            return;
+        }
         let Some((host, port)) = offer.and_then(|offer| Some((offer.udp_host?, offer.udp_port?)))
         else {
             return;
@@ -148,7 +199,7 @@ impl Engine {
             let register = format!(r#"{{"type":"udp_register","userIdHash":{hash}}}"#);
             self.send_frame(token, Opcode::Text, register.as_bytes());
         }
-        self.udp.send(hash, 0, b"PING");
+        self.udp.send(hash, 0, b"PING", None);
         self.timers
             .at(due + PROBE_EVERY, Timer::UdpProbe(user, number + 1));
     }
@@ -167,7 +218,8 @@ impl Engine {
         if own.udp != Link::Open {
             return Sent::No;
         }
-        let sent = self.udp.send(hash(&own.email), own.udp_seq, payload);
+        let key = own.udp_key.as_deref();
+        let sent = self.udp.send(hash(&own.email), own.udp_seq, payload, key);
         if sent == Sent::Yes {
             own.udp_seq = own.udp_seq.wrapping_add(1);
         }
@@ -178,6 +230,29 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sealed_audio_opens_again() {
+        let key = [7; 32];
+        let mut packet = vec![1, 2, 3];
+        seal(&key, 5, b"sixteen bytes ok", &mut packet);
+        assert_eq!(packet.len(), 3 + NONCE_BYTES + TAG_BYTES + 16);
+        let (nonce, rest) = packet[3..].split_at(NONCE_BYTES);
+        let (tag, sealed) = rest.split_at(TAG_BYTES);
+        let mut audio = sealed.to_vec();
+        XSalsa20Poly1305::new(&key.into())
+            .decrypt_in_place_detached(nonce.into(), &[], &mut audio, tag.into())
+            .expect("it opens");
+        assert_eq!(audio, b"sixteen bytes ok");
+    }
+
+    #[test]
+    fn the_key_is_taken_from_the_ack() {
+        let ack = br#"{"type":"connection_ack","udpHost":"h","udpPort":1,"udpEncryption":{"key":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","algorithm":"xsalsa20-poly1305"}}"#;
+        let offer: Offer = serde_json::from_slice(ack).expect("an offer");
+        let counted: Key = std::array::from_fn(|at| at as u8);
+        assert_eq!(offer.key(), Some(counted));
+    }
 
     #[test]
     fn hashes_are_those_of_the_protocol() {

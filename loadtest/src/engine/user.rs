@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::conn::Token;
-use super::udp::Link;
+use super::udp::{Key, Link};
 use crate::track::Tracker;
 
 /// Package of app number `app`.
@@ -66,6 +66,8 @@ pub(crate) struct User {
     pub(crate) udp: Link,
     /// Next sequence number there.
     pub(crate) udp_seq: u16,
+    /// What seals the packets; `None`: they go plain.
+    pub(crate) udp_key: Option<Box<Key>>,
     /// Next number per stream.
     pub(crate) seq: Vec<u64>,
     /// Closed loop: deliveries still awaited per stream.
@@ -97,6 +99,7 @@ impl User {
             attempt: 0,
             udp: Link::Closed,
             udp_seq: 0,
+            udp_key: None,
             seq: Vec::new(),
             awaited: Vec::new(),
             progress: Vec::new(),
