@@ -74,11 +74,12 @@ async fn read(cx: &Services, user: &UserId, record: &AppRecord) -> Handled {
     ))
 }
 
+/// The user's value of a setting; `null` is none, as in an ack (protocol.md §9.1).
 fn stored_value<'a>(key: Option<&Value>, values: Option<&'a Vec<Value>>) -> Option<&'a Value> {
     let entry = values?
         .iter()
         .find(|entry| entry.get("key") == key && key.is_some())?;
-    entry.get("value")
+    entry.get("value").filter(|value| !value.is_null())
 }
 
 fn with_selected(declared: &Value, values: Option<&Vec<Value>>) -> Value {

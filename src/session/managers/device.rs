@@ -154,9 +154,14 @@ impl Device {
         self.state
             .extend(timestamp.map(|stamp| ("timestamp".to_owned(), stamp)));
         let connection = diff.contains_key("connected");
-        let appeared = connection && self.is_connected();
+        // Glasses that went away mean nothing more than that, whatever model is named with it (protocol.md §17.1, step 4).
+        let told = if connection {
+            self.is_connected()
+        } else {
+            diff.contains_key("modelName")
+        };
         Some(Change {
-            hardware: (appeared || diff.contains_key("modelName")) && self.model().is_some(),
+            hardware: told && self.model().is_some(),
             connection,
             diff,
         })

@@ -130,6 +130,20 @@ fn app_lists_hide_key_hashes_and_show_what_runs() {
 }
 
 #[test]
+fn a_setting_that_was_set_to_null_shows_its_default_as_in_an_ack() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let none = json!({"key": "lang", "value": null});
+        let posted = kit.client(Route::AppSettings, "POST", &[APP], none).await;
+        assert_eq!(posted.0, 200);
+        let (_, body) = kit
+            .client(Route::AppSettings, "GET", &[APP], Value::Null)
+            .await;
+        assert_eq!(body["settings"][1]["selected"], "en");
+    });
+}
+
+#[test]
 fn app_settings_show_the_selected_value_and_reach_the_session() {
     Kit::run(|kit| async move {
         kit.session(|_| ok());

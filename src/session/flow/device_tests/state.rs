@@ -173,6 +173,33 @@ fn a_return_with_news_says_the_microphone_once_and_before_the_ack_not_at_all() {
 }
 
 #[test]
+fn glasses_that_go_announce_no_model_and_paint_nothing_again() {
+    let mut kit = Kit::with_glasses();
+    kit.device_state(r#"{"modelName":"Simulated Glasses"}"#);
+    let shown =
+        r#"{"type":"display_event","view":"main","layout":{"layoutType":"text_wall","text":"x"}}"#;
+    kit.app(SCRIBE, shown).expect("taken");
+    assert_eq!(
+        types(&kit.sent().phone()).last().expect("one"),
+        "display_event"
+    );
+    kit.device_state(r#"{"connected":false}"#);
+    let sent = kit.sent();
+    assert!(sent.phone().is_empty());
+    assert_eq!(types(&sent.scribe()), ["device_state_update"]);
+    kit.device_state(r#"{"connected":true}"#);
+    let painted = |sent: &Sent| types(&sent.phone()).contains(&"display_event".to_owned());
+    assert!(painted(&kit.sent()));
+    kit.device_state(r#"{"connected":false,"modelName":"Vuzix Z100"}"#);
+    assert_eq!(types(&kit.sent().scribe()), ["device_state_update"]);
+    kit.device_state(r#"{"connected":true}"#);
+    assert_eq!(
+        types(&kit.sent().scribe()),
+        ["capabilities_update", "device_state_update"]
+    );
+}
+
+#[test]
 fn missing_hardware_is_named_and_unknown_models_lack_nothing() {
     let mut kit = Kit::new();
     let record = kit.apps.get("com.acme.display").expect("known").clone();

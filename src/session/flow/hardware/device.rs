@@ -70,7 +70,8 @@ pub(crate) fn update(
             microphone = Microphone::Resynced;
         }
         if change.hardware || change.connection {
-            glasses_changed(s, cx);
+            let gone = change.connection && !s.m.device.is_connected();
+            glasses_changed(s, gone, cx);
         }
     }
     broadcast(s, &change.diff, cx);
@@ -105,15 +106,16 @@ pub(crate) fn acked(s: &mut Session, cx: &mut Cx<'_>) {
         microphone::resync(s, cx);
     }
     if s.m.device.model().is_some() || s.m.device.is_connected() {
-        glasses_changed(s, cx);
+        glasses_changed(s, false, cx);
     }
 }
 
-/// The model or its connection changed: the dashboard's composition, and what was waiting to be painted.
-fn glasses_changed(s: &mut Session, cx: &mut Cx<'_>) {
+/// The model or its connection changed: the dashboard's composition, and what was waiting to be painted unless they are `gone`
+/// (simulated ones count as glasses even then).
+fn glasses_changed(s: &mut Session, gone: bool, cx: &mut Cx<'_>) {
     let model = s.m.device.model().map(str::to_owned);
     dashboard::model_changed(s, model.as_deref(), cx);
-    if glasses_connected(s) {
+    if !gone && glasses_connected(s) {
         screen::repaint(s, cx);
     }
 }
