@@ -210,6 +210,12 @@ impl Speech {
         }
     }
 
+    /// Settings are others: a key that was missing or refused, or a language that was not taken, may be no trouble now.
+    pub fn settings_changed(&mut self, step: &mut Step<'_>) {
+        self.attempts.clear();
+        self.reconcile(Trigger::Change, step);
+    }
+
     fn missing(&self) -> impl Iterator<Item = &Desired> {
         let runs = |stream: Sub| self.open().any(|(_, other)| other == stream);
         self.desired.iter().filter(move |one| !runs(one.stream))
