@@ -285,8 +285,8 @@ impl Talk for Conversation {
             return;
         }
         for token in &mut response.tokens {
-            token.start_ms = token.start_ms.map(|at| at + self.offset_ms);
-            token.end_ms = token.end_ms.map(|at| at + self.offset_ms);
+            token.start_ms = token.start_ms.map(|at| at.saturating_add(self.offset_ms));
+            token.end_ms = token.end_ms.map(|at| at.saturating_add(self.offset_ms));
         }
         out.answered |= !response.tokens.is_empty();
         self.mind.response(&response.tokens, now, &mut out.heard);

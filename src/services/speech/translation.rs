@@ -191,6 +191,7 @@ impl Translations {
             Some(at) => {
                 let open = &mut candidates[at];
                 open.translated.push_str(&token.text);
+                open.ended |= open.translated.len() > TEXT_MAX;
                 open.waits_since = None;
                 open.end_ms = open.end_ms.max(token.end_ms.unwrap_or(0));
             }
