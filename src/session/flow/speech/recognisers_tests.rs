@@ -206,6 +206,21 @@ fn audio_goes_once_to_all_that_are_open_started_ones_included() {
 }
 
 #[test]
+fn datagrams_are_heard_like_frames() {
+    let mut kit = kit();
+    kit.phone(&json!({"type": "udp_register", "userIdHash": 7}));
+    kit.subscribe("main", &[EN]);
+    told(&mut kit);
+    // The third came before the second.
+    for (sequence, bytes) in [(1, 320), (3, 640), (2, 960)] {
+        let mut payload = vec![0; bytes];
+        kit.run(|s, cx| s.on_udp_audio(sequence, &mut payload, cx));
+    }
+    let all = [320, 960, 640].map(|bytes| (vec![1], bytes));
+    assert_eq!(fed(&mut kit), all);
+}
+
+#[test]
 fn lc3_is_decoded_once_for_apps_and_recognisers() {
     let mut kit = kit();
     kit.subscribe("main", &[EN]);
