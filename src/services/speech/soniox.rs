@@ -64,6 +64,7 @@ impl Provider for Soniox {
                     source,
                     target: soniox_code(target.as_str()).unwrap_or_default(),
                     wait_ms: speech.translation_wait_ms,
+                    finals_only: speech.soniox_finals_only_translation,
                 };
                 Mind::Translation(Translations::new(pair, ids))
             }
@@ -168,7 +169,7 @@ impl Config {
             language_hints,
             max_endpoint_delay_ms: (!translates).then_some(speech.soniox_max_endpoint_delay_ms),
             max_non_final_tokens_duration_ms: max_non_final_ms.filter(|_| translates),
-            include_nonfinal: translates.then_some(false),
+            include_nonfinal: translates.then_some(!speech.soniox_finals_only_translation),
             translation,
         }
     }
