@@ -1,13 +1,15 @@
 //! Fan-out in steady state allocates nothing per relayed audio frame, from the decoded frame to the bytes that go to the
-//! kernel; nor does a relayed event. The shard is driven as `net/` drives it, with writers that take what is pending.
+//! kernel; nor does a relayed event. What recognisers get is copied once, with the frame's one allocation. The shard is driven as `net/` drives it, with writers that take what is pending.
 
 #[path = "support/relay.rs"]
 mod relay;
 
 use bytes::Bytes;
 use prism::base::ids::UserId;
+use prism::base::settings::Settings;
 use prism::session::event::PhoneFlags;
 use prism::wire::frame::{Lent, Message};
+use prism::wire::speech::SpeechOrder;
 use relay::{USER, World};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -75,6 +77,26 @@ fn a_frame_lent_from_the_read_buffer_reaches_three_apps_without_an_allocation() 
         world.turn(phone, |shard| shard.lent(phone, Lent::Binary(&[1; 640])));
     });
     assert_eq!(count, 0, "in 1000 frames to {APPS} apps");
+}
+
+#[test]
+fn a_frame_for_recognisers_is_copied_once_however_many_there_are() {
+    let mut settings = Settings::default();
+    settings.speech.soniox_api_key = "key".into();
+    let mut world = World::with(settings, APPS, PhoneFlags::default());
+    let app = world.apps[0];
+    world.text(app, r#"{"type":"subscription_update","subscriptions":["audio_chunk","button_press","transcription:en-US","transcription:auto","translation:fr-en"]}"#);
+    assert_eq!(world.speech().count(), 3, "recognisers");
+    let count = allocations(&mut world, 644, |world| {
+        let phone = world.phone;
+        world.turn(phone, |shard| shard.lent(phone, Lent::Binary(&[1; 640])));
+        let given = world.speech().map(|order| match order {
+            SpeechOrder::Audio { ids, pcm } => (ids.len(), pcm.len()),
+            other => panic!("{other:?}"),
+        });
+        assert!(given.eq([(3, 640)]));
+    });
+    assert_eq!(count, 1000, "one for each of 1000 frames");
 }
 
 #[test]

@@ -306,6 +306,8 @@ pub enum Event {
     },
     /// The app registry was replaced; the new one is in the context.
     RegistryChanged,
+    /// The settings of speech are others; the new ones are in the context.
+    SpeechSettingsChanged,
     /// Many sockets of this app were lost at once (behaviour.md §2.14): a restart of it waits this much longer.
     MassDisconnect {
         /// Which app.

@@ -176,6 +176,10 @@ impl Shard {
             ),
             Effect::IncidentLogs(logs) => (ToOutside::IncidentLogs { user, logs }, None),
             Effect::Speech(order) => {
+                if matches!(order, SpeechOrder::Audio { .. }) && self.is_outside_behind() {
+                    self.metrics.inc(Counter::SpeechAudioLost);
+                    return;
+                }
                 let refused = speech_refused(&order);
                 (ToOutside::Speech { user, epoch, order }, refused)
             }
@@ -187,6 +191,12 @@ impl Shard {
                 self.followups.push(Followup { at, epoch, event });
             }
         }
+    }
+
+    /// Audio leaves room for what must not get lost.
+    fn is_outside_behind(&self) -> bool {
+        let half = self.outside.capacity().map(|room| room / 2);
+        half.is_some_and(|half| self.outside.len() > half)
     }
 
     /// Keeps the deadline heap in step with the session.

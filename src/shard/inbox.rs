@@ -63,6 +63,9 @@ impl Shard {
                 self.ticks.registry_changed = Some(0);
             }
             ToShard::Settings(cfg) => {
+                if cfg.speech != self.cfg.speech {
+                    self.ticks.speech_changed = Some(0);
+                }
                 self.cfg = cfg;
                 self.settings_changed();
             }

@@ -250,7 +250,8 @@ pub enum ToOutside {
     },
     /// A word to the recognisers of a session, in order; they report by `Result(Speech)`.
     ///
-    /// If dropped: an `Open` is answered `Failed` by the shard; anything else is counted.
+    /// If dropped: an `Open` is answered `Failed` by the shard; anything else is counted. Audio is dropped from half of the
+    /// inbox on.
     Speech {
         /// Whose.
         user: UserId,

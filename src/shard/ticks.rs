@@ -1,4 +1,4 @@
-//! Layer 3: what time alone brings about: due sessions, overdue sockets, silent sockets, a changed registry.
+//! Layer 3: what time alone brings about: due sessions, overdue sockets, silent sockets, a changed registry, changed settings.
 
 use super::Shard;
 use super::admission::BOOT_TIMEOUT;
@@ -16,7 +16,7 @@ use crate::wire::ids::ping_id;
 
 /// Deadlines handled per tick; the rest waits for the next one, so that a herd cannot stall the shard.
 const DUE_PER_TICK: usize = 512;
-/// Sessions told of a new registry per tick.
+/// Sessions told of a new registry, or of new settings, per tick.
 const SESSIONS_PER_TICK: usize = 256;
 /// How often silent sockets are looked for (ms).
 const SWEEP_MS: u64 = 1000;
@@ -26,6 +26,8 @@ const SWEEP_MS: u64 = 1000;
 pub(super) struct Ticks {
     /// The next session slot to be told of the new registry.
     pub(super) registry_changed: Option<usize>,
+    /// The next one to be told that the settings of speech are new.
+    pub(super) speech_changed: Option<usize>,
     next_sweep_ms: u64,
     next_ping_ms: u64,
     /// No word of scheduling delay before this.
@@ -46,7 +48,10 @@ impl Shard {
             }
         }
         if let Some(from) = self.ticks.registry_changed {
-            self.tell_registry(from);
+            self.ticks.registry_changed = self.tell_all(from, || Event::RegistryChanged);
+        }
+        if let Some(from) = self.ticks.speech_changed {
+            self.ticks.speech_changed = self.tell_all(from, || Event::SpeechSettingsChanged);
         }
         if now.mono_ms >= self.ticks.next_sweep_ms {
             self.ticks.next_sweep_ms = now.mono_ms + SWEEP_MS;
@@ -194,16 +199,15 @@ impl Shard {
         }
     }
 
-    fn tell_registry(&mut self, from: usize) {
+    /// Tells the next sessions; says where to go on.
+    fn tell_all(&mut self, from: usize, event: impl Fn() -> Event) -> Option<usize> {
         let to = (from + SESSIONS_PER_TICK).min(self.entries.len());
         for at in from..to {
             if self.entries[at].is_some() {
-                self.drive(at as u32, |session, cx| {
-                    session.on_event(Event::RegistryChanged, cx);
-                });
+                self.drive(at as u32, |session, cx| session.on_event(event(), cx));
             }
         }
-        self.ticks.registry_changed = (to < self.entries.len()).then_some(to);
+        (to < self.entries.len()).then_some(to)
     }
 
     /// Stale rows must not outnumber the live ones for long.

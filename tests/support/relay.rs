@@ -16,6 +16,7 @@ use prism::shard::{Parts, Shard};
 use prism::wire::auth::sha256_hex;
 use prism::wire::frame::Message;
 use prism::wire::records::{AppRecord, PermissionEntry, Registry, UserRecord};
+use prism::wire::speech::SpeechOrder;
 use prism::wire::upgrade::AppHeaders;
 use std::sync::Arc;
 
@@ -35,6 +36,11 @@ pub(crate) struct World {
 impl World {
     /// A user whose phone has these wishes, with so many apps that subscribe to audio and presses.
     pub(crate) fn new(apps: usize, flags: PhoneFlags) -> Self {
+        Self::with(Settings::default(), apps, flags)
+    }
+
+    /// The same with these settings.
+    pub(crate) fn with(cfg: Settings, apps: usize, flags: PhoneFlags) -> Self {
         let (inbox, _) = flume::bounded(16);
         let (outside, mail) = flume::bounded(4096);
         let everything = PermissionEntry {
@@ -50,7 +56,7 @@ impl World {
         });
         let shard = Shard::new(Parts {
             id: ShardId(0),
-            cfg: Arc::new(Settings::default()),
+            cfg: Arc::new(cfg),
             apps: Arc::new(Registry::new(records, 1)),
             shared: Arc::new(Shared::new(1)),
             mail: Mailboxes::new(vec![inbox]),
@@ -166,6 +172,14 @@ impl World {
             },
         });
         self.outside.try_iter().for_each(drop);
+    }
+
+    /// Takes what the outside thread was told to do with recognisers.
+    pub(crate) fn speech(&self) -> impl Iterator<Item = SpeechOrder> {
+        self.outside.try_iter().filter_map(|message| match message {
+            ToOutside::Speech { order, .. } => Some(order),
+            _ => None,
+        })
     }
 
     /// Every writer sends what is pending; returns the fewest bytes that an app got.

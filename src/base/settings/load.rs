@@ -219,6 +219,11 @@ fn check_across(s: &Settings, problems: &mut Vec<Problem>) {
         "apps.deferred_timeout_ms",
         "must not be below app_start_timeout_ms",
     );
+    rule(
+        s.speech.stt_keepalive_ms < 20_000,
+        "speech.stt_keepalive_ms",
+        "must be below 20000: providers close what is silent for longer",
+    );
     let wildcard = s.http.cors_origins.iter().any(|origin| origin == "*");
     rule(
         !(wildcard && s.http.cors_allow_credentials),
@@ -257,6 +262,16 @@ mod tests {
             load("server:\n  port: 8002\n  prot: 1\n", none).expect_err("typo must not pass");
         assert!(error.to_string().contains("prot"), "{error}");
         assert!(error.to_string().contains('3'), "{error}");
+    }
+
+    #[test]
+    fn a_keepalive_that_comes_too_late_for_providers_is_refused() {
+        assert!(load("speech:\n  stt_keepalive_ms: 19999\n", none).is_ok());
+        let error = load("speech:\n  stt_keepalive_ms: 20000\n", none).expect_err("too long");
+        assert!(
+            error.to_string().contains("speech.stt_keepalive_ms"),
+            "{error}"
+        );
     }
 
     #[test]

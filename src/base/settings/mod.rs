@@ -172,12 +172,15 @@ choices! {
 }
 
 impl Speech {
-    /// Whether recognisers can run here at all.
+    /// Whether recognisers can run here at all: any key will do.
     #[must_use]
     pub fn has_provider(&self) -> bool {
+        let is_key = |text: &String| !text.trim().is_empty();
         match self.deployment_region {
-            DeploymentRegion::Global => !self.soniox_api_key.is_empty(),
-            DeploymentRegion::China => !self.alibaba_api_key.is_empty(),
+            DeploymentRegion::Global => {
+                is_key(&self.soniox_api_key) || self.soniox_fallback_api_keys.iter().any(is_key)
+            }
+            DeploymentRegion::China => is_key(&self.alibaba_api_key),
         }
     }
 }

@@ -594,6 +594,8 @@ settings! {
         translation_wait_ms: u64 = 3000, 0..=600_000;
         /// Between the last words of a translation and its end (ms).
         translation_close_wait_ms: u64 = 100, 0..=60_000;
+        /// Translations show only what does not change any more.
+        soniox_finals_only_translation: bool = true;
         /// Times a broken translation is connected again.
         translation_reconnects: u64 = 3, 0..=100;
         /// Recognisers stay this long after speech ends (ms).

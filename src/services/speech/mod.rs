@@ -134,7 +134,8 @@ impl Speech {
         let (provider, place) = match self.admit(&open, &settings, now) {
             Ok(found) => found,
             Err(report) => {
-                tracing::warn!(user = user.log_tag(), ?report, "recogniser refused");
+                // Its session says so in the log, once.
+                tracing::debug!(user = user.log_tag(), ?report, "recogniser refused");
                 let cx = Arc::clone(cx);
                 tokio::spawn(async move { stream::end(&cx, &user, epoch, id, report).await });
                 return;

@@ -203,10 +203,10 @@ impl Sentences {
 impl Open {
     fn times(&mut self, sentence: &Sentence, offset_ms: u64) {
         if let Some(begin) = sentence.begin_time {
-            self.start_ms = begin + offset_ms;
+            self.start_ms = begin.saturating_add(offset_ms);
         }
         if let Some(end) = sentence.end_time {
-            self.end_ms = self.end_ms.max(end + offset_ms);
+            self.end_ms = self.end_ms.max(end.saturating_add(offset_ms));
         }
     }
 
@@ -221,8 +221,8 @@ impl Open {
         let words = sentence.words.iter().skip(skip);
         let token = |word: &Word| Token {
             text: format!("{}{}", word.text, word.punctuation),
-            start_ms: word.begin_time.map(|at| at + offset_ms),
-            end_ms: word.end_time.map(|at| at + offset_ms),
+            start_ms: word.begin_time.map(|at| at.saturating_add(offset_ms)),
+            end_ms: word.end_time.map(|at| at.saturating_add(offset_ms)),
             is_final: word.fixed || sentence.sentence_end,
             ..Token::default()
         };

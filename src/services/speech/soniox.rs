@@ -64,6 +64,7 @@ impl Provider for Soniox {
                     source,
                     target: soniox_code(target.as_str()).unwrap_or_default(),
                     wait_ms: speech.translation_wait_ms,
+                    finals_only: speech.soniox_finals_only_translation,
                 };
                 Mind::Translation(Translations::new(pair, ids))
             }
@@ -168,7 +169,7 @@ impl Config {
             language_hints,
             max_endpoint_delay_ms: (!translates).then_some(speech.soniox_max_endpoint_delay_ms),
             max_non_final_tokens_duration_ms: max_non_final_ms.filter(|_| translates),
-            include_nonfinal: translates.then_some(false),
+            include_nonfinal: translates.then_some(!speech.soniox_finals_only_translation),
             translation,
         }
     }
@@ -285,8 +286,8 @@ impl Talk for Conversation {
             return;
         }
         for token in &mut response.tokens {
-            token.start_ms = token.start_ms.map(|at| at + self.offset_ms);
-            token.end_ms = token.end_ms.map(|at| at + self.offset_ms);
+            token.start_ms = token.start_ms.map(|at| at.saturating_add(self.offset_ms));
+            token.end_ms = token.end_ms.map(|at| at.saturating_add(self.offset_ms));
         }
         out.answered |= !response.tokens.is_empty();
         self.mind.response(&response.tokens, now, &mut out.heard);

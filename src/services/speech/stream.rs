@@ -209,13 +209,13 @@ impl Stream {
         let trouble = classify::key_trouble(&error).filter(|one| *one != KeyTrouble::Transient);
         if trouble.is_some() && history.other_keys + 1 < speech.key_count() && speech.has_key(now) {
             history.other_keys += 1;
-            self.queue.put_back(progress.sent, now);
+            self.send_again(progress.sent, history, now);
             return None;
         }
         let reconnects = self.provider.reconnects(self.kind(), &settings);
         if error.code.is_none() && history.ready && history.reconnects < reconnects {
             history.reconnects += 1;
-            self.queue.put_back(progress.sent, now);
+            self.send_again(progress.sent, history, now);
             sleep(Duration::from_millis(RECONNECT_MS * history.reconnects)).await;
             return None;
         }
@@ -236,6 +236,13 @@ impl Stream {
             _ => wait_ms,
         };
         Some(failed(class, &error.cause(), wait_ms))
+    }
+
+    /// Audio that a connection swallowed goes over the next one, and counts there.
+    fn send_again(&self, sent: VecDeque<Bytes>, history: &mut History, now: u64) {
+        let bytes: u64 = sent.iter().map(|chunk| chunk.len() as u64).sum();
+        history.audio_bytes = history.audio_bytes.saturating_sub(bytes);
+        self.queue.put_back(sent, now);
     }
 
     async fn tell(&self, out: &mut Out) {
@@ -462,6 +469,11 @@ impl Connection<'_> {
         if is_over(self.start_deadline) {
             let error = ProviderError::new(408, "the provider did not start in time");
             return Some(Finish::Failed(error));
+        }
+        // An end that waits behind what the connection does not take.
+        let stuck = self.unsent_since.is_some_and(|at| at + CLOSE_MS <= now);
+        if stuck && self.stream.queue.closing() {
+            return Some(Finish::Done);
         }
         let lost = self.stream.queue.lost_in_row();
         if self.unsent_since.is_some() && lost >= speech.dead_stream_failures {

@@ -1,8 +1,8 @@
 //! Tokens of a translating recogniser → utterances (behaviour.md §8.8). Pure: time is an argument.
 //!
 //! What was said and its translation come as tokens of one stream, the translation later. Both are gathered by the language
-//! that was spoken; only final tokens count. An utterance ends where the recogniser says so and its translation is there, or
-//! has been waited for long enough.
+//! that was spoken. Only final tokens count, unless the settings ask for the others too, which come anew with every response.
+//! An utterance ends where the recogniser says so and its translation is there, or has been waited for long enough.
 
 use super::languages::soniox_code;
 use super::tokens::{Spoken, TEXT_MAX};
@@ -20,6 +20,8 @@ pub(super) struct Pair {
     pub(super) target: &'static str,
     /// The translated part is waited for this long (ms).
     pub(super) wait_ms: u64,
+    /// Only what does not change any more is shown.
+    pub(super) finals_only: bool,
 }
 
 struct Open {
@@ -27,6 +29,8 @@ struct Open {
     language: Option<String>,
     original: String,
     translated: String,
+    /// What may still change of both.
+    tail: (String, String),
     /// Spoken in the target language.
     direct: bool,
     ended: bool,
@@ -41,14 +45,11 @@ struct Open {
 
 impl Open {
     fn utterance(&self, is_final: bool) -> Option<Utterance> {
-        let untranslated = self.direct || self.translated.trim().is_empty();
-        let text = if untranslated {
-            &self.original
-        } else {
-            &self.translated
-        };
-        let text = text.trim();
-        let original = self.original.trim();
+        let original = format!("{}{}", self.original, self.tail.0);
+        let translated = format!("{}{}", self.translated, self.tail.1);
+        let (original, translated) = (original.trim(), translated.trim());
+        let untranslated = self.direct || translated.is_empty();
+        let text = if untranslated { original } else { translated };
         let (sum, count) = self.confidence;
         let start_ms = self.start_ms.unwrap_or(self.end_ms);
         (!text.is_empty()).then(|| Utterance {
@@ -65,6 +66,17 @@ impl Open {
             provider: super::soniox::NAME,
             ..Utterance::default()
         })
+    }
+
+    fn is_blank(&self) -> bool {
+        let texts = [
+            &self.original,
+            &self.translated,
+            &self.tail.0,
+            &self.tail.1,
+            &self.shown,
+        ];
+        texts.iter().all(|text| text.is_empty())
     }
 
     fn is_complete(&self) -> bool {
@@ -97,6 +109,9 @@ impl Translations {
     /// A response of the provider.
     pub(super) fn response(&mut self, tokens: &[Spoken], now: u64, out: &mut Vec<Utterance>) {
         self.tick(now, out);
+        self.open
+            .iter_mut()
+            .for_each(|open| open.tail = Default::default());
         // Whether a translation that is not final yet says that more comes.
         let mut more = false;
         for token in tokens {
@@ -104,6 +119,9 @@ impl Translations {
                 self.open.iter_mut().for_each(|open| open.ended = true);
             } else if !token.is_final {
                 more |= token.translation_status.as_deref() == Some("translation");
+                if !self.pair.finals_only {
+                    self.unsure(token, out);
+                }
             } else if token.translation_status.as_deref() == Some("translation") {
                 self.translated(token);
             } else {
@@ -111,6 +129,8 @@ impl Translations {
             }
         }
         self.emit(more, out);
+        // What was taken back before anybody saw it.
+        self.open.retain(|open| !open.is_blank());
     }
 
     /// Time went by.
@@ -121,7 +141,11 @@ impl Translations {
             open.waits_since.is_some_and(over)
         };
         let over = self.open.extract_if(.., is_over);
-        out.extend(over.filter_map(|open| open.utterance(true)));
+        out.extend(over.filter_map(|mut open| {
+            // That will come once more.
+            open.tail = Default::default();
+            open.utterance(true)
+        }));
     }
 
     /// Whatever came until now is final.
@@ -130,7 +154,8 @@ impl Translations {
         out.extend(all.filter_map(|open| open.utterance(true)));
     }
 
-    fn spoken(&mut self, token: &Spoken, now: u64, out: &mut Vec<Utterance>) {
+    /// The utterance that a spoken word belongs to, unless it is in a third language.
+    fn place(&mut self, token: &Spoken, out: &mut Vec<Utterance>) -> Option<usize> {
         let language = token.language.as_deref().and_then(soniox_code);
         let is_translated = token.translation_status.as_deref() == Some("original");
         // Without a language it is what was asked for.
@@ -141,11 +166,11 @@ impl Translations {
         let source = self.pair.source;
         // A third language is nobody's.
         if !direct && language.is_some() && source.is_some() && language != source {
-            return;
+            return None;
         }
         let matches =
             |open: &Open| !open.ended && open.direct == direct && open.language == token.language;
-        let at = match self.open.iter().position(matches) {
+        Some(match self.open.iter().position(matches) {
             Some(at) if self.open[at].original.len() <= TEXT_MAX => at,
             found => {
                 if let Some(at) = found {
@@ -153,6 +178,12 @@ impl Translations {
                 }
                 self.begin(token.language.clone(), direct, out)
             }
+        })
+    }
+
+    fn spoken(&mut self, token: &Spoken, now: u64, out: &mut Vec<Utterance>) {
+        let Some(at) = self.place(token, out) else {
+            return;
         };
         let open = &mut self.open[at];
         open.original.push_str(&token.text);
@@ -167,15 +198,36 @@ impl Translations {
             open.confidence.0 += confidence;
             open.confidence.1 += 1;
         }
-        if !direct && open.waits_since.is_none() {
+        if !open.direct && open.waits_since.is_none() {
             open.waits_since = Some(now);
         }
     }
 
+    /// A word, or one of a translation, that may still change.
+    fn unsure(&mut self, token: &Spoken, out: &mut Vec<Utterance>) {
+        if token.translation_status.as_deref() != Some("translation") {
+            if let Some(at) = self.place(token, out) {
+                let tail = &mut self.open[at].tail.0;
+                if tail.len() <= TEXT_MAX {
+                    tail.push_str(&token.text);
+                }
+            }
+        } else if self.is_wanted(token)
+            && let Some(open) = self.open.iter_mut().rfind(|open| !open.direct)
+            && open.tail.1.len() <= TEXT_MAX
+        {
+            open.tail.1.push_str(&token.text);
+        }
+    }
+
+    /// In two-way mode the other direction is translated too: nobody asked for it.
+    fn is_wanted(&self, translated: &Spoken) -> bool {
+        let into = translated.language.as_deref().and_then(soniox_code);
+        into.is_none_or(|into| into == self.pair.target)
+    }
+
     fn translated(&mut self, token: &Spoken) {
-        // In two-way mode the other direction is translated too: nobody asked for it.
-        let into = token.language.as_deref().and_then(soniox_code);
-        if into.is_some_and(|into| into != self.pair.target) {
+        if !self.is_wanted(token) {
             return;
         }
         let from = |open: &&mut Open| {
@@ -191,6 +243,7 @@ impl Translations {
             Some(at) => {
                 let open = &mut candidates[at];
                 open.translated.push_str(&token.text);
+                open.ended |= open.translated.len() > TEXT_MAX;
                 open.waits_since = None;
                 open.end_ms = open.end_ms.max(token.end_ms.unwrap_or(0));
             }
@@ -214,6 +267,7 @@ impl Translations {
             language,
             original: String::new(),
             translated: String::new(),
+            tail: Default::default(),
             direct,
             ended: false,
             waits_since: None,
@@ -231,7 +285,7 @@ impl Translations {
         let complete = self.open.extract_if(.., is_complete);
         out.extend(complete.filter_map(|open| open.utterance(true)));
         for open in &mut self.open {
-            if !open.direct && open.translated.is_empty() {
+            if !open.direct && open.translated.is_empty() && open.tail.1.is_empty() {
                 continue;
             }
             if let Some(interim) = open.utterance(false)
@@ -245,174 +299,5 @@ impl Translations {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tokens::made::{end, sure, unsure};
-    use super::*;
-    use proptest::prelude::*;
-
-    fn pair(source: Option<&'static str>) -> Translations {
-        let pair = Pair {
-            source,
-            target: "en",
-            wait_ms: 3000,
-        };
-        Translations::new(pair, Ids::new("t".into()))
-    }
-
-    fn original(text: &str, language: &str) -> Spoken {
-        Spoken {
-            translation_status: Some("original".into()),
-            start_ms: Some(800),
-            end_ms: Some(1900),
-            ..sure(text).in_language(language)
-        }
-    }
-
-    fn translation(text: &str, source: &str) -> Spoken {
-        Spoken {
-            translation_status: Some("translation".into()),
-            source_language: Some(source.into()),
-            ..sure(text).in_language("en")
-        }
-    }
-
-    fn lines(out: &mut Vec<Utterance>) -> Vec<String> {
-        let line = |one: Utterance| {
-            let mark = if one.is_final { '=' } else { '~' };
-            let arrow = if one.did_translate { "→" } else { "|" };
-            let original = one.original.unwrap_or_default();
-            format!(
-                "{} {mark} {original} {arrow} {}",
-                one.utterance_id, one.text
-            )
-        };
-        out.drain(..).map(line).collect()
-    }
-
-    #[test]
-    fn words_and_their_translation_become_one_utterance() {
-        let mut stream = pair(Some("es"));
-        let mut out = Vec::new();
-        stream.response(&[original("buenas", "es"), unsure("tardes")], 0, &mut out);
-        assert_eq!(lines(&mut out), [""; 0], "not translated yet");
-        stream.response(&[translation("good", "es")], 100, &mut out);
-        assert_eq!(lines(&mut out), ["t_1 ~ buenas → good"]);
-        stream.response(
-            &[
-                original(" tardes", "es"),
-                translation(" afternoon", "es"),
-                end(),
-            ],
-            200,
-            &mut out,
-        );
-        assert_eq!(out[0].start_ms, 800);
-        assert_eq!(out[0].end_ms, 1900);
-        assert_eq!(out[0].detected.as_deref(), Some("es"));
-        assert_eq!(lines(&mut out), ["t_1 = buenas tardes → good afternoon"]);
-        assert_eq!(stream.due(), None);
-    }
-
-    #[test]
-    fn a_translation_that_comes_after_the_end_is_waited_for() {
-        let mut stream = pair(None);
-        let mut out = Vec::new();
-        stream.response(&[original("hola", "es"), end()], 0, &mut out);
-        stream.response(&[original("salut", "fr"), end()], 10, &mut out);
-        assert_eq!(lines(&mut out), [""; 0]);
-        let unfinished = Spoken {
-            is_final: false,
-            ..translation(" there", "es")
-        };
-        stream.response(&[translation("hello", "es"), unfinished], 20, &mut out);
-        assert_eq!(lines(&mut out), ["t_1 ~ hola → hello"], "more is coming");
-        stream.response(&[translation(" there", "es")], 30, &mut out);
-        assert_eq!(lines(&mut out), ["t_1 = hola → hello there"]);
-        assert_eq!(stream.due(), Some(3010));
-        stream.tick(3009, &mut out);
-        assert_eq!(lines(&mut out), [""; 0]);
-        stream.tick(3010, &mut out);
-        assert_eq!(lines(&mut out), ["t_2 = salut | salut"], "what exists");
-        stream.response(&[translation("hi", "fr")], 4000, &mut out);
-        assert_eq!(lines(&mut out), ["t_3 =  → hi"], "late, but not lost");
-    }
-
-    #[test]
-    fn the_target_language_is_not_translated() {
-        let mut stream = pair(Some("es"));
-        let mut out = Vec::new();
-        let said = original("good day", "en");
-        let back = Spoken {
-            source_language: Some("en".into()),
-            ..translation("buenos días", "en").in_language("es")
-        };
-        stream.response(&[said, back, end()], 0, &mut out);
-        assert_eq!(lines(&mut out), ["t_1 = good day | good day"]);
-        let none = |text: &str, language: &str| Spoken {
-            translation_status: Some("none".into()),
-            ..sure(text).in_language(language)
-        };
-        stream.response(&[none("yes", "en"), none("oui", "fr"), end()], 0, &mut out);
-        assert_eq!(
-            lines(&mut out),
-            ["t_2 = yes | yes"],
-            "a third language is nobody's"
-        );
-    }
-
-    #[test]
-    fn the_end_of_the_stream_makes_everything_final() {
-        let mut stream = pair(None);
-        let mut out = Vec::new();
-        stream.response(
-            &[original("hola", "es"), translation("hi", "es")],
-            0,
-            &mut out,
-        );
-        stream.response(&[original("yes", "en")], 0, &mut out);
-        out.clear();
-        stream.finish(&mut out);
-        assert_eq!(lines(&mut out), ["t_1 = hola → hi", "t_2 = yes | yes"]);
-        stream.finish(&mut out);
-        assert_eq!(lines(&mut out), [""; 0]);
-    }
-
-    proptest! {
-        /// However tokens come: every spoken and every translated word is in exactly one final utterance.
-        #[test]
-        fn nothing_is_lost_or_doubled(
-            steps in prop::collection::vec((0usize..3, 0usize..3, any::<bool>(), 0u64..2000), 1..40),
-        ) {
-            let mut stream = pair(Some("es"));
-            let (mut out, mut now, mut said, mut told) = (Vec::new(), 0, 0, 0);
-            for (words, translations, ends, pause) in steps {
-                let mut tokens: Vec<_> =
-                    (said..said + words).map(|at| original(&format!(" o{at}"), "es")).collect();
-                said += words;
-                let known = translations.min(said - told);
-                tokens.extend((told..told + known).map(|at| translation(&format!(" t{at}"), "es")));
-                told += known;
-                if ends {
-                    tokens.push(end());
-                }
-                stream.response(&tokens, now, &mut out);
-                now += pause;
-                stream.tick(now, &mut out);
-            }
-            stream.finish(&mut out);
-            let finals: Vec<_> = out.iter().filter(|one| one.is_final).collect();
-            let originals: Vec<&str> =
-                finals.iter().filter_map(|one| one.original.as_deref()).flat_map(str::split_whitespace).collect();
-            let expected: Vec<_> = (0..said).map(|at| format!("o{at}")).collect();
-            prop_assert_eq!(originals, expected);
-            let mut texts: Vec<&str> = finals
-                .iter()
-                .filter(|one| one.did_translate)
-                .flat_map(|one| one.text.split_whitespace())
-                .collect();
-            texts.sort_by_key(|text| text[1..].parse::<usize>().unwrap_or(0));
-            let expected: Vec<_> = (0..told).map(|at| format!("t{at}")).collect();
-            prop_assert_eq!(texts, expected);
-        }
-    }
-}
+#[path = "translation_tests.rs"]
+mod tests;

@@ -37,6 +37,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
             device::profiles_changed(s, cx);
             sync::sockets_changed(s, cx);
         }
+        Event::SpeechSettingsChanged => recognisers::settings_changed(s, cx),
         Event::MassDisconnect { package, jitter_ms } => {
             lost::mass_disconnect(s, &package, jitter_ms);
         }

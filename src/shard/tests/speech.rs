@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::managers::speech::Trigger;
-use crate::wire::speech::SpeechOrder;
+use crate::wire::speech::{SpeechId, SpeechOrder};
 
 /// A user with a recogniser; what was asked of it so far is taken.
 fn speaking(room: usize) -> (World, ConnId) {
@@ -73,7 +73,7 @@ fn a_full_mailbox_loses_sound_and_refuses_recognisers() {
     let at = world.shard.users["a@x.io"];
     world.shard.drive(at, |session, cx| {
         let failed = crate::wire::speech::SpeechReport::Closed(Some(1006));
-        let id = crate::wire::speech::SpeechId(1);
+        let id = SpeechId(1);
         session.on_event(Event::Speech { id, report: failed }, cx);
     });
     world.pass(1000);
@@ -85,4 +85,39 @@ fn a_full_mailbox_loses_sound_and_refuses_recognisers() {
         crate::session::flow::recognisers::reconcile(session, Trigger::Subscription, cx);
     });
     assert!(matches!(world.orders()[..], [SpeechOrder::Open(_)]));
+}
+
+#[test]
+fn sound_leaves_half_of_a_mailbox_to_others() {
+    let (mut world, phone) = speaking(10);
+    world.say(phone, WISH);
+    for _ in 0..10 {
+        world.sound(phone);
+    }
+    assert_eq!(world.shard.metrics.get(Counter::SpeechAudioLost), 5);
+    world.say(phone, r#"{"type":"VAD","status":false}"#);
+    assert_eq!(
+        world.orders().last(),
+        Some(&SpeechOrder::Close(SpeechId(1)))
+    );
+}
+
+#[test]
+fn a_key_that_a_reload_brings_is_used_at_once() {
+    let (mut world, phone) = speaking(1024);
+    let with_key = Arc::clone(&world.shard.cfg);
+    let mut without = Settings::clone(&with_key);
+    without.speech.soniox_api_key.clear();
+    world.shard.receive(ToShard::Settings(Arc::new(without)));
+    world.say(phone, WISH);
+    assert_eq!(world.orders(), []);
+    world
+        .shard
+        .receive(ToShard::Settings(Arc::clone(&with_key)));
+    world.pass(1);
+    assert!(matches!(world.orders()[..], [SpeechOrder::Open(_)]));
+    // Other settings are no news for recognisers.
+    world.shard.receive(ToShard::Settings(with_key));
+    world.pass(1);
+    assert_eq!(world.orders(), []);
 }

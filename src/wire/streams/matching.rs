@@ -1,7 +1,7 @@
 //! Layer `wire`: which subscriptions an event is for, and under which name each app receives it
 //! (`protocol.md §5.4`); it checks no permission and no connection.
 
-use super::{Gestures, LOCATION_UPDATE, LangOrAuto, Sub, Subscription, parse_name};
+use super::{Gestures, LOCATION_UPDATE, Lang, LangOrAuto, Sub, Subscription, parse_name};
 
 /// Whether `transcription:auto` subscribers receive a transcription of a named language
 /// (`protocol.md §5.5`). The caller knows the recognisers.
@@ -21,6 +21,8 @@ pub struct StreamEvent<'a> {
     name: &'a str,
     parsed: Sub,
     auto: AutoSubscribers,
+    /// Recognisers that hear what is told here.
+    others: &'a [Sub],
 }
 
 /// How well a subscription fits an event; the better one gives the name.
@@ -46,6 +48,7 @@ impl<'a> StreamEvent<'a> {
             name,
             parsed: parse_name(name),
             auto: AutoSubscribers::Skip,
+            others: &[],
         }
     }
 
@@ -53,6 +56,13 @@ impl<'a> StreamEvent<'a> {
     #[must_use]
     pub fn with_auto(self, auto: AutoSubscribers) -> Self {
         Self { auto, ..self }
+    }
+
+    /// Recognisers that hear the same: a short form is served by one of them all, the lowest region's
+    /// (`protocol.md §5.4.1`).
+    #[must_use]
+    pub fn beside(self, others: &'a [Sub]) -> Self {
+        Self { others, ..self }
     }
 
     /// The canonical name.
@@ -63,6 +73,12 @@ impl<'a> StreamEvent<'a> {
 
     /// Whether and how well `subscription` matches.
     pub(super) fn fit(&self, subscription: &Subscription) -> Option<Fit> {
+        let wanted = &subscription.parsed;
+        let is_nearer =
+            |other: &Sub| other.covers(wanted) && other.languages() < self.parsed.languages();
+        if self.others.iter().any(is_nearer) && self.parsed.covers(wanted) {
+            return None;
+        }
         match (subscription.parsed, self.parsed) {
             (Sub::Wildcard, _) => Some(Fit::Canonical),
             (Sub::Transcription(wanted), Sub::Transcription(spoken)) => {
@@ -105,6 +121,43 @@ impl<'a> StreamEvent<'a> {
             }
             // Its subscribers have a recogniser of their own.
             (LangOrAuto::Lang(_), LangOrAuto::Auto) => None,
+        }
+    }
+}
+
+impl Sub {
+    /// The languages of a language stream; orders recognisers.
+    #[must_use]
+    pub fn languages(&self) -> Option<(LangOrAuto, Option<Lang>)> {
+        match self {
+            Self::Transcription(language) => Some((*language, None)),
+            Self::Translation { source, target } => Some((*source, Some(*target))),
+            _ => None,
+        }
+    }
+
+    /// Whether `self` is the language stream `short` with regions added.
+    #[must_use]
+    pub fn covers(&self, short: &Self) -> bool {
+        let adds =
+            |full: &Lang, short: &Lang| full == short || (short.is_bare() && full.matches(short));
+        let adds_any = |full: &LangOrAuto, short: &LangOrAuto| match (full, short) {
+            (LangOrAuto::Lang(full), LangOrAuto::Lang(short)) => adds(full, short),
+            (full, short) => full == short,
+        };
+        if self == short {
+            return false;
+        }
+        match (self, short) {
+            (Self::Transcription(full), Self::Transcription(short)) => adds_any(full, short),
+            (
+                Self::Translation { source, target },
+                Self::Translation {
+                    source: short_source,
+                    target: short_target,
+                },
+            ) => adds_any(source, short_source) && adds(target, short_target),
+            _ => false,
         }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn heard(s: &mut Session, id: SpeechId, utterance: &Utterance, cx: &m
     } else {
         Class::Interim
     };
-    let event = StreamEvent::new(&name).with_auto(auto);
+    let event = StreamEvent::new(&name).with_auto(auto).beside(&of.beside);
     relay::recognised(s, &event, &data, class, cx);
 }
 

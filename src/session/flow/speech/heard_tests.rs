@@ -241,6 +241,59 @@ fn after_a_silence_the_last_words_reach_auto_subscribers_once() {
 }
 
 #[test]
+fn a_short_form_hears_one_recogniser_of_its_language() {
+    let mut kit = kit();
+    let pairs = ["translation:fr-FR-to-en-US", "translation:fr-FR-to-en-GB"];
+    kit.subscribe("main", &["transcription:en", "translation:fr-en"]);
+    kit.subscribe(
+        "back",
+        &[
+            "transcription:en-US",
+            "transcription:en-GB",
+            pairs[0],
+            pairs[1],
+        ],
+    );
+    let of = |kit: &Kit, name: &str| {
+        let wanted = crate::wire::streams::parse(name).parsed;
+        let mut open = kit.s.m.speech.open();
+        open.find(|one| one.1 == wanted).expect("runs").0.0
+    };
+    let american = of(&kit, "transcription:en-US");
+    let british = of(&kit, "transcription:en-GB");
+    let (first, second) = (of(&kit, pairs[1]), of(&kit, pairs[0]));
+    let short = conn_of(&kit, "main");
+    for id in [american, british, first, second] {
+        report(&mut kit, id, SpeechReport::Ready);
+    }
+    kit.forget();
+    let hears = |kit: &mut Kit, id: u32, text: &str| {
+        hear(kit, id, said(text, true, text));
+        names(kit, short)
+    };
+    assert!(hears(&mut kit, american, "a").is_empty());
+    assert_eq!(
+        hears(&mut kit, british, "b"),
+        ["transcription:en"],
+        "the lowest region"
+    );
+    assert!(hears(&mut kit, second, "c").is_empty());
+    assert_eq!(hears(&mut kit, first, "d"), ["translation:fr-en"]);
+    // Without that one the other serves it, and the last words come once.
+    let failure = SpeechFailure {
+        class: SpeechFailureClass::Permanent,
+        cause: String::new(),
+        retry_after_ms: 0,
+    };
+    report(&mut kit, first, SpeechReport::Failed(failure));
+    assert_eq!(hears(&mut kit, second, "e"), ["translation:fr-en"]);
+    vad(&mut kit, false);
+    assert_eq!(hears(&mut kit, british, "f"), ["transcription:en"]);
+    report(&mut kit, british, SpeechReport::Closed(None));
+    assert!(hears(&mut kit, american, "g").is_empty());
+}
+
+#[test]
 fn finals_between_the_order_to_close_and_the_end_are_delivered() {
     let mut kit = kit();
     kit.subscribe("main", &["transcription:en-US"]);

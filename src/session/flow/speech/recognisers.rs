@@ -65,6 +65,11 @@ pub(crate) fn reconcile(s: &mut Session, why: Trigger, cx: &mut Cx<'_>) {
     step(s, cx, |speech, step| speech.reconcile(why, step));
 }
 
+/// Keys, region or limits are others: what runs and what had trouble is looked at anew.
+pub(crate) fn settings_changed(s: &mut Session, cx: &mut Cx<'_>) {
+    step(s, cx, Speech::settings_changed);
+}
+
 /// The phone heard speech begin.
 pub(crate) fn speech_began(s: &mut Session, cx: &mut Cx<'_>) {
     s.timers.cancel(&Timer::SpeechLinger);

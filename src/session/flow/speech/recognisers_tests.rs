@@ -127,6 +127,30 @@ fn the_china_region_has_a_key_of_its_own() {
 }
 
 #[test]
+fn new_settings_are_acted_upon_at_once() {
+    let mut kit = kit();
+    let key = std::mem::take(&mut kit.cfg.speech.soniox_api_key);
+    kit.subscribe("main", &[EN, DE]);
+    assert!(told(&mut kit).is_empty());
+    kit.cfg.speech.soniox_fallback_api_keys = vec![key];
+    kit.run(|s, cx| s.on_event(Event::SpeechSettingsChanged, cx));
+    assert_eq!(told(&mut kit), ["open 1 en-US", "open 2 de-DE"]);
+    fail(&mut kit, 1, SpeechFailureClass::Permanent);
+    fail(&mut kit, 2, SpeechFailureClass::Unsupported);
+    kit.run(|s, cx| s.on_event(Event::SpeechSettingsChanged, cx));
+    assert_eq!(
+        told(&mut kit),
+        ["open 3 en-US", "open 4 de-DE"],
+        "another key, another region"
+    );
+    kit.cfg.speech.soniox_fallback_api_keys = vec![" ".into()];
+    kit.run(|s, cx| s.on_event(Event::SpeechSettingsChanged, cx));
+    assert_eq!(told(&mut kit), ["close 3", "close 4"]);
+    kit.audio(&[0; 320]);
+    assert!(fed(&mut kit).is_empty());
+}
+
+#[test]
 fn one_recogniser_per_language_serves_all_apps() {
     let mut kit = kit();
     kit.subscribe("main", &["transcription:en-US?hints=es", FR_EN]);
@@ -179,6 +203,21 @@ fn audio_goes_once_to_all_that_are_open_started_ones_included() {
     fail(&mut kit, 2, SpeechFailureClass::Unsupported);
     kit.audio(&[0; 320]);
     assert_eq!(fed(&mut kit), [(vec![1], 320)]);
+}
+
+#[test]
+fn datagrams_are_heard_like_frames() {
+    let mut kit = kit();
+    kit.phone(&json!({"type": "udp_register", "userIdHash": 7}));
+    kit.subscribe("main", &[EN]);
+    told(&mut kit);
+    // The third came before the second.
+    for (sequence, bytes) in [(1, 320), (3, 640), (2, 960)] {
+        let mut payload = vec![0; bytes];
+        kit.run(|s, cx| s.on_udp_audio(sequence, &mut payload, cx));
+    }
+    let all = [320, 960, 640].map(|bytes| (vec![1], bytes));
+    assert_eq!(fed(&mut kit), all);
 }
 
 #[test]

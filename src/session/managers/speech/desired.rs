@@ -1,7 +1,7 @@
 //! Layer 2, manager speech: which recognisers the subscriptions amount to (behaviour.md §8.1).
 
 use crate::base::footprint::owns;
-use crate::wire::streams::{Lang, LangOrAuto, LanguageOptions, Sub};
+use crate::wire::streams::{LanguageOptions, Sub};
 
 owns! {
     LanguageOptions: hints;
@@ -41,8 +41,8 @@ pub(super) fn fold_short_forms(desired: &mut Vec<Desired>) {
         let home = desired
             .iter()
             .enumerate()
-            .filter(|(_, full)| covers(full.stream, short))
-            .min_by_key(|(_, full)| sort_key(full.stream))
+            .filter(|(_, full)| full.stream.covers(&short))
+            .min_by_key(|(_, full)| full.stream.languages())
             .map(|(home, _)| home);
         match home {
             Some(home) => {
@@ -53,33 +53,4 @@ pub(super) fn fold_short_forms(desired: &mut Vec<Desired>) {
             None => index += 1,
         }
     }
-}
-
-fn sort_key(stream: Sub) -> Option<(LangOrAuto, Option<Lang>)> {
-    match stream {
-        Sub::Transcription(language) => Some((language, None)),
-        Sub::Translation { source, target } => Some((source, Some(target))),
-        _ => None,
-    }
-}
-
-/// Whether `full` is `short` with regions added.
-fn covers(full: Sub, short: Sub) -> bool {
-    let adds = |full: Lang, short: Lang| full == short || (short.is_bare() && full.matches(&short));
-    let adds_any = |full: LangOrAuto, short: LangOrAuto| match (full, short) {
-        (LangOrAuto::Lang(full), LangOrAuto::Lang(short)) => adds(full, short),
-        (full, short) => full == short,
-    };
-    full != short
-        && match (full, short) {
-            (Sub::Transcription(full), Sub::Transcription(short)) => adds_any(full, short),
-            (
-                Sub::Translation { source, target },
-                Sub::Translation {
-                    source: short_source,
-                    target: short_target,
-                },
-            ) => adds_any(source, short_source) && adds(target, short_target),
-            _ => false,
-        }
 }

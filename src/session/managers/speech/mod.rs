@@ -146,14 +146,26 @@ impl Speech {
     #[must_use]
     pub fn auto_is_live(&self) -> bool {
         let auto = Sub::Transcription(LangOrAuto::Auto);
-        self.running.iter().any(|one| {
-            one.stream == auto
-                && match one.phase {
-                    Phase::Starting { .. } => !self.has_failed(auto),
-                    Phase::Ready => true,
-                    Phase::Closing { .. } => one.ready_ms.is_some(),
-                }
-        })
+        let mut running = self.running.iter();
+        running.any(|one| one.stream == auto && self.hears(one))
+    }
+
+    fn hears(&self, one: &Recogniser) -> bool {
+        match one.phase {
+            Phase::Starting { .. } => !self.has_failed(one.stream),
+            Phase::Ready => true,
+            Phase::Closing { .. } => one.ready_ms.is_some(),
+        }
+    }
+
+    /// Open recognisers that hear what is said now.
+    fn hearing(&self) -> Vec<Sub> {
+        let hear = |one: &&Recogniser| one.is_open() && self.hears(one);
+        self.running
+            .iter()
+            .filter(hear)
+            .map(|one| one.stream)
+            .collect()
     }
 
     fn has_failed(&self, stream: Sub) -> bool {
@@ -210,6 +222,12 @@ impl Speech {
         }
     }
 
+    /// Settings are others: a key that was missing or refused, or a language that was not taken, may be no trouble now.
+    pub fn settings_changed(&mut self, step: &mut Step<'_>) {
+        self.attempts.clear();
+        self.reconcile(Trigger::Change, step);
+    }
+
     fn missing(&self) -> impl Iterator<Item = &Desired> {
         let runs = |stream: Sub| self.open().any(|(_, other)| other == stream);
         self.desired.iter().filter(move |one| !runs(one.stream))
@@ -264,11 +282,15 @@ impl Speech {
 
     /// Tells open recognisers to end; what they still report counts.
     fn end_where(&mut self, step: &mut Step<'_>, which: impl Fn(&Recogniser) -> bool) {
-        let auto_beside = self.auto_is_live();
+        if !self.running.iter().any(|one| one.is_open() && which(one)) {
+            return;
+        }
+        let (auto_beside, beside) = (self.auto_is_live(), self.hearing());
         for one in self.running.iter_mut().filter(|one| one.is_open()) {
             if which(one) {
                 one.phase = Phase::Closing { passes: 0 };
                 one.auto_beside = auto_beside;
+                one.beside.clone_from(&beside);
                 step.orders.push(SpeechOrder::Close(one.id));
             }
         }

@@ -8,7 +8,7 @@ use crate::wire::streams::{LanguageOptions, Sub};
 flat!(SpeechId);
 owns! {
     Said: utterance_id, text;
-    Recogniser: options, said;
+    Recogniser: options, beside, said;
 }
 
 /// Where it stands.
@@ -55,6 +55,8 @@ pub(super) struct Recogniser {
     pub(super) fed_before: u64,
     /// Whether an auto recogniser ran beside it when it was told to end.
     pub(super) auto_beside: bool,
+    /// Which recognisers heard the same then.
+    pub(super) beside: Vec<Sub>,
     said: Option<Said>,
 }
 
@@ -72,6 +74,7 @@ impl Recogniser {
             paused: false,
             fed_before: fed,
             auto_beside: false,
+            beside: Vec::new(),
             said: None,
         }
     }

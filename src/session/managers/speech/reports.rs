@@ -7,10 +7,12 @@ use crate::wire::speech::{SpeechFailure, SpeechId, Utterance};
 use crate::wire::streams::Sub;
 
 /// An event for apps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Heard {
     /// Whose.
     pub stream: Sub,
+    /// Recognisers that hear the same: only one of them serves a short form (protocol.md §5.4.1).
+    pub beside: Vec<Sub>,
     /// Whether `transcription:auto` gets it although it is of a language (protocol.md §5.5).
     pub to_auto: bool,
     /// From the end of what was said, as far as it was given to the recogniser, to now (ms).
@@ -31,18 +33,20 @@ impl Speech {
     /// It heard something; `None`: nothing that apps need to know.
     pub fn heard(&mut self, id: SpeechId, utterance: &Utterance, now_ms: u64) -> Option<Heard> {
         let auto_now = self.auto_is_live();
+        let beside_now = self.hearing();
         let one = self.running.iter_mut().find(|one| one.id == id)?;
         if !one.says(utterance, now_ms) {
             return None;
         }
-        let auto_beside = if one.is_open() {
-            auto_now
+        let (auto_beside, beside) = if one.is_open() {
+            (auto_now, beside_now)
         } else {
-            one.auto_beside
+            (one.auto_beside, one.beside.clone())
         };
         let given_ms = (self.fed - one.fed_before) / PCM_BYTES_PER_MS;
         Some(Heard {
             stream: one.stream,
+            beside,
             to_auto: !auto_beside,
             latency_ms: given_ms.saturating_sub(utterance.end_ms),
         })
