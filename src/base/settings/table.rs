@@ -510,7 +510,7 @@ settings! {
     speech: Speech {
         /// Where recognisers run: global (Soniox) or china (Alibaba). Established name: DEPLOYMENT_REGION.
         deployment_region: DeploymentRegion = DeploymentRegion::Global;
-        /// Key of the Soniox service; empty = no recogniser runs here (with region global). Established name: SONIOX_API_KEY.
+        /// Key of the Soniox service; without it and others below no recogniser runs here (with region global). Established name: SONIOX_API_KEY.
         soniox_api_key: String = String::new();
         /// Keys to use when that one is refused or at its limits, in turn. Established name: SONIOX_FALLBACK_API_KEYS.
         soniox_fallback_api_keys: Vec<String> = Vec::new();
