@@ -1,8 +1,14 @@
 //! Layer 0, for tests: what a call writes to the log, as the operator reads it.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// While a process has one subscriber only, whether a line is ever written is decided by the thread that first comes to it, and
+/// another test's thread has none: so there are always two.
+static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -28,6 +34,7 @@ impl<'a> MakeWriter<'a> for Buffer {
 
 /// The lines (level, message, fields) that `call` writes on this thread.
 pub fn lines_of(call: impl FnOnce()) -> Vec<String> {
+    LazyLock::force(&OTHER);
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(buffer.clone())
