@@ -185,11 +185,10 @@ impl Shard {
             }
             _ => return,
         };
-        if let Err(full) = self.outside.try_send(message) {
-            self.metrics.inc(refusal(&full.into_inner()));
-            if let Some(event) = refused {
-                self.followups.push(Followup { at, epoch, event });
-            }
+        if !self.tell_outside(message)
+            && let Some(event) = refused
+        {
+            self.followups.push(Followup { at, epoch, event });
         }
     }
 
@@ -293,16 +292,6 @@ impl Shard {
                 });
             }
         }
-    }
-}
-
-fn refusal(message: &ToOutside) -> Counter {
-    match message {
-        ToOutside::Speech {
-            order: SpeechOrder::Audio { .. },
-            ..
-        } => Counter::SpeechAudioLost,
-        _ => Counter::MailboxFull,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod live;
 pub mod mailbox;
 mod outbound;
 pub mod outbox;
+mod outside;
 pub mod owners;
 mod parked;
 mod records;
@@ -116,6 +117,7 @@ pub struct Shard {
     rooms: rooms::Rooms,
     /// Apps of which a session of this shard sent a message to other users' sessions.
     app_to_app: rustc_hash::FxHashSet<Package>,
+    unsaid: outside::Unsaid,
     draining: bool,
 }
 
@@ -151,6 +153,7 @@ impl Shard {
             owners: owners::Owners::default(),
             rooms: rooms::Rooms::new(),
             app_to_app: rustc_hash::FxHashSet::default(),
+            unsaid: outside::Unsaid::default(),
             draining: false,
         };
         shard.settings_changed();
@@ -375,9 +378,7 @@ impl Shard {
             epoch: session.epoch,
             order: SpeechOrder::Abandon,
         };
-        if self.outside.try_send(message).is_err() {
-            self.metrics.inc(Counter::MailboxFull);
-        }
+        self.tell_outside(message);
     }
 
     fn settings_changed(&mut self) {

@@ -40,6 +40,7 @@ impl Shard {
     /// To be called every few milliseconds.
     pub fn tick(&mut self, now: Now) {
         self.at(now);
+        self.say_unsaid();
         for _ in 0..DUE_PER_TICK {
             match self.out.deadlines.pop(now.mono_ms) {
                 Some((at_ms, Due::Session(at))) => self.session_due(at_ms, at),

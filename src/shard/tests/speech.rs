@@ -103,6 +103,30 @@ fn sound_leaves_half_of_a_mailbox_to_others() {
 }
 
 #[test]
+fn recognisers_end_even_if_the_mailbox_was_full_then() {
+    let (mut world, phone) = speaking(2);
+    world.say(phone, WISH);
+    assert!(matches!(world.orders()[..], [SpeechOrder::Open(_)]));
+    while world
+        .shard
+        .outside
+        .try_send(ToOutside::Drained(world.shard.id))
+        .is_ok()
+    {}
+    let at = world.shard.users["a@x.io"];
+    world.shard.drive(at, |session, cx| {
+        let cause = crate::session::event::DisposeCause::Explicit;
+        session.on_event(Event::Dispose { cause }, cx);
+    });
+    world.pass(10);
+    assert_eq!(world.orders(), [], "still full");
+    world.pass(10);
+    assert_eq!(world.orders(), [SpeechOrder::Abandon]);
+    world.pass(10);
+    assert_eq!(world.orders(), [], "said once");
+}
+
+#[test]
 fn a_key_that_a_reload_brings_is_used_at_once() {
     let (mut world, phone) = speaking(1024);
     let with_key = Arc::clone(&world.shard.cfg);
