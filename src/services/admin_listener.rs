@@ -128,6 +128,7 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         ("GET", "/metrics") => OutsideRoute::Metrics,
         ("GET", "/api/admin/connections") => OutsideRoute::AdminConnections,
         ("GET", "/api/admin/connections/summary") => OutsideRoute::AdminSummary,
+        ("GET", "/api/admin/app-messages") => OutsideRoute::AdminAppMessages,
         ("GET", "/api/admin/config") => OutsideRoute::AdminConfig,
         ("POST", "/api/admin/reload") => OutsideRoute::AdminReload,
         _ => return RestAnswer::json(404, r#"{"error":"Not found"}"#),

@@ -14,6 +14,8 @@ const ROOMS_HOST: ShardId = ShardId(0);
 impl Shard {
     /// Sends what a session has for others.
     pub(super) fn app_message(&mut self, outgoing: Outgoing) {
+        let keep = self.cfg.messages.app_msg_history;
+        self.shared.app_history.note(&outgoing, keep);
         if outgoing.to != To::Everybody || !outgoing.message.is_presence() {
             self.app_to_app.insert(outgoing.message.package.clone());
         }

@@ -5,6 +5,7 @@
 //! call into a session goes through [`Shard::drive`], where a panic ends that one session.
 
 pub mod admission;
+pub mod app_history;
 mod app_messages;
 mod apply;
 mod conns;

@@ -1,5 +1,7 @@
-//! Layer 3: the few words that all threads of the process read: heartbeats of the shards, the draining flag, live users.
+//! Layer 3: the few words that all threads of the process read: heartbeats of the shards, the draining flag, live users, the last
+//! app-to-app messages.
 
+use super::app_history::AppHistory;
 use super::live::LiveUsers;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -57,6 +59,8 @@ pub struct Shared {
     pub beats: Vec<Beat>,
     /// Users with a live session.
     pub live: LiveUsers,
+    /// The last app-to-app messages.
+    pub app_history: AppHistory,
     draining: AtomicBool,
     overloaded: AtomicBool,
     drained: AtomicU16,
@@ -69,6 +73,7 @@ impl Shared {
         Self {
             beats: (0..shards).map(|_| Beat::default()).collect(),
             live: LiveUsers::default(),
+            app_history: AppHistory::default(),
             draining: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),
             drained: AtomicU16::new(0),

@@ -493,7 +493,7 @@ settings! {
         app_to_app_enabled: bool = true;
         /// Rooms per app.
         app_rooms_max: u64 = 256, 1..=1_000_000;
-        /// Without effect: nobody can ask for past messages of a room, none are kept.
+        /// Last messages of each app, shown to administrators by GET /api/admin/app-messages.
         app_msg_history: u64 = 100, 0..=100_000;
         /// A direct message whose delivery nobody confirmed has failed (ms).
         direct_message_timeout_ms: u64 = 15_000, 100..=600_000;

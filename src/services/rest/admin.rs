@@ -1,7 +1,8 @@
-//! Outside thread, REST: administration (behaviour.md §9.5): connections, configuration, reload, ending a session. Only for
-//! core tokens of `admin_emails`; secrets are never shown.
+//! Outside thread, REST: administration (behaviour.md §9.5): connections, app-to-app messages, configuration, reload, ending a
+//! session. Only for core tokens of `admin_emails`; secrets are never shown.
 
 use super::{Handled, auth, param, query, refuse, reply};
+use crate::base::clock::IsoTime;
 use crate::base::ids::UserId;
 use crate::base::metrics::{Counter, Timing};
 use crate::base::settings::Settings;
@@ -9,6 +10,7 @@ use crate::services::context::{Services, lock};
 use crate::services::metrics::{Aggregate, mean, quantile};
 use crate::services::registry;
 use crate::session::rest::Call;
+use crate::shard::app_history::{Past, Went};
 use crate::shard::mailbox::{OutsideRequest, ToShard};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
@@ -101,6 +103,32 @@ pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
         "timestamp": cx.iso(),
     });
     Ok(reply(200, &body))
+}
+
+/// `GET /api/admin/app-messages?package=…`: the last app-to-app messages of an app, oldest first, without what they say.
+pub(super) fn app_messages(cx: &Services, r: &OutsideRequest) -> Handled {
+    auth::admin(cx, r)?;
+    let package = query(r, "package").ok_or_else(|| refuse(400, "package is required"))?;
+    let past = cx.shared.app_history.of(package);
+    let shown = |past: &Past| {
+        let (kind, to) = match &past.to {
+            Went::Everybody => ("broadcast", None),
+            Went::User(user) => ("direct", Some(user.as_str())),
+            Went::Room(room) => ("room", Some(room.as_str())),
+        };
+        json!({
+            "kind": kind,
+            "from": past.from.as_str(),
+            "to": to,
+            "messageId": past.message_id,
+            "bytes": past.bytes,
+            "timestamp": IsoTime::from_unix_ms(past.sent_unix_ms).to_string(),
+        })
+    };
+    Ok(reply(
+        200,
+        &json!({ "success": true, "packageName": package, "messages": past.iter().map(shown).collect::<Vec<_>>() }),
+    ))
 }
 
 /// Mean and largest round trip of the last minute (ms).

@@ -40,6 +40,9 @@ const commands = {
   mentraosSettings: (session) => session.settings.getMentraOS('brightness'),
   capabilities: (session) => session.capabilities,
   locate: (session, accuracy) => session.location.getLatestLocation({accuracy}),
+  broadcast: (session, payload) => session.broadcastToAppUsers(payload),
+  direct: (session, user, payload) => session.sendDirectMessage(user, payload),
+  joinRoom: (session, room, config) => session.joinAppRoom(room, config),
   disconnect: (session) => session.disconnect(),
   release: (session) => session.releaseOwnership('clean_shutdown'),
   /** Cuts the socket below the SDK, as a lost network does; what follows is the SDK's own doing. */
@@ -63,6 +66,8 @@ export function sampleApp(AppServer) {
       session.events.onError((error) => report('error', userId, {message: error.message}))
       session.events.onSettingsUpdate((settings) => report('settings', userId, {settings}))
       session.events.onPermissionError((error) => report('permission_error', userId, {details: error.details}))
+      session.onAppMessage((message) => report('app_message', userId, {message}))
+      session.onAppRoomUpdated((message) => report('app_room', userId, {message}))
       for (const name of identity.streams) commands.subscribe(session, name)
       report('session', userId, {sessionId, settings: session.settings.getAll(), capabilities: session.capabilities})
     }

@@ -200,6 +200,13 @@ fn administration_is_for_administrators() {
             (200, &json!([{"kind": "app"}]), &json!(1))
         );
         let (status, body) = kit
+            .bearer(&root, Route::AdminAppMessages, "GET", &[], Value::Null)
+            .await;
+        assert_eq!(
+            (status, &body["error"]),
+            (400, &json!("package is required"))
+        );
+        let (status, body) = kit
             .bearer(&root, Route::AdminReload, "POST", &[], Value::Null)
             .await;
         assert_eq!(
