@@ -125,7 +125,11 @@ fn a_half_closed_websocket_ends_and_its_session_waits() {
 #[test]
 fn a_full_server_keeps_its_users_and_sends_others_away() {
     for driver in DRIVERS {
-        let server = Server::with_env(driver, &[("PRISM_MAX_SESSIONS", "1")]);
+        let env = [
+            ("PRISM_MAX_SESSIONS", "1"),
+            ("PRISM_METRICS_INTERVAL_MS", "50"),
+        ];
+        let server = Server::with_env(driver, &env);
         let mut phone = server.phone("ana@lumen.io");
         wait_for(&mut phone, "connection_ack");
         let refused = server.raw(&format!(
@@ -140,6 +144,14 @@ fn a_full_server_keeps_its_users_and_sends_others_away() {
         );
         let mut again = server.phone("ana@lumen.io");
         wait_for(&mut again, "connection_ack");
+        let counted = (0..2000).find_map(|_| {
+            let page = server.raw("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let has = |line: &str| page.lines().any(|one| one == line);
+            let refused = has(r#"mentra_upgrade_total{kind="glasses",result="refused"} 1"#);
+            let admitted = has(r#"mentra_upgrade_total{kind="glasses",result="ok"} 2"#);
+            (refused && admitted).then_some(())
+        });
+        assert!(counted.is_some(), "{driver}: both kinds are counted");
     }
 }
 

@@ -8,6 +8,7 @@ use super::node::{Net, Node};
 use super::socket::Socket;
 use crate::base::close::CloseReason;
 use crate::base::ids::UserId;
+use crate::base::metrics::Counter;
 use crate::io::Token;
 use crate::session::event::PhoneFlags;
 use crate::shard::admission::Candidate;
@@ -73,9 +74,7 @@ pub(crate) fn send(node: &Node, user: &UserId, fd: OwnedFd, leftover: BytesMut, 
         .send_home(user, ToShard::Handoff(Box::new(handoff)));
     if sent.is_err() {
         node.with(|shard| {
-            shard
-                .metrics()
-                .inc(crate::base::metrics::Counter::MailboxFull);
+            shard.metrics().inc(Counter::MailboxFull);
         });
     }
 }
@@ -111,6 +110,20 @@ pub(crate) fn receive(node: &Rc<Node>, content: Box<dyn Any + Send>) {
         arrival,
     } = *handoff;
     adopt(node, Socket::new(node, fd), leftover, arrival);
+}
+
+/// As what an upgrade counts: known here only, where its place is.
+fn outcome(arrival: &Arrival, opened: bool, reason: CloseReason) -> Option<Counter> {
+    let draining = reason == CloseReason::ServerShutdown;
+    match (arrival, opened) {
+        (Arrival::Phone { .. }, true) => Some(Counter::UpgradePhoneOk),
+        (Arrival::App { .. }, true) => Some(Counter::UpgradeAppOk),
+        (Arrival::Phone { .. } | Arrival::App { .. }, false) if draining => {
+            Some(Counter::UpgradeShutdown)
+        }
+        (Arrival::Phone { .. }, false) => Some(Counter::UpgradePhoneRefused),
+        _ => None,
+    }
 }
 
 /// What a socket hears that has no place here: `response`, or a close for `reason` where the upgrade is long done.
@@ -173,6 +186,9 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
         true => CloseReason::ServerShutdown,
         false => CloseReason::Overloaded,
     };
+    if let Some(counter) = outcome(&arrival, opened.is_ok(), reason) {
+        node.with(|shard| shard.metrics().inc(counter));
+    }
     match opened {
         Ok(id) => conn::open(node, socket.token(), id, leftover),
         Err(response) => node.spawn(async move {

@@ -80,7 +80,6 @@ fn judge(
                 },
             };
             let switch = switch()?;
-            node.with(|shard| shard.metrics().inc(Counter::UpgradePhoneOk));
             let arrival = Arrival::Phone {
                 user: user.clone(),
                 flags,
@@ -102,7 +101,6 @@ fn judge(
                 ..Candidate::default()
             };
             let switch = switch()?;
-            node.with(|shard| shard.metrics().inc(Counter::UpgradeAppOk));
             let arrival = Arrival::App {
                 candidate: Box::new(candidate),
                 switch,

@@ -295,8 +295,8 @@ pub struct ShardReport {
     pub mic_active: u64,
     /// Sessions whose phone registered for UDP audio.
     pub udp_sessions: u64,
-    /// Open speech streams.
-    pub speech_streams: u64,
+    /// Recognisers that run: for transcription, and for translation.
+    pub speech_streams: [u64; 2],
     /// Bytes in outboxes.
     pub outbound_bytes: u64,
     /// Bytes of receive buffers, and of frames that are not whole.

@@ -28,10 +28,14 @@ impl Shard {
                 _ => {}
             }
         }
-        let (mut app_states, mut mic_active, mut speech_streams) = ([0; 8], 0, 0);
+        let (mut app_states, mut mic_active, mut speech_streams) = ([0; 8], 0, [0; 2]);
         for entry in self.entries.iter().flatten() {
             mic_active += u64::from(entry.session.m.microphone.is_on());
-            speech_streams += entry.session.m.speech.live_streams() as u64;
+            for (sum, live) in
+                (speech_streams.iter_mut()).zip(entry.session.m.speech.live_streams())
+            {
+                *sum += live;
+            }
             for app in entry.session.m.apps.iter() {
                 app_states[state_index(app.state)] += 1;
             }

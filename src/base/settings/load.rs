@@ -133,6 +133,18 @@ pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings
     for key in Settings::KEYS {
         overlay(&key.env_name(), key.name);
     }
+    let cleared = |name: &str| env(name).is_some_and(|text| text.is_empty());
+    if ["AUGMENTOS_AUTH_JWT_SECRET", "PRISM_AUTH_JWT_SECRET"]
+        .into_iter()
+        .any(cleared)
+        && settings.server.auth_jwt_secret == super::DEVELOPMENT_SECRET
+    {
+        // Somebody meant to set it: whoever reads our source could then sign tokens.
+        problems.push(Problem {
+            place: "server.auth_jwt_secret".into(),
+            text: "must not be empty (AUGMENTOS_AUTH_JWT_SECRET)".into(),
+        });
+    }
     settings.check_ranges(&mut problems);
     check_across(&settings, &mut problems);
     check_forms(&settings, &mut problems);
@@ -368,6 +380,15 @@ mod tests {
             assert!(error.to_string().contains(key), "{error}");
         }
         assert!(load("device:\n  location_tier_ages_s: [\"high:10\"]\n", none).is_ok());
+    }
+
+    #[test]
+    fn an_empty_secret_is_refused_unless_the_file_has_one() {
+        let env = |name: &str| (name == "AUGMENTOS_AUTH_JWT_SECRET").then(String::new);
+        let error = load("", env).expect_err("no secret");
+        assert!(error.to_string().contains("auth_jwt_secret"), "{error}");
+        assert!(load("server:\n  auth_jwt_secret: from-the-file\n", env).is_ok());
+        assert!(load("", none).is_ok(), "a development server needs none");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::aggregate::{Aggregate, BOUNDS, Buckets, kinds, quantile};
 use super::process;
 use crate::base::metrics::{Counter, Latency, Side, Timing};
+use crate::base::settings::DeploymentRegion;
 use crate::services::context::{Services, lock};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -151,6 +152,21 @@ fn gauges(page: &mut Page, all: &Aggregate) {
     }
 }
 
+/// One provider serves a deployment, so what runs is its.
+fn speech(page: &mut Page, cx: &Services, all: &Aggregate) {
+    page.head("mentra_stt_streams", "gauge", "Open speech streams.");
+    let global = cx.settings().speech.deployment_region == DeploymentRegion::Global;
+    for (provider, used) in [("soniox", global), ("alibaba", !global)] {
+        for (index, kind) in ["transcription", "translation"].iter().enumerate() {
+            page.sample(
+                "mentra_stt_streams",
+                &format!("provider=\"{provider}\",kind=\"{kind}\""),
+                all.gauge(|shard| u64::from(used) * shard.speech_streams[index]),
+            );
+        }
+    }
+}
+
 fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
     page.one(
         "mentra_mic_active_sessions",
@@ -164,12 +180,7 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         "Sessions whose phone registered for UDP audio.",
         all.gauge(|shard| shard.udp_sessions),
     );
-    page.one(
-        "mentra_stt_streams",
-        "gauge",
-        "Open speech streams.",
-        all.gauge(|shard| shard.speech_streams),
-    );
+    speech(page, cx, all);
     page.head("prism_buffer_bytes", "gauge", "Bytes held for connections.");
     page.sample(
         "prism_buffer_bytes",

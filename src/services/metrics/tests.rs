@@ -73,7 +73,11 @@ fn the_page_is_well_formed() {
         metrics.time(Timing::PingApp, 30_000_000);
         metrics.time(Timing::AppStartTimeout, 6_000_000_000);
         kit.cx.shared.beats[0].runs_on("epoll");
-        super::take_report(&kit.cx, report(0, metrics));
+        let report = ShardReport {
+            speech_streams: [4, 1],
+            ..report(0, metrics)
+        };
+        super::take_report(&kit.cx, report);
         let page = super::render(&kit.cx);
         let mut announced = HashSet::new();
         let (mut name, mut kind) = (String::new(), String::new());
@@ -112,6 +116,9 @@ fn the_page_is_well_formed() {
             "mentra_ping_rtt_seconds_bucket{kind=\"app\",le=\"0.025\"} 0",
             "mentra_message_latency_seconds_count{side=\"glasses\",type=\"ping\"} 4",
             "mentra_messages_total{side=\"glasses\",direction=\"in\",type=\"ping\"} 1",
+            "mentra_stt_streams{provider=\"soniox\",kind=\"transcription\"} 4",
+            "mentra_stt_streams{provider=\"soniox\",kind=\"translation\"} 1",
+            "mentra_stt_streams{provider=\"alibaba\",kind=\"translation\"} 0",
         ] {
             assert!(page.lines().any(|line| line == wanted), "{wanted}\n{page}");
         }

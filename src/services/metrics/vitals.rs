@@ -148,7 +148,7 @@ fn line(cx: &Services, last: &mut Last) {
         phones = all.gauge(|shard| shard.phones),
         apps = all.gauge(|shard| shard.apps),
         http = all.gauge(|shard| shard.http),
-        speech_streams = all.gauge(|shard| shard.speech_streams),
+        speech_streams = all.gauge(|shard| shard.speech_streams.iter().sum()),
         mic_active = all.gauge(|shard| shard.mic_active),
         disconnects = churn.disconnects,
         reconnects = churn.reconnects,

@@ -1,7 +1,7 @@
 //! Outside thread, REST: app-server registrations and restart recovery (behaviour.md §2.14, protocol.md §18.18). Registrations
 //! are durable; which sessions belong to one is known from the shards' attach and end reports.
 
-use super::{Handled, auth, body, member, refuse, reply, uuid};
+use super::{Handled, auth, body, member, reply, uuid};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::services::store::changes::Registration;
@@ -110,12 +110,16 @@ fn failed(status: u16, text: &str) -> RestAnswer {
     reply(status, &json!({ "success": false, "error": text }))
 }
 
-fn enabled(cx: &Services) -> Handled<()> {
+/// Switched off, these routes are unknown ones.
+fn enabled(cx: &Services, r: &OutsideRequest) -> Handled<()> {
     if cx.settings().apps.app_server_registration_enabled {
-        Ok(())
-    } else {
-        Err(refuse(404, "Not found"))
+        return Ok(());
     }
+    let path = r.target.split('?').next();
+    Err(reply(
+        404,
+        &json!({ "error": "Not found", "path": path, "timestamp": cx.iso() }),
+    ))
 }
 
 async fn all(cx: &Services) -> Handled<Vec<Registration>> {
@@ -162,7 +166,7 @@ fn urls(fields: &Value) -> Vec<String> {
 
 /// `POST /api/tpa-server/register`.
 pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
-    enabled(cx)?;
+    enabled(cx, r)?;
     let fields = body(r);
     let (Some(package), Some(key), Some(webhook_url)) = (
         member(&fields, "packageName"),
@@ -216,7 +220,7 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// `POST /api/tpa-server/heartbeat`.
 pub(super) async fn heartbeat(cx: &Services, r: &OutsideRequest) -> Handled {
-    enabled(cx)?;
+    enabled(cx, r)?;
     let mut registration = find(cx, &body(r)).await?;
     registration.last_seen_ms = cx.unix_ms();
     registration.active = true;
@@ -228,7 +232,7 @@ pub(super) async fn heartbeat(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// `POST /api/tpa-server/restart`. An administrator may name a `packageName` instead: all its servers are recovered.
 pub(super) async fn restart(cx: &Services, r: &OutsideRequest) -> Handled {
-    enabled(cx)?;
+    enabled(cx, r)?;
     let fields = body(r);
     let restarted = match member(&fields, "packageName") {
         Some(package) if member(&fields, "registrationId").is_none() => {

@@ -265,7 +265,7 @@ pub(crate) fn report(round: u64) -> ShardReport {
         app_states: [0, 0, 5, 0, 0, 0, 0, 0],
         mic_active: 1,
         udp_sessions: 0,
-        speech_streams: 0,
+        speech_streams: [0; 2],
         outbound_bytes: 10,
         inbound_bytes: 20,
         owners: vec![Owner {

@@ -22,7 +22,7 @@ impl Watch {
             report.apps,
             report.pending_apps,
             report.outbound_bytes,
-            report.speech_streams,
+            report.speech_streams.iter().sum(),
             report.app_states.iter().sum(),
         ];
         if left.iter().any(|figure| *figure != 0) {

@@ -67,7 +67,7 @@ fn an_app_that_changes_its_mind_never_has_two_recognisers() {
     assert!(w.watch.speech.opened >= 3);
     assert_eq!(
         w.session(USER).map(|one| one.m.speech.live_streams()),
-        Some(1)
+        Some([1, 0])
     );
 }
 

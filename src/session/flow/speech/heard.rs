@@ -101,7 +101,7 @@ fn token(out: &mut ObjectWriter<'_>, token: &Token) {
         .opt_str("speaker", token.speaker.as_deref());
 }
 
-/// protocol.md §5.6. A recogniser of any language names the one it heard.
+/// protocol.md §5.6, and the utterance of behaviour.md §8.8. A recogniser of any language names the one it heard.
 fn translation(out: &mut Vec<u8>, source: LangOrAuto, target: Lang, u: &Utterance) {
     let spoken = match (source, &u.detected) {
         (LangOrAuto::Auto, Some(detected)) => detected.clone(),
@@ -112,6 +112,7 @@ fn translation(out: &mut Vec<u8>, source: LangOrAuto, target: Lang, u: &Utteranc
         .str("text", &u.text)
         .opt_str("originalText", u.original.as_deref())
         .bool("isFinal", u.is_final)
+        .str("utteranceId", &u.utterance_id)
         .num("startTime", u.start_ms)
         .num("endTime", u.end_ms)
         .num("duration", u.end_ms.saturating_sub(u.start_ms))

@@ -136,7 +136,7 @@ fn a_translation_goes_to_its_pair_under_each_apps_own_name() {
     assert_eq!(
         envelope["data"].to_string(),
         json!({"type": "translation", "text": "good afternoon", "originalText": "buenas tardes", "isFinal": true,
-            "startTime": 800, "endTime": 1900, "duration": 1100, "transcribeLanguage": "es-ES",
+            "utteranceId": "u1", "startTime": 800, "endTime": 1900, "duration": 1100, "transcribeLanguage": "es-ES",
             "translateLanguage": "en-US", "didTranslate": true, "provider": "soniox"})
         .to_string()
     );

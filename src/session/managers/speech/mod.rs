@@ -122,11 +122,14 @@ impl Speech {
         self.voice
     }
 
-    /// How many recognisers run.
+    /// How many recognisers run: for transcription, and for translation.
     #[must_use]
-    pub fn live_streams(&self) -> usize {
-        let ready = |one: &&Recogniser| one.phase == Phase::Ready;
-        self.running.iter().filter(ready).count()
+    pub fn live_streams(&self) -> [u64; 2] {
+        let mut live = [0; 2];
+        for one in self.running.iter().filter(|one| one.phase == Phase::Ready) {
+            live[usize::from(matches!(one.stream, Sub::Translation { .. }))] += 1;
+        }
+        live
     }
 
     /// Whether anybody holds recognisers for this session, be it to end them.
