@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use tungstenite::handshake::server::create_response;
 
 use super::auth::{AppClaims, TokenError, TokenKeys};
@@ -182,9 +183,9 @@ pub fn app_upgrade(
     unix_s: u64,
 ) -> Result<AppHeaders, Rejection> {
     let field = |name| {
-        head.header(name)
+        head.text(name)
             .filter(|value| !value.is_empty())
-            .map(str::to_owned)
+            .map(Cow::into_owned)
     };
     let mut headers = AppHeaders {
         user: field("x-user-id").map(|user| user.to_lowercase()),

@@ -29,6 +29,7 @@ pub(crate) fn subscriptions_changed(s: &mut Session, package: &str, cx: &mut Cx<
 /// An app's socket was attached or lost, or app records changed: delivery targets, and needs of apps that count no longer.
 pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
     refresh_targets(s, cx);
+    location::sync_tier(s, cx);
     let speech_changed = refresh_speech(s);
     if speech_changed || s.m.microphone.need() != need(s) {
         super::microphone::subscriptions_changed(s, cx);
@@ -77,7 +78,7 @@ pub(crate) fn need(s: &Session) -> crate::session::managers::subscriptions::Need
 }
 
 /// Sets of apps that will not come back by themselves count for nothing (behaviour.md §2.9).
-fn counts(apps: &Apps, package: &str) -> bool {
+pub(crate) fn counts(apps: &Apps, package: &str) -> bool {
     package == Package::PHONE
         || apps.get(package).is_some_and(|app| {
             !matches!(

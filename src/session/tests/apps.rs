@@ -169,6 +169,27 @@ fn no_attempt_is_made_beyond_the_start_budget() {
 }
 
 #[test]
+fn a_webhook_cut_off_by_the_start_budget_is_a_timeout() {
+    let (mut kit, _) = Kit::connected();
+    let call = kit.start(SCRIBE);
+    let webhook = kit.webhook(HttpKind::SessionRequest);
+    kit.advance(5_999);
+    let outcome = HttpOutcome::Failed {
+        error: "timed out".into(),
+    };
+    kit.event(Event::Http {
+        call: webhook.call,
+        outcome,
+    });
+    assert!(kit.answer(call).is_none());
+    kit.advance(1);
+    kit.stored_all();
+    assert_eq!(stage(kit.answer(call)), "TIMEOUT");
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+    assert!(!kit.s.m.apps.intent.is_running(SCRIBE));
+}
+
+#[test]
 fn a_webhook_failure_after_the_socket_attached_means_nothing() {
     let (mut kit, _) = Kit::connected();
     kit.start(SCRIBE);

@@ -4,10 +4,14 @@
 use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Effect, HttpKind, LinkChange, StoreOp};
 use crate::session::event::{Event, Sdk};
+use crate::session::flow::sync::need;
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{Kit, MAPS, SCRIBE, record, user_running};
+use crate::session::testkit::{Kit, MAPS, SCRIBE, record, trusted, user_running};
 use crate::wire::records::{AppType, Registry};
+use serde_json::json;
+
+const SUBSCRIBE: &str = r#"{"type":"subscription_update","subscriptions":["audio_chunk"]}"#;
 
 #[test]
 fn a_lost_socket_may_come_back_within_the_grace_unnoticed() {
@@ -154,6 +158,48 @@ fn a_dormant_app_may_come_back_by_itself() {
     assert_eq!(kit.state(SCRIBE), AppState::Running);
     kit.phone();
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn a_dormant_app_keeps_its_subscriptions_but_they_count_for_nothing() {
+    for sdk in [Sdk::V2, Sdk::V3] {
+        let (mut kit, phone) = Kit::connected();
+        kit.apps = Registry::new([trusted(SCRIBE, AppType::Background)], 2);
+        let conn = kit.running(SCRIBE, sdk);
+        kit.app_text(conn, SUBSCRIBE);
+        kit.phone_closes(phone);
+        kit.app_closes(conn);
+        kit.advance(4_999);
+        assert!(need(&kit.s).pcm);
+        kit.advance(1);
+        assert_eq!(kit.state(SCRIBE), AppState::Dormant);
+        assert!(!need(&kit.s).pcm);
+        let conn = kit.init(SCRIBE, sdk);
+        assert_eq!(kit.texts(conn)[0]["subscriptions"], json!(["audio_chunk"]));
+        assert!(need(&kit.s).pcm);
+    }
+}
+
+#[test]
+fn a_v3_app_restarted_from_dormancy_has_its_subscriptions_and_a_v2_app_begins_anew() {
+    for (sdk, kept) in [(Sdk::V2, 0), (Sdk::V3, 1)] {
+        let (mut kit, phone) = Kit::connected();
+        kit.apps = Registry::new([trusted(SCRIBE, AppType::Background)], 2);
+        let conn = kit.running(SCRIBE, sdk);
+        kit.app_text(conn, SUBSCRIBE);
+        kit.phone_closes(phone);
+        kit.app_closes(conn);
+        kit.advance(5_000);
+        kit.phone();
+        if sdk == Sdk::V2 {
+            let stop = kit.webhook(HttpKind::StopRequest);
+            kit.answer_webhook(stop.call, 200);
+        }
+        kit.webhook(HttpKind::SessionRequest);
+        let conn = kit.init(SCRIBE, sdk);
+        let ack = &kit.texts(conn)[0];
+        assert_eq!(ack["subscriptions"].as_array().unwrap().len(), kept);
+    }
 }
 
 #[test]

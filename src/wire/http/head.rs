@@ -2,6 +2,7 @@
 //! that open.
 
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 use super::{HEAD_BYTES_MAX, HEADERS_MAX, HeadError, query_value};
 
@@ -291,6 +292,16 @@ impl RequestHead {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.values(name)
             .find_map(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// First value of a field. What is no UTF-8 is Latin-1, in which Node's clients send the letters that it has.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        let value = self.values(name).next()?;
+        Some(match std::str::from_utf8(value) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(value.iter().map(|byte| char::from(*byte)).collect()),
+        })
     }
 
     /// All fields in order: lower-cased name and value.

@@ -189,6 +189,22 @@ fn apps_without_a_token_always_pass() {
 }
 
 #[test]
+fn a_user_in_latin_1_is_the_one_in_utf_8() {
+    for user in [
+        "x-user-id: \u{dc}n@b.co".as_bytes(),
+        b"x-user-id: \xdcn@b.co",
+    ] {
+        let parts: [&[u8]; 3] = [b"GET /app-ws HTTP/1.1\r\nHost: h\r\n", user, b"\r\n\r\n"];
+        let head = match parse_head(&parts.concat()) {
+            Ok(HeadStatus::Complete { head, .. }) => head,
+            other => panic!("{other:?}"),
+        };
+        let headers = app_upgrade(&head, &keys(), NOW).unwrap();
+        assert_eq!(headers.user.as_deref(), Some("ün@b.co"));
+    }
+}
+
+#[test]
 fn app_tokens_are_verified() {
     let bearer = |claims: &Value| format!("Bearer {}", token(claims));
     let good = bearer(&json!({"packageName": "com.acme.x", "apiKey": "k"}));

@@ -173,6 +173,10 @@ scenario('a webhook that fails twice, hardware that lacks, an app that never con
   const webhook = apps.deaf.webhooks.all({body: {type: 'session_request', userId: email}})[0].body
   const socket = await apps.deaf.connect(webhook)
   await socket.take({type: 'tpa_connection_error', code: 'APP_NOT_STARTED'})
+
+  apps.deaf.on('session_request', email, () => new Promise(() => {}))
+  const hung = await p.start('com.e2e.deaf')
+  assert.deepEqual([hung.body.data.isRunning, hung.body.data.error.stage], [false, 'TIMEOUT'], 'no answer is no refusal')
 })
 
 scenario('starts asked for at once send one webhook and give one answer', async ({phone, user, apps}) => {

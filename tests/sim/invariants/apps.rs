@@ -47,24 +47,24 @@ impl Watch {
     fn note_transition(&mut self, user: &str, app: &AppSession, view: &View<'_>) {
         let now_ms = view.now_ms;
         let pair = self.pair(user, &app.package);
-        let mut cleared = false;
+        let mut changed = false;
         pair.previous = pair.state;
         pair.was_stopping = std::mem::replace(&mut pair.is_stopping, app.stop.is_some());
         if pair.state != app.state {
             // Not a start that the user asks for in the grace: nothing is restarted then.
             let restart = app.state == AppState::Resurrecting
                 && pair.sdk == Sdk::V2
-                && pair.state == AppState::GracePeriod
+                && matches!(pair.state, AppState::GracePeriod | AppState::Dormant)
                 // A recovery offers the old subscriptions (§2.14).
                 && pair.recovered_ms != now_ms;
-            let over = matches!(
-                app.state,
-                AppState::Stopped | AppState::Stopping | AppState::Dormant
-            );
-            cleared = (restart || over) && !pair.subs.is_empty();
-            if cleared {
+            let over = matches!(app.state, AppState::Stopped | AppState::Stopping)
+                || (app.state == AppState::Dormant && app.released);
+            changed = (restart || over) && !pair.subs.is_empty();
+            if changed {
                 pair.subs.clear();
             }
+            // What is stored for a dormant app does not count.
+            changed |= app.state == AppState::Dormant || pair.state == AppState::Dormant;
             pair.state = app.state;
             pair.since_ms = now_ms;
         }
@@ -89,7 +89,7 @@ impl Watch {
             .map(|(conn, _)| *conn)
             .collect();
         pair.replaced.retain(|(conn, _)| !lingering.contains(conn));
-        if cleared {
+        if changed {
             self.sets_changed(user);
         }
         for conn in lingering {

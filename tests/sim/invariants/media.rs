@@ -54,7 +54,8 @@ impl Watch {
         let Some(known) = self.users.get_mut(user) else {
             return;
         };
-        let need = known.pairs.values().any(|pair| {
+        let mut counting = known.pairs.values().filter(|pair| pair.counts());
+        let need = counting.any(|pair| {
             pair.subs.iter().any(|name| {
                 name == "audio_chunk"
                     || name.starts_with("transcription")

@@ -113,6 +113,13 @@ pub(crate) struct Pair {
     shown: u64,
 }
 
+impl Pair {
+    /// What is stored for a dormant app counts for nothing.
+    fn counts(&self) -> bool {
+        self.state != AppState::Dormant
+    }
+}
+
 impl Default for Pair {
     fn default() -> Self {
         Self {

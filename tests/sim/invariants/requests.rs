@@ -104,7 +104,7 @@ impl Watch {
         let wanted = known
             .pairs
             .values()
-            .any(|pair| pair.subs.contains("location_stream"));
+            .any(|pair| pair.counts() && pair.subs.contains("location_stream"));
         let effective = if wanted { "high" } else { "reduced" };
         let own = self.socks.entry(conn).or_default();
         let told = own.tier.as_deref().unwrap_or("reduced");

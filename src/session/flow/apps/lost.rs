@@ -3,7 +3,7 @@
 use crate::base::ids::{ConnId, Package};
 use crate::session::effects::{Effect, LinkChange};
 use crate::session::event::{CloseInfo, Sdk};
-use crate::session::flow::{attach, notices, requests, restart, start, stop, sync};
+use crate::session::flow::{attach, notices, requests, restart, screen, start, stop, sync};
 use crate::session::managers::apps::{AppState, Stop};
 use crate::session::managers::health::EndReason;
 use crate::session::timers::Timer;
@@ -54,7 +54,8 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
     s.m.health.unregister(conn, reason, cx.now.mono_ms);
     requests::app_lost(s, package, cx);
     if released {
-        make_dormant(s, package, cx);
+        stop::remove_traces(s, package, cx);
+        made_dormant(s, package, cx);
         return;
     }
     let at_ms = cx.now.mono_ms + cx.cfg.apps.app_grace_ms;
@@ -80,7 +81,10 @@ pub(crate) fn grace_ended(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     }
     if s.m.phone.open().is_none() {
         app.state = AppState::Dormant;
-        make_dormant(s, package, cx);
+        // Its set stays for the return, but counts for nothing until then.
+        screen::app_gone(s, package, cx);
+        sync::sockets_changed(s, cx);
+        made_dormant(s, package, cx);
         return;
     }
     let jitter_ms = std::mem::take(&mut app.restart_jitter_ms);
@@ -92,9 +96,7 @@ pub(crate) fn grace_ended(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     restart::restart(s, package, cx);
 }
 
-/// Nothing of a dormant app counts until it comes back.
-fn make_dormant(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    stop::remove_traces(s, package, cx);
+fn made_dormant(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     attach::link_ended(package, cx);
     notices::app_state_changed(s, cx);
 }

@@ -3,7 +3,7 @@
 
 use crate::base::ids::Package;
 use crate::session::event::Sdk;
-use crate::session::flow::{screen, start, stop, webhook};
+use crate::session::flow::{screen, start, stop, sync, webhook};
 use crate::session::managers::apps::start::Origin;
 use crate::session::managers::apps::{AppState, Stop};
 use crate::session::timers::Timer;
@@ -22,6 +22,8 @@ pub(crate) fn restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
     if sdk == Sdk::V3 || !was_attached {
         screen::app_gone(s, package, cx);
+        // The set of one that was dormant counts again.
+        sync::sockets_changed(s, cx);
         start::request(s, package, Origin::Restart, None, cx);
         return;
     }

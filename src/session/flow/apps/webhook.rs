@@ -9,6 +9,9 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 
+/// An attempt is cut off when its start's time is up; that may be read a turn before the start's own timer is due.
+const TURN_MS: u64 = 50;
+
 /// Sends the next attempt of a start's session request, within what is left of its budget.
 pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     let recovery =
@@ -62,6 +65,12 @@ pub(crate) fn session_request_result(
     if outcome.is_success() {
         start.delivered = true;
         start::recovery_answer(s, package, start::Recovered::Accepted, cx);
+        return;
+    }
+    let cut_off = matches!(outcome, HttpOutcome::Failed { .. })
+        && cx.now.mono_ms + TURN_MS >= start.deadline_ms;
+    if cut_off {
+        // Nobody refused the request: the start has timed out, and its timer says so (§2.3 step 9).
         return;
     }
     let exponent = start.attempts.saturating_sub(1).min(16) as u32;

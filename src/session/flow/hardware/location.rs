@@ -2,7 +2,7 @@
 
 use crate::base::ids::Package;
 use crate::session::effects::Class;
-use crate::session::flow::{dashboard, relay};
+use crate::session::flow::{dashboard, relay, sync};
 use crate::session::managers::location::{Fix, Poll, WEAKEST, effective_tier};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -83,9 +83,13 @@ fn ask_phone(s: &Session, poll: &Poll, cx: &mut Cx<'_>) {
 
 /// Tells the phone the effective tier unless its current socket already knows it (invariant 41).
 pub(crate) fn sync_tier(s: &mut Session, cx: &mut Cx<'_>) {
-    // Stored sets count whether or not their app has a socket now.
+    // Stored sets count whether or not their app has a socket now, but for apps that will not come back by themselves.
+    let apps = &s.m.apps;
+    let rates = s.m.subscriptions.location_rates();
     let tier = effective_tier(
-        s.m.subscriptions.location_rates().map(|(_, rate)| rate),
+        rates
+            .filter(|(package, _)| sync::counts(apps, package))
+            .map(|(_, rate)| rate),
         &cx.cfg.device.location_default_tier,
     );
     if tier == s.m.location.told() {
