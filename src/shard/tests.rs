@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod memory;
+mod outbox;
 mod speech;
 
 use super::admission::Candidate;
