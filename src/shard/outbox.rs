@@ -45,6 +45,8 @@ pub struct Pending {
     referenced: usize,
     /// Bytes before the first frame: the upgrade's answer.
     preface: usize,
+    /// Bytes of the one frame in it that is larger than the bound by itself, 0 for none.
+    oversize: usize,
     marks: Vec<u32>,
 }
 
@@ -96,6 +98,7 @@ impl Pending {
 
     fn clear(&mut self) {
         self.preface = 0;
+        self.oversize = 0;
         self.bytes.clear();
         self.references.clear();
         self.segments.clear();
@@ -154,7 +157,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox bounded to `limit` bytes (beside the one send in flight).
+    /// An empty outbox bounded to `limit` bytes (beside the one send in flight and one frame that is larger by itself).
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -199,7 +202,7 @@ impl Outbox {
     #[inline]
     pub(super) fn push(&mut self, frame: Frame<'_>, pool: &mut Pool) -> Pushed {
         let size = frame.payload.len() + HEADER_BYTES_MAX;
-        match self.room_for(size, frame.class) {
+        match self.room_for(size, frame.class, pool) {
             Ok(shed) => {
                 let pending = self.pending.get_or_insert_with(|| pool.get());
                 let mut head = [0; HEADER_BYTES_MAX];
@@ -227,7 +230,7 @@ impl Outbox {
         payload: &Bytes,
         pool: &mut Pool,
     ) -> Pushed {
-        match self.room_for(payload.len() + HEADER_BYTES_MAX, frame.class) {
+        match self.room_for(payload.len() + HEADER_BYTES_MAX, frame.class, pool) {
             Ok(shed) => {
                 let pending = self.pending.get_or_insert_with(|| pool.get());
                 let mut head = [0; HEADER_BYTES_MAX];
@@ -264,46 +267,48 @@ impl Outbox {
     }
 
     #[inline]
-    fn room_for(&mut self, size: usize, class: Class) -> Result<[u32; 3], Pushed> {
+    fn room_for(&mut self, size: usize, class: Class, pool: &mut Pool) -> Result<[u32; 3], Pushed> {
         if self.closed {
             return Err(Pushed::Closed);
         }
         match &mut self.pending {
             None if size <= self.limit as usize => Ok([0; 3]),
             Some(pending) if pending.len() + size <= self.limit as usize => Ok([0; 3]),
-            _ => self.make_room(size, class),
+            _ => self.make_room(size, class, pool),
         }
     }
 
     /// Sheds audio, then interim transcriptions, then displays, oldest first, until the frame fits. An eighth of the bound
-    /// is freed at a time, so that a socket that stays full does not move its whole buffer for every frame.
+    /// is freed at a time, so that a socket that stays full does not move its whole buffer for every frame. The bound is for
+    /// what heaps up: one frame that alone exceeds it (a picture, a large relayed message) is taken beside it.
     #[cold]
-    fn make_room(&mut self, size: usize, class: Class) -> Result<[u32; 3], Pushed> {
-        let mut shed = [0; 3];
-        let refused = match class {
-            Class::Control => Pushed::Overflow,
-            Class::Audio | Class::Interim | Class::Display => Pushed::Dropped,
-        };
+    fn make_room(
+        &mut self,
+        size: usize,
+        class: Class,
+        pool: &mut Pool,
+    ) -> Result<[u32; 3], Pushed> {
         let limit = self.limit as usize;
-        if size > limit {
-            return Err(refused(shed));
+        let pending = self.pending.get_or_insert_with(|| pool.get());
+        if size > limit && pending.oversize == 0 {
+            pending.oversize = size;
+            return Ok([0; 3]);
         }
-        let Some(pending) = &mut self.pending else {
-            return Ok(shed);
-        };
+        let bound = limit + pending.oversize;
+        let mut shed = [0; 3];
         for (index, victim) in [Class::Audio, Class::Interim, Class::Display]
             .into_iter()
             .enumerate()
         {
-            let excess = (pending.len() + size).saturating_sub(limit);
+            let excess = (pending.len() + size).saturating_sub(bound);
             if excess > 0 {
                 shed[index] = drop_oldest(pending, victim, excess.max(limit / 8));
             }
         }
-        if pending.len() + size <= limit {
-            Ok(shed)
-        } else {
-            Err(refused(shed))
+        match class {
+            _ if pending.len() + size <= bound => Ok(shed),
+            Class::Control => Err(Pushed::Overflow(shed)),
+            Class::Audio | Class::Interim | Class::Display => Err(Pushed::Dropped(shed)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod datagrams;
 mod defects;
 mod memory;
+mod outbox;
 mod speech;
 mod waiting;
 

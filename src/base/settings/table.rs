@@ -109,9 +109,9 @@ settings! {
         ws_idle_timeout_s: u64 = 120, 5..=86_400;
         /// Largest inbound message (bytes); beyond it 1009.
         ws_max_message_bytes: u64 = 16_777_216, 1024..=1_073_741_824;
-        /// Bytes queued to a phone before messages are shed; control overflow closes 1013.
+        /// Bytes queued to a phone, beside one larger message, before messages are shed; control overflow closes 1013.
         ws_send_queue_bytes_phone: u64 = 1_048_576, 16_384..=1_073_741_824;
-        /// Bytes queued to an app: oldest audio goes first; control overflow closes 1013.
+        /// Bytes queued to an app, beside one larger message: oldest audio goes first; control overflow closes 1013.
         ws_send_queue_bytes_app: u64 = 4_194_304, 16_384..=1_073_741_824;
         /// Payloads from this size up are referenced instead of copied into the send buffer (bytes).
         zero_copy_min_bytes: u64 = 2048, 0..=1_048_576;
