@@ -108,6 +108,21 @@ impl AudioOutput {
         true
     }
 
+    /// When the app has `max` streams: one that is over and only keeps its id for a moment.
+    #[must_use]
+    pub fn spent(&self, package: &str, id: &str, max: u64) -> Option<String> {
+        let owned = || {
+            self.streams
+                .iter()
+                .filter(|stream| &*stream.package == package)
+        };
+        if (owned().count() as u64) < max {
+            return None;
+        }
+        let spent = owned().find(|stream| stream.is_over() && stream.id != id)?;
+        Some(spent.id.clone())
+    }
+
     /// By id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&OutputStream> {

@@ -109,6 +109,21 @@ fn what_came_before_the_fetch_is_flushed_and_the_rest_is_live() {
 }
 
 #[test]
+fn a_stream_that_is_over_makes_room_for_the_next() {
+    let mut kit = started();
+    kit.cfg.audio.audio_out_streams_max = 1;
+    fetch(&mut kit);
+    end(&mut kit);
+    kit.sent();
+    let next = format!(r#"{{"type":"audio_stream_start","streamId":"{ID}"}}"#);
+    kit.app(OTHER, &next.replace("0d6c", "0d6d"))
+        .expect("taken");
+    assert_eq!(types(&kit.sent().other()), ["audio_stream_ready"]);
+    kit.pass(1000);
+    assert_eq!(kit.s.m.audio_output.ids(), [ID.replace("0d6c", "0d6d")]);
+}
+
+#[test]
 fn bad_frames_are_dropped() {
     let mut kit = started();
     let reader = fetch(&mut kit);

@@ -103,16 +103,19 @@ fn playback_is_forwarded_and_answered_to_the_asker_once() {
 
 #[test]
 fn a_relative_url_gets_the_public_origin() {
-    let mut kit = Kit::new();
-    kit.app(
-        OTHER,
-        r#"{"type":"audio_play_request","requestId":"a1","audioUrl":"/api/tts?text=hi"}"#,
-    )
-    .expect("taken");
-    assert_eq!(
-        value(kit.sent().phone()[0])["audioUrl"],
-        "https://rt.example.net/api/tts?text=hi"
-    );
+    for (given, sent) in [
+        ("/api/tts?text=hi", "https://rt.example.net/api/tts?text=hi"),
+        ("chime.mp3", "https://rt.example.net/chime.mp3"),
+        ("HTTPS://acme.dev/a:b", "HTTPS://acme.dev/a:b"),
+        ("//acme.dev/a.mp3", "//acme.dev/a.mp3"),
+        ("", ""),
+    ] {
+        let mut kit = Kit::new();
+        let request =
+            json!({"type": "audio_play_request", "requestId": "a1", "audioUrl": given}).to_string();
+        kit.app(OTHER, &request).expect("taken");
+        assert_eq!(value(kit.sent().phone()[0])["audioUrl"], sent);
+    }
 }
 
 #[test]

@@ -89,6 +89,17 @@ fn a_poll_survives_an_absent_phone_and_is_forgotten_after_thirty_seconds() {
 }
 
 #[test]
+fn a_phone_that_initialises_again_is_not_asked_twice() {
+    let mut kit = Kit::new();
+    kit.app(OTHER, POLL).expect("taken");
+    assert_eq!(types(&kit.sent().phone()), ["request_single_location"]);
+    kit.phone(r#"{"type":"connection_init"}"#).expect("taken");
+    let sent = types(&kit.sent().phone());
+    assert!(sent.contains(&"connection_ack".to_owned()));
+    assert!(!sent.contains(&"request_single_location".to_owned()));
+}
+
+#[test]
 fn a_poll_needs_permission_and_an_id() {
     let mut kit = Kit::new();
     kit.run_app(PLAIN, 12, Sdk::V2);

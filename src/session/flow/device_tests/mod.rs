@@ -141,7 +141,10 @@ impl Kit {
     fn phone_back(&mut self) {
         self.s.m.phone.current = Some(PHONE_CONN);
         self.s.state = State::Connected;
-        self.with(returned::phone_returned);
+        self.with(|s, cx| {
+            returned::phone_returned(s, cx);
+            super::location::ask_again(s, cx);
+        });
     }
 
     fn subscribe(&mut self, package: &str, text: &str) {

@@ -109,10 +109,15 @@ pub(crate) fn sync_tier(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// A phone (re)connected: its socket knows no tier, and pending polls were perhaps never heard.
+/// After every `connection_ack` the phone knows no tier.
 pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
     s.m.location.phone_returned();
     sync_tier(s, cx);
+}
+
+/// Another socket speaks for the phone: pending polls were perhaps never heard. Not after a `connection_init`, whose socket has
+/// them: a second answer would be a location for everybody.
+pub(crate) fn ask_again(s: &mut Session, cx: &mut Cx<'_>) {
     for poll in s.m.location.polls().to_vec() {
         ask_phone(s, &poll, cx);
     }

@@ -53,6 +53,7 @@ pub(crate) fn phone_connected(s: &mut Session, conn: ConnId, flags: PhoneFlags, 
     }
     send_ack(s, conn, &flags, cx);
     phone_is_back(s, cx);
+    location::ask_again(s, cx);
 }
 
 /// A superseded socket takes the place of the current one (behaviour.md §1.6 step 5). No ack: it got its own before.
@@ -70,6 +71,7 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     // Before the record is there nothing was said to any socket.
     if s.state != State::Initializing {
         phone_is_back(s, cx);
+        location::ask_again(s, cx);
         location::socket_promoted(s, cx);
     }
 }

@@ -5,7 +5,7 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 
 /// After `connection_ack` of a returning phone (behaviour.md §1.6 steps 6 and 8): microphone re-sync soon, repaint, location
-/// tier unless `reduced`, unanswered polls, fresh stream ack windows, waiting audio.
+/// tier unless `reduced`, fresh stream ack windows, waiting audio.
 pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
     let delay_ms = cx.cfg.connections.mic_resync_after_reconnect_ms;
     s.timers.set(Timer::PhoneResync, cx.now.mono_ms + delay_ms);

@@ -23,6 +23,9 @@ pub(crate) fn start(
     cx: &mut Cx<'_>,
 ) -> bool {
     let max = cx.cfg.audio.audio_out_streams_max;
+    if let Some(spent) = s.m.audio_output.spent(package, id, max) {
+        remove(s, &spent, cx);
+    }
     if !s
         .m
         .audio_output

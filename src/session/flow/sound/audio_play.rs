@@ -60,13 +60,23 @@ pub(crate) fn request(
         .set(Timer::AudioPlay(request_id.to_owned()), due_ms);
 }
 
-/// A path such as text-to-speech's becomes a URL of this deployment.
+/// A path such as text-to-speech's becomes a URL of this deployment. An empty one stays: the phone says what is missing.
 fn absolute(url: &str, cx: &Cx<'_>) -> String {
-    if url.starts_with('/') && !url.starts_with("//") {
-        format!("{}{url}", public_url::base(cx.cfg))
-    } else {
-        url.to_owned()
+    if url.is_empty() || url.starts_with("//") || has_scheme(url) {
+        return url.to_owned();
     }
+    let slash = if url.starts_with('/') { "" } else { "/" };
+    format!("{}{slash}{url}", public_url::base(cx.cfg))
+}
+
+/// Whether it begins as RFC 3986 wants of an absolute URL.
+fn has_scheme(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    })
 }
 
 /// The phone's answer goes to the app that asked, once; unknown ids are dropped.

@@ -14,6 +14,15 @@ use serde_json::{Value, json};
 type Refusal = (u16, &'static str, &'static str);
 
 const NOT_FOUND: Refusal = (404, "STREAM_NOT_FOUND", "Stream not found");
+const NOT_A_VIEWER: Refusal = (
+    403,
+    "NOT_A_VIEWER",
+    "Only viewers of the stream can add and see outputs",
+);
+
+fn is_viewer(stream: &Managed, package: &str) -> bool {
+    stream.viewers.iter().any(|viewer| &**viewer == package)
+}
 
 /// One REST call about outputs of `stream_id`.
 pub(crate) fn rest(
@@ -29,6 +38,8 @@ pub(crate) fn rest(
         return;
     };
     match action {
+        // Addresses carry the keys of other services.
+        OutputAction::List if !is_viewer(stream, package) => refuse(reply, NOT_A_VIEWER, cx),
         OutputAction::List => {
             let streaming = &cx.cfg.streaming;
             let outputs: Vec<Value> = stream.outputs.iter().map(in_list).collect();
@@ -61,12 +72,8 @@ fn check_add(stream: &Managed, package: &str, url: &str, cx: &Cx<'_>) -> Result<
             "url must start with rtmp:// or rtmps://",
         ));
     }
-    if !stream.viewers.iter().any(|viewer| &**viewer == package) {
-        return Err((
-            403,
-            "NOT_A_VIEWER",
-            "Only viewers of the stream can add outputs",
-        ));
+    if !is_viewer(stream, package) {
+        return Err(NOT_A_VIEWER);
     }
     if stream.outputs.len() as u64 >= streaming.managed_outputs_per_stream {
         return Err((

@@ -115,6 +115,8 @@ fn refused_outputs_have_their_codes() {
         let reply = outputs(&mut kit, package, add(url));
         assert_eq!(error(&kit, reply), (status, code.to_owned()));
     }
+    let reply = outputs(&mut kit, SCRIBE, OutputAction::List);
+    assert_eq!(error(&kit, reply), (403, "NOT_A_VIEWER".into()));
     outputs(&mut kit, OTHER, add("rtmp://a/b"));
     let reply = outputs(&mut kit, OTHER, add("rtmp://a/b"));
     assert_eq!(error(&kit, reply), (409, "DUPLICATE_URL".into()));
