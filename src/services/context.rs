@@ -108,20 +108,17 @@ impl Services {
         }
     }
 
-    /// Answers an HTTP request.
-    pub(crate) async fn answer(&self, reply: ReplyTo, answer: Answer) {
+    /// Answers an HTTP request. Says whether the answer was taken.
+    pub(crate) async fn answer(&self, reply: ReplyTo, answer: Answer) -> bool {
         match reply.origin {
             Origin::Shard(shard) => {
-                self.deliver(
-                    shard,
-                    ToShard::Reply {
-                        id: reply.id,
-                        answer,
-                    },
-                )
-                .await;
+                let id = reply.id;
+                self.deliver(shard, ToShard::Reply { id, answer }).await
             }
-            Origin::Outside => self.resolve(reply.id, answer),
+            Origin::Outside => {
+                self.resolve(reply.id, answer);
+                true
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use crate::wire::http::{CONTINUE, KeepAlive, Method, RequestHead, Response};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -75,6 +76,18 @@ impl Upstream {
             .pool_max_idle_per_host(IDLE_MAX)
             .build(connector);
         Self(client)
+    }
+
+    /// A request of our own to a server that the operator named; time limits are the caller's.
+    ///
+    /// # Errors
+    /// No connection, or it broke before the answer began.
+    pub(crate) async fn ask(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
+        let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+        self.0.request(request).await
     }
 }
 

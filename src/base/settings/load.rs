@@ -65,6 +65,12 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
         "managed_customer_subdomain",
     ),
     ("OPEN_WEATHER_API_KEY", "weather_api_key"),
+    ("ELEVENLABS_API_KEY", "tts_api_key"),
+    ("ELEVENLABS_DEFAULT_VOICE_ID", "tts_voice_id"),
+    ("ELEVENLABS_DEFAULT_SPEED", "tts_speed"),
+    ("ELEVENLABS_DEFAULT_STABILITY", "tts_stability"),
+    ("ELEVENLABS_DEFAULT_SIMILARITY", "tts_similarity"),
+    ("ELEVENLABS_DEFAULT_STYLE", "tts_style"),
     ("DEPLOYMENT_REGION", "deployment_region"),
     ("SONIOX_API_KEY", "soniox_api_key"),
     ("SONIOX_FALLBACK_API_KEYS", "soniox_fallback_api_keys"),
@@ -198,6 +204,15 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         "audio.lc3_frame_bytes",
         "must be 20, 40 or 60",
     );
+    for (place, number) in [
+        ("audio.tts_speed", &s.audio.tts_speed),
+        ("audio.tts_stability", &s.audio.tts_stability),
+        ("audio.tts_similarity", &s.audio.tts_similarity),
+        ("audio.tts_style", &s.audio.tts_style),
+    ] {
+        let is_number = number.parse::<f64>().is_ok_and(f64::is_finite);
+        rule(is_number, place, "must be a number");
+    }
 }
 
 /// Cross-field rules of behaviour.md §11.1 and §11.5.

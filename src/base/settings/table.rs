@@ -293,6 +293,24 @@ settings! {
         audio_fanout_warn: u64 = 10, 1..=10_000;
         /// Audio that takes longer from its receipt to the last outbox is counted and logged; one turn in 64 is measured (ms).
         audio_stage_slow_ms: u64 = 10, 1..=60_000;
+        /// Base URL of the text-to-speech service: ElevenLabs, or what talks like it.
+        tts_url: String = "https://api.elevenlabs.io".into();
+        /// Its key; empty: GET /api/tts is refused. Established name: ELEVENLABS_API_KEY.
+        tts_api_key: String = String::new();
+        /// Voice where a player names none. Established name: ELEVENLABS_DEFAULT_VOICE_ID.
+        tts_voice_id: String = "8IRrZoKuYTPnpLc6lM6a".into();
+        /// Model where a player names none.
+        tts_model: String = "eleven_flash_v2_5".into();
+        /// Voice settings where a player sends none (numbers): speed. Established name: ELEVENLABS_DEFAULT_SPEED.
+        tts_speed: String = "1.13".into();
+        /// Established name: ELEVENLABS_DEFAULT_STABILITY.
+        tts_stability: String = "0.68".into();
+        /// Established name: ELEVENLABS_DEFAULT_SIMILARITY.
+        tts_similarity: String = "0.75".into();
+        /// Established name: ELEVENLABS_DEFAULT_STYLE.
+        tts_style: String = "0.0".into();
+        /// The first sound must come within this (ms).
+        tts_timeout_ms: u64 = 20_000, 100..=30_000;
         /// Without effect: no endpoint reads recent audio back (ms).
         audio_recent_buffer_ms: u64 = 0, 0..=600_000;
         /// Re-sync the microphone when wanted audio stops.

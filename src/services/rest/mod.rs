@@ -19,6 +19,7 @@ mod storage;
 mod system_apps;
 mod tokens;
 mod tools;
+mod tts;
 mod uptime;
 mod user_settings;
 mod versions;
@@ -88,6 +89,7 @@ async fn answer_one(cx: &Services, r: &OutsideRequest) -> Answer {
     match r.route {
         Route::MiniappPhotoFile => return miniapp_photos::file(cx, r).await,
         Route::MinVersion => return versions::min_version(cx),
+        Route::Tts => return tts::speak(cx, r).await,
         _ => {}
     }
     match handle(cx, r).await {
@@ -133,7 +135,6 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::IncidentLogs => incidents::logs(cx, r).await,
         Route::IncidentAttachments => incidents::attachments(cx, r).await,
         Route::ErrorReport => Ok(incidents::error_report(r)),
-        Route::Tts => versions::tts(r),
         Route::RecentAudio => system_apps::recent_audio(cx, r),
         Route::Storage => storage::all(cx, r).await,
         Route::StorageKey => storage::key(cx, r).await,
@@ -158,7 +159,7 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::AdminConfig => admin::config(cx, r),
         Route::AdminReload => admin::reload_route(cx, r).await,
         Route::AdminDispose => admin::dispose(cx, r).await,
-        Route::MiniappPhotoFile | Route::MinVersion => Err(refuse(404, "Not found")),
+        Route::MiniappPhotoFile | Route::MinVersion | Route::Tts => Err(refuse(404, "Not found")),
     }
 }
 

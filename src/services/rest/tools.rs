@@ -69,8 +69,14 @@ async fn post(
             timeout_ms: limit_ms,
         };
         outcome = cx.webhooks.call(call, None).await;
-        // An answer is an answer: a tool that ran must not run twice.
-        if matches!(outcome, HttpOutcome::Answer { .. }) {
+        // As the server that this one replaces has it: an app that answers anything but success is asked once more.
+        if matches!(
+            outcome,
+            HttpOutcome::Answer {
+                status: 200..=299,
+                ..
+            }
+        ) {
             break;
         }
     }

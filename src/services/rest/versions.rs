@@ -1,10 +1,10 @@
 //! Outside thread, REST: small answers without state: versions, permissions, text to speech (protocol.md §18.2, §18.11, §18.14).
 
-use super::{Handled, fail, param, query, refuse, reply};
+use super::{Handled, param, query, refuse, reply};
 use crate::services::context::Services;
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// SDK releases that the server was made for; SDKs only print a hint when theirs is older.
 const SDK_REQUIRED: &str = "2.0.0";
@@ -54,15 +54,4 @@ pub(super) fn permissions(cx: &Services, r: &OutsideRequest) -> Handled {
         .ok_or_else(|| refuse(404, "App not found"))?;
     let body = json!({ "success": true, "packageName": record.package_name, "permissions": record.permissions });
     Ok(reply(200, &body))
-}
-
-/// `GET /api/tts`: no provider is built in.
-pub(super) fn tts(r: &OutsideRequest) -> Handled {
-    if query(r, "text").is_none() {
-        return Err(fail(400, "Text parameter is required and must be a string"));
-    }
-    if query(r, "voice_settings").is_some_and(|text| serde_json::from_str::<Value>(text).is_err()) {
-        return Err(fail(400, "Invalid voice_settings JSON format"));
-    }
-    Err(fail(500, "TTS service not configured"))
 }

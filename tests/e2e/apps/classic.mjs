@@ -35,6 +35,7 @@ const commands = {
   },
   unsubscribe: (session, name) => session.cleanups.get(name)(),
   showTextWall: (session, text, options) => session.layouts.showTextWall(text, options),
+  speak: (session, text, options) => session.audio.speak(text, options),
   dashboard: (session, text) => session.dashboard.content.writeToMain(text),
   settings: (session) => session.settings.getAll(),
   mentraosSettings: (session) => session.settings.getMentraOS('brightness'),

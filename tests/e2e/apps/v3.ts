@@ -30,6 +30,7 @@ const commands = {
   },
   unsubscribe: (session, name) => session.cleanups.get(name)(),
   showTextWall: (session, text) => session.display.showTextWall(text),
+  speak: (session, text, options) => session.speaker.speak(text, options),
   settings: (session) => session.settingsData,
   capabilities: (session) => session.capabilities,
   isParked: (session) => session.isParked,

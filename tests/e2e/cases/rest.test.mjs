@@ -149,3 +149,18 @@ scenario('simple storage keeps what an app writes, under its own key only', asyn
   assert.equal(wrong.status, 401)
   assert.equal((await call('PUT', '', {data: {n: 1}})).status, 400, 'values are strings')
 })
+
+scenario('a tool call that an app fails is made once more, and its last answer is passed on', async ({cloud, user, apps}) => {
+  const email = user()
+  const call = (toolId) => cloud.asUser(email, 'POST', '/api/tools/apps/com.e2e.scribe/tool', {toolId, userId: email, toolParameters: {text: 'milk'}})
+  let fails = 0
+  apps.scribe.on(undefined, email, ({body, reply}) => {
+    if (body.toolId === 'flaky' && fails++ > 0) return reply(200, {status: 'success', reply: 'noted'})
+    return reply(500, {status: 'error', message: `no ${body.toolId} today`})
+  })
+  const flaky = await call('flaky')
+  assert.deepEqual([flaky.status, flaky.body], [200, {status: 'success', reply: 'noted'}])
+  assert.equal(fails, 2)
+  const broken = await call('broken')
+  assert.deepEqual([broken.status, broken.body], [500, {status: 'error', message: 'no broken today'}])
+})
