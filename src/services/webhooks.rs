@@ -297,6 +297,7 @@ fn label(kind: HttpKind) -> &'static str {
         HttpKind::Tool => "tool",
         HttpKind::Provider => "provider",
         HttpKind::Weather => "weather",
+        HttpKind::Ranking => "ranking",
         HttpKind::Health => "health",
     }
 }

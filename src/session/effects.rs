@@ -34,6 +34,8 @@ pub enum HttpKind {
     Provider,
     /// Weather.
     Weather,
+    /// Order of notifications.
+    Ranking,
     /// Health of an app server (services only).
     Health,
 }

@@ -65,6 +65,8 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
         "managed_customer_subdomain",
     ),
     ("OPEN_WEATHER_API_KEY", "weather_api_key"),
+    ("OPENAI_API_KEY", "llm_api_key"),
+    ("LLM_MODEL", "llm_model"),
     ("ELEVENLABS_API_KEY", "tts_api_key"),
     ("ELEVENLABS_DEFAULT_VOICE_ID", "tts_voice_id"),
     ("ELEVENLABS_DEFAULT_SPEED", "tts_speed"),

@@ -412,10 +412,18 @@ settings! {
         weather_cache_entries: u64 = 1000, 1..=1_000_000;
         /// One weather request (ms).
         weather_timeout_ms: u64 = 10_000, 100..=600_000;
-        /// Base URL of an OpenWeather-compatible service; empty = no weather.
-        weather_url: String = String::new();
-        /// Its key.
+        /// Base URL of the weather service: OpenWeather, or what talks like it.
+        weather_url: String = "https://api.openweathermap.org".into();
+        /// Its key; empty = no weather. Established name: OPEN_WEATHER_API_KEY.
         weather_api_key: String = String::new();
+        /// Base URL of the language model that orders notifications: OpenAI, or what talks like it.
+        llm_url: String = "https://api.openai.com".into();
+        /// Its key; empty = the newest come first. Established name: OPENAI_API_KEY.
+        llm_api_key: String = String::new();
+        /// The model. Established name: LLM_MODEL.
+        llm_model: String = "gpt-4o-mini".into();
+        /// One ranking (ms).
+        llm_timeout_ms: u64 = 30_000, 100..=600_000;
         /// Notifications kept.
         notif_cache: u64 = 20, 1..=1000;
         /// A notification shown more often is dropped.
@@ -496,9 +504,9 @@ settings! {
         managed_outputs_per_stream: u64 = 10, 1..=1000;
         /// Restream outputs per app.
         managed_outputs_per_app: u64 = 10, 1..=1000;
-        /// Base URL of the managed streaming provider; empty = managed streams are refused.
-        managed_api_url: String = String::new();
-        /// Account at the provider. Established name: CLOUDFLARE_ACCOUNT_ID.
+        /// Base URL of the managed streaming provider: Cloudflare, or what talks like it.
+        managed_api_url: String = "https://api.cloudflare.com/client/v4".into();
+        /// Account at the provider; empty = managed streams are refused. Established name: CLOUDFLARE_ACCOUNT_ID.
         managed_account_id: String = String::new();
         /// Its token. Established name: CLOUDFLARE_API_TOKEN.
         managed_api_token: String = String::new();

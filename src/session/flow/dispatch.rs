@@ -5,7 +5,7 @@ use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
     answers, app_in, app_messages, dashboard, device, dispose, heartbeat, hello, lifecycle, lost,
-    recognisers, requests, stop, sync, timers, webhook,
+    ranking, recognisers, requests, stop, sync, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
@@ -57,6 +57,7 @@ fn http(
     } else if let Some(package) = s.m.apps.by_stop_call(call).cloned() {
         stop::webhook_done(s, &package, cx);
     } else if !dashboard::weather_result(s, call, outcome, cx)
+        && !ranking::result(s, call, outcome, cx)
         && !requests::http_result(s, call, outcome, cx)
     {
         cx.metrics.inc(Counter::CorrelationOrphans);

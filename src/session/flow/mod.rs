@@ -27,7 +27,7 @@ pub(crate) use life::{churn, dispose, heartbeat, lifecycle, phone_in, returned};
 pub(crate) use sound::{audio, audio_output, audio_play, microphone, udp};
 pub(crate) use speech::recognisers;
 pub(crate) use video::{keep_alive, managed_status, managed_streams, outputs, provider, streams};
-pub(crate) use view::{dashboard, screen};
+pub(crate) use view::{dashboard, ranking, screen};
 
 #[cfg(test)]
 mod device_tests;

@@ -1,12 +1,15 @@
-//! Layer 2, manager: the phone's notifications as the dashboard shows them (behaviour.md §6.2.1). Newest first; no language
-//! model ranks them here.
+//! Layer 2, manager: the phone's notifications as the dashboard shows them (behaviour.md §6.2.1): in the order of a language model
+//! where one is configured, else newest first.
+
+mod ranking;
 
 use crate::base::footprint::owns;
+use crate::base::ids::CallId;
 use crate::base::settings::Dashboard as Config;
 
 owns! {
     Notification: id, app, title, content;
-    Notifications: list;
+    Notifications: list, ranking;
 }
 
 /// One cached notification.
@@ -27,6 +30,7 @@ pub struct Notification {
 #[derive(Default)]
 pub struct Notifications {
     list: Vec<Notification>,
+    ranking: ranking::Ranking,
 }
 
 impl Notifications {
@@ -42,21 +46,67 @@ impl Notifications {
         });
         let over = self.list.len().saturating_sub(cfg.notif_cache as usize);
         self.list.drain(..over);
+        self.forget_unknown();
     }
 
     /// The user dismissed it; says whether it was there.
     pub fn dismiss(&mut self, id: &str) -> bool {
         let before = self.list.len();
         self.list.retain(|known| known.id != id);
+        self.forget_unknown();
         self.list.len() < before
+    }
+
+    fn forget_unknown(&mut self) {
+        let list = &self.list;
+        let is_known = |id: &str| list.iter().any(|one| one.id == id);
+        self.ranking.order.retain(|ranked| is_known(&ranked.id));
+    }
+
+    /// What to ask the language model now, if anything.
+    pub fn ranking_wanted(&mut self, cfg: &Config) -> Option<String> {
+        self.ranking.wanted(&self.list, cfg)
+    }
+
+    /// It was asked.
+    pub fn ranking_started(&mut self, call: CallId) {
+        self.ranking.started(call);
+    }
+
+    /// A call is over. `None`: it is not a ranking; else whether something changed since it began.
+    pub fn ranking_ends(&mut self, call: CallId) -> Option<bool> {
+        self.ranking.ends(call)
+    }
+
+    /// Takes the model's answer; says whether it made sense.
+    pub fn ranked(&mut self, body: &[u8], cfg: &Config) -> bool {
+        self.ranking.read(body, &self.list, cfg)
+    }
+
+    /// Places in the list of what is shown, with the model's words where it has some: those that it knows, then the newest.
+    fn shown(&self, cfg: &Config) -> Vec<(usize, Option<&str>)> {
+        let place = |id: &str| self.list.iter().position(|one| one.id == id);
+        let order = &self.ranking.order;
+        let ranked = order
+            .iter()
+            .filter_map(|one| Some((place(&one.id)?, Some(one.summary.as_str()))));
+        let others = (0..self.list.len())
+            .rev()
+            .filter(|at| order.iter().all(|one| one.id != self.list[*at].id))
+            .map(|at| (at, None));
+        ranked.chain(others).take(cfg.notif_top as usize).collect()
     }
 
     /// The lines to show.
     #[must_use]
     pub fn lines(&self, cfg: &Config) -> Vec<String> {
-        let shown = self.list.iter().rev().take(cfg.notif_top as usize);
-        shown
-            .map(|one| {
+        self.shown(cfg)
+            .into_iter()
+            .map(|(at, summary)| {
+                let one = &self.list[at];
+                if let Some(summary) = summary {
+                    return format!("[{}] {summary}", short_name(&one.app));
+                }
                 let text = match (one.title.trim(), one.content.trim()) {
                     ("", content) => content.to_owned(),
                     (title, "") => title.to_owned(),
@@ -70,10 +120,12 @@ impl Notifications {
 
     /// The user looked at what [`Self::lines`] shows: what was seen too often goes.
     pub fn viewed(&mut self, cfg: &Config) {
-        for one in self.list.iter_mut().rev().take(cfg.notif_top as usize) {
-            one.views += 1;
+        let shown: Vec<usize> = self.shown(cfg).into_iter().map(|(at, _)| at).collect();
+        for at in shown {
+            self.list[at].views += 1;
         }
         self.list.retain(|one| one.views <= cfg.notif_max_views);
+        self.forget_unknown();
     }
 
     /// How many are cached.
@@ -160,6 +212,29 @@ mod tests {
         let line = cache.lines(&cfg).remove(0);
         assert_eq!(line, "[WA] Ines: I am running late, start with");
         assert_eq!(line.chars().count() - "[WA] ".len(), 35);
+    }
+
+    #[test]
+    fn the_models_order_and_words_come_first_then_what_it_does_not_know() {
+        let (mut cache, mut cfg) = with(3);
+        assert_eq!(cache.ranking_wanted(&cfg), None, "no model");
+        cfg.llm_api_key = "k".into();
+        assert!(cache.ranking_wanted(&cfg).is_some());
+        cache.ranking_started(CallId(7));
+        cache.add("n9", "Mail", "T9", "body", &cfg);
+        assert_eq!(cache.ranking_wanted(&cfg), None, "one at a time");
+        let content = r#"{"notification_ranking":[{"uuid":"n1","summary":"less","rank":2},{"uuid":"n0","summary":"more","rank":1},
+            {"uuid":"gone","summary":"x","rank":0},{"uuid":"n2","rank":3}]}"#;
+        let answer =
+            serde_json::json!({"choices": [{"message": {"content": content}}]}).to_string();
+        assert_eq!(cache.ranking_ends(CallId(8)), None);
+        assert_eq!(cache.ranking_ends(CallId(7)), Some(true), "one more");
+        assert!(cache.ranked(answer.as_bytes(), &cfg));
+        assert_eq!(cache.lines(&cfg), ["[Mail] more", "[Mail] less"]);
+        assert!(cache.dismiss("n1"));
+        assert_eq!(cache.lines(&cfg), ["[Mail] more", "[Mail] T9: body"]);
+        assert!(!cache.ranked(b"{}", &cfg));
+        assert_eq!(cache.lines(&cfg)[0], "[Mail] more", "the last one holds");
     }
 
     #[test]

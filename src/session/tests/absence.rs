@@ -117,7 +117,7 @@ fn a_stream_survives_dormancy_and_ends_when_the_restart_fails() {
 #[test]
 fn a_v2_viewer_started_anew_hears_nothing_of_the_stream_until_it_asks() {
     let (mut kit, phone) = equipped();
-    kit.cfg.streaming.managed_api_url = "https://api.example.net".into();
+    kit.cfg.streaming.managed_account_id = "acc".into();
     let app = kit.running(SCRIBE, Sdk::V2);
     kit.app_text(app, r#"{"type":"managed_stream_request"}"#);
     let id = kit.s.m.managed_streams.current.as_ref().unwrap().id.clone();

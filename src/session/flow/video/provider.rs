@@ -42,7 +42,8 @@ pub(crate) trait Provider {
 
 /// The configured provider; `None`: this deployment has none.
 pub(crate) fn configured(cfg: &Streaming) -> Option<LiveInputs<'_>> {
-    (!cfg.managed_api_url.is_empty()).then_some(LiveInputs { cfg })
+    (!cfg.managed_api_url.is_empty() && !cfg.managed_account_id.is_empty())
+        .then_some(LiveInputs { cfg })
 }
 
 /// Cloudflare Stream live inputs, or a service with the same API.

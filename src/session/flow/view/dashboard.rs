@@ -5,6 +5,7 @@ use crate::base::ids::{CallId, Package};
 use crate::base::settings::DashboardMode;
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
+use crate::session::flow::ranking;
 use crate::session::flow::screen::{reachable, send_own, text_wall};
 use crate::session::managers::dashboard::{Mode, Section, Units, content_text};
 use crate::session::timers::Timer;
@@ -110,12 +111,14 @@ pub(crate) fn notification(
     s.m.notifications
         .add(id, app, title, content, &cx.cfg.dashboard);
     input_changed(s, cx);
+    ranking::changed(s, cx);
 }
 
 /// The user dismissed a notification.
 pub(crate) fn notification_dismissed(s: &mut Session, id: &str, cx: &mut Cx<'_>) {
     if s.m.notifications.dismiss(id) {
         input_changed(s, cx);
+        ranking::changed(s, cx);
     }
 }
 

@@ -155,7 +155,7 @@ fn only_the_servers_own_package_and_the_system_dashboard_draw_on_the_dashboard()
 #[test]
 fn weather_is_fetched_for_the_users_place() {
     let mut kit = Kit::new();
-    kit.cfg.dashboard.weather_url = "https://weather.example".into();
+    kit.cfg.dashboard.weather_api_key = "k".into();
     kit.run(|s, cx| super::position_changed(s, 38.7, -9.1, cx));
     let Some(Effect::Http(call)) = kit.other.pop() else {
         panic!("no request");

@@ -95,6 +95,7 @@ impl Weather {
     /// Address to ask for weather at this place, or `None` while what is known still holds or a request is under way.
     pub fn wanted(&mut self, lat: f64, lng: f64, now_ms: u64, cfg: &Config) -> Option<String> {
         if cfg.weather_url.is_empty()
+            || cfg.weather_api_key.is_empty()
             || self.pending.is_some()
             || !lat.is_finite()
             || !lng.is_finite()
