@@ -8,6 +8,7 @@ use super::rest::Memory;
 use super::speech::Speech;
 use super::store::writes::Writes;
 use super::upstream::Upstream;
+use super::weather::Forecasts;
 use super::webhooks::Webhooks;
 use crate::base::clock::Clock;
 use crate::base::ids::{Origin, ReplyTo, ShardId, UserId};
@@ -54,6 +55,7 @@ pub(crate) struct Services {
     pub(crate) writes: Writes,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) upstream: Upstream,
+    pub(crate) weather: Forecasts,
     pub(crate) speech: Speech,
     pub(crate) apps: Apps,
     pub(crate) aggregate: Mutex<Aggregate>,

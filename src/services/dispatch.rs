@@ -6,7 +6,7 @@ use super::rest;
 use super::store::{Change, StoreError};
 use super::upstream;
 use crate::base::ids::{CallId, ShardId, UserId};
-use crate::session::effects::{HttpCall, IncidentLogs, RestAnswer, StoreOp};
+use crate::session::effects::{HttpCall, HttpKind, IncidentLogs, RestAnswer, StoreOp};
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
 use crate::shard::mailbox::{Answer, ForUpstream, OutsideRequest, ToOutside, ToShard};
 use futures_util::FutureExt as _;
@@ -219,7 +219,7 @@ impl Dispatcher {
         let task = tokio::spawn({
             let key = key.clone();
             async move {
-                let outcome = AssertUnwindSafe(cx.webhooks.call(call, Some(key)))
+                let outcome = AssertUnwindSafe(outbound(&cx, call, key))
                     .catch_unwind()
                     .await;
                 let outcome = outcome.unwrap_or_else(|_| HttpOutcome::Failed {
@@ -269,4 +269,17 @@ impl Dispatcher {
             cx.answer(reply, answer).await;
         });
     }
+}
+
+/// One call of a session.
+async fn outbound(cx: &Services, call: HttpCall, key: (UserId, u64, CallId)) -> HttpOutcome {
+    if call.kind != HttpKind::Weather {
+        return cx.webhooks.call(call, Some(key)).await;
+    }
+    let (url, now_ms) = (call.url.clone(), cx.clock.now().mono_ms);
+    let ask = cx.webhooks.call(call, None);
+    let settings = cx.settings();
+    let outcome = cx.weather.ask(&url, &settings.dashboard, now_ms, ask).await;
+    cx.webhooks.forget(&key);
+    outcome
 }

@@ -14,6 +14,7 @@ mod rest;
 mod speech;
 pub mod store;
 mod upstream;
+mod weather;
 mod webhooks;
 
 use crate::base::clock::Clock;
@@ -242,6 +243,7 @@ async fn build(
         writes: Writes::start(store, settings.store.clone()),
         webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
         upstream: upstream::Upstream::new(),
+        weather: Default::default(),
         speech: Default::default(),
         apps,
         aggregate: Aggregate::new(start.shards.shards()).into(),

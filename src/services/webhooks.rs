@@ -131,6 +131,11 @@ impl Webhooks {
         }
     }
 
+    /// It is over without having started: somebody else had the answer.
+    pub(crate) fn forget(&self, key: &CallKey) {
+        lock(&self.unstarted).remove(key);
+    }
+
     /// One attempt for a session; `key` makes it cancellable until it starts.
     pub(crate) async fn call(&self, call: HttpCall, key: Option<CallKey>) -> HttpOutcome {
         let kind = label(call.kind);

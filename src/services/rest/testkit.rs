@@ -100,6 +100,7 @@ impl Kit {
             writes: Writes::start(Arc::clone(&dynamic), settings.store.clone()),
             webhooks: Arc::new(Webhooks::new(&settings, clock)),
             upstream: crate::services::upstream::Upstream::new(),
+            weather: Default::default(),
             speech: Default::default(),
             apps: Apps::load(records(), &dynamic, Duration::from_secs(5)).await,
             aggregate: Aggregate::new(1).into(),

@@ -156,7 +156,9 @@ impl Weather {
 }
 
 /// Great-circle distance.
-fn distance_km(lat1: f64, lng1: f64, lat2: f64, lng2: f64) -> f64 {
+/// Between two points on the earth (degrees in, kilometres out).
+#[must_use]
+pub fn distance_km(lat1: f64, lng1: f64, lat2: f64, lng2: f64) -> f64 {
     const EARTH_KM: f64 = 6371.0;
     let half = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
     let chord =
