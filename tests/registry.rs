@@ -114,9 +114,9 @@ fn what_a_session_says_is_known_and_has_no_unknown_member() {
     let mut kinds = BTreeSet::new();
     for (conn, text) in &said {
         let (known, direction) = if *conn == PHONE_SOCKET {
-            (TO_PHONE, "cloud-to-phone")
+            (&TO_PHONE[..], "cloud-to-phone")
         } else {
-            (TO_APP, "cloud-to-app")
+            (&TO_APP[..], "cloud-to-app")
         };
         let Ok(Value::Object(message)) = serde_json::from_str::<Value>(text) else {
             wrong.insert(format!("{direction}: not an object: {text}"));

@@ -246,12 +246,16 @@ impl Latency {
     }
 }
 
+/// Places for kinds of sent frames, per side (`wire::spoken`).
+pub const SAID_KINDS: usize = 32;
+
 /// All metrics of one shard since its start (counters) or since the last hand-over (histograms).
 #[derive(Clone, Debug)]
 pub struct Metrics {
     counters: [u64; Counter::COUNT],
     timings: Vec<Latency>,
     messages: [Vec<u64>; 2],
+    said: [[u64; SAID_KINDS]; 2],
     latencies: [Vec<Latency>; 2],
     last_message: Option<(Side, usize)>,
 }
@@ -265,6 +269,7 @@ impl Metrics {
             counters: [0; Counter::COUNT],
             timings: vec![Latency::default(); Timing::ALL.len()],
             messages: kinds.map(|count| vec![0; count]),
+            said: [[0; SAID_KINDS]; 2],
             latencies: kinds.map(|count| vec![Latency::default(); count]),
             last_message: None,
         }
@@ -313,6 +318,18 @@ impl Metrics {
         self.latencies[side as usize][kind].record_n(ns, count);
     }
 
+    /// Counts one frame sent to that side, under its place (below [`SAID_KINDS`]).
+    #[inline]
+    pub fn said(&mut self, side: Side, place: usize) {
+        self.said[side as usize][place % SAID_KINDS] += 1;
+    }
+
+    /// Frames sent to a side, by place.
+    #[must_use]
+    pub fn all_said(&self, side: Side) -> &[u64; SAID_KINDS] {
+        &self.said[side as usize]
+    }
+
     /// Messages by kind.
     #[must_use]
     pub fn messages(&self, side: Side) -> &[u64] {
@@ -328,6 +345,12 @@ impl Metrics {
     /// A copy for the aggregator; the histograms here start anew, the counters go on.
     #[must_use]
     pub fn hand_over(&mut self) -> Self {
+        for (counter, said) in [Counter::PhoneMessagesOut, Counter::AppMessagesOut]
+            .into_iter()
+            .zip(&self.said)
+        {
+            self.counters[counter as usize] = said.iter().sum();
+        }
         let copy = self.clone();
         self.timings
             .iter_mut()

@@ -8,9 +8,10 @@ use super::records::Records;
 use super::trail::Trail;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, ShardId};
-use crate::base::metrics::{Counter, Metrics};
+use crate::base::metrics::{Counter, Metrics, Side};
 use crate::session::effects::Class;
 use crate::wire::frame::Opcode;
+use crate::wire::spoken;
 use bytes::Bytes;
 
 /// Connections with what they need to be written to.
@@ -80,7 +81,7 @@ impl Outbound {
             mark,
         };
         let pushed = conn.outbox.push(frame, &mut self.pool);
-        let kind = conn.kind;
+        let said = Said::new(conn.kind, op, payload);
         match pushed {
             Pushed::Queued {
                 shed: [0, 0, 0],
@@ -94,9 +95,9 @@ impl Outbound {
                 if marked {
                     self.records.write_added(mark);
                 }
-                metrics.inc(out_counter(kind));
+                said.count(metrics);
             }
-            other => self.odd(id, kind, class, other, mark, metrics),
+            other => self.odd(id, said, class, other, mark, metrics),
         }
     }
 
@@ -125,15 +126,15 @@ impl Outbound {
             mark,
         };
         let pushed = conn.outbox.push_reference(frame, payload, &mut self.pool);
-        let kind = conn.kind;
-        self.odd(id, kind, class, pushed, mark, metrics);
+        let said = Said::new(conn.kind, op, payload);
+        self.odd(id, said, class, pushed, mark, metrics);
     }
 
     /// Accounts for whatever became of a frame.
     fn odd(
         &mut self,
         id: ConnId,
-        kind: Kind,
+        said: Said,
         class: Class,
         pushed: Pushed,
         mark: u32,
@@ -145,7 +146,7 @@ impl Outbound {
                 if marked {
                     self.records.write_added(mark);
                 }
-                metrics.inc(out_counter(kind));
+                said.count(metrics);
                 self.mark(id);
             }
             Pushed::Dropped(shed) => {
@@ -240,10 +241,26 @@ fn count_shed(shed: [u32; 3], metrics: &mut Metrics) {
     metrics.add(Counter::DroppedDisplay, u64::from(shed[2]));
 }
 
-fn out_counter(kind: Kind) -> Counter {
-    match kind {
-        Kind::Phone => Counter::PhoneMessagesOut,
-        Kind::App | Kind::Echo => Counter::AppMessagesOut,
+/// What is said to whom, for the counters.
+#[derive(Clone, Copy)]
+struct Said {
+    side: Side,
+    place: usize,
+}
+
+impl Said {
+    #[inline]
+    fn new(kind: Kind, op: Opcode, payload: &[u8]) -> Self {
+        let (side, place) = match kind {
+            Kind::Phone => (Side::PhoneIn, spoken::to_phone(op, payload)),
+            Kind::App | Kind::Echo => (Side::AppIn, spoken::to_app(op, payload)),
+        };
+        Self { side, place }
+    }
+
+    #[inline]
+    fn count(self, metrics: &mut Metrics) {
+        metrics.said(self.side, self.place);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod lc3;
 pub mod members;
 pub mod records;
 pub mod speech;
+pub mod spoken;
 pub mod streams;
 pub mod udp;
 pub mod upgrade;

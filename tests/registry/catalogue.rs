@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+pub(crate) use prism::wire::spoken::{TO_APP, TO_PHONE};
+
 /// Who sends a type of the phone, where the reference client's own types are not plain (protocol.md appendix D.1).
 pub(crate) const PHONE_SENDERS: &[(&str, &str)] = &[
     ("ping", "phone"),
@@ -57,65 +59,6 @@ pub(crate) const APP_SENDERS: &[(&str, &str)] = &[
     ("app_user_discovery", "nobody"),
     ("app_room_join", "SDK 2.x"),
     ("app_room_leave", "SDK 2.x"),
-];
-
-/// What the server may say to a phone (appendix D.2), without what is declared but never sent.
-pub(crate) const TO_PHONE: &[&str] = &[
-    "connection_ack",
-    "pong",
-    "connection_error",
-    "display_event",
-    "app_state_change",
-    "microphone_state_change",
-    "photo_request",
-    "audio_play_request",
-    "audio_stop_request",
-    "start_stream",
-    "stop_stream",
-    "keep_stream_alive",
-    "rgb_led_control",
-    "camera_fov_set",
-    "show_wifi_setup",
-    "set_location_tier",
-    "request_single_location",
-    "udp_ping_ack",
-    "app_stopped",
-    "data_stream",
-    "phone_stream_status",
-    "phone_managed_stream_status",
-    "phone_photo_ready",
-];
-
-/// What the server may say to an app (appendix D.4).
-pub(crate) const TO_APP: &[&str] = &[
-    "tpa_connection_ack",
-    "reconnect_ack",
-    "reconnect_rejected",
-    "reconnect_deferred",
-    "tpa_connection_error",
-    "app_stopped",
-    "settings_update",
-    "augmentos_settings_update",
-    "capabilities_update",
-    "device_state_update",
-    "photo_response",
-    "audio_play_response",
-    "audio_stream_ready",
-    "stream_status",
-    "rtmp_stream_status",
-    "managed_stream_status",
-    "stream_status_check_response",
-    "data_stream",
-    "request_telemetry",
-    "pong",
-    "dashboard_mode_changed",
-    "dashboard_always_on_changed",
-    "permission_error",
-    "app_message_received",
-    "app_user_joined",
-    "app_user_left",
-    "app_room_updated",
-    "app_direct_message_response",
 ];
 
 /// Optional members that protocol.md names but no sample shows.

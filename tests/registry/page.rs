@@ -92,8 +92,8 @@ pub(crate) fn page() -> String {
         APP_SENDERS,
     );
     page.push_str("\n## Cloud to phone\n\n");
-    outbound_table(&mut page, "cloud-to-phone", TO_PHONE);
+    outbound_table(&mut page, "cloud-to-phone", &TO_PHONE);
     page.push_str("\n## Cloud to app\n\n");
-    outbound_table(&mut page, "cloud-to-app", TO_APP);
+    outbound_table(&mut page, "cloud-to-app", &TO_APP);
     page
 }

@@ -3,7 +3,7 @@
 
 use super::lag::Lags;
 use super::storm::{Guard, Sample, Storm};
-use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
+use crate::base::metrics::{Counter, Latency, Metrics, SAID_KINDS, Side, Timing};
 use crate::base::settings::Settings;
 use crate::shard::mailbox::ShardReport;
 use crate::shard::owners::Owner;
@@ -210,6 +210,17 @@ impl Aggregate {
         let mut sums = vec![0; kinds(side).len()];
         for report in self.reports() {
             for (sum, count) in sums.iter_mut().zip(report.metrics.messages(side)) {
+                *sum += count;
+            }
+        }
+        sums
+    }
+
+    /// Frames sent to a side, by place (`wire::spoken`), summed over shards.
+    pub(crate) fn said(&self, side: Side) -> [u64; SAID_KINDS] {
+        let mut sums = [0; SAID_KINDS];
+        for report in self.reports() {
+            for (sum, count) in sums.iter_mut().zip(report.metrics.all_said(side)) {
                 *sum += count;
             }
         }

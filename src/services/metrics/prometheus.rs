@@ -6,6 +6,7 @@ use super::process;
 use crate::base::metrics::{Counter, Latency, Side, Timing};
 use crate::base::settings::DeploymentRegion;
 use crate::services::context::{Services, lock};
+use crate::wire::spoken::{TO_APP, TO_PHONE, places};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
@@ -306,13 +307,14 @@ fn messages(page: &mut Page, all: &Aggregate) {
             page.sample("mentra_messages_total", &labels, count);
         }
     }
-    // What goes out is not looked into: it is all of type `other`.
-    for (label, counter) in [
-        ("glasses", Counter::PhoneMessagesOut),
-        ("app", Counter::AppMessagesOut),
+    for (side, label, types) in [
+        (Side::PhoneIn, "glasses", &TO_PHONE[..]),
+        (Side::AppIn, "app", &TO_APP[..]),
     ] {
-        let labels = format!("side=\"{label}\",direction=\"out\",type=\"other\"");
-        page.sample("mentra_messages_total", &labels, all.counter(counter));
+        for (kind, count) in places(types).iter().zip(all.said(side)) {
+            let labels = format!("side=\"{label}\",direction=\"out\",type=\"{kind}\"");
+            page.sample("mentra_messages_total", &labels, count);
+        }
     }
     page.head(
         "mentra_message_latency_seconds",

@@ -5,7 +5,9 @@ use crate::base::ids::ShardId;
 use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
 use crate::services::rest::testkit::{self, Kit};
 use crate::shard::mailbox::{OutsideRoute, ShardReport};
+use crate::wire::frame::Opcode;
 use crate::wire::kinds::{AppKind, PhoneKind};
+use crate::wire::spoken;
 use std::collections::HashSet;
 
 fn report(shard: u16, metrics: Metrics) -> ShardReport {
@@ -72,6 +74,10 @@ fn the_page_is_well_formed() {
         metrics.message_latency(Side::PhoneIn, 0, 1_500_000, 4);
         metrics.time(Timing::PingApp, 30_000_000);
         metrics.time(Timing::AppStartTimeout, 6_000_000_000);
+        metrics.said(
+            Side::AppIn,
+            spoken::to_app(Opcode::Text, br#"{"type":"data_stream","x":1}"#),
+        );
         kit.cx.shared.beats[0].runs_on("epoll");
         let report = ShardReport {
             speech_streams: [4, 1],
@@ -116,6 +122,8 @@ fn the_page_is_well_formed() {
             "mentra_ping_rtt_seconds_bucket{kind=\"app\",le=\"0.025\"} 0",
             "mentra_message_latency_seconds_count{side=\"glasses\",type=\"ping\"} 4",
             "mentra_messages_total{side=\"glasses\",direction=\"in\",type=\"ping\"} 1",
+            "mentra_messages_total{side=\"app\",direction=\"out\",type=\"data_stream\"} 1",
+            "mentra_messages_total{side=\"glasses\",direction=\"out\",type=\"audio\"} 0",
             "mentra_stt_streams{provider=\"soniox\",kind=\"transcription\"} 4",
             "mentra_stt_streams{provider=\"soniox\",kind=\"translation\"} 1",
             "mentra_stt_streams{provider=\"alibaba\",kind=\"translation\"} 0",
