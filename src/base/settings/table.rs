@@ -295,7 +295,7 @@ settings! {
         audio_stage_slow_ms: u64 = 10, 1..=60_000;
         /// Base URL of the text-to-speech service: ElevenLabs, or what talks like it.
         tts_url: String = "https://api.elevenlabs.io".into();
-        /// Its key; empty: GET /api/tts is refused. Established name: ELEVENLABS_API_KEY.
+        /// Its key; empty: GET /api/tts is refused. With it, whoever reaches the server may use it, as players have no token. Established name: ELEVENLABS_API_KEY.
         tts_api_key: String = String::new();
         /// Voice where a player names none. Established name: ELEVENLABS_DEFAULT_VOICE_ID.
         tts_voice_id: String = "8IRrZoKuYTPnpLc6lM6a".into();

@@ -23,7 +23,9 @@ const AHEAD_BYTES: usize = 256 * 1024;
 const PIECE_BYTES: usize = 16 * 1024;
 /// Neither provider nor player may rest for longer.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// What is kept of a provider's refusal (bytes).
+/// A provider that says more than this has lost its end, and a player that left is not spoken to for ever (bytes; an hour of speech).
+const SPEECH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A provider's refusal is passed on if it is no longer (bytes).
 const DETAILS_BYTES: usize = 4096;
 
 /// `GET /api/tts?text=&voice_id=&model_id=&voice_settings=`.
@@ -130,8 +132,13 @@ async fn relay(cx: &Services, r: &OutsideRequest, first: Bytes, mut body: Incomi
         return Answer::StreamAbort;
     }
     let room = Arc::new(Semaphore::new(AHEAD_BYTES));
-    let mut data = first;
+    let (mut data, mut said) = (first, 0);
     loop {
+        said += data.len();
+        if said > SPEECH_BYTES_MAX {
+            tracing::warn!(correlation_id = r.correlation_id, "tts-endless");
+            return Answer::StreamAbort;
+        }
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(PIECE_BYTES));
             let wait = Arc::clone(&room).acquire_many_owned(piece.len() as u32);

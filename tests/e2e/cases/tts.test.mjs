@@ -89,6 +89,22 @@ scenario('a long speech arrives whole, and is not fetched faster than it is hear
   assert.equal(sha256(await whole(answer)), sha256(speech))
 })
 
+scenario('a speech without an end is broken off', async ({cloud}) => {
+  const ended = new Inbox('the voice')
+  voice.answers.push((out) => {
+    const piece = randomBytes(1 << 20)
+    const more = () => {
+      while (out.write(piece));
+    }
+    out.on('drain', more)
+    out.on('close', () => ended.put({event: 'hung up on'}))
+    more()
+  })
+  const answer = await play(cloud, '/api/tts?text=hi')
+  await assert.rejects(whole(answer), 'what was heard is not taken for whole')
+  await ended.take({event: 'hung up on'})
+})
+
 scenario("a provider's refusal and wishes that make no sense are told", async ({cloud}) => {
   voice.answers.push((out) => {
     out.statusCode = 429
