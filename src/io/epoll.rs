@@ -1,7 +1,7 @@
 //! Layer 4: the epoll driver, for kernels and containers that refuse io_uring. It gives the results that the ring gives: sockets
 //! are watched edge-triggered, operations are tried until they would block, and go on when the socket can again.
 
-use super::{Done, End, Sizes, Token, Until};
+use super::{Done, End, Short, Sizes, Token, Until};
 use polling::{Event, Events, PollMode, Poller};
 use std::collections::VecDeque;
 use std::io;
@@ -52,6 +52,8 @@ pub(crate) struct Epoll {
     readable: VecDeque<Token>,
     /// Results that are there already.
     done: VecDeque<Done>,
+    /// Sends that did not go whole.
+    short: Vec<Short>,
     listener: Option<RawFd>,
     acceptable: bool,
     /// Accepting and receiving take turns, so that neither starves the other.
@@ -74,6 +76,28 @@ impl Wake for Bell {
     }
 }
 
+/// Sends without waiting.
+///
+/// # Safety
+/// What `sending` points to is readable.
+unsafe fn send(fd: RawFd, sending: Sending) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    let count = match sending {
+        Sending::None => 0,
+        // SAFETY: the caller's promise.
+        Sending::One(at, len) => unsafe { libc::send(fd, at.cast(), len, flags) },
+        Sending::Gathered(at, len) => {
+            // SAFETY: all-zero is a message without address, pieces and control data.
+            let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+            message.msg_iov = at.cast_mut();
+            message.msg_iovlen = len;
+            // SAFETY: the caller's promise; the kernel only reads the list.
+            unsafe { libc::sendmsg(fd, &raw const message, flags) }
+        }
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
 impl Epoll {
     pub(super) fn new(sizes: Sizes) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
@@ -85,6 +109,7 @@ impl Epoll {
             sockets: Vec::new(),
             readable: VecDeque::new(),
             done: VecDeque::new(),
+            short: Vec::new(),
             listener: None,
             acceptable: false,
             accept_first: false,
@@ -176,24 +201,47 @@ impl Epoll {
         self.try_send(token);
     }
 
+    pub(super) fn send_now(&mut self, place: u32, token: Token, fd: RawFd, bytes: &[u8]) {
+        self.socket(token, fd);
+        // SAFETY: the memory is borrowed.
+        let result = unsafe { send(fd, Sending::One(bytes.as_ptr(), bytes.len())) };
+        self.told(place, result, bytes.len());
+    }
+
+    /// # Safety
+    /// As [`super::Driver::send_gathered_now`].
+    pub(super) unsafe fn send_gathered_now(
+        &mut self,
+        place: u32,
+        token: Token,
+        fd: RawFd,
+        pieces: &[libc::iovec],
+        len: usize,
+    ) {
+        self.socket(token, fd);
+        // SAFETY: the caller's promise.
+        let result = unsafe { send(fd, Sending::Gathered(pieces.as_ptr(), pieces.len())) };
+        self.told(place, result, len);
+    }
+
+    fn told(&mut self, place: u32, result: io::Result<usize>, len: usize) {
+        if result.as_ref().is_ok_and(|count| *count == len) {
+            return;
+        }
+        self.short.push(Short { place, result });
+    }
+
+    pub(super) fn next_short(&mut self) -> Option<Short> {
+        self.short.pop()
+    }
+
     fn try_send(&mut self, token: Token) {
         let socket = &mut self.sockets[token as usize];
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        let count = match socket.sending {
-            Sending::None => return,
-            // SAFETY: the memory stays in place until `Sent` (promise of the caller of `send`).
-            Sending::One(at, len) => unsafe { libc::send(socket.fd, at.cast(), len, flags) },
-            Sending::Gathered(at, len) => {
-                // SAFETY: all-zero is a message without address, pieces and control data.
-                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-                message.msg_iov = at.cast_mut();
-                message.msg_iovlen = len;
-                // SAFETY: as above; the kernel only reads the list.
-                unsafe { libc::sendmsg(socket.fd, &raw const message, flags) }
-            }
-        };
-        let result = usize::try_from(count).map_err(|_| io::Error::last_os_error());
-        match result {
+        if matches!(socket.sending, Sending::None) {
+            return;
+        }
+        // SAFETY: the memory stays in place until `Sent` (promise of the caller of `send`).
+        match unsafe { send(socket.fd, socket.sending) } {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             result => {
                 socket.sending = Sending::None;
@@ -217,7 +265,10 @@ impl Epoll {
     }
 
     pub(super) fn wait(&mut self, limit: Duration) -> io::Result<()> {
-        let busy = !self.done.is_empty() || !self.readable.is_empty() || self.acceptable;
+        let busy = !self.done.is_empty()
+            || !self.short.is_empty()
+            || !self.readable.is_empty()
+            || self.acceptable;
         let limit = if busy { Duration::ZERO } else { limit };
         self.events.clear();
         match self.poller.wait(&mut self.events, Some(limit)) {

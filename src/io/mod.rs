@@ -52,6 +52,15 @@ pub(crate) enum Done {
     Rung,
 }
 
+/// A send of [`Driver::send_now`] that did not go whole.
+#[derive(Debug)]
+pub(crate) struct Short {
+    /// Which, as its caller counts.
+    pub(crate) place: u32,
+    /// So many bytes went, or none and why: `WouldBlock` where the socket has no room.
+    pub(crate) result: io::Result<usize>,
+}
+
 /// A result that is to be taken soon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Upcoming {
@@ -202,6 +211,59 @@ impl Driver {
             Self::Ring(ring) => unsafe { ring.send_gathered(token, fd, pieces) },
             // SAFETY: the caller's promise.
             Self::Epoll(epoll) => unsafe { epoll.send_gathered(token, fd, pieces) },
+        }
+    }
+
+    /// Sends what the socket takes at once. It is over when a wait is and [`Driver::has_sent`]; success is not told, the
+    /// rest by [`Driver::next_short`].
+    ///
+    /// # Safety
+    /// The memory must stay as it is until then.
+    #[inline]
+    pub(crate) unsafe fn send_now(&mut self, place: u32, token: Token, fd: RawFd, bytes: &[u8]) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(ring) => unsafe { ring.send_now(place, fd, bytes) },
+            Self::Epoll(epoll) => epoll.send_now(place, token, fd, bytes),
+        }
+    }
+
+    /// [`Driver::send_now`] for pieces in order, `len` bytes altogether.
+    ///
+    /// # Safety
+    /// The list and the memory that it names must stay as they are until then.
+    pub(crate) unsafe fn send_gathered_now(
+        &mut self,
+        place: u32,
+        token: Token,
+        fd: RawFd,
+        (pieces, len): (&[libc::iovec], usize),
+    ) {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Ring(ring) => unsafe { ring.send_gathered_now(place, fd, pieces) },
+            // SAFETY: the caller's promise.
+            Self::Epoll(epoll) => unsafe {
+                epoll.send_gathered_now(place, token, fd, pieces, len);
+            },
+        }
+    }
+
+    /// Whether everything that [`Driver::send_now`] started before the last wait is over.
+    #[inline]
+    pub(crate) fn has_sent(&self) -> bool {
+        match self {
+            Self::Ring(ring) => ring.has_sent(),
+            Self::Epoll(_) => true,
+        }
+    }
+
+    /// A send that did not go whole.
+    #[inline]
+    pub(crate) fn next_short(&mut self) -> Option<Short> {
+        match self {
+            Self::Ring(ring) => ring.next_short(),
+            Self::Epoll(epoll) => epoll.next_short(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Layer 4: the io_uring driver. One submission per turn of the shard, results in the order of the completion queue.
 
 use super::buffers::{Buffers, GROUP};
-use super::{Done, End, Sizes, Token, Until, Upcoming};
+use super::{Done, End, Short, Sizes, Token, Until, Upcoming};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io::{self, Write};
@@ -15,9 +15,6 @@ use std::time::Duration;
 const ENTRIES: u32 = 4096;
 /// Completion queue entries; the kernel keeps what exceeds them and hands it over later.
 const COMPLETIONS: u32 = 16_384;
-
-/// Results taken from the completion queue at once.
-const BATCH: usize = 64;
 
 /// Longer than a kernel takes that knows multishot receive.
 const TRY_OUT: Duration = Duration::from_secs(1);
@@ -43,6 +40,8 @@ mod kind {
     pub(super) const BELL: u64 = 3;
     pub(super) const TIMER: u64 = 4;
     pub(super) const CANCEL: u64 = 5;
+    /// Its user data holds the place that the caller gave.
+    pub(super) const SEND_NOW: u64 = 6;
     pub(super) const BITS: u32 = 3;
 }
 
@@ -67,6 +66,14 @@ pub(crate) struct Ring {
     /// Results taken from the queue, and how many of them were handed over.
     batch: Vec<cqueue::Entry>,
     at: usize,
+    /// Sends that did not go whole.
+    short: Vec<Short>,
+    /// Of the gathered sends since the last wait; the boxes are used again.
+    #[expect(clippy::vec_box, reason = "the kernel is given their addresses")]
+    messages: Vec<Box<libc::msghdr>>,
+    messages_used: usize,
+    /// Nothing that was asked for before the last wait is still to be started, nor a result still to be seen.
+    sent: bool,
 }
 
 impl std::fmt::Debug for Ring {
@@ -137,8 +144,12 @@ impl Ring {
             bell_armed: false,
             due: Box::new(Timespec::new()),
             timer_armed: false,
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::new(),
             at: 0,
+            short: Vec::new(),
+            messages: Vec::new(),
+            messages_used: 0,
+            sent: true,
         };
         ring.try_out()?;
         Ok(ring)
@@ -157,6 +168,7 @@ impl Ring {
         let mut received = Vec::new();
         loop {
             self.uring.submitter().submit_with_args(1, &args)?;
+            self.take_results();
             while let Some(done) = self.next(&mut received) {
                 match done {
                     Done::Received { .. } if received == b"?" => {}
@@ -239,6 +251,58 @@ impl Ring {
         self.push(&entry);
     }
 
+    /// What a send that the kernel is to finish or give up at once has in common: a short one counts as failed, success is silent.
+    const NOW: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
+
+    #[inline]
+    fn push_now(&mut self, place: u32, entry: squeue::Entry) {
+        let data = u64::from(place) << kind::BITS | kind::SEND_NOW;
+        self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(data));
+    }
+
+    /// # Safety
+    /// As [`super::Driver::send_now`].
+    #[inline]
+    pub(super) unsafe fn send_now(&mut self, place: u32, fd: RawFd, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(Fd(fd), bytes.as_ptr(), len)
+            .flags(Self::NOW)
+            .build();
+        self.push_now(place, entry);
+    }
+
+    /// # Safety
+    /// As [`super::Driver::send_gathered_now`].
+    pub(super) unsafe fn send_gathered_now(
+        &mut self,
+        place: u32,
+        fd: RawFd,
+        pieces: &[libc::iovec],
+    ) {
+        if self.messages_used == self.messages.len() {
+            // SAFETY: all-zero is a message without address, pieces and control data.
+            self.messages.push(Box::new(unsafe { std::mem::zeroed() }));
+        }
+        let message = &mut self.messages[self.messages_used];
+        self.messages_used += 1;
+        message.msg_iov = pieces.as_ptr().cast_mut();
+        message.msg_iovlen = pieces.len();
+        let entry = opcode::SendMsg::new(Fd(fd), &raw const **message)
+            .flags(Self::NOW as u32)
+            .build();
+        self.push_now(place, entry);
+    }
+
+    #[inline]
+    pub(super) fn has_sent(&self) -> bool {
+        self.sent
+    }
+
+    #[inline]
+    pub(super) fn next_short(&mut self) -> Option<Short> {
+        self.short.pop()
+    }
+
     fn arm(&mut self, limit: Duration) {
         if !std::mem::replace(&mut self.bell_armed, true) {
             let into: *mut u64 = &raw mut *self.rung;
@@ -264,7 +328,7 @@ impl Ring {
         self.buffers.publish();
         self.grew = false;
         // Results that were taken and not handed over are no reason to sleep.
-        let outcome = if limit.is_zero() || self.at < self.batch.len() {
+        let outcome = if limit.is_zero() || !self.sent || self.at < self.batch.len() {
             let entries = self.uring.submission().len() as u32;
             let flags = EnterFlags::GETEVENTS.bits();
             // SAFETY: no argument is passed.
@@ -277,7 +341,7 @@ impl Ring {
             self.arm(limit);
             self.uring.submit_and_wait(1)
         };
-        self.refill();
+        self.take_results();
         match outcome {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
@@ -288,12 +352,26 @@ impl Ring {
         }
     }
 
+    /// Takes all results: one of a send that fell short may stand anywhere among them.
     #[inline]
-    fn refill(&mut self) {
-        if self.at == self.batch.len() {
-            self.at = 0;
-            self.batch.clear();
-            self.batch.extend(self.uring.completion().take(BATCH));
+    fn take_results(&mut self) {
+        self.batch.drain(..self.at);
+        self.at = 0;
+        for entry in self.uring.completion() {
+            if entry.user_data() & ((1 << kind::BITS) - 1) == kind::SEND_NOW {
+                self.short.push(Short {
+                    place: (entry.user_data() >> kind::BITS) as u32,
+                    result: result(&entry),
+                });
+            } else {
+                self.batch.push(entry);
+            }
+        }
+        let queue = self.uring.submission();
+        self.sent = queue.is_empty() && !queue.cq_overflow();
+        drop(queue);
+        if self.sent {
+            self.messages_used = 0;
         }
     }
 
@@ -311,7 +389,6 @@ impl Ring {
     #[inline]
     pub(super) fn next(&mut self, into: &mut Vec<u8>) -> Option<Done> {
         loop {
-            self.refill();
             let entry = self.batch.get(self.at)?.clone();
             self.at += 1;
             let token = (entry.user_data() >> kind::BITS) as Token;

@@ -246,3 +246,119 @@ fn another_thread_ends_a_wait() {
         }
     });
 }
+
+/// Waits until the sends of before are over. Returns what fell short, by place.
+fn over(driver: &mut Driver) -> Vec<(u32, io::Result<usize>)> {
+    loop {
+        driver.wait(Duration::ZERO).expect("a wait");
+        if driver.has_sent() {
+            break;
+        }
+    }
+    let mut all: Vec<_> = std::iter::from_fn(|| driver.next_short())
+        .map(|short| (short.place, short.result))
+        .collect();
+    all.sort_by_key(|(place, _)| *place);
+    all
+}
+
+#[test]
+fn sends_that_go_whole_at_once_are_not_spoken_of() {
+    on_both(|mut under| {
+        let pairs: Vec<_> = (0..100)
+            .map(|_| UnixStream::pair().expect("sockets"))
+            .collect();
+        // More than the submission queue holds.
+        for place in 0..5000_u32 {
+            let token = place % 100;
+            let fd = pairs[token as usize].0.as_raw_fd();
+            // SAFETY: a constant.
+            unsafe { under.driver.send_now(place, token, fd, b"hello") };
+        }
+        assert!(over(&mut under.driver).is_empty());
+        assert!(
+            under
+                .driver
+                .next(&mut under.bytes)
+                .is_none_or(|done| matches!(done, Done::Rung))
+        );
+        for (token, (near, mut far)) in pairs.into_iter().enumerate() {
+            under.driver.forget(token as Token, near.as_raw_fd());
+            drop(near);
+            let mut read = Vec::new();
+            far.read_to_end(&mut read).expect("read");
+            assert_eq!(read, b"hello".repeat(50));
+        }
+    });
+}
+
+#[test]
+fn a_send_now_says_how_far_it_went_and_the_rest_can_follow() {
+    on_both(|mut under| {
+        let (near, mut far) = UnixStream::pair().expect("sockets");
+        let (other, mut other_far) = UnixStream::pair().expect("sockets");
+        let all = pattern(4 << 20);
+        let (head, rest) = all.split_at(1000);
+        let pieces = [head, rest].map(|piece| libc::iovec {
+            iov_base: piece.as_ptr().cast_mut().cast(),
+            iov_len: piece.len(),
+        });
+        // SAFETY: `pieces` and `all` stay in place until the end of this test.
+        let short = unsafe {
+            let gathered = (&pieces[..], all.len());
+            under
+                .driver
+                .send_gathered_now(7, 2, near.as_raw_fd(), gathered);
+            under
+                .driver
+                .send_now(8, 3, other.as_raw_fd(), b"for another");
+            over(&mut under.driver)
+        };
+        let [(7, Ok(mut at))] = short[..] else {
+            panic!("{short:?}");
+        };
+        assert!(at > 0 && at < all.len(), "{at}");
+        // SAFETY: as above.
+        let full = unsafe {
+            under.driver.send_now(0, 2, near.as_raw_fd(), &all[at..]);
+            over(&mut under.driver)
+        };
+        match &full[..] {
+            [(0, Err(error))] => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            // The socket found room for a little more.
+            [(0, Ok(more))] => at += more,
+            _ => panic!("{full:?}"),
+        }
+        let reader = std::thread::spawn(move || {
+            let mut read = Vec::new();
+            far.read_to_end(&mut read).map(|_| read)
+        });
+        while at < all.len() {
+            // SAFETY: as above.
+            unsafe { under.driver.send(2, near.as_raw_fd(), &all[at..]) };
+            at += sent(under.next().0);
+        }
+        for (token, socket) in [(2, near), (3, other)] {
+            under.driver.forget(token, socket.as_raw_fd());
+        }
+        assert!(reader.join().expect("no panic").expect("read") == all);
+        let mut read = String::new();
+        other_far.read_to_string(&mut read).expect("read");
+        assert_eq!(read, "for another");
+    });
+}
+
+#[test]
+fn a_send_now_to_a_peer_that_is_gone_fails() {
+    on_both(|mut under| {
+        let (near, far) = UnixStream::pair().expect("sockets");
+        drop(far);
+        // SAFETY: a constant.
+        unsafe { under.driver.send_now(4, 5, near.as_raw_fd(), b"hello") };
+        let short = over(&mut under.driver);
+        match &short[..] {
+            [(4, Err(error))] => assert_eq!(error.kind(), io::ErrorKind::BrokenPipe),
+            _ => panic!("{short:?}"),
+        }
+    });
+}

@@ -3,7 +3,6 @@
 use super::handoff::{self, Leaving};
 use super::links::{Kind, Link, Links, Reading};
 use super::node::{Net, Node};
-use super::writer;
 use crate::base::ids::{ConnId, UserId};
 use crate::io::{End, Token, Until};
 use crate::shard::frames::Flow;
@@ -116,7 +115,7 @@ pub(super) fn take_turns(node: &Node) {
 pub(super) fn finish(net: &mut Net, token: Token) {
     let link = net.links.get(token);
     let over = link.kind == Kind::Frames && link.reading == Reading::Over && link.writer_over;
-    if over && !link.is_held() {
+    if over && !net.links.is_held(token) {
         drop(net.links.take(&mut net.driver, token));
     }
 }
@@ -309,8 +308,9 @@ pub(super) fn broke(node: &Node, token: Token) {
     let link = net.links.get(token);
     match link.kind {
         Kind::Frames if link.reading != Reading::Over => {
+            let id = link.id;
             stop(node, net, token);
-            writer::look(node, net, token);
+            net.flights.look_again(id, token);
         }
         Kind::Http => link.shutdown(libc::SHUT_RDWR),
         _ => {}

@@ -81,8 +81,9 @@ pub(crate) fn send(node: &Node, user: &UserId, fd: OwnedFd, leftover: BytesMut, 
 
 /// Sends a leaving connection on, once the kernel holds nothing of it and its writer is over.
 pub(super) fn leave_if_ready(node: &Node, net: &mut Net, token: Token) {
+    let is_held = net.links.is_held(token);
     let link = net.links.get(token);
-    if link.is_held() || !link.writer_over || link.reading != Reading::Leaving {
+    if is_held || !link.writer_over || link.reading != Reading::Leaving {
         return;
     }
     let (id, leaving) = (link.id, link.leaving.take());

@@ -61,6 +61,8 @@ pub(super) struct Link {
     pub(super) fd: RawFd,
     /// How much of `sending` went.
     pub(super) sent: u32,
+    /// The flight that its last send left with ([`Links::flight`]).
+    pub(super) flight: u64,
     pub(super) kind: Kind,
     pub(super) reading: Reading,
     /// A receive operation is under way.
@@ -104,6 +106,7 @@ impl Link {
             carry: None,
             fd: NO_FD,
             sent: 0,
+            flight: 0,
             kind: Kind::Free,
             reading: Reading::Over,
             receiving: false,
@@ -115,12 +118,6 @@ impl Link {
             http: None,
             leaving: None,
         }
-    }
-
-    /// Whether the kernel may still use something of it.
-    pub(super) fn is_held(&self) -> bool {
-        let http = self.http.as_ref();
-        self.receiving || self.sending.is_some() || http.is_some_and(|http| http.sending.is_some())
     }
 
     /// Asks the processor for the row.
@@ -145,12 +142,25 @@ impl Link {
 }
 
 /// All links of a shard.
-#[derive(Default)]
 pub(super) struct Links {
     chunks: Vec<Box<[Link; CHUNK]>>,
     free: Vec<Token>,
     /// Bytes in all carries.
     pub(super) carried: usize,
+    /// Number of the sends that leave together and are not over ([`super::writer::Flights`]); a link with another number has
+    /// none among them.
+    pub(super) flight: u64,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self {
+            chunks: Vec::new(),
+            free: Vec::new(),
+            carried: 0,
+            flight: 1,
+        }
+    }
 }
 
 impl Links {
@@ -187,13 +197,24 @@ impl Links {
         }
     }
 
+    /// Whether the kernel may still use something of it.
+    pub(super) fn is_held(&mut self, token: Token) -> bool {
+        let flight = self.flight;
+        let link = self.get(token);
+        let http = link.http.as_ref();
+        link.receiving
+            || link.sending.is_some()
+            || link.flight == flight
+            || http.is_some_and(|http| http.sending.is_some())
+    }
+
     /// Takes the socket out, to go on elsewhere. `None` while the kernel holds something of it: then it closes.
     pub(super) fn take(&mut self, driver: &mut Driver, token: Token) -> Option<OwnedFd> {
-        let link = self.get(token);
-        if link.is_held() {
+        if self.is_held(token) {
             self.abandon(driver, token);
             return None;
         }
+        let link = self.get(token);
         let fd = std::mem::replace(&mut link.fd, NO_FD);
         driver.forget(token, fd);
         // SAFETY: `insert` took it from its owner; the link has forgotten it.
@@ -204,9 +225,10 @@ impl Links {
 
     /// Nobody needs it any more: it closes as soon as the kernel lets go.
     pub(super) fn abandon(&mut self, driver: &mut Driver, token: Token) {
+        let held = self.is_held(token);
         let link = self.get(token);
         link.kind = Kind::Gone;
-        if link.is_held() {
+        if held {
             // Ends what is under way.
             link.shutdown(libc::SHUT_RDWR);
         } else {
@@ -216,8 +238,7 @@ impl Links {
 
     /// An operation of it ended: an abandoned one may be free now.
     pub(super) fn settle(&mut self, driver: &mut Driver, token: Token) {
-        let link = self.get(token);
-        if link.kind == Kind::Gone && !link.is_held() {
+        if self.get(token).kind == Kind::Gone && !self.is_held(token) {
             drop(self.take(driver, token));
         }
     }

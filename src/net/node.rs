@@ -8,6 +8,7 @@ use super::listen::{Datagrams, Listener};
 use super::pump::Pump;
 use super::socket::shutdown;
 use super::tasks::Task;
+use super::writer::Flights;
 use crate::base::clock::{Clock, Now};
 use crate::base::ids::ConnId;
 use crate::base::settings::Settings;
@@ -58,6 +59,7 @@ pub enum Echo {
 pub(super) struct Net {
     pub(super) driver: Driver,
     pub(super) links: Links,
+    pub(super) flights: Flights,
     /// Connections with frames that wait for their turn.
     pub(super) waiting: VecDeque<Token>,
     /// Where messages stand that the shard may keep.
@@ -228,6 +230,7 @@ pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
         net: RefCell::new(Net {
             driver,
             links: Links::default(),
+            flights: Flights::default(),
             waiting: VecDeque::new(),
             arena: BytesMut::new(),
         }),
