@@ -293,6 +293,8 @@ fn is_ours(timer: &Timer) -> bool {
             | Timer::Onboarding
             | Timer::DashboardRender
             | Timer::DashboardHeartbeat
+            | Timer::Weather(_)
+            | Timer::Ranking(_)
             | Timer::SpeechStart
             | Timer::SpeechRetry
             | Timer::SpeechLinger
