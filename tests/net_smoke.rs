@@ -21,6 +21,13 @@ fn http_is_strict_keeps_alive_and_answers_exactly() {
         assert!(two.contains(r#"{"error":"Not found","path":"/nowhere","timestamp":""#));
         assert!(two.contains("Cache-Control: no-store\r\n"));
 
+        for line in ["GET http://x/livez", "GET /%6civez"] {
+            let alive = server.raw(&format!(
+                "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            ));
+            assert!(alive.starts_with("HTTP/1.1 200"), "{driver}: {alive}");
+        }
+
         let smuggled = server.raw(
             "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         );
@@ -47,6 +54,7 @@ fn http_is_strict_keeps_alive_and_answers_exactly() {
                 r#""code":"MISSING_HEADERS","message":"Missing userId in request headers""#
             )
         );
+        assert!(upgrade("http://x/glasses%2Dws", "").starts_with("HTTP/1.1 401"));
         assert!(upgrade("/elsewhere", "").ends_with("Unknown WebSocket path"));
         let failed = upgrade(&format!("/glasses-ws?token={}", token("a@b.io")), "");
         assert!(failed.starts_with("HTTP/1.1 500"), "{driver}: {failed}");
@@ -292,6 +300,8 @@ fn microphone_audio_arrives_by_udp() {
             socket
                 .send_to(&[], ("127.0.0.1", port.parse().expect("a port")))
                 .expect("sent");
+            // More than a receive buffer holds: no probe, cut or not.
+            send(&[&b"PING"[..], &[0; 5000]].concat());
             send(b"PING");
             let told = wait_for(&mut phone, "udp_ping_ack");
             assert!(told["timestamp"].is_u64(), "{driver}: {told}");

@@ -76,11 +76,11 @@ impl Buffers {
         self.used = count;
     }
 
-    /// What the kernel wrote into buffer `id`.
+    /// What the kernel wrote into buffer `id`; `None` if that was more than a buffer holds.
     #[inline]
-    pub(super) fn bytes(&self, id: u16, len: usize) -> &[u8] {
+    pub(super) fn bytes(&self, id: u16, len: usize) -> Option<&[u8]> {
         let start = usize::from(id) * self.sizes.buffer_bytes;
-        &self.data[start..start + len]
+        (len <= self.sizes.buffer_bytes).then(|| &self.data[start..start + len])
     }
 
     /// Puts buffer `id` into the ring, to be used after the next [`Buffers::publish`].

@@ -353,25 +353,26 @@ impl Epoll {
         into.clear();
         into.reserve(self.buffer_bytes);
         let room = self.buffer_bytes;
-        // SAFETY: `room` writable bytes were reserved.
-        let count = unsafe {
-            libc::recv(
-                socket.fd,
-                into.as_mut_ptr().cast(),
-                room,
-                libc::MSG_DONTWAIT,
-            )
+        let flags = match until {
+            Until::Once | Until::Stopped => libc::MSG_DONTWAIT,
+            // The count is the datagram's length, whatever there was room for.
+            Until::StoppedDatagrams => libc::MSG_DONTWAIT | libc::MSG_TRUNC,
         };
+        // SAFETY: `room` writable bytes were reserved.
+        let count = unsafe { libc::recv(socket.fd, into.as_mut_ptr().cast(), room, flags) };
         let end = match count {
             1.. => {
-                // SAFETY: the kernel wrote so many bytes.
-                unsafe { into.set_len(count as usize) };
                 let last = until == Until::Once;
                 if last {
                     socket.receiving = None;
                 } else {
                     self.try_later(token);
                 }
+                if count as usize > room {
+                    return Some(Done::TooLong { token, last });
+                }
+                // SAFETY: the kernel wrote so many bytes.
+                unsafe { into.set_len(count as usize) };
                 return Some(Done::Received { token, last });
             }
             0 => End::Closed,

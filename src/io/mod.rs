@@ -41,6 +41,12 @@ pub(crate) enum Done {
         /// The receive operation is over; more comes only after another [`Driver::receive`].
         last: bool,
     },
+    /// A datagram arrived that no buffer holds; it is gone.
+    TooLong {
+        token: Token,
+        /// As of `Received`.
+        last: bool,
+    },
     /// A receive operation is over without bytes.
     ReceiveEnded { token: Token, end: End },
     /// A send is over: so many bytes went.
@@ -88,6 +94,8 @@ pub(crate) enum Until {
     Once,
     /// [`Driver::stop`].
     Stopped,
+    /// [`Driver::stop`], on a socket of datagrams.
+    StoppedDatagrams,
 }
 
 /// Bounds of a driver.
@@ -170,7 +178,7 @@ impl Driver {
         }
     }
 
-    /// Receives; ends with `Received { last: true }` or `ReceiveEnded`.
+    /// Receives; ends with `Received` or `TooLong` that is the last, or with `ReceiveEnded`.
     #[inline]
     pub(crate) fn receive(&mut self, token: Token, fd: RawFd, until: Until) {
         match self {

@@ -215,6 +215,10 @@ impl Ring {
     pub(super) fn receive(&mut self, token: Token, fd: RawFd, until: Until) {
         let entry = match until {
             Until::Stopped => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
+            // The result is the datagram's length, whatever the buffer held of it.
+            Until::StoppedDatagrams => opcode::RecvMulti::new(Fd(fd), GROUP)
+                .flags(libc::MSG_TRUNC)
+                .build(),
             Until::Once => opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
                 .buf_group(GROUP)
                 .build()
@@ -420,12 +424,17 @@ impl Ring {
     #[inline]
     fn received(&mut self, token: Token, entry: &cqueue::Entry, into: &mut Vec<u8>) -> Done {
         let len = usize::try_from(entry.result()).unwrap_or(0);
-        if let Some(id) = cqueue::buffer_select(entry.flags()) {
-            into.clear();
-            into.extend_from_slice(self.buffers.bytes(id, len));
-            self.buffers.give_back(id);
-        }
         let last = !cqueue::more(entry.flags());
+        if let Some(id) = cqueue::buffer_select(entry.flags()) {
+            let bytes = self.buffers.bytes(id, len);
+            into.clear();
+            into.extend_from_slice(bytes.unwrap_or_default());
+            let is_too_long = bytes.is_none();
+            self.buffers.give_back(id);
+            if is_too_long {
+                return Done::TooLong { token, last };
+            }
+        }
         if entry.result() == -libc::ENOBUFS && !std::mem::replace(&mut self.grew, true) {
             self.buffers.grow();
         }

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
@@ -101,6 +101,32 @@ fn all_that_a_peer_writes_arrives_in_order_though_buffers_run_out() {
         }
         writer.join().expect("no panic").expect("written");
         assert!(all == sent, "{} of {} bytes", all.len(), sent.len());
+    });
+}
+
+#[test]
+fn a_datagram_is_received_whole_or_not_at_all() {
+    on_both(|mut under| {
+        let far = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let near = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        far.connect(near.local_addr().expect("bound"))
+            .expect("connected");
+        under
+            .driver
+            .receive(5, near.as_raw_fd(), Until::StoppedDatagrams);
+        let sizes = [1, 1023, 1024, 1025, 5000, 60_000, 2];
+        for size in sizes {
+            far.send(&pattern(size)).expect("sent");
+        }
+        for size in sizes {
+            match under.next() {
+                (Done::Received { token: 5, .. }, bytes) => assert_eq!(bytes, pattern(size)),
+                (Done::TooLong { token: 5, .. }, _) => assert!(size > 1024, "{size}"),
+                (other, _) => panic!("{size}: {other:?}"),
+            }
+        }
+        under.driver.stop(5);
+        assert_eq!(under.receive_all(5), (Vec::new(), End::Paused));
     });
 }
 

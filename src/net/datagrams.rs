@@ -51,6 +51,18 @@ pub(super) fn received(node: &Node, token: Token, bytes: &mut [u8], last: bool) 
     }
 }
 
+/// One arrived that no receive buffer holds. A piece of it would be taken for audio, or for a forgery where that is sealed.
+#[cold]
+pub(super) fn too_long(node: &Node, token: Token, last: bool) {
+    node.with(|shard| {
+        shard.metrics().inc(Counter::UdpReceived);
+        shard.metrics().inc(Counter::UdpDropped);
+    });
+    if last {
+        ended(node, token);
+    }
+}
+
 /// The receive operation is over.
 pub(super) fn ended(node: &Node, token: Token) {
     node.net.borrow_mut().links.get(token).receiving = false;
@@ -74,6 +86,6 @@ fn start(node: &Node, token: Token) {
     if !link.receiving && receiving.starts < STARTS_PER_TICK {
         receiving.starts += 1;
         node.receiving.set(receiving);
-        link.receive(driver, token, Until::Stopped);
+        link.receive(driver, token, Until::StoppedDatagrams);
     }
 }

@@ -204,6 +204,7 @@ fn socket_result(node: &Rc<Node>, done: Done, arrived: &mut [u8], now_ns: u64) {
         (Done::Received { last, .. }, Kind::Datagrams) => {
             datagrams::received(node, token, arrived, last);
         }
+        (Done::TooLong { last, .. }, _) => datagrams::too_long(node, token, last),
         (Done::Received { last, .. }, _) => socket::received(node, token, arrived, last),
         (Done::ReceiveEnded { end, .. }, kind) => {
             if end == End::Starved {
@@ -225,6 +226,7 @@ impl Done {
     fn token(&self) -> Token {
         match self {
             Self::Received { token, .. }
+            | Self::TooLong { token, .. }
             | Self::ReceiveEnded { token, .. }
             | Self::Sent { token, .. } => *token,
             Self::Accepted { .. } | Self::Rung => Token::MAX,

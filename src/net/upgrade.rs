@@ -66,7 +66,7 @@ fn judge(
         upgrade::accept(head)
             .map_err(|error| (Counter::UpgradeBadHandshake, Box::new(error.response())))
     };
-    match upgrade::socket_path(head.path()) {
+    match upgrade::socket_path(&head.route_path()) {
         Some(SocketPath::Glasses) => {
             let hello = upgrade::phone_upgrade(head, &node.keys, now.unix_s()).map_err(rejected)?;
             let user = UserId::new(&hello.user);

@@ -61,6 +61,10 @@ pub enum Timer {
     DashboardRender,
     /// Dashboard heartbeat.
     DashboardHeartbeat,
+    /// The answer to a weather request is late.
+    Weather(CallId),
+    /// A language model's answer is late.
+    Ranking(CallId),
     /// Retry of the system dashboard app.
     DashboardApp,
     /// A location poll is forgotten.

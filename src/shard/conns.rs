@@ -73,11 +73,29 @@ pub(super) struct Conn {
     pub(super) handle: i32,
     /// Close code for the counters: ours, the peer's or 1006.
     pub(super) code: u16,
+    /// What [`super::beat`] knows of it.
+    pub(super) proof: Proof,
+}
+
+/// Whether an app socket that waits has shown that its peer answers pings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Proof {
+    /// Not yet.
+    None,
+    /// It has.
+    Proven,
+    /// Its silence was reported since.
+    Reported,
 }
 
 const _: () = assert!(std::mem::offset_of!(Conn, last_rx_ms) <= 64);
 
 impl Conn {
+    /// An app socket that no session owns.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.role, Role::Fresh(_) | Role::Parked(_))
+    }
+
     /// Lets the writer look again, after this turn; says whether that is news.
     #[inline]
     pub(super) fn mark(&mut self, marked: &mut Vec<Marked>) -> bool {
@@ -216,6 +234,7 @@ impl Conns {
             writer_alive: true,
             leaving: false,
             code: 1006,
+            proof: Proof::None,
         });
         self.live += 1;
         Some(id)

@@ -223,10 +223,11 @@ impl Shard {
                 Flow::Continue
             }
             Message::Pong(payload) => {
-                if let Some(at) = at {
-                    self.drive(at, |session, cx| {
+                match at {
+                    Some(at) => self.drive(at, |session, cx| {
                         session.on_event(Event::Pong { conn: id, payload }, cx);
-                    });
+                    }),
+                    None => self.prove(id),
                 }
                 Flow::Continue
             }
@@ -259,7 +260,10 @@ impl Shard {
         };
         let invalid_json = u64::from(parked.invalid_json);
         match kind {
-            Some(kind) if kind == "ping" => self.say(id, admission::Answer::Pong),
+            Some(kind) if kind == "ping" => {
+                self.prove(id);
+                self.say(id, admission::Answer::Pong);
+            }
             Some(_) => {}
             None => {
                 self.metrics.inc(Counter::AppBadJson);

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod app_history;
 mod app_messages;
 mod apply;
+mod beat;
 mod conns;
 mod datagrams;
 mod deadlines;

@@ -115,7 +115,7 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
     if http.fallback_upstream.is_empty() || head.method == Method::Other || shared.is_draining() {
         return false;
     }
-    let path = canonical(head.path());
+    let path = canonical(&head.route_path());
     let is_known = || {
         table::ROUTES.iter().any(|route| {
             let asked = match head.method {
@@ -141,7 +141,7 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
         Method::Head => Method::Get,
         method => method,
     };
-    let path = canonical(ask.head.path());
+    let path = canonical(&ask.head.route_path());
     let found = table::ROUTES.iter().find_map(|route| {
         let params = (route.method == method).then(|| params(route.pattern, &path))??;
         Some((route, params))

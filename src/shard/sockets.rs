@@ -160,7 +160,12 @@ impl Shard {
     fn execute(&mut self, id: ConnId, verdict: Verdict) {
         match verdict {
             Verdict::Ignore => {}
-            Verdict::Answer(answer) => self.say(id, answer),
+            Verdict::Answer(answer) => {
+                if answer == admission::Answer::Pong {
+                    self.prove(id);
+                }
+                self.say(id, answer);
+            }
             Verdict::Close(answer, reason) => {
                 if let Some(answer) = answer {
                     self.say(id, answer);

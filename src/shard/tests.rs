@@ -14,6 +14,7 @@ use super::writers::Step;
 use super::*;
 use crate::base::ids::{Origin, ReplyTo};
 use crate::base::metrics::Side;
+use crate::base::settings::HealthMonitorMode;
 use crate::session::effects::StoreOp;
 use crate::session::event::{Event, HttpOutcome, PhoneFlags};
 use crate::session::rest::Call;

@@ -9,10 +9,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::ConnId;
 use crate::base::metrics::Timing;
 use crate::base::settings::HealthMonitorMode;
-use crate::session::effects::Class;
 use crate::session::event::{CloseInfo, Event};
-use crate::wire::frame::Opcode;
-use crate::wire::ids::ping_id;
 
 /// Deadlines handled per tick; the rest waits for the next one, so that a herd cannot stall the shard.
 const DUE_PER_TICK: usize = 512;
@@ -29,7 +26,8 @@ pub(super) struct Ticks {
     /// The next one to be told that the settings of speech are new.
     pub(super) speech_changed: Option<usize>,
     next_sweep_ms: u64,
-    next_ping_ms: u64,
+    /// The last beat of sockets without a session ([`super::beat`]).
+    pub(super) last_beat_ms: u64,
     /// No word of scheduling delay before this.
     lag_quiet_until_ms: u64,
     /// No word of slow audio before this.
@@ -62,27 +60,7 @@ impl Shard {
             self.say_slow_audio();
         }
         self.count_memory();
-        if now.mono_ms >= self.ticks.next_ping_ms {
-            self.ticks.next_ping_ms = now.mono_ms + self.cfg.health.heartbeat_interval_ms;
-            self.ping_waiting();
-        }
-    }
-
-    /// App sockets that no session owns yet are pinged like all others (behaviour.md §9.2).
-    fn ping_waiting(&mut self) {
-        let waiting: Vec<ConnId> = self
-            .out
-            .conns
-            .iter()
-            .filter(|conn| matches!(conn.role, Role::Fresh(_) | Role::Parked(_)))
-            .map(|conn| conn.id)
-            .collect();
-        for id in waiting {
-            let payload = ping_id(self.rng.u32(..));
-            let metrics = &mut self.metrics;
-            self.out
-                .send(id, Opcode::Ping, Class::Control, &payload, 0, metrics);
-        }
+        self.beat_waiting();
     }
 
     /// The shard turned this much later than it meant to: counts it, and says so where it hurts.
@@ -167,7 +145,7 @@ impl Shard {
         }
     }
 
-    /// A socket from which nothing at all came for `ws_idle_timeout_s` is cut. Where the session's own liveness rule is in
+    /// A socket from which nothing at all came for `ws_idle_timeout_s` is cut. Where a liveness rule is in
     /// force it comes first (protocol.md §1.6) and this only catches what it missed.
     fn cut_silent(&mut self) {
         let idle_ms = self.cfg.connections.ws_idle_timeout_s * 1000;
@@ -182,8 +160,8 @@ impl Shard {
             .iter()
             .filter(|conn| {
                 let limit = match conn.role {
-                    Role::Session(_) => watched_ms,
-                    _ => idle_ms,
+                    Role::Session(_) | Role::Fresh(_) | Role::Parked(_) => watched_ms,
+                    Role::Echo | Role::Detached => idle_ms,
                 };
                 now_ms.saturating_sub(conn.last_rx_ms) > limit
             })

@@ -1,8 +1,8 @@
 //! Layer `wire`: the strict HTTP/1.1 front door; it reads no socket, routes nothing and never
 //! guesses: whatever two parsers could read in two ways is refused and the connection closed.
 //!
-//! Stricter than RFC 9112 where leniency only serves smuggling: bare LF, leading empty lines,
-//! absolute-form targets, chunk extensions and trailers are errors.
+//! Stricter than RFC 9112 where leniency only serves smuggling: bare LF, leading empty lines, chunk extensions and trailers
+//! are errors.
 
 mod body;
 mod head;
@@ -45,7 +45,7 @@ pub enum HeadError {
     /// A header continued on the next line.
     #[error("Folded header")]
     Folded,
-    /// No method, target and version, or a target that is neither a path nor `*`.
+    /// No method, target and version, or a target that is no path, no URL of HTTP and not `*`.
     #[error("Bad request line")]
     RequestLine,
     /// Not HTTP/1.0 or HTTP/1.1.

@@ -15,5 +15,8 @@ pub use kind::{KindError, kind};
 pub use scratch::{JsonError, Scratch};
 pub use write::{ArrayWriter, JsonNumber, ObjectWriter, write_number, write_str};
 
-/// Deepest nesting of objects and arrays accepted, the outermost counted.
+/// Deepest nesting of objects and arrays of which members are read, the outermost counted.
 pub const DEPTH_MAX: usize = 128;
+
+/// Deepest nesting of a text that is passed on unread.
+pub const PROVEN_DEPTH_MAX: usize = 4096;

@@ -7,7 +7,7 @@ use crate::services::store::{Change, Outcome, StoreError};
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
-use crate::wire::records::{AppRecord, InstalledApp, UserRecord};
+use crate::wire::records::{AppRecord, HardwareRequirement, InstalledApp, UserRecord};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -57,7 +57,7 @@ fn public(record: &AppRecord) -> Map<String, Value> {
 }
 
 /// Requirements that the glasses do not meet, by level (protocol.md §17.4). Unknown glasses meet everything.
-fn compatibility(record: &AppRecord, capabilities: &Value) -> Value {
+pub(super) fn compatibility(record: &AppRecord, capabilities: &Value) -> Value {
     let has = |kind: &str| {
         let flag = match kind {
             "CAMERA" => "hasCamera",
@@ -73,13 +73,13 @@ fn compatibility(record: &AppRecord, capabilities: &Value) -> Value {
         };
         capabilities[flag] == true
     };
-    let missing = |level: &str| -> Vec<Value> {
+    let missing = |level: &str| -> Vec<&HardwareRequirement> {
         let unmet = record
             .hardware_requirements
             .iter()
             .filter(|need| need.level == level && !has(&need.kind));
         let unmet = unmet.filter(|_| !capabilities.is_null());
-        unmet.map(|need| json!({ "type": need.kind, "level": need.level, "description": need.description })).collect()
+        unmet.collect()
     };
     let required = missing("REQUIRED");
     json!({ "isCompatible": required.is_empty(), "missingRequired": required, "missingOptional": missing("OPTIONAL") })

@@ -76,6 +76,9 @@ pub(crate) fn start_background(cx: &Arc<Services>) {
 pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Answer {
     // The front door leaves the body out; everything else is as for GET, above all: it changes nothing.
     if r.method == "HEAD" {
+        if matches!(r.route, Route::Tts) {
+            return tts::head(cx, r).await;
+        }
         let as_get = OutsideRequest {
             method: "GET".into(),
             ..r.clone()

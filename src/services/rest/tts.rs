@@ -36,13 +36,29 @@ pub(super) async fn speak(cx: &Services, r: &OutsideRequest) -> Answer {
     }
 }
 
+/// `HEAD` of the same: nothing is spoken, since the operator pays for every text.
+pub(super) async fn head(cx: &Services, r: &OutsideRequest) -> Answer {
+    if let Err(refusal) = possible(&cx.settings().audio, r) {
+        return Answer::Whole(refusal);
+    }
+    // Whether the player took it makes no difference: this is all.
+    cx.answer(r.reply, sound_head()).await;
+    Answer::StreamEnd
+}
+
+/// What to ask of the provider, where there is one.
+fn possible(settings: &Audio, r: &OutsideRequest) -> Handled<(String, Value)> {
+    let wish = wish(settings, r)?;
+    if settings.tts_api_key.is_empty() {
+        return Err(fail(500, "TTS service not configured"));
+    }
+    Ok(wish)
+}
+
 /// The provider's answer from its first sound on.
 async fn begin(cx: &Services, r: &OutsideRequest) -> Result<(Bytes, Incoming), RestAnswer> {
     let settings = cx.settings();
-    let (voice, body) = wish(&settings.audio, r)?;
-    if settings.audio.tts_api_key.is_empty() {
-        return Err(fail(500, "TTS service not configured"));
-    }
+    let (voice, body) = possible(&settings.audio, r)?;
     let base = settings.audio.tts_url.trim_end_matches('/');
     let request = Request::post(format!("{base}/v1/text-to-speech/{voice}/stream"))
         .header(CONTENT_TYPE, "application/json")
@@ -119,16 +135,19 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-async fn relay(cx: &Services, r: &OutsideRequest, first: Bytes, mut body: Incoming) -> Answer {
+fn sound_head() -> Answer {
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let head = Answer::StreamHead {
+    Answer::StreamHead {
         status: 200,
         headers: vec![
             field("Content-Type", "audio/mpeg"),
             field("Cache-Control", "no-cache"),
         ],
-    };
-    if !cx.answer(r.reply, head).await {
+    }
+}
+
+async fn relay(cx: &Services, r: &OutsideRequest, first: Bytes, mut body: Incoming) -> Answer {
+    if !cx.answer(r.reply, sound_head()).await {
         return Answer::StreamAbort;
     }
     let room = Arc::new(Semaphore::new(AHEAD_BYTES));
@@ -223,6 +242,24 @@ mod tests {
             body,
             json!({"text": "hi", "model_id": "m", "voice_settings": {"style": 0.3}})
         );
+    }
+
+    #[test]
+    fn asking_for_the_head_alone_costs_nothing() {
+        // Nobody listens there: a request would fail.
+        let speaks = |settings: &mut crate::base::settings::Settings| {
+            settings.audio.tts_api_key = "k".into();
+            settings.audio.tts_url = "http://127.0.0.1:9".into();
+        };
+        Kit::run_with(speaks, |kit| async move {
+            let mut request = asked(&[("text", "hi")]);
+            assert_eq!(kit.send(&request).await.0, 500, "it is asked by GET");
+            request.method = "HEAD".into();
+            let answer = crate::services::rest::answer(&kit.cx, &request).await;
+            assert!(matches!(answer, Answer::StreamEnd), "{answer:?}");
+            request.query.clear();
+            assert_eq!(kit.send(&request).await.0, 400);
+        });
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::base::ids::{ConnId, Package, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
 use crate::session::effects::{Effect, Effects};
-use crate::session::event::{Chunk, Sdk};
+use crate::session::event::{Chunk, Sdk, Speaker};
 use crate::session::handlers::app::APP;
 use crate::session::handlers::phone::PHONE;
 use crate::session::handlers::{AppMessage, PhoneMessage, Reject};
@@ -186,6 +186,30 @@ impl Kit {
         .expect("accepted");
     }
 
+    /// What a text of the phone brings to a socket, as it goes out.
+    pub(crate) fn phone_raw(&mut self, text: &str, to: ConnId) -> Vec<String> {
+        let mut cx = Cx {
+            now: self.now,
+            cfg: &self.cfg,
+            apps: &self.apps,
+            fx: &mut self.fx,
+            scratch: &mut self.scratch,
+            metrics: &mut self.metrics,
+        };
+        self.s
+            .on_text(Speaker::Phone, PHONE_CONN, text.as_bytes(), &mut cx);
+        let effects = self.fx.take();
+        let texts = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Text { conn, range, .. } if conn == to => {
+                Some(String::from_utf8_lossy(self.fx.bytes(range)).into_owned())
+            }
+            _ => None,
+        });
+        let texts = texts.collect();
+        self.fx.recycle(Vec::new());
+        texts
+    }
+
     pub(crate) fn app_says(&mut self, package: &str, message: &Value) -> Result<(), Reject> {
         let name = message["type"].as_str().expect("typed");
         let kind = AppKind::from_wire(name).expect("a known type");
@@ -269,6 +293,8 @@ fn is_ours(timer: &Timer) -> bool {
             | Timer::Onboarding
             | Timer::DashboardRender
             | Timer::DashboardHeartbeat
+            | Timer::Weather(_)
+            | Timer::Ranking(_)
             | Timer::SpeechStart
             | Timer::SpeechRetry
             | Timer::SpeechLinger

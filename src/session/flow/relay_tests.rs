@@ -150,6 +150,34 @@ fn text_that_is_no_json_is_refused_and_delivered_to_nobody() {
 }
 
 #[test]
+fn of_two_types_the_last_counts_and_deep_nesting_is_passed_on() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V2);
+    kit.subscribe("back", &["x"]);
+    kit.forget();
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
+        format!(r#"{{"type":"x","a":{open}{close}}}"#)
+    };
+    for (text, delivered) in [
+        (r#"{"type":"y","a":1,"type":"x"}"#.to_owned(), 1),
+        (r#"{"type":"x","a":1,"type":"y"}"#.to_owned(), 0),
+        (r#"{"type":"x","a":1,"type":null}"#.to_owned(), 0),
+        (nested(1000), 1),
+        (nested(5000), 0),
+    ] {
+        let told = kit.phone_raw(&text, conn);
+        assert_eq!(told.len(), delivered, "{text}");
+        let as_it_came = format!(r#""data":{text}"#);
+        assert!(
+            told.iter().all(|told| told.contains(&as_it_came)),
+            "{told:?}"
+        );
+    }
+    assert_eq!(kit.metrics.get(Counter::PhoneBadJson), 2);
+}
+
+#[test]
 fn a_name_heard_before_goes_to_whom_it_goes_now() {
     let press = json!({"type": "button_press"});
     let mut kit = Kit::new();

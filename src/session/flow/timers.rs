@@ -65,6 +65,8 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         | Timer::Onboarding
         | Timer::DashboardRender
         | Timer::DashboardHeartbeat
+        | Timer::Weather(_)
+        | Timer::Ranking(_)
         | Timer::SpeechStart
         | Timer::SpeechRetry
         | Timer::SpeechLinger

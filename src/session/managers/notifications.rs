@@ -36,6 +36,11 @@ pub struct Notifications {
 impl Notifications {
     /// Adds one, or replaces the one with its id. Beyond `notif_cache` the oldest goes.
     pub fn add(&mut self, id: &str, app: &str, title: &str, content: &str, cfg: &Config) {
+        let same = |known: &Notification| known.title == title && known.content == content;
+        if !self.list.iter().any(|known| known.id == id && same(known)) {
+            // The model's words are of what it said before.
+            self.ranking.order.retain(|ranked| ranked.id != id);
+        }
         self.list.retain(|known| known.id != id);
         self.list.push(Notification {
             id: id.to_owned(),
@@ -235,6 +240,10 @@ mod tests {
         assert_eq!(cache.lines(&cfg), ["[Mail] more", "[Mail] T9: body"]);
         assert!(!cache.ranked(b"{}", &cfg));
         assert_eq!(cache.lines(&cfg)[0], "[Mail] more", "the last one holds");
+        cache.add("n0", "Mail", "T0", "body", &cfg);
+        assert_eq!(cache.lines(&cfg)[0], "[Mail] more", "said again");
+        cache.add("n0", "Mail", "T0", "cancelled", &cfg);
+        assert_eq!(cache.lines(&cfg)[0], "[Mail] T0: cancelled");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn cors(cfg: &Http, head: &RequestHead) -> Vec<(&'static str, String)> {
     let Some(origin) = head.header("origin") else {
         return Vec::new();
     };
-    if matches!(head.path(), "/livez" | "/metrics") {
+    if matches!(&*head.route_path(), "/livez" | "/metrics") {
         return Vec::new();
     }
     let Some(pattern) = cfg

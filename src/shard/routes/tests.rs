@@ -259,6 +259,57 @@ fn unknown_routes_are_404_unless_there_is_an_upstream() {
 }
 
 #[test]
+fn escapes_that_mean_nothing_lead_to_the_same_route() {
+    let mut world = World::new();
+    for line in [
+        "GET /l%69vez",
+        "GET /%6Civez/",
+        "GET http://x/livez",
+        "GET http://y/%6civez?z",
+    ] {
+        assert_eq!(world.answer(line, ""), (200, "ok".into()), "{line}");
+    }
+    for line in [
+        "GET /livez%00",
+        "GET %2Flivez",
+        "GET /%2Flivez",
+        "GET /api%2Fsdk",
+        "GET /%256civez",
+    ] {
+        let text = format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
+        if parse_head(text.as_bytes()).is_ok() {
+            assert_eq!(world.answer(line, "").0, 404, "{line}");
+        }
+    }
+    assert!(
+        world
+            .answer("GET /no%77here%2F", "")
+            .1
+            .contains(r#""path":"/no%77here%2F""#),
+        "as it was sent"
+    );
+    world.cfg.http.fallback_upstream = "http://127.0.0.1:9".into();
+    world.cfg.http.upstream_paths = vec!["/apps".into()];
+    for (line, goes) in [
+        ("GET /%61pps/x", true),
+        ("GET /%61pi/apps/x", true),
+        ("GET /l%69vez", false),
+    ] {
+        let head = head(line, "");
+        assert_eq!(
+            goes_upstream(&head, &world.cfg, &world.shared),
+            goes,
+            "{line}"
+        );
+        assert_eq!(
+            head.target,
+            line.strip_prefix("GET ").expect("a path"),
+            "passed on untouched"
+        );
+    }
+}
+
+#[test]
 fn draining_answers_503_except_for_probes_and_preflights() {
     let world = World::new();
     assert!(world.shared.start_draining());

@@ -135,3 +135,97 @@ fn a_rejected_reconnect_waits_for_an_init_before_it_closes() {
     world.pass(1);
     assert!(world.sent(app).contains("Reconnect unsupported"));
 }
+
+/// Liveness limits below those of init and deferral.
+fn impatient(change: impl FnOnce(&mut Settings)) -> World {
+    let mut cfg = Settings::default();
+    cfg.health.heartbeat_interval_ms = 2000;
+    cfg.health.app_timeout_ms = 5000;
+    change(&mut cfg);
+    let mut world = World::with(cfg);
+    world.pass(2000);
+    world
+}
+
+/// So many beats, with what was sent in the last.
+fn beats(world: &mut World, count: u32, conn: ConnId) -> String {
+    let mut sent = String::new();
+    for _ in 0..count {
+        world.pass(2000);
+        sent = world.sent(conn);
+    }
+    sent
+}
+
+#[test]
+fn a_waiting_socket_that_showed_life_and_falls_silent_is_closed_1001_and_cut() {
+    for (parks, proof) in [
+        (false, "pong"),
+        (false, "ping"),
+        (true, "pong"),
+        (true, "ping"),
+    ] {
+        let mut world = impatient(|_| {});
+        let app = if parks {
+            world.parked_app("a@x.io")
+        } else {
+            world.app("a@x.io")
+        };
+        world.shard.begin_turn(app, world.now, 1);
+        let message = match proof {
+            "pong" => Message::Pong(Bytes::from_static(b"01234567")),
+            _ => Message::Text(Bytes::from_static(br#"{"type":"ping"}"#)),
+        };
+        let _ = world.shard.message(app, message);
+        world.shard.end_turn(app, || 2);
+        let ping = beats(&mut world, 2, app);
+        assert!(!ping.contains("Connection"), "4 s of silence: {ping}");
+        let close = beats(&mut world, 1, app);
+        assert!(
+            close.ends_with("\u{3}\u{fffd}Connection timeout detected"),
+            "{close:?}"
+        );
+        assert_eq!(world.shard.metrics.get(Counter::HealthTimeoutApp), 1);
+        assert_eq!(world.shard.parked.len(), 0);
+        world.pass(1000);
+        assert_eq!(
+            *world.shard.cuts(),
+            [2],
+            "the peer did not answer the close"
+        );
+    }
+}
+
+#[test]
+fn a_waiting_socket_that_never_answered_a_ping_has_the_transport_limit() {
+    let mut world = impatient(|cfg| {
+        cfg.connections.app_init_timeout_ms = 600_000;
+        cfg.connections.ws_idle_timeout_s = 10;
+    });
+    let app = world.app("a@x.io");
+    let ping = beats(&mut world, 5, app);
+    assert!(!ping.contains("Connection"), "10 s of silence: {ping}");
+    assert!(beats(&mut world, 1, app).contains("Connection timeout detected"));
+}
+
+#[test]
+fn the_monitor_only_counts_waiting_sockets_where_it_observes_and_forgives_its_own_stall() {
+    for mode in [HealthMonitorMode::Off, HealthMonitorMode::Observe] {
+        let mut world = impatient(|cfg| cfg.health.health_monitor_mode = mode);
+        let app = world.app("a@x.io");
+        world.say(app, r#"{"type":"ping"}"#);
+        assert!(!beats(&mut world, 5, app).contains("Connection"));
+        let counted = u64::from(mode == HealthMonitorMode::Observe);
+        let metrics = &world.shard.metrics;
+        assert_eq!(metrics.get(Counter::HealthTimeoutApp), counted);
+    }
+    let mut world = impatient(|_| {});
+    let app = world.app("a@x.io");
+    world.say(app, r#"{"type":"ping"}"#);
+    world.pass(20_000);
+    assert!(
+        !world.sent(app).contains("Connection"),
+        "a late check judges nobody"
+    );
+    assert!(beats(&mut world, 1, app).contains("Connection timeout detected"));
+}

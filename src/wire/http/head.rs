@@ -4,6 +4,7 @@
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
+use super::text::decode_unreserved;
 use super::{HEAD_BYTES_MAX, HEADERS_MAX, HeadError, query_value};
 
 /// Request methods that the server routes.
@@ -94,7 +95,7 @@ struct Field {
 pub struct RequestHead {
     /// Method.
     pub method: Method,
-    /// The target as sent: an absolute path with its query, or `*`.
+    /// The target as sent, without scheme and host: an absolute path with its query, or `*`.
     pub target: String,
     /// 0 or 1, for HTTP/1.0 and HTTP/1.1.
     pub version_minor: u8,
@@ -207,6 +208,8 @@ impl RequestHead {
             return Err(HeadError::RequestLine);
         };
         let method = Method::from_token(method);
+        let (target, authority) = origin_form(target, method);
+        let target = &*target;
         let is_allowed = method == Method::Options && target == "*" || is_path(target);
         if !is_allowed {
             return Err(HeadError::RequestLine);
@@ -221,6 +224,10 @@ impl RequestHead {
         };
         head.copy_fields(request.headers);
         head.check_host()?;
+        if let Some(authority) = authority {
+            head.replace_host(authority);
+            head.check_host()?;
+        }
         head.body = head.body_length()?;
         Ok(head)
     }
@@ -244,6 +251,19 @@ impl RequestHead {
             });
         }
         self.bytes = bytes.into_boxed_slice();
+    }
+
+    /// The host of an absolute target counts, not that of the field (RFC 9112 §3.2.2).
+    fn replace_host(&mut self, authority: &str) {
+        let mut bytes = std::mem::take(&mut self.bytes).into_vec();
+        let start = bytes.len() as u16;
+        bytes.extend_from_slice(authority.as_bytes());
+        let value = (start, bytes.len() as u16);
+        self.bytes = bytes.into_boxed_slice();
+        let at = (0..self.fields.len()).find(|at| self.range(self.fields[*at].name) == b"host");
+        if let Some(at) = at {
+            self.fields[at].value = value;
+        }
     }
 
     fn check_host(&self) -> Result<(), HeadError> {
@@ -279,6 +299,13 @@ impl RequestHead {
     #[must_use]
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The path as routes are matched: where an escape stands for a character that needs none, that character. All other
+    /// escapes stay, so that `%2F` is no slash.
+    #[must_use]
+    pub fn route_path(&self) -> Cow<'_, str> {
+        decode_unreserved(self.path())
     }
 
     /// The first query parameter `name`, decoded as in [`query_value`].
@@ -357,6 +384,27 @@ impl RequestHead {
     fn range(&self, (start, end): (u16, u16)) -> &[u8] {
         &self.bytes[usize::from(start)..usize::from(end)]
     }
+}
+
+/// A target without scheme and host, and the host that it had. What is no URL of ours stays as it is.
+fn origin_form(target: &str, method: Method) -> (Cow<'_, str>, Option<&str>) {
+    let scheme = ["http://", "https://"].iter().find(|scheme| {
+        let start = target.as_bytes().get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
+    });
+    let Some(rest) = scheme.map(|scheme| &target[scheme.len()..]) else {
+        return (Cow::Borrowed(target), None);
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if authority.is_empty() {
+        return (Cow::Borrowed(target), None);
+    }
+    let path = match path {
+        "" if method == Method::Options => Cow::Borrowed("*"),
+        path if path.starts_with('/') => Cow::Borrowed(path),
+        path => Cow::Owned(format!("/{path}")),
+    };
+    (path, Some(authority))
 }
 
 fn is_path(target: &str) -> bool {

@@ -167,7 +167,12 @@ fn hosts_and_request_lines() {
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
         ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Version),
         ("GET /\r\nHost: a\r\n\r\n", RequestLine),
-        ("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
+        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
+        ("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
+        ("GET http:/x HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
+        ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Host),
+        ("GET http://a/ HTTP/1.1\r\n\r\n", Host),
+        ("GET http://a/ HTTP/1.1\r\nHost: b\r\nHost: a\r\n\r\n", Host),
         ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
         ("GET /\u{fc} HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
@@ -189,6 +194,28 @@ fn hosts_and_request_lines() {
         parse("PURGE / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().method,
         Method::Other
     );
+}
+
+#[test]
+fn an_absolute_target_names_path_and_host() {
+    for (line, target, host) in [
+        ("GET http://a:80/x?y=1", "/x?y=1", "a:80"),
+        ("GET HTTPS://a/http://b/", "/http://b/", "a"),
+        ("GET http://a", "/", "a"),
+        ("GET http://a?x=/", "/?x=/", "a"),
+        ("OPTIONS http://a", "*", "a"),
+        ("OPTIONS http://a/", "/", "a"),
+    ] {
+        let head = parse(&format!("{line} HTTP/1.1\r\nHost: other\r\nX: y\r\n\r\n")).unwrap();
+        assert_eq!(
+            (&*head.target, head.header("host")),
+            (target, Some(host)),
+            "{line}"
+        );
+        assert_eq!(head.header("x"), Some("y"));
+    }
+    let old = parse("GET http://a/x HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!((&*old.target, old.header("host")), ("/x", None));
 }
 
 #[test]

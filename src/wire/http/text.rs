@@ -22,6 +22,29 @@ pub fn decode_component(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// A path in which letters, digits and `-._~` stand for themselves (RFC 3986 §6.2.2.2); other escapes stay.
+pub(super) fn decode_unreserved(path: &str) -> Cow<'_, str> {
+    let Some(first) = path.find('%') else {
+        return Cow::Borrowed(path);
+    };
+    let mut out = String::with_capacity(path.len());
+    out.push_str(&path[..first]);
+    let mut rest = &path[first..];
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        match escaped(rest.as_bytes()) {
+            Some((byte, _)) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(char::from(byte));
+                rest = &rest[2..];
+            }
+            _ => out.push('%'),
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// The first value of `name` in a query string (without its `?`), decoded as browsers decode
 /// form data: `+` is a space, a broken escape stands for itself, bad UTF-8 becomes U+FFFD.
 #[must_use]
@@ -76,6 +99,23 @@ mod tests {
         assert_eq!(decode_component("%e2%9C%93").as_deref(), Some("✓"));
         for broken in ["%", "%4", "%zz", "x%+1", "%ff"] {
             assert_eq!(decode_component(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn only_escapes_that_mean_nothing_are_undone() {
+        for (path, plain) in [
+            ("/health", "/health"),
+            ("/%68e%61lth%7e%2d", "/health~-"),
+            ("/a%2Fb%00%25%3f%20%c3%bc", "/a%2Fb%00%25%3f%20%c3%bc"),
+            ("/%2568ealth", "/%2568ealth"),
+            ("/%25%36%38", "/%2568"),
+            ("/%6", "/%6"),
+            ("/%", "/%"),
+            ("/%zz%6", "/%zz%6"),
+            ("/%\u{fc}", "/%\u{fc}"),
+        ] {
+            assert_eq!(decode_unreserved(path), plain, "{path}");
         }
     }
 

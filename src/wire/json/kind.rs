@@ -1,13 +1,13 @@
 //! Layer `wire`: proves that a text is one JSON object and finds its top-level `type`, in one pass without memory.
 //!
 //! What is accepted is JSON by its grammar (RFC 8259) and may stand as it is inside another message. Numbers may exceed what
-//! a machine holds: they are passed on, not computed with. A second `type` is refused, because parsers differ in which one
-//! they keep. That the text is UTF-8 is the caller's promise (a WebSocket text frame is).
+//! a machine holds: they are passed on, not computed with. Of several `type` the last one counts, as for the `JSON.parse` of
+//! all who read the text after us. That the text is UTF-8 is the caller's promise (a WebSocket text frame is).
 
 use std::borrow::Cow;
 
 use super::bytes::find_escaped;
-use super::{DEPTH_MAX, unicode};
+use super::{DEPTH_MAX, PROVEN_DEPTH_MAX, unicode};
 
 /// Why a text has no usable type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,16 +24,13 @@ pub enum KindError {
     /// The member `type` is no string.
     #[error("\"type\" is not a string")]
     NotAString,
-    /// The object has the member `type` twice.
-    #[error("\"type\" given twice")]
-    Duplicate,
-    /// It nests deeper than [`DEPTH_MAX`].
+    /// It nests deeper than [`PROVEN_DEPTH_MAX`].
     #[error("nested too deeply")]
     TooDeep,
 }
 
 /// The value of the top-level string member `type` of the object `text`, which is proven to be JSON nested at most
-/// [`DEPTH_MAX`] deep.
+/// [`PROVEN_DEPTH_MAX`] deep.
 ///
 /// Bounded by the length of the text; allocates only for a type with escapes.
 ///
@@ -50,7 +47,7 @@ pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
         if !key.is_type() {
             return scan.value(1);
         }
-        let value = match scan.peek() {
+        found = match scan.peek() {
             Some(b'"') => {
                 scan.at += 1;
                 Ok(scan.string()?.decode()?)
@@ -59,10 +56,6 @@ pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
                 scan.value(1)?;
                 Err(KindError::NotAString)
             }
-        };
-        found = match found {
-            Err(KindError::Missing) => value,
-            _ => Err(KindError::Duplicate),
         };
         Ok(())
     })?;
@@ -178,7 +171,7 @@ impl<'a> Scan<'a> {
     fn value(&mut self, depth: usize) -> Result<(), KindError> {
         match self.next() {
             Some(b'"') => self.string().map(drop),
-            Some(b'{' | b'[') if depth == DEPTH_MAX => Err(KindError::TooDeep),
+            Some(open @ (b'{' | b'[')) if depth == DEPTH_MAX => self.deep(open),
             Some(b'{') => self.members(|scan, _| scan.value(depth + 1)),
             Some(b'[') => self.list(b']', |scan| scan.value(depth + 1)),
             Some(b't') => self.rest_of(b"rue"),
@@ -186,6 +179,63 @@ impl<'a> Scan<'a> {
             Some(b'n') => self.rest_of(b"ull"),
             Some(first @ (b'-' | b'0'..=b'9')) => self.number(first),
             _ => Err(KindError::Malformed),
+        }
+    }
+
+    /// The rest of a container in which the stack shall grow no further: a bit for each one that is open.
+    #[cold]
+    #[inline(never)]
+    fn deep(&mut self, open: u8) -> Result<(), KindError> {
+        let mut objects = [0u64; (PROVEN_DEPTH_MAX - DEPTH_MAX).div_ceil(64)];
+        let is_object = |objects: &[u64], at: usize| objects[at / 64] >> (at % 64) & 1 == 1;
+        let end = |objects: &[u64], at| if is_object(objects, at) { b'}' } else { b']' };
+        let mut depth = 0;
+        let mut opened = Some(open);
+        loop {
+            if let Some(open) = opened.take() {
+                if DEPTH_MAX + depth == PROVEN_DEPTH_MAX {
+                    return Err(KindError::TooDeep);
+                }
+                let bit = 1 << (depth % 64);
+                objects[depth / 64] &= !bit;
+                objects[depth / 64] |= bit * u64::from(open == b'{');
+                self.skip_space();
+                if !self.take_if(end(&objects, depth)) {
+                    opened = self.item(open == b'{')?;
+                    depth += 1;
+                    continue;
+                }
+            }
+            // A value is over.
+            if depth == 0 {
+                return Ok(());
+            }
+            self.skip_space();
+            if self.take_if(end(&objects, depth - 1)) {
+                depth -= 1;
+            } else {
+                self.take(b',')?;
+                self.skip_space();
+                opened = self.item(is_object(&objects, depth - 1))?;
+            }
+        }
+    }
+
+    /// A value that is no container, with its key if it stands in an object; or the bracket of a container.
+    fn item(&mut self, in_object: bool) -> Result<Option<u8>, KindError> {
+        if in_object {
+            self.take(b'"')?;
+            self.string()?;
+            self.skip_space();
+            self.take(b':')?;
+            self.skip_space();
+        }
+        match self.peek() {
+            Some(open @ (b'{' | b'[')) => {
+                self.at += 1;
+                Ok(Some(open))
+            }
+            _ => self.value(DEPTH_MAX).map(|()| None),
         }
     }
 

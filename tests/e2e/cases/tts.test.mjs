@@ -20,9 +20,9 @@ const scenario = suite({
 })
 
 /** Opens a URL of the server as a player does: the answer, with its body unread. */
-function play(cloud, path) {
+function play(cloud, path, method = 'GET') {
   return new Promise((resolve, reject) => {
-    request(cloud.base + path, {agent: false}, resolve).on('error', reject).end()
+    request(cloud.base + path, {agent: false, method}, resolve).on('error', reject).end()
   })
 }
 
@@ -61,6 +61,14 @@ scenario('voice, model and settings of the deployment are used where the player 
     model_id: 'eleven_flash_v2_5',
     voice_settings: {speed: 0.9, stability: 0.68, similarity_boost: 0.75, style: 0},
   })
+})
+
+scenario('a player that only wants to know what it would get is told so, and nothing is spoken', async ({cloud}) => {
+  const answer = await play(cloud, '/api/tts?text=hush', 'HEAD')
+  assert.deepEqual([answer.statusCode, answer.headers['content-type'], (await whole(answer)).length], [200, 'audio/mpeg', 0])
+  await whole(await play(cloud, '/api/tts?text=hi'))
+  await voice.calls.take({body: {text: 'hi'}})
+  assert.deepEqual(voice.calls.all({body: {text: 'hush'}}), [])
 })
 
 scenario('the first sound is heard while the rest is still spoken, and one that breaks off is not taken for whole', async ({cloud}) => {

@@ -1,6 +1,7 @@
 //! REST, tests: installed apps, their settings and their servers.
 
 use super::*;
+use crate::wire::records::{AppRecord, HardwareRequirement};
 
 #[test]
 fn installing_is_durable_then_told_to_the_session() {
@@ -127,6 +128,28 @@ fn app_lists_hide_key_hashes_and_show_what_runs() {
             Some(1)
         );
     });
+}
+
+#[test]
+fn unmet_requirements_are_listed_as_the_app_states_them() {
+    let need = |kind: &str, level: &str, description: Option<&str>| HardwareRequirement {
+        kind: kind.into(),
+        level: level.into(),
+        description: description.map(Into::into),
+    };
+    let record = AppRecord {
+        hardware_requirements: vec![
+            need("CAMERA", "REQUIRED", None),
+            need("LIGHT", "OPTIONAL", Some("blinks")),
+            need("DISPLAY", "REQUIRED", None),
+        ],
+        ..AppRecord::default()
+    };
+    assert_eq!(
+        crate::services::rest::apps::compatibility(&record, &json!({"hasDisplay": true})),
+        json!({"isCompatible": false, "missingRequired": [{"type": "CAMERA", "level": "REQUIRED"}],
+            "missingOptional": [{"type": "LIGHT", "level": "OPTIONAL", "description": "blinks"}]})
+    );
 }
 
 #[test]

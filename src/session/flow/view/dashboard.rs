@@ -67,6 +67,9 @@ pub(crate) fn position_changed(s: &mut Session, lat: f64, lng: f64, cx: &mut Cx<
     if let Some(url) = s.m.dashboard.weather.wanted(lat, lng, cx.now.mono_ms, cfg) {
         let call = s.call_id();
         s.m.dashboard.weather.started(call);
+        // The outside thread ends the call by itself; only an answer that got lost is missed.
+        let late_ms = cx.now.mono_ms + 2 * cfg.weather_timeout_ms;
+        s.timers.set(Timer::Weather(call), late_ms);
         cx.fx.push(Effect::Http(HttpCall {
             call,
             kind: HttpKind::Weather,
@@ -89,6 +92,7 @@ pub(crate) fn weather_result(
     if !s.m.dashboard.weather.ends(call) {
         return false;
     }
+    s.timers.cancel(&Timer::Weather(call));
     if let HttpOutcome::Answer {
         status: 200..=299,
         body,

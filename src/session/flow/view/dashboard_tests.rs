@@ -176,3 +176,40 @@ fn weather_is_fetched_for_the_users_place() {
             .ends_with("Rain, 60°F")
     );
 }
+
+/// URLs asked for, oldest first.
+fn asked(kit: &mut Kit) -> Vec<String> {
+    let effects = std::mem::take(&mut kit.other);
+    let urls = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Http(call) => Some(call.url),
+        _ => None,
+    });
+    urls.collect()
+}
+
+#[test]
+fn an_answer_that_gets_lost_ends_no_weather_and_no_ranking_for_ever() {
+    let mut kit = Kit::new();
+    kit.cfg.dashboard.weather_api_key = "k".into();
+    kit.cfg.dashboard.llm_api_key = "k".into();
+    let elsewhere = |kit: &mut Kit, lat| {
+        kit.run(|s, cx| super::position_changed(s, lat, -9.1, cx));
+        asked(kit).len()
+    };
+    assert_eq!(elsewhere(&mut kit, 38.7), 1);
+    kit.advance(19_999);
+    assert_eq!(elsewhere(&mut kit, 48.7), 0, "one at a time");
+    kit.advance(1);
+    assert_eq!(elsewhere(&mut kit, 48.7), 1);
+
+    let notify = |kit: &mut Kit, id: &str| {
+        kit.run(|s, cx| super::notification(s, id, ["Mail", "Ines", "late"], cx));
+        asked(kit).len()
+    };
+    assert_eq!(notify(&mut kit, "n1"), 1);
+    assert_eq!(notify(&mut kit, "n2"), 0, "one at a time");
+    kit.advance(59_999);
+    assert_eq!(asked(&mut kit).len(), 0);
+    kit.advance(1);
+    assert_eq!(asked(&mut kit).len(), 1, "n2 is still to be ranked");
+}

@@ -5,6 +5,7 @@ use super::dashboard::input_changed;
 use crate::base::ids::CallId;
 use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
+use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 
 /// The notifications changed.
@@ -15,6 +16,9 @@ pub(super) fn changed(s: &mut Session, cx: &mut Cx<'_>) {
     };
     let call = s.call_id();
     s.m.notifications.ranking_started(call);
+    // As for the weather: an answer may get lost.
+    let late_ms = cx.now.mono_ms + 2 * cfg.llm_timeout_ms;
+    s.timers.set(Timer::Ranking(call), late_ms);
     cx.fx.push(Effect::Http(HttpCall {
         call,
         kind: HttpKind::Ranking,
@@ -36,6 +40,7 @@ pub(crate) fn result(
     let Some(again) = s.m.notifications.ranking_ends(call) else {
         return false;
     };
+    s.timers.cancel(&Timer::Ranking(call));
     if let HttpOutcome::Answer {
         status: 200..=299,
         body,
