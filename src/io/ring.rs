@@ -4,7 +4,7 @@ use super::buffers::{Buffers, GROUP};
 use super::{Done, End, Short, Sizes, Token, Until, Upcoming};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ const COMPLETIONS: u32 = 16_384;
 
 /// Longer than a kernel takes that knows multishot receive.
 const TRY_OUT: Duration = Duration::from_secs(1);
+/// More than a socket takes at once.
+const TRY_OUT_BYTES: usize = 4 << 20;
 
 type Tune = fn(&mut Builder) -> &mut Builder;
 
@@ -152,6 +154,7 @@ impl Ring {
             sent: true,
         };
         ring.try_out()?;
+        ring.try_short_send()?;
         Ok(ring)
     }
 
@@ -176,6 +179,26 @@ impl Ring {
                     _ => return Err(io::ErrorKind::Unsupported.into()),
                 }
             }
+        }
+    }
+
+    /// A send that falls short must say how far it went, or the rest would be sent from the wrong place. Kernels before 6.1 can
+    /// forget it.
+    fn try_short_send(&mut self) -> io::Result<()> {
+        let (near, mut far) = UnixStream::pair()?;
+        far.set_nonblocking(true)?;
+        let bytes = vec![0; TRY_OUT_BYTES];
+        // SAFETY: `bytes` outlives the wait; should that not start the send, nothing will: this ring is given up.
+        unsafe { self.send_now(0, near.as_raw_fd(), &bytes) };
+        self.wait(Duration::ZERO)?;
+        let short = self.next_short().filter(|_| self.has_sent());
+        let mut rest = bytes;
+        let arrived: usize = std::iter::from_fn(|| far.read(&mut rest).ok()).sum();
+        match short {
+            Some(Short {
+                result: Ok(went), ..
+            }) if went == arrived => Ok(()),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -125,6 +125,7 @@ pub(super) fn settle(node: &Node, now_ns: u64) {
     if net.flights.sends.is_empty() || !net.driver.has_sent() {
         return;
     }
+    net.links.flight += 1;
     while let Some(short) = net.driver.next_short() {
         fell_short(node, net, short, now_ns);
     }
@@ -134,7 +135,6 @@ pub(super) fn settle(node: &Node, now_ns: u64) {
             shard.sent(pending, now_ns);
         }
     }
-    net.links.flight += 1;
 }
 
 /// The socket did not take everything: the rest goes when it can, unless the connection is broken.
@@ -148,9 +148,7 @@ fn fell_short(node: &Node, net: &mut Net, short: Short, now_ns: u64) {
     else {
         return;
     };
-    let flight = net.links.flight;
     let link = net.links.get(token);
-    link.flight = flight - 1;
     match short.result {
         Err(error) if !is_patient(&error) => {
             node.shard.borrow_mut().sent(pending, now_ns);
