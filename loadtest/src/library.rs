@@ -22,6 +22,8 @@ pub(crate) const ALL: &[(&str, &str)] = scenarios![
     "event-open",
     "display",
     "idle-memory",
+    "idle-sockets",
+    "recognisers",
     "connect-rate",
     "herd",
     "abusive-client",
