@@ -148,11 +148,11 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
             own.invalid.push(format!("the generator ran out: {cause}"));
         }
     }
-    surroundings(run, own);
+    surroundings(run, watched, own);
 }
 
 /// What a reader should know, though nothing is wrong.
-fn surroundings(run: &RunResult, own: &mut Verdict) {
+fn surroundings(run: &RunResult, watched: bool, own: &mut Verdict) {
     if run.generator.other_cores > NOISE_CORES {
         own.notes.push(format!(
             "noisy machine: other work used {:.2} cores",
@@ -180,7 +180,7 @@ fn surroundings(run: &RunResult, own: &mut Verdict) {
             run.counts.udp.2
         ));
     }
-    if run.server.is_none() {
+    if run.server.is_none() && !watched {
         own.notes
             .push("no server process was watched: no CPU or memory figures".into());
     }
