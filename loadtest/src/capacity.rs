@@ -88,6 +88,9 @@ pub(crate) fn find(
             stream.per_user_per_s = stream.per_user_per_s.map(|_| rate / users);
         }
         let measured = engine.run_phase(Some(rate / users), scenario.warmup_s, args.step_s)?;
+        if measured.interrupted_s.is_some() {
+            return Err(EngineError::Interrupted);
+        }
         let run = build::result(&spec, &context, measured);
         let step = judge(&run, args.p99_ms);
         let line = match &step {
@@ -121,7 +124,7 @@ pub(crate) fn find(
 }
 
 fn worst_p99_ms(run: &RunResult) -> f64 {
-    [Class::Audio, Class::Event]
+    [Class::Audio, Class::Speech, Class::Event]
         .into_iter()
         .filter_map(|class| Some(run.class(class)?.latency.as_ref()?.p99_us / 1000.0))
         .fold(0.0, f64::max)

@@ -22,14 +22,18 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run one scenario and report. Exit code 0: passed, 1: an expectation failed, 2: could not run, 3: INVALID.
+    /// Ctrl-C ends the measurement early and reports what there is, as INVALID.
     Run(RunArgs),
     /// List the built-in scenarios.
     List,
     /// Print an apps file that declares load.app0 to load.app4, for the server under test.
     AppsFile(AppsFileArgs),
-    /// Find the highest open-loop rate that keeps a P99 and loses nothing.
+    /// Find the highest open-loop rate that keeps a P99 and loses nothing. Exit code 0: found, 1: the first rate
+    /// and all below it failed, 2: could not run, 3: the generator gave out first.
+    ///
+    /// --rate and --duration do not apply: see --from and --step-s.
     FindCapacity(CapacityArgs),
-    /// Compare two result files.
+    /// Compare two result files; cautions where scenario, machine or validity differ.
     Compare {
         /// First result.
         a: PathBuf,
@@ -81,6 +85,9 @@ pub(crate) struct DriveArgs {
     /// Port of the webhook receiver; must be the one in the server's apps file.
     #[arg(long, default_value_t = 7070)]
     pub(crate) webhook_port: u16,
+    /// Port of the recognisers (speech only); must be the one in the server's SONIOX_ENDPOINT.
+    #[arg(long, default_value_t = 7072)]
+    pub(crate) provider_port: u16,
     /// Install each app by REST before starting it.
     #[arg(long)]
     pub(crate) install: bool,
@@ -121,7 +128,7 @@ pub(crate) struct DriveArgs {
 pub(crate) struct ScenarioArgs {
     /// Name of a built-in scenario, or a YAML file.
     pub(crate) scenario: String,
-    /// Multiply the number of users.
+    /// Multiply everything that counts users (and visitors per second).
     #[arg(long, default_value_t = 1.0)]
     pub(crate) scale: f64,
     /// Users, instead of the scenario's.
@@ -160,6 +167,9 @@ pub(crate) struct RunArgs {
     /// Write the HTML page here.
     #[arg(long)]
     pub(crate) html: Option<PathBuf>,
+    /// Write both as <scenario>.<label>.<number> into this folder, or into loadtest/results/<date>-<host>-<commit>.
+    #[arg(long, num_args = 0..=1, value_name = "FOLDER")]
+    pub(crate) out: Option<Option<PathBuf>>,
 }
 
 /// Arguments of `find-capacity`.
@@ -197,6 +207,27 @@ pub(crate) struct AppsFileArgs {
     pub(crate) api_key: String,
 }
 
+impl CapacityArgs {
+    /// Checks what the search itself is given.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let bounds = [
+            ("--p99-ms", self.p99_ms, 0.001, 60_000.0),
+            ("--from", self.from, 0.01, 1e9),
+            ("--precision", self.precision, 0.001, 1.0),
+            ("--step-s", self.step_s, 0.1, 86_400.0),
+        ];
+        for (name, value, low, high) in bounds {
+            if !(low..=high).contains(&value) {
+                return Err(format!("{name} must be {low} to {high}, not {value}"));
+            }
+        }
+        if self.scenario.rate.is_some() || self.scenario.duration.is_some() {
+            return Err("--rate and --duration do not apply: see --from and --step-s".into());
+        }
+        Ok(())
+    }
+}
+
 impl DriveArgs {
     /// The engine's settings.
     pub(crate) fn settings(&self) -> Settings {
@@ -205,6 +236,7 @@ impl DriveArgs {
                 jwt_secret: self.jwt_secret.clone(),
                 api_key: self.api_key.clone(),
                 webhook_port: self.webhook_port,
+                provider_port: self.provider_port,
                 install: self.install,
             },
             TargetKind::Relay => Target::Relay,
@@ -259,9 +291,31 @@ impl DriveArgs {
 }
 
 impl ScenarioArgs {
+    /// Options that change nothing are mistakes.
+    fn fits(&self, own: &Scenario) -> Result<(), ScenarioError> {
+        let fail = |text: String| Err(ScenarioError::Value(text));
+        if !(self.scale > 0.0 && self.scale.is_finite()) {
+            return fail(format!("--scale must be above 0, not {}", self.scale));
+        }
+        let open = own.connects.is_some()
+            || (own.streams.iter()).any(|stream| stream.per_user_per_s.is_some());
+        if self.rate.is_some() && !open {
+            return fail(format!("--rate: {} has no open-loop stream", own.name));
+        }
+        let closed = own.streams.iter().any(|stream| stream.in_flight.is_some());
+        if self.in_flight.is_some() && !closed {
+            return fail(format!(
+                "--in-flight: {} has no closed-loop stream",
+                own.name
+            ));
+        }
+        Ok(())
+    }
+
     /// The scenario with scale and overrides.
     pub(crate) fn load(&self) -> Result<Scenario, ScenarioError> {
         let mut own = library::find(&self.scenario)?;
+        self.fits(&own)?;
         if let Some(users) = self.users {
             own.users = users;
         }
@@ -291,5 +345,60 @@ impl ScenarioArgs {
         }
         own.check()?;
         Ok(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(words: &str) -> Result<Scenario, String> {
+        let words = ["prism-load", "run"].into_iter().chain(words.split(' '));
+        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("run was asked for");
+        };
+        args.scenario.load().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_refused_by_name() {
+        for (words, name) in [
+            ("steady-day --scale nan", "--scale"),
+            ("steady-day --scale 0", "--scale"),
+            ("steady-day --scale 1e9", "users"),
+            ("audio-open --rate 0", "per_user_per_s"),
+            ("audio-open --rate nan", "per_user_per_s"),
+            ("audio-open --in-flight 2", "--in-flight"),
+            ("event-relay --rate 5", "--rate"),
+            ("connect-rate --rate 0", "connects.per_s"),
+            ("audio-open --duration 0", "duration_s"),
+            ("audio-open --ramp 0", "ramp_users_per_s"),
+            ("audio-open --apps 6", "apps_per_user"),
+        ] {
+            let text = load(words).unwrap_err();
+            assert!(text.contains(name), "{name} is not named in: {text}");
+        }
+        assert_eq!(load("steady-day --scale 0.001").unwrap().users, 1);
+        assert_eq!(load("steady-day --scale 10").unwrap().users, 10_000);
+    }
+
+    #[test]
+    fn a_search_without_bounds_is_refused() {
+        for words in [
+            "--from 0",
+            "--precision 0",
+            "--step-s nan",
+            "--p99-ms -1",
+            "--rate 5",
+        ] {
+            let all = format!("prism-load find-capacity audio-open {words}");
+            // A negative number needs the other spelling.
+            let all = all.replace(" -1", "=-1");
+            let Command::FindCapacity(args) = Cli::try_parse_from(all.split(' ')).unwrap().command
+            else {
+                panic!("find-capacity was asked for");
+            };
+            assert!(args.check().is_err(), "{words}");
+        }
     }
 }

@@ -123,24 +123,72 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
     }))
 }
 
+/// Reads the client frame at the start of `bytes` and unmasks it in place. Only whole messages (the clients
+/// that are listened to send no pieces); `None` when it is not complete yet.
+pub(crate) fn parse_masked(bytes: &mut [u8]) -> Result<Option<Frame<'_>>, FrameError> {
+    let [first, second, rest @ ..] = &*bytes else {
+        return Ok(None);
+    };
+    let opcode = Opcode::from_bits(first & 0x0f).ok_or(FrameError::UnknownOpcode)?;
+    let (header, long) = match (second & 0x7f, rest) {
+        (126, [a, b, ..]) => (4, u64::from(u16::from_be_bytes([*a, *b]))),
+        (127, [a, b, c, d, e, f, g, h, ..]) => {
+            (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+        }
+        (126 | 127, _) => return Ok(None),
+        (short, _) => (2, u64::from(short)),
+    };
+    if long > PAYLOAD_MAX {
+        return Err(FrameError::TooLong);
+    }
+    let start = header + 4;
+    let length = start + usize::try_from(long).map_err(|_| FrameError::TooLong)?;
+    if bytes.len() < length {
+        return Ok(None);
+    }
+    let key = [
+        bytes[header],
+        bytes[header + 1],
+        bytes[header + 2],
+        bytes[header + 3],
+    ];
+    mask(&mut bytes[start..length], key);
+    Ok(Some(Frame {
+        opcode,
+        fin: true,
+        payload: &bytes[start..length],
+        length,
+    }))
+}
+
+/// Appends one unmasked server frame to `out`.
+pub(crate) fn encode_plain(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    head(out, opcode, payload.len(), 0);
+    out.extend_from_slice(payload);
+}
+
 /// Appends one masked client frame to `out`.
 pub(crate) fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
-    out.push(0x80 | opcode.bits());
-    match payload.len() {
-        short @ 0..=125 => out.push(0x80 | u8::try_from(short).unwrap_or(0)),
-        medium @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&u16::try_from(medium).unwrap_or(0).to_be_bytes());
-        }
-        long => {
-            out.push(0x80 | 127);
-            out.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
+    head(out, opcode, payload.len(), 0x80);
     out.extend_from_slice(&key);
     let start = out.len();
     out.extend_from_slice(payload);
     mask(&mut out[start..], key);
+}
+
+fn head(out: &mut Vec<u8>, opcode: Opcode, length: usize, masked: u8) {
+    out.push(0x80 | opcode.bits());
+    match length {
+        short @ 0..=125 => out.push(masked | u8::try_from(short).unwrap_or(0)),
+        medium @ 126..=0xffff => {
+            out.push(masked | 126);
+            out.extend_from_slice(&u16::try_from(medium).unwrap_or(0).to_be_bytes());
+        }
+        long => {
+            out.push(masked | 127);
+            out.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
 }
 
 /// XORs `bytes` with the repeated key, eight at a time.
@@ -193,6 +241,23 @@ mod tests {
             .collect();
         assert_eq!(payload.len(), len);
         (frame[0], payload)
+    }
+
+    #[test]
+    fn what_a_client_masks_is_read_back_and_what_a_server_sends_is_read_by_the_client() {
+        for len in [0, 5, 125, 126, 3200, 70_000] {
+            let payload: Vec<u8> = (0..len).map(|i| u8::try_from(i % 253).unwrap()).collect();
+            let mut masked = Vec::new();
+            encode(&mut masked, Opcode::Binary, &payload, [7, 0, 255, 3]);
+            let whole = masked.len();
+            assert_eq!(parse_masked(&mut masked[..whole - 1]), Ok(None));
+            let frame = parse_masked(&mut masked).unwrap().unwrap();
+            assert_eq!((frame.opcode, frame.length), (Opcode::Binary, whole));
+            assert_eq!(frame.payload, payload);
+            let mut plain = Vec::new();
+            encode_plain(&mut plain, Opcode::Text, &payload);
+            assert_eq!(parse(&plain).unwrap().unwrap().payload, payload);
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ const CURVE_STEPS: usize = 5;
 pub(crate) enum Class {
     /// Binary microphone frame, phone to app.
     Audio,
+    /// From a microphone frame to the transcription of it at an app, by way of the recogniser.
+    Speech,
     /// JSON event, phone to app, in its envelope.
     Event,
     /// `display_event`, app to phone.
@@ -32,8 +34,9 @@ pub(crate) enum Class {
 
 impl Class {
     /// All classes in the order in which reports list them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Audio,
+        Self::Speech,
         Self::Event,
         Self::Display,
         Self::Ping,
@@ -42,6 +45,9 @@ impl Class {
         Self::AppStart,
         Self::Rest,
     ];
+
+    /// Those of the streams: numbered messages.
+    pub(crate) const STREAMS: [Self; 4] = [Self::Audio, Self::Speech, Self::Event, Self::Display];
 
     /// Position in [`Class::ALL`].
     pub(crate) fn index(self) -> usize {
@@ -52,6 +58,7 @@ impl Class {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Audio => "audio",
+            Self::Speech => "speech",
             Self::Event => "event",
             Self::Display => "display",
             Self::Ping => "ping",

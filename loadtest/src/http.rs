@@ -96,6 +96,14 @@ pub(crate) fn upgrade_response(bytes: &[u8]) -> Result<Option<(u16, usize, Strin
     }))
 }
 
+/// Reads a request to upgrade: (length of the head, `Sec-WebSocket-Key`).
+pub(crate) fn upgrade_request(bytes: &[u8]) -> Result<Option<(usize, String)>, HttpError> {
+    Ok(head(bytes)?.map(|head| {
+        let key = head.get("sec-websocket-key").unwrap_or("").to_owned();
+        (head.length, key)
+    }))
+}
+
 /// Reads one message with its body; `None` until it is complete. A response without a length is taken
 /// as having none (the servers under test never delimit by closing).
 pub(crate) fn message(bytes: &[u8]) -> Result<Option<Message>, HttpError> {

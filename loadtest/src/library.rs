@@ -22,6 +22,8 @@ pub(crate) const ALL: &[(&str, &str)] = scenarios![
     "event-open",
     "display",
     "idle-memory",
+    "idle-sockets",
+    "recognisers",
     "connect-rate",
     "herd",
     "abusive-client",
@@ -35,7 +37,12 @@ pub(crate) const ALL: &[(&str, &str)] = scenarios![
 pub(crate) fn find(name: &str) -> Result<Scenario, ScenarioError> {
     match ALL.iter().find(|(own, _)| *own == name) {
         Some((_, text)) => Scenario::parse(text),
-        None => Scenario::load(Path::new(name)),
+        None => Scenario::load(Path::new(name)).map_err(|error| match error {
+            ScenarioError::Unreadable(text) => ScenarioError::Unreadable(format!(
+                "{text}; nor is it a built-in scenario (`prism-load list`)"
+            )),
+            other => other,
+        }),
     }
 }
 

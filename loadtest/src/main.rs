@@ -1,6 +1,7 @@
 //! Load tester for the real-time tier: simulated phones, app servers and a webhook receiver in one thread.
 //! Speaks only the public protocol and shares no code with the server.
 
+mod bounds;
 mod capacity;
 mod cli;
 mod clock;
@@ -9,7 +10,9 @@ mod frame;
 mod golden;
 mod hist;
 mod http;
+mod interrupt;
 mod library;
+mod output;
 mod procfs;
 mod report;
 mod rng;
@@ -75,11 +78,25 @@ fn apps_file(args: &AppsFileArgs) -> String {
     out
 }
 
-fn prepare(drive: &DriveArgs) -> Result<(), String> {
+/// Descriptors for everything but the sockets of the users: the receiver, REST, the terminal.
+const DESCRIPTORS_KEPT: u64 = 64;
+
+fn prepare(drive: &DriveArgs, scenario: &scenario::Scenario) -> Result<(), String> {
     if let Some(cpu) = drive.cpu {
         sys::pin_to(cpu).map_err(|error| format!("core {cpu}: {error}"))?;
     }
     let descriptors = sys::prepare_process();
+    interrupt::catch();
+    if scenario.sockets() + DESCRIPTORS_KEPT > descriptors {
+        return Err(format!(
+            "{} needs {} sockets and {descriptors} descriptors are allowed: raise the limit (ulimit -n) or lower --scale",
+            scenario.name,
+            scenario.sockets()
+        ));
+    }
+    if scenario.has(scenario::Kind::Speech) && drive.target == cli::TargetKind::Relay {
+        return Err("speech needs --target prism: relays have no recognisers".into());
+    }
     if !drive.quiet {
         eprintln!("{descriptors} descriptors; {}", drive.description());
     }
@@ -93,38 +110,27 @@ fn context(drive: &DriveArgs) -> Context {
         driver: drive.description(),
         started: clock::iso(clock::wall_ms()),
         bring_up_s: 0.0,
+        bring_up_errors: std::collections::BTreeMap::new(),
         watched: drive.server_pid.is_some() || drive.server_pid_file.is_some(),
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn write_json(path: &Path, run: &RunResult) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(run).map_err(|error| error.to_string())?;
-    write(path, &text)
-}
-
 fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let scenario = args.scenario.load().map_err(|error| error.to_string())?;
-    prepare(&args.drive)?;
+    prepare(&args.drive, &scenario)?;
+    let files = output::Files::prepare(args, &scenario.name)?;
     let mut context = context(&args.drive);
     let say = |error: engine::EngineError| error.to_string();
     let mut engine = engine::Engine::new(args.drive.settings(), scenario.clone()).map_err(say)?;
     context.bring_up_s = engine.bring_up().map_err(say)?;
+    context.bring_up_errors = std::mem::take(&mut engine.bring_up_errors.0);
     engine.settle(scenario.settle_s).map_err(say)?;
     let measured = engine
         .run_phase(None, scenario.warmup_s, scenario.duration_s)
         .map_err(say)?;
     let result = report::build::result(&scenario, &context, measured);
     print!("{}", report::text::summary(&result));
-    if let Some(path) = &args.json {
-        write_json(path, &result)?;
-    }
-    if let Some(path) = &args.html {
-        write(path, &report::html::page(&result))?;
-    }
+    files.write(&result)?;
     Ok(match result.verdict.word() {
         "INVALID" => ExitCode::from(INVALID),
         "FAILED" => ExitCode::from(FAILED),
@@ -133,6 +139,7 @@ fn run(args: &RunArgs) -> Result<ExitCode, String> {
 }
 
 fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
+    args.check()?;
     let scenario = args.scenario.load().map_err(|error| error.to_string())?;
     if !scenario
         .streams
@@ -141,7 +148,10 @@ fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
     {
         return Err(format!("{} has no open-loop stream", scenario.name));
     }
-    prepare(&args.drive)?;
+    if let Some(path) = &args.json {
+        output::writable(path)?;
+    }
+    prepare(&args.drive, &scenario)?;
     let found = capacity::find(args, &scenario, &context(&args.drive))
         .map_err(|error| error.to_string())?;
     println!(
@@ -161,7 +171,7 @@ fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
     if let Some(best) = &found.best {
         print!("{}", report::text::summary(best));
         if let Some(path) = &args.json {
-            write_json(path, best)?;
+            output::write_json(path, best)?;
         }
     }
     Ok(if found.generator_limited {

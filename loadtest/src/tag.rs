@@ -7,6 +7,8 @@ pub(crate) const TAG_BYTES: usize = 24;
 pub(crate) const MARK: &[u8] = b"~tag:";
 
 const MAGIC: u16 = 0x504c;
+/// Where the checksum stands: the upper bytes of the number, which no run needs.
+const SUM_AT: usize = 8;
 
 /// Identity and time of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub(crate) struct Tag {
     pub(crate) phase: u8,
     /// Index of the user.
     pub(crate) user: u32,
-    /// Number within (user, stream, phase), from 0.
+    /// Number within (user, stream, phase), from 0, below 2^48.
     pub(crate) seq: u64,
     /// Monotonic nanoseconds at which it was meant to be sent.
     pub(crate) due: u64,
@@ -33,6 +35,8 @@ impl Tag {
         out[4..8].copy_from_slice(&self.user.to_be_bytes());
         out[8..16].copy_from_slice(&self.seq.to_be_bytes());
         out[16..24].copy_from_slice(&self.due.to_be_bytes());
+        let sum = checksum(&out);
+        out[SUM_AT..SUM_AT + 2].copy_from_slice(&sum.to_be_bytes());
         out
     }
 
@@ -40,6 +44,12 @@ impl Tag {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; TAG_BYTES] = bytes.get(..TAG_BYTES)?.try_into().ok()?;
         if u16::from_be_bytes([bytes[0], bytes[1]]) != MAGIC {
+            return None;
+        }
+        let mut bytes = *bytes;
+        let sum = u16::from_be_bytes([bytes[SUM_AT], bytes[SUM_AT + 1]]);
+        bytes[SUM_AT..SUM_AT + 2].fill(0);
+        if checksum(&bytes) != sum {
             return None;
         }
         Some(Self {
@@ -60,6 +70,11 @@ impl Tag {
         }
     }
 
+    /// Whether a tag begins at `hint`, as [`Tag::find_hex`] left it; when that found none, it is damaged.
+    pub(crate) fn is_marked(text: &[u8], hint: usize) -> bool {
+        text.get(hint..hint + MARK.len()) == Some(MARK)
+    }
+
     /// Finds and reads the tag of a JSON text. `hint` is where the mark stood last time on this socket.
     pub(crate) fn find_hex(text: &[u8], hint: &mut usize) -> Option<Self> {
         let at = match text.get(*hint..*hint + MARK.len()) {
@@ -74,6 +89,18 @@ impl Tag {
         }
         Self::from_bytes(&bytes)
     }
+}
+
+/// Weighted sum of the 16-bit words of a tag whose place for it is zero; any one wrong byte changes it. A damaged number would
+/// else be taken for a huge gap, a damaged time for a latency.
+fn checksum(bytes: &[u8; TAG_BYTES]) -> u16 {
+    /// The largest prime below 2^16.
+    const MODULUS: u32 = 65_521;
+    let sum: u32 = (1..)
+        .zip(bytes.chunks_exact(2))
+        .map(|(weight, word)| weight * u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    u16::try_from(sum % MODULUS).unwrap_or(0)
 }
 
 fn nibble(digit: u8) -> Option<u8> {
@@ -190,7 +217,24 @@ mod tests {
             let other = text.replace("button", "butter");
             assert!(!template.contained_in(other.as_bytes(), hint, TAG));
         }
-        assert_eq!(Tag::find_hex(b"{\"type\":\"pong\"}", &mut hint), None);
+        let pong = b"{\"type\":\"pong\"}";
+        assert_eq!(Tag::find_hex(pong, &mut hint), None);
+        assert!(!Tag::is_marked(pong, hint));
+        let cut = &message.as_bytes()[..60];
+        assert_eq!(Tag::find_hex(cut, &mut hint), None);
+        assert!(Tag::is_marked(cut, hint));
+    }
+
+    #[test]
+    fn a_tag_with_any_one_byte_changed_is_no_tag() {
+        let good = TAG.to_bytes();
+        for at in 0..TAG_BYTES {
+            for change in 1..=255_u8 {
+                let mut bytes = good;
+                bytes[at] ^= change;
+                assert_eq!(Tag::from_bytes(&bytes), None, "byte {at} ^ {change}");
+            }
+        }
     }
 
     #[test]

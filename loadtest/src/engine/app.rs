@@ -127,6 +127,9 @@ impl Engine {
         if self.scenario.has(Kind::Audio) {
             wanted.push("audio_chunk");
         }
+        if self.scenario.has(Kind::Speech) {
+            wanted.push(super::provider::SUBSCRIPTION);
+        }
         if self.scenario.has(Kind::Event) && !self.scenario.has(Kind::Mix) {
             wanted.push("button_press");
         }

@@ -3,6 +3,7 @@
 use super::timers::Timer;
 use super::{Background, Engine, EngineError, Target};
 use crate::clock::{self, SECOND};
+use crate::interrupt;
 use crate::schedule::{Poisson, Round, Schedule};
 
 /// Without any new user ready for so long, bring-up has failed.
@@ -18,6 +19,7 @@ impl Engine {
             let user = u32::try_from(user).unwrap_or(u32::MAX);
             self.timers.at(due, Timer::PhoneConnect(user));
         }
+        self.plan_bystanders(start);
         self.timers.at(start + SECOND, Timer::Sweep);
         self.start_background(start);
         let mut best = (0, start);
@@ -25,11 +27,19 @@ impl Engine {
         loop {
             let now = clock::mono_ns();
             let ready = self.users.iter().filter(|user| user.ready()).count();
-            if ready == self.users.len() {
+            let open = self.bystanders_open();
+            if ready == self.users.len() && open == self.scenario.bystanders as usize {
+                let own = &self.stats;
+                for (cause, count) in own.errors.0.iter().chain(&own.closes.0) {
+                    self.bring_up_errors.0.insert(cause.clone(), *count);
+                }
                 return Ok((now - start) as f64 / SECOND as f64);
             }
-            if ready > best.0 {
-                best = (ready, now);
+            if interrupt::wanted() {
+                return Err(EngineError::Interrupted);
+            }
+            if ready + open > best.0 {
+                best = (ready + open, now);
             }
             if now - best.1 > PATIENCE {
                 return Err(EngineError::BringUp(self.missing(ready)));

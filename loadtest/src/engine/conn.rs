@@ -25,6 +25,12 @@ pub(crate) enum Role {
     Hook,
     /// A REST connection to the server.
     Rest,
+    /// A socket that never says who it is.
+    Bystander,
+    /// The listening socket of the recognisers.
+    RecogniserListener,
+    /// A connection of the server to a recogniser.
+    Recogniser,
 }
 
 impl Role {
@@ -38,6 +44,9 @@ impl Role {
             Self::Listener => "listener",
             Self::Hook => "webhook",
             Self::Rest => "rest",
+            Self::Bystander => "bystander",
+            Self::RecogniserListener => "recogniser listener",
+            Self::Recogniser => "recogniser",
         }
     }
 }

@@ -92,6 +92,10 @@ impl Engine {
             self.accept_hooks(ready.token);
             return;
         }
+        if conn.role == Role::RecogniserListener {
+            self.accept_recognisers(ready.token);
+            return;
+        }
         if conn.stage == Stage::Connecting && (ready.writable || ready.readable) {
             if let Err(error) = sys::connect_result(conn.fd()) {
                 let cause = format!("connect: {}", cause_of(&error));
@@ -144,6 +148,11 @@ impl Engine {
         let Some(conn) = self.conns.get(token) else {
             return;
         };
+        if conn.role == Role::Recogniser {
+            conn.rx.extend_from_slice(data);
+            self.on_recogniser_bytes(token);
+            return;
+        }
         match conn.stage {
             Stage::Open | Stage::Closing => self.frames(token, data, now),
             Stage::Upgrading | Stage::Connecting => self.upgrade_answer(token, data, now),
@@ -261,6 +270,7 @@ impl Engine {
             Role::App(user, app) => self.on_app_message(user, app, opcode, payload, now),
             Role::Visitor => self.on_visitor_message(token, payload, now),
             Role::Abuser | Role::Listener | Role::Hook | Role::Rest => {}
+            Role::RecogniserListener | Role::Recogniser | Role::Bystander => {}
         }
     }
 
@@ -270,6 +280,7 @@ impl Engine {
             Role::App(user, app) => self.on_app_open(user, app, now),
             Role::Visitor => self.on_visitor_open(token, now),
             Role::Abuser | Role::Listener | Role::Hook | Role::Rest => {}
+            Role::RecogniserListener | Role::Recogniser | Role::Bystander => {}
         }
     }
 
@@ -335,7 +346,7 @@ impl Engine {
                 self.stats.closes.add(key.trim());
             }
             // The server may end idle HTTP connections as it likes.
-            End::Broken(_) if conn.role == Role::Hook => {}
+            End::Broken(_) if matches!(conn.role, Role::Hook | Role::Recogniser) => {}
             End::Broken(cause) if conn.role != Role::Rest => self.count_error(conn.role, cause),
             End::Broken(_) | End::Ours => {}
         }
@@ -345,6 +356,7 @@ impl Engine {
             Role::Visitor => self.visitors = self.visitors.saturating_sub(1),
             Role::Rest => self.on_rest_end(token, &end),
             Role::Abuser | Role::Listener | Role::Hook => {}
+            Role::RecogniserListener | Role::Recogniser | Role::Bystander => {}
         }
     }
 

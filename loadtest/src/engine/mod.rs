@@ -4,11 +4,13 @@
 mod abuse;
 mod app;
 mod bring_up;
+mod bystander;
 mod conn;
 mod faults;
 mod io;
 mod phase;
 mod phone;
+mod provider;
 mod rest;
 mod sample;
 mod stats;
@@ -25,13 +27,14 @@ pub(crate) use phase::{Measured, ServerUse};
 pub(crate) use sample::Second;
 
 use crate::clock;
+use crate::interrupt;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::sys::Epoll;
 use crate::token::Mint;
 use conn::{Slab, Token};
-use stats::Stats;
+use stats::{Causes, Stats};
 use timers::{Timer, Timers};
 use traffic::StreamState;
 use user::User;
@@ -52,6 +55,8 @@ pub(crate) enum Target {
         api_key: String,
         /// Port of our webhook receiver; 0 takes a free one.
         webhook_port: u16,
+        /// Port of our recognisers, where the scenario has speech; 0 takes a free one.
+        provider_port: u16,
         /// Install each app before it is started.
         install: bool,
     },
@@ -116,6 +121,7 @@ pub(crate) struct Engine {
     stats: Stats,
     hooks: webhook::Receiver,
     udp: udp::Udp,
+    recogniser_port: u16,
     abuser: abuse::Abuser,
     visitors: u32,
     visits: u64,
@@ -129,6 +135,10 @@ pub(crate) struct Engine {
     window: (u64, u64),
     spare: Spare,
     sampler: sample::Sampler,
+    /// Errors and closes by the server while users were brought up.
+    pub(crate) bring_up_errors: Causes,
+    unreached: u64,
+    interrupted_s: Option<f64>,
 }
 
 /// Why the engine cannot go on.
@@ -140,6 +150,8 @@ pub(crate) enum EngineError {
     Token(String),
     /// Not all users came up; the text says what is missing and why.
     BringUp(String),
+    /// Somebody pressed Ctrl-C before there was a result.
+    Interrupted,
 }
 
 impl std::fmt::Display for EngineError {
@@ -148,6 +160,7 @@ impl std::fmt::Display for EngineError {
             Self::Io(error) => write!(f, "input/output: {error}"),
             Self::Token(text) => write!(f, "cannot mint a token: {text}"),
             Self::BringUp(text) => write!(f, "bring-up failed: {text}"),
+            Self::Interrupted => f.write_str("interrupted before there was a result"),
         }
     }
 }
@@ -183,6 +196,7 @@ impl Engine {
             stats: Stats::new(),
             hooks: webhook::Receiver::default(),
             udp: udp::Udp::default(),
+            recogniser_port: 0,
             abuser: abuse::Abuser::default(),
             visitors: 0,
             visits: 0,
@@ -193,12 +207,16 @@ impl Engine {
             window: (0, 0),
             spare: Spare::default(),
             sampler: sample::Sampler::default(),
+            bring_up_errors: Causes::default(),
+            unreached: 0,
+            interrupted_s: None,
             settings,
             scenario,
         };
         own.create_users()?;
         if matches!(own.settings.target, Target::Prism { .. }) {
             own.start_hooks()?;
+            own.start_recognisers()?;
         }
         Ok(own)
     }
@@ -264,9 +282,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Turns until the clock shows `until`.
+    /// Turns until the clock shows `until`, or Ctrl-C was pressed.
     fn turn_until(&mut self, until: u64) -> Result<(), EngineError> {
-        while clock::mono_ns() < until {
+        while clock::mono_ns() < until && !interrupt::wanted() {
             self.turn(until)?;
         }
         Ok(())
@@ -303,6 +321,7 @@ impl Engine {
                 Timer::DropApp(user, app) => self.drop_app(user, app),
                 Timer::Fault(index, step) => self.fire_fault(index, step, due),
                 Timer::UdpProbe(user, number) => self.probe_udp(user, number, due),
+                Timer::Bystander => self.open_bystander(due),
                 Timer::Visit => self.visit(due),
                 Timer::Abuse(kind, until) => self.abuse(kind, until, due),
                 Timer::Sample => self.sample(due),

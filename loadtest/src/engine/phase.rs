@@ -6,6 +6,7 @@ use super::traffic::open_rate;
 use super::{Engine, EngineError};
 use crate::clock::{self, SECOND};
 use crate::hist::Class;
+use crate::interrupt;
 use crate::procfs::{self, ProcessSample};
 use crate::scenario::Kind;
 use crate::track::Tally;
@@ -54,12 +55,18 @@ pub(crate) struct Measured {
     pub(crate) machine_busy_s: f64,
     /// Open-loop messages per second that were asked for; 0 in closed loops.
     pub(crate) offered_per_s: f64,
+    /// Open-loop messages that were due and never sent because the generator had no time for them.
+    pub(crate) unreached: u64,
+    /// Seconds after which the run was broken off, when it was.
+    pub(crate) interrupted_s: Option<f64>,
     /// The timeline.
     pub(crate) timeline: Vec<super::Second>,
     /// Phones connected at the end, of all.
     pub(crate) phones_alive: (usize, usize),
     /// Apps attached at the end, of all.
     pub(crate) apps_alive: (usize, usize),
+    /// Sockets without a name that are open at the end, of all.
+    pub(crate) bystanders: (usize, usize),
     /// Apps left out of the accounting (those that were made to stop reading).
     pub(crate) unaccounted_apps: usize,
 }
@@ -104,12 +111,21 @@ impl Engine {
         }
         self.kick_closed();
         self.turn_until(window)?;
+        if interrupt::wanted() {
+            return Err(EngineError::Interrupted);
+        }
         let before = self.look();
         self.turn_until(self.window.1)?;
         let after = self.look();
         self.generating = false;
         let measured_ns = after.time - before.time;
+        self.interrupted_s =
+            interrupt::take().then(|| after.time.saturating_sub(window) as f64 / SECOND as f64);
+        self.unreached = self.count_unreached(self.window.1.min(after.time));
         self.drain()?;
+        if interrupt::take() {
+            self.interrupted_s = Some(measured_ns as f64 / SECOND as f64);
+        }
         Ok(self.collect(&before, &after, measured_ns, rate))
     }
 
@@ -165,7 +181,7 @@ impl Engine {
         };
         let offered_per_s = match rate {
             Some(rate) => self.open_members() * rate,
-            None => open_rate(&self.streams, self.scenario.users),
+            None => open_rate(&self.streams),
         };
         let (streams, unaccounted_apps) = self.account(seconds);
         let apps: Vec<bool> = (self.users.iter())
@@ -184,8 +200,11 @@ impl Engine {
             machine_busy_s: after.machine - before.machine,
             offered_per_s,
             timeline,
+            unreached: self.unreached,
+            interrupted_s: self.interrupted_s,
             phones_alive: (phones, self.users.len()),
             apps_alive: (apps.iter().filter(|ready| **ready).count(), apps.len()),
+            bystanders: (self.bystanders_open(), self.scenario.bystanders as usize),
             unaccounted_apps,
         }
     }
@@ -202,7 +221,7 @@ impl Engine {
     fn account(&mut self, seconds: f64) -> (Vec<StreamResult>, usize) {
         let mut results = Vec::new();
         let mut unaccounted = 0;
-        for class in [Class::Audio, Class::Event, Class::Display] {
+        for class in Class::STREAMS {
             let indices: Vec<usize> = (0..self.streams.len())
                 .filter(|index| self.streams[*index].class == class)
                 .collect();
@@ -231,7 +250,8 @@ impl Engine {
                     }
                     for (app, out) in own.apps.iter_mut().zip(&left_out) {
                         if !out {
-                            tally.add(&app.trackers[*index].finish(sent));
+                            let due = self.streams[*index].spec.answers(sent);
+                            tally.add(&app.trackers[*index].finish(due));
                         }
                     }
                 }

@@ -146,7 +146,7 @@ impl Engine {
         let worst = point
             .latency
             .iter()
-            .filter(|(class, _)| matches!(class, Class::Audio | Class::Event | Class::Display))
+            .filter(|(class, _)| Class::STREAMS.contains(class))
             .map(|(_, latency)| (latency.p50_us, latency.p99_us))
             .fold((0.0_f64, 0.0_f64), |a, b| (a.0.max(b.0), a.1.max(b.1)));
         eprintln!(

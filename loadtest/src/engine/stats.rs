@@ -47,7 +47,7 @@ pub(crate) struct Stats {
     /// Latencies per class.
     pub(crate) latency: Vec<Recorder>,
     /// Messages per class.
-    pub(crate) count: [ClassCount; 8],
+    pub(crate) count: [ClassCount; Class::ALL.len()],
     /// How late the generator itself was against its schedule.
     pub(crate) lag: Recorder,
     /// Connection errors.
@@ -83,7 +83,7 @@ impl Stats {
     pub(crate) fn new() -> Self {
         Self {
             latency: Class::ALL.iter().map(|_| Recorder::new()).collect(),
-            count: [ClassCount::default(); 8],
+            count: [ClassCount::default(); Class::ALL.len()],
             lag: Recorder::new(),
             errors: Causes::default(),
             closes: Causes::default(),

@@ -28,6 +28,7 @@ fn prism() -> Target {
         jwt_secret: fake::SECRET.into(),
         api_key: fake::API_KEY.into(),
         webhook_port: 0,
+        provider_port: 0,
         install: true,
     }
 }
@@ -36,7 +37,7 @@ fn run(quirk: Quirk, target: Target, text: &str) -> Measured {
     let scenario = Scenario::parse(text).unwrap();
     let fake = Fake::start(quirk);
     let mut engine = Engine::new(settings(fake.address, target), scenario.clone()).unwrap();
-    fake.set_webhook_port(engine.hooks.port);
+    fake.set_ports(engine.hooks.port, engine.recogniser_port);
     engine.bring_up().unwrap();
     engine
         .run_phase(None, scenario.warmup_s, scenario.duration_s)
@@ -47,7 +48,7 @@ fn run_settled(quirk: Quirk, target: Target, text: &str) -> Measured {
     let scenario = Scenario::parse(text).unwrap();
     let fake = Fake::start(quirk);
     let mut engine = Engine::new(settings(fake.address, target), scenario.clone()).unwrap();
-    fake.set_webhook_port(engine.hooks.port);
+    fake.set_ports(engine.hooks.port, engine.recogniser_port);
     engine.bring_up().unwrap();
     engine.settle(scenario.settle_s).unwrap();
     engine
@@ -132,6 +133,12 @@ fn a_server_that_loses_repeats_and_damages_is_found_out() {
     assert_eq!((twice.duplicated, twice.lost), (twice.expected, 0));
     let damaged = run(Quirk::FlipLastByte, Target::Relay, &text).streams[0].tally;
     assert_eq!(damaged.damaged, damaged.expected);
+    let renumbered = run(Quirk::FlipNumber, Target::Relay, &text).streams[0].tally;
+    assert_eq!(
+        (renumbered.damaged, renumbered.lost, renumbered.out_of_order),
+        (renumbered.expected, renumbered.expected, 0),
+        "a number that is wrong is no number"
+    );
     let astray = run(Quirk::ToEveryone, Target::Relay, &text).streams[0].tally;
     assert!(astray.misrouted > 0 && astray.lost == 0);
 }
@@ -159,6 +166,46 @@ fn audio_goes_by_udp_where_it_is_offered_and_lost_packets_are_counted() {
     let (audio, stats) = (&measured.streams[0], &measured.stats);
     assert_eq!((stats.udp_packets, audio.tally.lost), (0, 0));
     assert_eq!(stats.udp_fallback, audio.sent, "all over the WebSocket");
+}
+
+#[test]
+fn what_recognisers_hear_is_timed_and_accounted_for() {
+    let text = format!(
+        "{BASE} duration_s: 0.5, streams: [{{ kind: speech, bytes: 640, answer_bytes: 1280, per_user_per_s: 100 }}] }}"
+    );
+    let measured = run(Quirk::Recognises, prism(), &text);
+    let speech = &measured.streams[0];
+    assert!(speech.sent >= 60);
+    assert_eq!((speech.tally.damaged, speech.tally.lost), (0, 0));
+    assert_eq!((speech.tally.duplicated, speech.tally.misrouted), (0, 0));
+    // One answer per two frames, to two apps; a user's last frame may have had no second one.
+    assert!(speech.tally.expected <= speech.sent && speech.tally.expected + 6 >= speech.sent);
+    assert_eq!(speech.tally.delivered, speech.tally.expected);
+    let timed = measured.stats.latency[Class::Speech.index()].summary();
+    assert!(timed.unwrap().count > 0);
+
+    let lossy = run(Quirk::RecognisesAllButEveryFifth, prism(), &text).streams[0].tally;
+    assert!(lossy.lost > 0);
+    assert_eq!(lossy.delivered + lossy.lost, lossy.expected);
+}
+
+#[test]
+fn sockets_without_a_name_are_opened_and_counted() {
+    let text =
+        "{ name: tiny, users: 1, bystanders: 7, warmup_s: 0.1, duration_s: 0.2, drain_s: 0.1 }";
+    let measured = run(Quirk::None, prism(), text);
+    assert_eq!(measured.bystanders, (7, 7));
+}
+
+#[test]
+fn a_share_of_few_users_is_no_reason_to_call_the_generator_slow() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50, share: 0.1 }}, \
+         {{ kind: mix, per_user_per_s: 5, arrivals: poisson }}] }}"
+    );
+    let measured = run(Quirk::None, prism(), &text);
+    assert_eq!((measured.unreached, measured.streams[0].sent), (0, 0));
+    assert!(measured.offered_per_s < 15.1);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Fault(u16, u32),
     /// A phone sends its probe number `1` of the UDP path.
     UdpProbe(u32, u8),
+    /// One more socket that never says who it is.
+    Bystander,
     /// One more visitor.
     Visit,
     /// The misbehaving client acts: what, and until when it goes on.

@@ -34,6 +34,7 @@ impl StreamState {
     pub(super) fn new(spec: &Stream) -> Self {
         let (class, templates) = match spec.kind {
             Kind::Audio => (Class::Audio, vec![Template::binary(spec.bytes)]),
+            Kind::Speech => (Class::Speech, vec![Template::binary(spec.bytes)]),
             Kind::Event => {
                 let template = Template::json(
                     r#"{"type":"button_press","buttonId":""#,
@@ -72,7 +73,7 @@ impl StreamState {
     }
 
     /// The template of message number `seq`.
-    fn template(&self, seq: u64) -> &Template {
+    pub(super) fn template(&self, seq: u64) -> &Template {
         &self.templates[self.turn(seq)]
     }
 
@@ -115,6 +116,16 @@ impl Engine {
         acted
     }
 
+    /// Messages that were due before `end` and that we did not get to.
+    pub(super) fn count_unreached(&mut self, end: u64) -> u64 {
+        let schedules = self.streams.iter_mut().filter_map(|s| s.schedule.as_mut());
+        schedules
+            .map(|schedule| {
+                std::iter::from_fn(|| schedule.pop_due(end.saturating_sub(1))).count() as u64
+            })
+            .sum()
+    }
+
     /// Closed loops: puts the first messages of every user on the way.
     pub(super) fn kick_closed(&mut self) {
         for index in 0..self.streams.len() {
@@ -134,7 +145,7 @@ impl Engine {
         let own = &self.users[user as usize];
         let stream = &self.streams[index];
         let (token, receivers) = match stream.spec.kind {
-            Kind::Audio | Kind::Event | Kind::Mix => {
+            Kind::Audio | Kind::Speech | Kind::Event | Kind::Mix => {
                 (own.phone.filter(|_| own.acked), own.apps.len())
             }
             Kind::Display => {
@@ -164,7 +175,7 @@ impl Engine {
         let stream = &mut self.streams[index];
         let class = stream.class;
         let opcode = match stream.spec.kind {
-            Kind::Audio => Opcode::Binary,
+            Kind::Audio | Kind::Speech => Opcode::Binary,
             Kind::Event | Kind::Mix | Kind::Display => Opcode::Text,
         };
         let mut out = std::mem::take(&mut self.scratch);
@@ -217,10 +228,12 @@ impl Engine {
     pub(super) fn on_event(&mut self, user: u32, app: u8, payload: &[u8], now: u64) {
         let hint = &mut self.users[user as usize].apps[usize::from(app)].hint;
         let Some(tag) = Tag::find_hex(payload, hint) else {
+            self.stats.of(Class::Event).damaged += u64::from(Tag::is_marked(payload, *hint));
             return;
         };
         let hint = *hint;
         let Some(index) = self.stream_of(tag, Class::Event) else {
+            self.on_transcription(user, app, payload, tag, now);
             return;
         };
         let template = self.streams[index].template(tag.seq);
@@ -230,7 +243,7 @@ impl Engine {
         self.on_delivery(index, user, app, tag, now);
     }
 
-    fn on_delivery(&mut self, index: usize, user: u32, app: u8, tag: Tag, now: u64) {
+    pub(super) fn on_delivery(&mut self, index: usize, user: u32, app: u8, tag: Tag, now: u64) {
         let class = self.streams[index].class;
         if tag.user != user {
             self.stats.of(class).misrouted += 1;
@@ -252,6 +265,8 @@ impl Engine {
         let own = &mut self.users[user as usize];
         // Boot screens and clears of the server carry no tag.
         let Some(tag) = Tag::find_hex(payload, &mut own.hint) else {
+            let damaged = Tag::is_marked(payload, own.hint);
+            self.stats.of(Class::Display).damaged += u64::from(damaged);
             return;
         };
         let hint = own.hint;
@@ -296,7 +311,7 @@ impl Engine {
     }
 
     /// Stream of a tag, when it is of this phase and class.
-    fn stream_of(&self, tag: Tag, class: Class) -> Option<usize> {
+    pub(super) fn stream_of(&self, tag: Tag, class: Class) -> Option<usize> {
         let index = usize::from(tag.stream);
         let known = self.streams.get(index)?.class == class && tag.phase == self.phase;
         known.then_some(index)
@@ -354,11 +369,10 @@ fn is_envelope(payload: &[u8], tag: Tag) -> bool {
     })
 }
 
-/// Total open-loop rate of the scenario's streams, messages per second.
-pub(super) fn open_rate(streams: &[StreamState], users: u32) -> f64 {
+/// Total open-loop rate of the streams, messages per second.
+pub(super) fn open_rate(streams: &[StreamState]) -> f64 {
     streams
         .iter()
-        .filter_map(|stream| Some(stream.spec.per_user_per_s? * stream.spec.share))
-        .sum::<f64>()
-        * f64::from(users)
+        .filter_map(|stream| Some(stream.spec.per_user_per_s? * f64::from(stream.members)))
+        .sum()
 }

@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) started: String,
     /// Seconds until every user was ready.
     pub(crate) bring_up_s: f64,
+    /// What went wrong meanwhile.
+    pub(crate) bring_up_errors: std::collections::BTreeMap<String, u64>,
     /// Whether a server pid was given.
     pub(crate) watched: bool,
 }
@@ -40,6 +42,7 @@ pub(crate) fn result(scenario: &Scenario, context: &Context, measured: Measured)
         cpu_s: measured.generator_cpu_s,
         busy: measured.generator_busy,
         lag: measured.stats.lag.summary(),
+        unreached: measured.unreached,
         other_cores: ((measured.machine_busy_s - server_cpu_s - measured.generator_cpu_s)
             / measured.seconds)
             .max(0.0),
@@ -54,6 +57,8 @@ pub(crate) fn result(scenario: &Scenario, context: &Context, measured: Measured)
         driver: context.driver.clone(),
         scenario: scenario.clone(),
         bring_up_s: context.bring_up_s,
+        bring_up_errors: context.bring_up_errors.clone(),
+        interrupted_s: measured.interrupted_s,
         seconds: measured.seconds,
         delivered_per_s,
         offered_per_s: measured.offered_per_s,
@@ -106,6 +111,7 @@ fn counts(measured: &Measured) -> Counts {
         visits_skipped: stats.visits_skipped,
         phones_alive: measured.phones_alive,
         apps_alive: measured.apps_alive,
+        bystanders: measured.bystanders,
         unaccounted_apps: measured.unaccounted_apps,
     }
 }

@@ -36,6 +36,12 @@ pub(crate) fn table(a: &RunResult, b: &RunResult) -> String {
             "CAUTION: the scenarios differ; ratios say little about the servers"
         );
     }
+    if [a, b].iter().any(|run| run.verdict.word() == "INVALID") {
+        let _ = writeln!(
+            out,
+            "CAUTION: a run is INVALID; its figures must not be used"
+        );
+    }
     if a.machine != b.machine || a.host != b.host {
         let _ = writeln!(out, "CAUTION: the machines differ");
     }

@@ -2,26 +2,29 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{Chart, Line, Scale, draw, escape};
+use super::svg::{COLOURS, Chart, Line, Scale, draw, escape};
 use super::text::{duration, mega, summary};
 use super::{ClassResult, RunResult};
 use crate::engine::Second;
 use crate::hist::Class;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#111;background:#fff;max-width:920px;\
-margin:24px auto;padding:0 16px}h1{font-size:22px;margin:0 0 2px}h2{font-size:16px;margin:26px 0 6px}\
+margin:24px auto;padding:0 16px;overflow-wrap:anywhere}h1{font-size:22px;margin:0 0 2px}h2{font-size:16px;margin:26px 0 6px}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}td,th{padding:3px 8px;\
-text-align:right;border-bottom:1px solid #ccc}td:first-child,th:first-child{text-align:left}\
+text-align:right;border-bottom:1px solid #ccc;white-space:nowrap}td:first-child,th:first-child{text-align:left}\
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:#222}\
 .bad{border:2px solid #991b1b;padding:6px 10px;margin:8px 0}.dim{color:#444}\
 pre{white-space:pre-wrap;font-size:12px;border:1px solid #ccc;padding:8px}section{break-inside:avoid}\
-@media print{body{margin:0;max-width:none}}";
+@media screen and (prefers-color-scheme:dark){body{color:#e6e6e6;background:#16191d}td,th{border-color:#3a3f47}\
+svg text{fill:#d0d4da}.bad{border-color:#f08080}.dim{color:#b4b9c0}pre{border-color:#3a3f47}}\
+@media(max-width:640px){table{display:block;overflow-x:auto}svg{min-width:600px}section{overflow-x:auto}}\
+@media print{body{margin:0;max-width:none}pre{font-size:9.5px}@page{margin:14mm}}";
 
 /// The page.
 pub(crate) fn page(run: &RunResult) -> String {
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{0} against {1}</title><style>{STYLE}</style></head><body>\
+         content=\"width=device-width\"><title>{0} against {1}</title><meta name=\"color-scheme\" content=\"light dark\"><style>{STYLE}{COLOURS}</style></head><body>\
          <h1>{0} against {1}</h1><p class=\"dim\">{2}. {3}, {4} users with {5} apps each, {6:.0} s measured, \
          commit {7}. {8}.</p><p>{9}</p>",
         escape(&run.scenario.name),

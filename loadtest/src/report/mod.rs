@@ -43,6 +43,12 @@ pub(crate) struct RunResult {
     pub(crate) scenario: Scenario,
     /// Seconds until every user was ready.
     pub(crate) bring_up_s: f64,
+    /// Connection errors and closes by the server meanwhile, by cause.
+    #[serde(default)]
+    pub(crate) bring_up_errors: BTreeMap<String, u64>,
+    /// When the run was broken off: seconds after the window began.
+    #[serde(default)]
+    pub(crate) interrupted_s: Option<f64>,
     /// Length of the measured window, seconds.
     pub(crate) seconds: f64,
     /// Deliveries per second inside the window, all streams.
@@ -125,6 +131,9 @@ pub(crate) struct GeneratorResult {
     pub(crate) busy: f64,
     /// How late it was against its own schedule (open loop).
     pub(crate) lag: Option<Latency>,
+    /// Messages that were due and that it did not get to (open loop).
+    #[serde(default)]
+    pub(crate) unreached: u64,
     /// Cores used by everything else on the machine.
     pub(crate) other_cores: f64,
 }
@@ -154,6 +163,9 @@ pub(crate) struct Counts {
     pub(crate) phones_alive: (usize, usize),
     /// Apps attached at the end, of all.
     pub(crate) apps_alive: (usize, usize),
+    /// Sockets without a name that were open at the end, of all.
+    #[serde(default)]
+    pub(crate) bystanders: (usize, usize),
     /// Apps left out of the accounting because they were made to stop reading.
     pub(crate) unaccounted_apps: usize,
 }

@@ -144,6 +144,7 @@ fn row(
             &move |run: &RunResult| {
                 let classes = [
                     Class::Audio,
+                    Class::Speech,
                     Class::Event,
                     Class::Display,
                     Class::PhoneConnect,

@@ -9,17 +9,16 @@ const RIGHT: f64 = 150.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 40.0;
 
-/// Colours with enough contrast on white, and a dash for each.
-const STYLES: [(&str, &str); 8] = [
-    ("#0b5394", "none"),
-    ("#b45309", "7 3"),
-    ("#166534", "2 3"),
-    ("#9d174d", "9 3 2 3"),
-    ("#4c1d95", "5 5"),
-    ("#0f766e", "1 2"),
-    ("#7c2d12", "12 4"),
-    ("#374151", "3 1"),
-];
+/// Dashes that tell the lines apart; the colours are classes `s0` to `s7` of [`COLOURS`].
+const DASHES: [&str; 8] = ["none", "7 3", "2 3", "9 3 2 3", "5 5", "1 2", "12 4", "3 1"];
+
+/// Style of all charts: colours with enough contrast on white, and others on a dark screen.
+pub(super) const COLOURS: &str = ".g{stroke:#d4d4d4}.h{stroke:#eee}.a{stroke:#444}.m{stroke:#111}\
+.s0{stroke:#0b5394}.s1{stroke:#b45309}.s2{stroke:#166534}.s3{stroke:#9d174d}\
+.s4{stroke:#4c1d95}.s5{stroke:#0f766e}.s6{stroke:#7c2d12}.s7{stroke:#374151}\
+@media screen and (prefers-color-scheme:dark){.g{stroke:#3a3f47}.h{stroke:#2b3037}.a{stroke:#aaa}.m{stroke:#ddd}\
+.s0{stroke:#6cb2f5}.s1{stroke:#f5a04a}.s2{stroke:#6fd08c}.s3{stroke:#f080b0}\
+.s4{stroke:#b69cf5}.s5{stroke:#5fd3c6}.s6{stroke:#e59a7b}.s7{stroke:#b8c0cc}}";
 
 /// One line of a chart.
 pub(super) struct Line {
@@ -149,7 +148,16 @@ impl Axes {
             Scale::Log => {
                 let first = self.y.0.log10().round() as i32;
                 let last = self.y.1.log10().round() as i32;
-                (first..=last).map(|power| 10_f64.powi(power)).collect()
+                // Few decades have room for more than their ends.
+                let steps: &[f64] = if last - first <= 2 {
+                    &[1.0, 2.0, 5.0]
+                } else {
+                    &[1.0]
+                };
+                (first..=last)
+                    .flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)))
+                    .filter(|value| *value <= self.y.1 * 1.001)
+                    .collect()
             }
         }
     }
@@ -166,7 +174,8 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
     );
     grid(chart, &axes, &mut out);
     for (index, line) in chart.lines.iter().enumerate() {
-        let (colour, dash) = STYLES[index % STYLES.len()];
+        let class = index % DASHES.len();
+        let dash = DASHES[class];
         let mut path = String::new();
         for (index, (x, y)) in line.points.iter().enumerate() {
             let joined = index > 0 && *x - line.points[index - 1].0 <= chart.gap_max;
@@ -177,7 +186,7 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
         let from = WIDTH - RIGHT + 10.0;
         let _ = write!(
             out,
-            r#"<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.6" stroke-dasharray="{dash}"/><path d="M{from} {legend}h24" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/><text x="{}" y="{}">{}</text>"#,
+            r#"<path d="{path}" fill="none" class="s{class}" stroke-width="1.6" stroke-dasharray="{dash}"/><path d="M{from} {legend}h24" class="s{class}" stroke-width="2" stroke-dasharray="{dash}"/><text x="{}" y="{}">{}</text>"#,
             from + 29.0,
             legend + 4.0,
             escape(&line.name)
@@ -193,7 +202,7 @@ fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
         let y = axes.py(value);
         let _ = write!(
             out,
-            r##"<path d="M{LEFT} {y:.1}H{right}" stroke="#d4d4d4"/><text x="{}" y="{:.1}" text-anchor="end">{}</text>"##,
+            r##"<path d="M{LEFT} {y:.1}H{right}" class="g"/><text x="{}" y="{:.1}" text-anchor="end">{}</text>"##,
             LEFT - 6.0,
             y + 4.0,
             label(value)
@@ -213,7 +222,7 @@ fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
         let x = axes.px(*value);
         let _ = write!(
             out,
-            r##"<path d="M{x:.1} {TOP}V{bottom}" stroke="#ececec"/><text x="{x:.1}" y="{}" text-anchor="middle">{}</text>"##,
+            r##"<path d="M{x:.1} {TOP}V{bottom}" class="h"/><text x="{x:.1}" y="{}" text-anchor="middle">{}</text>"##,
             bottom + 15.0,
             escape(text)
         );
@@ -222,7 +231,7 @@ fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
         let x = axes.px(*value);
         let _ = write!(
             out,
-            r##"<path d="M{x:.1} {TOP}V{bottom}" stroke="#111" stroke-dasharray="2 2"/><text x="{:.1}" y="{}" font-style="italic">{}</text>"##,
+            r##"<path d="M{x:.1} {TOP}V{bottom}" class="m" stroke-dasharray="2 2"/><text x="{:.1}" y="{}" font-style="italic">{}</text>"##,
             x + 3.0,
             TOP + 10.0,
             escape(text)
@@ -230,7 +239,7 @@ fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
     }
     let _ = write!(
         out,
-        r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#444"/><text x="{:.1}" y="{}" text-anchor="middle">{}</text><text transform="translate(14 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"##,
+        r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" class="a"/><text x="{:.1}" y="{}" text-anchor="middle">{}</text><text transform="translate(14 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"##,
         (LEFT + right) / 2.0,
         HEIGHT - 6.0,
         escape(chart.x_title),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::RunResult;
-use crate::hist::Latency;
+use crate::hist::{Class, Latency};
 
 /// Bytes as MB with one decimal.
 pub(crate) fn mega(bytes: u64) -> String {
@@ -51,6 +51,13 @@ pub(crate) fn summary(run: &RunResult) -> String {
         counts.held_back,
         counts.stalled
     );
+    let (open, all) = counts.bystanders;
+    if all > 0 {
+        let _ = writeln!(
+            out,
+            "sockets without a name: {open} of {all} open at the end"
+        );
+    }
     if run.scenario.by_udp() {
         let (packets, no_room, fallback) = counts.udp;
         let _ = writeln!(
@@ -119,7 +126,7 @@ fn tallies(run: &RunResult, out: &mut String) {
         let Some(tally) = &class.tally else { continue };
         let _ = writeln!(
             out,
-            "{}: expected {}, delivered {}, lost {}, missed offline {}, twice {}, out of order {}, damaged {}, misrouted {}, wrong text standing {}",
+            "{}: expected {}, delivered {}, lost {}, missed offline {}, twice {}, out of order {}, damaged {}, misrouted {}{}",
             class.class.name(),
             tally.expected,
             tally.delivered,
@@ -129,7 +136,11 @@ fn tallies(run: &RunResult, out: &mut String) {
             tally.out_of_order,
             tally.damaged,
             tally.misrouted,
-            class.wrong_text_standing
+            if class.class == Class::Display {
+                format!(", wrong text standing {}", class.wrong_text_standing)
+            } else {
+                String::new()
+            }
         );
     }
 }
@@ -145,7 +156,9 @@ fn machine(run: &RunResult, out: &mut String) {
             server.cores_used,
             server.cores_allowed,
             per("delivered message", server.cpu_us_per_delivered),
-            per("of which user space (coarse)", server.user_us_per_delivered),
+            server.user_us_per_delivered.map_or_else(String::new, |us| {
+                format!(" ({us:.2} us of it in user space, coarse)")
+            }),
             per("connect", server.cpu_us_per_connect),
             mega(server.rss_before),
             mega(server.rss_after),

@@ -65,6 +65,7 @@ fn lateness(run: &RunResult, own: &mut Verdict) {
     };
     let measured = [
         Class::Audio,
+        Class::Speech,
         Class::Event,
         Class::Display,
         Class::PhoneConnect,
@@ -120,15 +121,17 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
         }
     }
     lateness(run, own);
-    let offered = run.offered_per_s * run.seconds;
-    if let Some(lag) = &run.generator.lag
-        && offered > 0.0
-        && run.scenario.connects.is_none()
-        && (lag.count as f64) < offered * OFFERED_MIN - 1.0
-    {
+    let reached = run.generator.lag.as_ref().map_or(0, |lag| lag.count);
+    let due = reached + run.generator.unreached;
+    if (reached as f64) < due as f64 * OFFERED_MIN {
         own.invalid.push(format!(
-            "the generator got to {} of {offered:.0} messages only",
-            lag.count
+            "the generator got to {reached} of {due} messages only"
+        ));
+    }
+    if let Some(after_s) = run.interrupted_s {
+        own.invalid.push(format!(
+            "interrupted {after_s:.1} s after the window of {:.0} s began",
+            run.scenario.duration_s
         ));
     }
     let restarts = run
@@ -145,15 +148,30 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
             own.invalid.push(format!("the generator ran out: {cause}"));
         }
     }
-    surroundings(run, own);
+    surroundings(run, watched, own);
 }
 
 /// What a reader should know, though nothing is wrong.
-fn surroundings(run: &RunResult, own: &mut Verdict) {
+fn surroundings(run: &RunResult, watched: bool, own: &mut Verdict) {
     if run.generator.other_cores > NOISE_CORES {
         own.notes.push(format!(
             "noisy machine: other work used {:.2} cores",
             run.generator.other_cores
+        ));
+    }
+    if !run.bring_up_errors.is_empty() {
+        let causes: Vec<String> = (run.bring_up_errors.iter())
+            .map(|(cause, count)| format!("{cause} ({count})"))
+            .collect();
+        own.notes.push(format!(
+            "while users were brought up: {}",
+            causes.join(", ")
+        ));
+    }
+    let (open, all) = run.counts.bystanders;
+    if open < all {
+        own.notes.push(format!(
+            "sockets without a name: {open} of {all} still open"
         ));
     }
     if run.counts.udp.2 > 0 {
@@ -162,7 +180,7 @@ fn surroundings(run: &RunResult, own: &mut Verdict) {
             run.counts.udp.2
         ));
     }
-    if run.server.is_none() {
+    if run.server.is_none() && !watched {
         own.notes
             .push("no server process was watched: no CPU or memory figures".into());
     }
@@ -180,6 +198,12 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
     };
     let lost_max = expect.lost_max.map(|most| most as f64);
     at_most("lost", total.lost as f64, lost_max);
+    if run.scenario.faults.is_empty() {
+        // Nobody was meant to be away, so a socket that the server ended is no excuse.
+        let away = total.missed_offline + run.counts.skipped_offline;
+        let name = "missed or not sent because a connection was lost";
+        at_most(name, away as f64, lost_max);
+    }
     let wrong: u64 = run
         .classes
         .iter()
@@ -200,10 +224,14 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
         ping.map_or(0.0, |latency| latency.max_us / 1000.0)
     };
     at_most("slowest pong, ms", slowest, expect.ping_max_ms);
-    for class in [Class::Audio, Class::Event] {
+    for class in [Class::Audio, Class::Speech, Class::Event] {
         let latency = run.class(class).and_then(|own| own.latency.as_ref());
         let p99 = latency.map_or(0.0, |latency| latency.p99_us / 1000.0);
         at_most(&format!("{} P99, ms", class.name()), p99, expect.p99_max_ms);
+    }
+    if let (Some(most), Some(server)) = (expect.memory_growth_max_mb, &run.server) {
+        let grown = (server.rss_after as f64 - server.rss_before as f64) / 1_048_576.0;
+        at_most("memory grown by, MB", grown, Some(most));
     }
     for (name, (alive, all), least) in [
         ("phones", run.counts.phones_alive, expect.phones_alive_min),

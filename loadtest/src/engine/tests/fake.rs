@@ -18,6 +18,8 @@ pub(super) enum Quirk {
     DropEveryFifth,
     SendTwice,
     FlipLastByte,
+    /// Changes the number in the tag of every frame.
+    FlipNumber,
     /// Takes audio by UDP, and loses every fifth packet.
     UdpLosesEveryFifth,
     /// Audio goes to the apps of all users.
@@ -26,6 +28,10 @@ pub(super) enum Quirk {
     PaintsAgain,
     /// Every display is sent twice.
     PaintsTwice,
+    /// Sends audio to the recognisers, and what they hear to the apps.
+    Recognises,
+    /// The same, but every fifth result is kept back.
+    RecognisesAllButEveryFifth,
 }
 
 #[derive(Default)]
@@ -39,6 +45,9 @@ struct User {
 struct State {
     users: HashMap<String, User>,
     webhook_port: u16,
+    provider_port: u16,
+    /// Connections to the recognisers, by user.
+    recognisers: HashMap<String, TcpStream>,
     frames: u64,
     hashes: HashMap<u32, String>,
 }
@@ -86,8 +95,9 @@ impl Fake {
         Self { address, shared }
     }
 
-    pub(super) fn set_webhook_port(&self, port: u16) {
-        self.shared.state.lock().unwrap().webhook_port = port;
+    pub(super) fn set_ports(&self, webhook: u16, provider: u16) {
+        let mut state = self.shared.state.lock().unwrap();
+        (state.webhook_port, state.provider_port) = (webhook, provider);
     }
 }
 
@@ -173,6 +183,56 @@ fn write_frame(mut socket: &TcpStream, opcode: u8, payload: &[u8]) {
     let _ = socket.write_all(&frame);
 }
 
+/// Connects to a recogniser; a thread passes on what it hears.
+fn recogniser(port: u16, apps: Vec<(String, TcpStream)>, drops: bool) -> TcpStream {
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    write!(
+        socket,
+        "GET /t HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    .unwrap();
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    thread::spawn(move || {
+        let answer = read_request(&mut reader).unwrap();
+        assert_eq!(
+            answer.headers["sec-websocket-accept"],
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        let mut count = 0_u32;
+        while let Some(text) = read_plain_text(&mut reader) {
+            let heard: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let token = &heard["tokens"][0];
+            count += 1;
+            if drops && count.is_multiple_of(5) {
+                continue;
+            }
+            for (session, app) in &apps {
+                let text = serde_json::json!({
+                    "type": "data_stream", "sessionId": session, "streamType": "transcription:en-US",
+                    "data": {"type": "transcription", "text": token["text"], "isFinal": token["is_final"]},
+                });
+                write_frame(app, 1, text.to_string().as_bytes());
+            }
+        }
+    });
+    socket
+}
+
+/// Reads one unmasked text of at most 64 KiB.
+fn read_plain_text(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut head = [0; 2];
+    reader.read_exact(&mut head).ok()?;
+    let mut length = usize::from(head[1]);
+    if length == 126 {
+        reader.read_exact(&mut head).ok()?;
+        length = usize::from(u16::from_be_bytes(head));
+    }
+    let mut payload = vec![0; length];
+    reader.read_exact(&mut payload).ok()?;
+    Some(payload)
+}
+
 fn email_of(token: &str) -> Option<String> {
     let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
     rules.required_spec_claims.clear();
@@ -242,6 +302,7 @@ impl Shared {
                     state.hashes.insert(hash, user.clone());
                 }
                 1 => self.event(&user, &payload),
+                2 if self.recognises() => self.transcribe(&user, &payload),
                 2 => self.audio(&user, payload),
                 8 => {
                     write_frame(socket, 8, &payload);
@@ -273,6 +334,9 @@ impl Shared {
         if drop_it {
             return;
         }
+        if self.quirk == Quirk::FlipNumber {
+            payload[9] ^= 0x40;
+        }
         if self.quirk == Quirk::FlipLastByte
             && let Some(last) = payload.last_mut()
         {
@@ -289,6 +353,30 @@ impl Shared {
                 }
             }
         }
+    }
+
+    fn recognises(&self) -> bool {
+        matches!(
+            self.quirk,
+            Quirk::Recognises | Quirk::RecognisesAllButEveryFifth
+        )
+    }
+
+    /// Passes audio on to the user's recogniser, which is connected when the first comes.
+    fn transcribe(&self, user: &str, pcm: &[u8]) {
+        let mut state = self.state.lock().unwrap();
+        let port = state.provider_port;
+        let apps: Vec<(String, TcpStream)> = (state.users[user].apps.iter())
+            .map(|(name, app)| (name.clone(), app.try_clone().unwrap()))
+            .collect();
+        let drops = self.quirk == Quirk::RecognisesAllButEveryFifth;
+        let socket = state
+            .recognisers
+            .entry(user.to_owned())
+            .or_insert_with(|| recogniser(port, apps, drops));
+        let mut frame = Vec::new();
+        crate::frame::encode(&mut frame, crate::frame::Opcode::Binary, pcm, [1, 2, 3, 4]);
+        socket.write_all(&frame).unwrap();
     }
 
     fn packets(&self, udp: &UdpSocket) {

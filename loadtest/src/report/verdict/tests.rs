@@ -31,6 +31,8 @@ fn run(stream: &str) -> RunResult {
         driver: String::new(),
         scenario: Scenario::parse(&text).unwrap(),
         bring_up_s: 0.0,
+        bring_up_errors: std::collections::BTreeMap::new(),
+        interrupted_s: None,
         seconds: 10.0,
         delivered_per_s: 100.0,
         offered_per_s: 0.0,
@@ -60,6 +62,7 @@ fn run(stream: &str) -> RunResult {
             cpu_s: 5.0,
             busy: 0.5,
             lag: None,
+            unreached: 0,
             other_cores: 0.0,
         },
         errors: std::collections::BTreeMap::new(),
@@ -109,7 +112,47 @@ fn a_generator_that_is_late_or_does_not_keep_the_rate_makes_an_open_loop_invalid
     own.classes[0].latency = Some(latency(2_000_000.0, 1000));
     assert_eq!(judge(&own, true).word(), "ok");
     own.generator.lag = Some(latency(10.0, 900));
+    own.generator.unreached = 8;
+    assert_eq!(judge(&own, true).word(), "ok");
+    own.generator.unreached = 100;
     assert_eq!(judge(&own, true).word(), "INVALID");
+}
+
+#[test]
+fn a_run_that_was_broken_off_is_invalid_and_trouble_at_bring_up_is_told() {
+    let mut own = run(OPEN);
+    own.bring_up_errors
+        .insert("phone connect: refused".into(), 3);
+    let verdict = judge(&own, true);
+    assert_eq!(verdict.word(), "ok");
+    assert!(verdict.notes[0].contains("phone connect: refused (3)"));
+    own.interrupted_s = Some(2.5);
+    let verdict = judge(&own, true);
+    assert_eq!(
+        verdict.invalid,
+        ["interrupted 2.5 s after the window of 10 s began"]
+    );
+}
+
+#[test]
+fn a_connection_that_nobody_meant_to_lose_counts_as_loss() {
+    let mut own = run(OPEN);
+    own.counts.skipped_offline = 5;
+    assert_eq!(judge(&own, true).word(), "FAILED");
+    let herd = "{ herd: { at_s: 1 } }";
+    own.scenario.faults = vec![serde_saphyr::from_str(herd).unwrap()];
+    assert_eq!(judge(&own, true).word(), "ok");
+}
+
+#[test]
+fn memory_that_grows_beyond_what_was_expected_fails() {
+    let mut own = run(OPEN);
+    own.scenario.expect.memory_growth_max_mb = Some(1.0);
+    assert_eq!(judge(&own, true).word(), "ok");
+    if let Some(server) = &mut own.server {
+        server.rss_after = 2 << 20;
+    }
+    assert_eq!(judge(&own, true).failed.len(), 1);
 }
 
 #[test]
@@ -145,6 +188,49 @@ fn a_page_and_a_summary_say_what_is_wrong_and_hold_no_markup_from_names() {
     let page = crate::report::html::page(&own);
     assert!(page.contains("INVALID") && page.contains("<svg") && !page.contains("<script"));
     assert!(crate::report::text::summary(&own).contains("INVALID"));
+}
+
+/// Every name of a member in `value`.
+fn keys(value: &serde_json::Value, out: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (key, member) in members {
+                out.insert(key.clone());
+                keys(member, out);
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| keys(item, out)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_member_of_a_result_file_is_documented() {
+    let mut own = run(OPEN);
+    own.generator.lag = Some(latency(10.0, 900));
+    own.timeline = vec![crate::engine::Second {
+        at_s: 1.0,
+        sent_per_s: 1.0,
+        delivered_per_s: 1.0,
+        latency: vec![(Class::Ping, latency(10.0, 1))],
+        server_cores: Some(1.0),
+        server_rss: Some(1),
+        generator_cores: 1.0,
+        phones: 1,
+        apps: 1,
+        notes: vec!["herd".into()],
+    }];
+    let mut value = serde_json::to_value(&own).unwrap();
+    // A scenario is documented as what it is: YAML.
+    value["scenario"] = serde_json::Value::Null;
+    let mut names = std::collections::BTreeSet::new();
+    keys(&value, &mut names);
+    let readme = include_str!("../../../README.md");
+    let missing: Vec<&String> = names
+        .iter()
+        .filter(|name| !readme.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "not in loadtest/README.md: {missing:?}");
 }
 
 #[test]

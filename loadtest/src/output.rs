@@ -1,0 +1,133 @@
+//! Where results go. Looked at before a run, because a run of a day must not end at a folder that is not there.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use crate::cli::RunArgs;
+use crate::report::{self, RunResult};
+use crate::{clock, procfs};
+
+/// Most runs of one name in one folder.
+const NUMBER_MAX: u32 = 10_000;
+
+/// Files of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    json: Vec<PathBuf>,
+    html: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Chooses the files and makes sure that they can be written.
+    pub(crate) fn prepare(args: &RunArgs, scenario: &str) -> Result<Self, String> {
+        let mut own = Self {
+            json: args.json.iter().cloned().collect(),
+            html: args.html.iter().cloned().collect(),
+        };
+        for path in own.json.iter().chain(&own.html) {
+            writable(path)?;
+        }
+        if let Some(folder) = &args.out {
+            let folder = folder
+                .clone()
+                .unwrap_or_else(|| default_folder(&args.drive.commit));
+            fs::create_dir_all(&folder)
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
+            let stem = free_stem(&folder, &format!("{scenario}.{}", args.drive.label()))?;
+            let html = stem.with_added_extension("html");
+            own.json.push(stem.with_added_extension("json"));
+            own.html.push(html.clone());
+            writable(&html)?;
+        }
+        Ok(own)
+    }
+
+    /// Writes all that can be written; the first error is returned.
+    pub(crate) fn write(&self, run: &RunResult) -> Result<(), String> {
+        let json = self.json.iter().map(|path| write_json(path, run));
+        let html = (self.html.iter()).map(|path| write(path, &report::html::page(run)));
+        let results: Vec<_> = json.chain(html).collect();
+        results.into_iter().collect()
+    }
+}
+
+impl Drop for Files {
+    /// A run that came to nothing leaves no empty files behind.
+    fn drop(&mut self) {
+        for path in self.json.iter().chain(&self.html) {
+            let empty = |found: &fs::Metadata| found.is_file() && found.len() == 0;
+            if fs::metadata(path).as_ref().is_ok_and(empty) {
+                // Nothing to be done when it cannot be removed.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn default_folder(commit: &str) -> PathBuf {
+    let day = clock::iso(clock::wall_ms());
+    let day = day.split('T').next().unwrap_or("undated");
+    PathBuf::from(format!(
+        "loadtest/results/{day}-{}-{commit}",
+        procfs::host_name()
+    ))
+}
+
+/// The first `name.<number>` of the folder that is not taken; the JSON file is created, so that two runs cannot choose the same.
+fn free_stem(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    for number in 1..=NUMBER_MAX {
+        let stem = folder.join(format!("{name}.{number}"));
+        let json = stem.with_added_extension("json");
+        match OpenOptions::new().write(true).create_new(true).open(&json) {
+            Ok(_) => return Ok(stem),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(format!("{}: {error}", json.display())),
+        }
+    }
+    Err(format!(
+        "{}: {NUMBER_MAX} results of {name} already",
+        folder.display()
+    ))
+}
+
+/// Whether a file can be written; it is not changed if it exists.
+pub(crate) fn writable(path: &Path) -> Result<(), String> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map(|_| ())
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes the JSON document of a run.
+pub(crate) fn write_json(path: &Path, run: &RunResult) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(run).map_err(|error| error.to_string())?;
+    write(path, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_exists_gets_another_number_and_nothing_is_overwritten() {
+        let folder = std::env::temp_dir().join(format!("prism-load-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let first = free_stem(&folder, "day.prism").unwrap();
+        let second = free_stem(&folder, "day.prism").unwrap();
+        assert!(first.ends_with("day.prism.1") && second.ends_with("day.prism.2"));
+        fs::write(folder.join("kept.json"), "kept").unwrap();
+        writable(&folder.join("kept.json")).unwrap();
+        assert_eq!(
+            fs::read_to_string(folder.join("kept.json")).unwrap(),
+            "kept"
+        );
+        assert!(writable(&folder.join("absent/x.json")).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
