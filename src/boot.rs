@@ -84,6 +84,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     };
     let shared = Arc::new(Shared::new(shards));
     let listeners = bind(&settings, shards)?;
+    let door = listeners.door()?;
     let (datagrams, port) = bind_datagrams(&settings, listeners.address, shards)?;
     let reload = know_port(&mut settings, plan.reload, port);
     let settings = Arc::new(settings);
@@ -116,7 +117,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     tracing::info!(address = %listeners.address, shards, driver, "serving");
     eprintln!("prism: listening on http://{}", listeners.address);
     wait(signals, &services);
-    shutdown::run(&settings, &shared, &mail, services, logs)
+    shutdown::run(&settings, &shared, &mail, services, logs, &door)
 }
 
 /// Answers SIGHUP until a signal asks the process to go.

@@ -4,6 +4,7 @@ use super::BootError;
 use crate::base::ids::ShardId;
 use crate::base::settings::Settings;
 use crate::logs::Logs;
+use crate::net::Door;
 use crate::services::Running;
 use crate::shard::mailbox::{Mailboxes, ToShard};
 use crate::shard::shared::Shared;
@@ -40,6 +41,7 @@ pub(super) fn run(
     mail: &Mailboxes,
     services: Running,
     logs: Logs,
+    door: &Door,
 ) -> Result<(), BootError> {
     shared.start_draining();
     mark("shutdown-started");
@@ -68,6 +70,7 @@ pub(super) fn run(
     wait(settings.server.log_flush_timeout_ms, || {
         flushed.is_finished()
     });
+    door.shut();
     mark("shutdown-complete");
     process::exit(0);
 }

@@ -36,6 +36,31 @@ pub struct Listeners {
     pub address: SocketAddr,
 }
 
+impl Listeners {
+    /// A second hold on all of them.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn door(&self) -> io::Result<Door> {
+        let holds = self.sockets.iter().map(|listener| listener.0.try_clone());
+        Ok(Door(holds.collect::<io::Result<_>>()?))
+    }
+}
+
+/// A hold on the listening sockets while the shards have them.
+#[derive(Debug)]
+pub struct Door(Vec<TcpListener>);
+
+impl Door {
+    /// Refuses connections from now on. The kernel takes the rings of a process that ended down later, and until then would
+    /// accept connections that nobody serves.
+    pub fn shut(&self) {
+        for listener in &self.0 {
+            super::socket::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR);
+        }
+    }
+}
+
 /// Binds `count` sockets to one address.
 ///
 /// # Errors
@@ -257,6 +282,18 @@ fn bound(address: SocketAddr, kind: i32, options: &[i32]) -> io::Result<OwnedFd>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_shut_door_refuses_though_the_sockets_are_still_held() {
+        let listeners = bind("127.0.0.1:0".parse().expect("an address"), 2).expect("bound");
+        let door = listeners.door().expect("descriptors");
+        TcpStream::connect(listeners.address).expect("open");
+        door.shut();
+        let refused = TcpStream::connect(listeners.address).expect_err("shut");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        bind(listeners.address, 1).expect("free for the next process");
+    }
 
     #[test]
     fn datagrams_reach_the_socket_that_their_hash_names() {

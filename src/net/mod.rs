@@ -20,5 +20,7 @@ mod upgrade;
 mod writer;
 
 pub use crate::io::DriverError;
-pub use listen::{DatagramSockets, Datagrams, Listener, Listeners, Taken, bind, bind_datagrams};
+pub use listen::{
+    DatagramSockets, Datagrams, Door, Listener, Listeners, Taken, bind, bind_datagrams,
+};
 pub use node::{Echo, NodeParts, run_shard};
