@@ -1,6 +1,7 @@
 //! Layer 0: file + environment → validated [`Settings`], with every problem reported, not just the first.
 
 use super::table::Settings;
+use crate::base::network::Network;
 use std::fmt;
 
 /// One thing wrong with the configuration.
@@ -191,6 +192,12 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         observability.memory_fast_growth_bytes >= observability.memory_growth_bytes,
         "observability.memory_fast_growth_bytes",
         "must not be below memory_growth_bytes",
+    );
+    let is_network = |item: &String| item.parse::<Network>().is_ok();
+    rule(
+        s.server.trusted_proxies.iter().all(is_network),
+        "server.trusted_proxies",
+        "every item must be an address or CIDR",
     );
     let is_age = |item: &String| {
         item.split_once(':')
@@ -387,6 +394,10 @@ mod tests {
             (
                 "observability:\n  memory_growth_bytes: 20000000\n",
                 "memory_fast_growth_bytes",
+            ),
+            (
+                "server:\n  trusted_proxies: [\"10.0.0.0/8\", \"proxy.example.net\"]\n",
+                "trusted_proxies",
             ),
             (
                 "device:\n  location_tier_ages_s: [\"high:ten\"]\n",
