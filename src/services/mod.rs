@@ -9,6 +9,7 @@ mod context;
 mod dispatch;
 mod metrics;
 pub mod offline;
+mod outbound;
 pub mod registry;
 mod rest;
 mod speech;
