@@ -6,7 +6,7 @@ mod shutdown;
 
 use crate::base::clock::Clock;
 use crate::base::ids::ShardId;
-use crate::base::settings::{DEVELOPMENT_SECRET, Settings, unused_variables};
+use crate::base::settings::{DEVELOPMENT_SECRET, Settings, unknown_variables, unused_variables};
 use crate::logs::Logs;
 use crate::net::{Datagrams, DriverError, Listener, NodeParts, Taken, run_shard};
 use crate::services::{self, Reload, Running, Start, StartError};
@@ -76,6 +76,10 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     }
     for (variable, key) in unused_variables(|name| std::env::var(name).ok()) {
         tracing::warn!(variable, key, "this variable is not used; see the key");
+    }
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for variable in unknown_variables(names) {
+        tracing::warn!(variable, "no key has this variable's name");
     }
     let cpus = cpus::Cpus::detect();
     let shards = match settings.server.shards {
@@ -177,11 +181,7 @@ fn bind_datagrams(
 /// Phones are told the port that was found where 0 was asked for, also after a reload.
 fn know_port(settings: &mut Settings, reload: Reload, port: u64) -> Reload {
     settings.udp.udp_port = port;
-    Arc::new(move || {
-        let mut settings = reload()?;
-        settings.udp.udp_port = port;
-        Ok(settings)
-    })
+    reload.with(move |settings| settings.udp.udp_port = port)
 }
 
 /// What every shard's thread is given a part of.

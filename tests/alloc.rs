@@ -1,6 +1,8 @@
 //! Fan-out in steady state allocates nothing per relayed audio frame, from the decoded frame to the bytes that go to the
 //! kernel; nor does a relayed event. What recognisers get is copied once, with the frame's one allocation. The shard is driven as `net/` drives it, with writers that take what is pending.
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "support/relay.rs"]
 mod relay;
 
@@ -11,31 +13,6 @@ use prism::session::event::PhoneFlags;
 use prism::wire::frame::{Lent, Message};
 use prism::wire::speech::SpeechOrder;
 use relay::{USER, World};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const APPS: usize = 3;
 
@@ -45,12 +22,12 @@ fn allocations(world: &mut World, frame_bytes: usize, mut run: impl FnMut(&mut W
         run(world);
         world.drain();
     }
-    let before = ALLOCATIONS.get();
+    let before = counting::allocations();
     for _ in 0..1000 {
         run(world);
         assert!(world.drain() >= frame_bytes, "every app gets every frame");
     }
-    ALLOCATIONS.get() - before
+    counting::allocations() - before
 }
 
 #[test]

@@ -1,18 +1,17 @@
 //! The outside thread as a shard sees it: messages in, messages out, over the embedded store.
 
-use prism::base::clock::Clock;
+#[path = "support/outside.rs"]
+mod outside;
+
+use outside::Outside;
 use prism::base::ids::{CallId, Origin, Package, ReplyTo, ShardId, UserId};
-use prism::base::settings::Settings;
-use prism::services::{self, Running, Start};
 use prism::session::effects::{HttpCall, HttpKind, HttpMethod, StoreOp};
 use prism::session::event::{Event, HttpOutcome, StoreOutcome};
 use prism::shard::mailbox::{
-    Answer, AppLink, LinkChange, Mailboxes, OutsideRequest, OutsideRoute, ToOutside, ToShard,
+    Answer, AppLink, LinkChange, OutsideRequest, OutsideRoute, ToOutside, ToShard,
 };
-use prism::shard::shared::Shared;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 const SHARD: ShardId = ShardId(0);
@@ -21,20 +20,11 @@ apps:
   - {packageName: com.acme.scribe, publicUrl: 'http://127.0.0.1:7010', apiKey: k}
 ";
 
-struct Fixture {
-    folder: tempfile::TempDir,
-    outside: flume::Sender<ToOutside>,
-    shard: flume::Receiver<ToShard>,
-    shared: Arc<Shared>,
-    running: Running,
+fn fixture() -> Outside {
+    start(tempfile::tempdir().expect("a folder"))
 }
 
-fn fixture() -> Fixture {
-    let folder = tempfile::tempdir().expect("a folder");
-    start(folder)
-}
-
-fn start(folder: tempfile::TempDir) -> Fixture {
+fn start(folder: tempfile::TempDir) -> Outside {
     std::fs::write(folder.path().join("apps.yaml"), APPS).expect("writes");
     // A free port: bound once to learn it.
     let admin_port = TcpListener::bind("127.0.0.1:0")
@@ -42,49 +32,16 @@ fn start(folder: tempfile::TempDir) -> Fixture {
         .local_addr()
         .expect("bound")
         .port();
-    let mut settings = Settings::default();
-    settings.server.data_dir = folder.path().join("data").to_string_lossy().into_owned();
-    settings.server.admin_port = u64::from(admin_port);
-    let (outside, inbox) = flume::bounded(64);
-    let (to_shard, shard) = flume::bounded(64);
-    let shared = Arc::new(Shared::new(1));
-    let reloaded = settings.clone();
-    let running = services::start(Start {
-        settings: Arc::new(settings),
-        config_dir: folder.path().to_path_buf(),
-        inbox,
-        shards: Mailboxes::new(vec![to_shard]),
-        clock: Clock::start(),
-        shared: Arc::clone(&shared),
-        reload: Arc::new(move || Ok(reloaded.clone())),
-        dropped_log_lines: || 0,
-    })
-    .expect("starts");
-    Fixture {
-        folder,
-        outside,
-        shard,
-        shared,
-        running,
-    }
+    let started = Outside::start(folder, |settings| {
+        settings.server.admin_port = u64::from(admin_port);
+    });
+    started.expect("starts")
 }
 
-impl Fixture {
-    fn send(&self, message: ToOutside) {
-        assert!(self.outside.send(message).is_ok());
-    }
-
-    fn receive(&self) -> ToShard {
-        self.shard
-            .recv_timeout(Duration::from_secs(10))
-            .expect("an answer")
-    }
-
-    fn result(&self) -> Event {
-        match self.receive() {
-            ToShard::Result { event, .. } => event,
-            _ => panic!("a result"),
-        }
+fn result(fixture: &Outside) -> Event {
+    match fixture.receive() {
+        ToShard::Result { event, .. } => event,
+        _ => panic!("a result"),
     }
 }
 
@@ -121,7 +78,7 @@ fn intent_survives_a_restart() {
     first.send(load());
     let Event::UserLoaded {
         record: Some(record),
-    } = first.result()
+    } = result(&first)
     else {
         panic!("the user")
     };
@@ -135,7 +92,7 @@ fn intent_survives_a_restart() {
         Some(CallId(4)),
     ));
     assert!(matches!(
-        first.result(),
+        result(&first),
         Event::Stored {
             call: CallId(4),
             outcome: StoreOutcome::Done
@@ -144,8 +101,8 @@ fn intent_survives_a_restart() {
     // Unacknowledged, but written before the thread ends.
     first.send(store(StoreOp::AddGlassesModel("Mentra Live".into()), None));
     first.send(load());
-    first.result();
-    let Fixture {
+    result(&first);
+    let Outside {
         folder, running, ..
     } = first;
     assert!(running.stop(Duration::from_secs(5)));
@@ -154,7 +111,7 @@ fn intent_survives_a_restart() {
     second.send(load());
     let Event::UserLoaded {
         record: Some(record),
-    } = second.result()
+    } = result(&second)
     else {
         panic!("the user")
     };
@@ -196,7 +153,7 @@ fn an_http_call_comes_back_as_a_result() {
         outcome: HttpOutcome::Answer {
             status: 200, body, ..
         },
-    } = fixture.result()
+    } = result(&fixture)
     else {
         panic!("an answer")
     };
@@ -299,20 +256,7 @@ fn a_reload_brings_new_apps_and_settings_to_the_shards() {
 fn a_bad_apps_file_stops_the_start_with_its_problems() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("apps.yaml"), "apps: [{packageName: a}]").expect("writes");
-    let mut settings = Settings::default();
-    settings.server.data_dir = folder.path().join("data").to_string_lossy().into_owned();
-    let (_outside, inbox) = flume::bounded(1);
-    let (to_shard, _shard) = flume::bounded(1);
-    let started = services::start(Start {
-        settings: Arc::new(settings),
-        config_dir: folder.path().to_path_buf(),
-        inbox,
-        shards: Mailboxes::new(vec![to_shard]),
-        clock: Clock::start(),
-        shared: Arc::new(Shared::new(1)),
-        reload: Arc::new(|| Err(String::new())),
-        dropped_log_lines: || 0,
-    });
+    let started = Outside::start(folder, |_| ());
     let Err(error) = started else {
         panic!("must not start")
     };

@@ -135,8 +135,9 @@ fn wrong_files_are_named_with_their_problem() {
             &["apps file", "broken.yaml", "publicUrl is missing"],
         ),
         ("--config", &missing, &["nowhere.yaml", "No such file"]),
-        ("--config", &unknown, &["prot"]),
+        ("--config", &unknown, &["config.yaml", "prot"]),
         ("--shards", "many", &["--shards", "many"]),
+        ("--shards", "65535", &["server.shards", "outside 0..=1024"]),
     ] {
         let home = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_prism"));
@@ -167,4 +168,64 @@ fn a_killed_servers_port_can_be_taken_again_at_once() {
         let mut back = second.phone("ana@lumen.io");
         server::wait_for(&mut back, "connection_ack");
     }
+}
+
+#[test]
+fn check_config_finds_what_would_stop_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |config: &str, apps: &str| {
+        std::fs::write(folder.path().join("config.yaml"), config).expect("writable");
+        std::fs::write(folder.path().join("apps.yaml"), apps).expect("writable");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prism"));
+        command
+            .arg("check-config")
+            .env("PRISM_PROT", "80")
+            .current_dir(folder.path());
+        refusal(command)
+    };
+    let unknown = "warning: PRISM_PROT is no key's name";
+    assert_eq!(check("", ""), (Some(0), unknown.to_owned()));
+    for (config, apps, words) in [
+        (
+            "observability: {log_level: loud}",
+            "",
+            "observability.log_level",
+        ),
+        ("", "apps: [{packageName: a}]", "publicUrl is missing"),
+        (
+            "server: {capabilities_file: none}",
+            "",
+            "capabilities file none",
+        ),
+    ] {
+        let (code, text) = check(config, apps);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn a_reload_says_what_changed_and_what_waits_for_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config.yaml");
+    let write = |text: &str| std::fs::write(&config, text).expect("writable");
+    write("");
+    let server = Server::with("epoll", |command| {
+        command.arg("--config").arg(&config);
+        command.env("PRISM_ADMIN_API_KEY", "k");
+    });
+    write("server: {pin_cores: false}\napps: {app_grace_ms: 4000}\n");
+    let answer = server.raw(
+        "POST /api/admin/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nConnection: close\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    let line = |words: &str| {
+        log.lines()
+            .find(|line| line.contains(words))
+            .unwrap_or_else(|| panic!("{words}: {log}"))
+    };
+    assert!(line("configuration reloaded").contains(r#""changed":"pin_cores app_grace_ms""#));
+    assert!(line("wait for a restart").contains(r#""keys":"pin_cores""#));
 }

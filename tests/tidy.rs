@@ -284,3 +284,33 @@ fn what_is_said_to_hold_a_promise_is_there() {
     fail_if(&problems);
     assert_eq!(rows, PROMISES, "rows of the three tables");
 }
+
+/// The page for whoever is called at night names routes, log lines and metrics: one that the code has not any more misleads at
+/// the worst time.
+#[test]
+fn what_operators_are_told_to_look_for_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/operating.md")).expect("the page is there");
+    let all = sources();
+    let mut problems = Vec::new();
+    let mut rows = 0;
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+        rows += 1;
+        let name = row.split('`').next().unwrap_or_default();
+        if !all.iter().any(|source| source.code.contains(name)) {
+            problems.push(format!("docs/operating.md: {name} is nowhere in the code"));
+        }
+    }
+    fail_if(&problems);
+    assert!(rows > 30, "the tables are read: {rows}");
+    let routes = fs::read_to_string(root.join("src/shard/routes/table.rs")).expect("the table");
+    for route in routes
+        .split('"')
+        .filter(|text| text.starts_with("/api/admin"))
+    {
+        assert!(
+            page.contains(&format!("`{route}`")),
+            "{route} is not on the page"
+        );
+    }
+}

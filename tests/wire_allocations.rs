@@ -1,7 +1,8 @@
 //! The hot paths of the `wire` layer allocate nothing once their buffers have grown.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::hint::black_box;
 
 use bytes::{BufMut, BytesMut};
@@ -11,39 +12,16 @@ use prism::wire::kinds::PhoneKind;
 use prism::wire::lc3;
 use prism::wire::streams::{StreamEvent, delivered_as, parse};
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Allocations of a thousand runs, after a few that let buffers grow.
-fn allocations(mut run: impl FnMut()) -> usize {
+fn allocations(mut run: impl FnMut()) -> u64 {
     for _ in 0..10 {
         run();
     }
-    let before = ALLOCATIONS.get();
+    let before = counting::allocations();
     for _ in 0..1000 {
         run();
     }
-    ALLOCATIONS.get() - before
+    counting::allocations() - before
 }
 
 fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {

@@ -7,4 +7,5 @@ pub mod ids;
 #[cfg(test)]
 pub mod log_capture;
 pub mod metrics;
+pub mod network;
 pub mod settings;

@@ -1,7 +1,7 @@
 //! Command line: finds and reads the configuration.
 
 use super::ConfigArgs;
-use crate::base::settings::{self, LoadError, Problem, Settings};
+use crate::base::settings::{self, LoadError, Problem, Settings, Sources};
 use std::path::{Path, PathBuf};
 
 /// The file that is read; `None` for built-in defaults alone.
@@ -18,6 +18,17 @@ pub(super) fn path(args: &ConfigArgs) -> Option<PathBuf> {
 /// # Errors
 /// All problems.
 pub(super) fn load(args: &ConfigArgs) -> Result<Settings, LoadError> {
+    load_with(args, &[])
+}
+
+/// The same with keys and values of the command line, which win.
+///
+/// # Errors
+/// All problems.
+pub(super) fn load_with(
+    args: &ConfigArgs,
+    flags: &[(&'static str, String)],
+) -> Result<Settings, LoadError> {
     let path = path(args);
     let yaml = match &path {
         Some(path) => std::fs::read_to_string(path).map_err(|error| {
@@ -28,7 +39,12 @@ pub(super) fn load(args: &ConfigArgs) -> Result<Settings, LoadError> {
         })?,
         None => String::new(),
     };
-    settings::load(&yaml, |name| std::env::var(name).ok())
+    let sources = Sources {
+        file: &path.map_or_else(String::new, |path| path.display().to_string()),
+        yaml: &yaml,
+        flags,
+    };
+    settings::load_from(&sources, |name| std::env::var(name).ok())
 }
 
 /// Folder of the configuration file; a relative apps file stands beside it.

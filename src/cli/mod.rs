@@ -9,6 +9,8 @@ mod serve;
 mod token;
 mod users;
 
+use crate::base::settings::{LoadError, Settings};
+use crate::services::registry::AppsError;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,8 +33,8 @@ enum Command {
     Demo(DemoArgs),
     /// Print a token for a user, signed with the configured secret.
     Token(token::TokenArgs),
-    /// Check the configuration and print every problem.
-    CheckConfig(ConfigArgs),
+    /// Check what `serve` would start with, given the same flags, and print every problem.
+    CheckConfig(ServeArgs),
     /// List, add and remove app records, make and rotate API keys.
     Apps(apps::AppsArgs),
     /// List users and show their records.
@@ -77,6 +79,25 @@ struct ServeArgs {
     enable_echo: bool,
 }
 
+impl ServeArgs {
+    /// Settings with the command line's word last.
+    fn settings(&self) -> Result<Settings, LoadError> {
+        let given = [
+            ("apps_file", self.apps.clone()),
+            ("data_dir", self.data_dir.clone()),
+            ("host", self.host.clone()),
+            ("port", self.port.map(|port| port.to_string())),
+            ("shards", self.shards.map(|shards| shards.to_string())),
+            ("io_driver", self.io_driver.clone()),
+        ];
+        let flags: Vec<_> = given
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
+        config::load_with(&self.config, &flags)
+    }
+}
+
 /// Flags of `prism demo`.
 #[derive(Args, Clone)]
 struct DemoArgs {
@@ -107,13 +128,20 @@ fn demo(args: &DemoArgs) -> ExitCode {
     }
 }
 
+/// Exit code for a configuration or apps file that is wrong, as for a wrong command line; any other failure is 1.
+const WRONG_INPUT: u8 = 2;
+
 /// Success, or the cause of failure on standard error.
 fn report(result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("prism: {error}");
-            ExitCode::FAILURE
+            if error.is::<LoadError>() || error.is::<AppsError>() {
+                ExitCode::from(WRONG_INPUT)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

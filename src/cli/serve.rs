@@ -1,43 +1,14 @@
 //! Command line: `prism serve`.
 
-use super::{ServeArgs, config};
-use crate::base::settings::{LoadError, Problem, Settings};
+use super::{ServeArgs, WRONG_INPUT, config};
 use crate::boot::{self, BootError, Echo, Plan};
 use crate::logs;
 use crate::services::{Reload, StartError};
 use std::process::ExitCode;
-use std::sync::Arc;
-
-/// Exit code for a configuration or apps file that is wrong, as for a wrong command line; anything else is 1.
-const WRONG_INPUT: u8 = 2;
-
-/// Settings with the command line's word last.
-fn load(args: &ServeArgs) -> Result<Settings, LoadError> {
-    let mut settings = config::load(&args.config)?;
-    let given = [
-        ("apps_file", args.apps.clone()),
-        ("data_dir", args.data_dir.clone()),
-        ("host", args.host.clone()),
-        ("port", args.port.map(|port| port.to_string())),
-        ("shards", args.shards.map(|shards| shards.to_string())),
-        ("io_driver", args.io_driver.clone()),
-    ];
-    for (key, value) in given {
-        if let Some(value) = value {
-            settings.set(key, &value).map_err(|expected| {
-                LoadError(vec![Problem {
-                    place: format!("--{}", key.replace('_', "-")),
-                    text: format!("expected {expected}, found {value:?}"),
-                }])
-            })?;
-        }
-    }
-    Ok(settings)
-}
 
 /// Serves until told to stop.
 pub(super) fn run(args: ServeArgs) -> ExitCode {
-    let settings = match load(&args) {
+    let settings = match args.settings() {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("prism: {error}");
@@ -58,13 +29,14 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     };
     let filter = logs.handle();
     let config_dir = config::folder(&args.config);
-    let reload: Reload = Arc::new(move || {
-        let settings = load(&args).map_err(|error| error.to_string())?;
-        filter
-            .set(&settings.observability.log_level)
-            .map_err(|error| error.to_string())?;
-        Ok(settings)
-    });
+    let reload = Reload::new(
+        move || args.settings(),
+        move |settings| {
+            if let Err(error) = filter.set(&settings.observability.log_level) {
+                tracing::error!(%error, "the log filter stays as it was");
+            }
+        },
+    );
     let plan = Plan {
         settings,
         config_dir,

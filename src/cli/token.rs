@@ -4,6 +4,7 @@ use super::{ConfigArgs, config};
 use crate::wire::auth::TokenKeys;
 use clap::Args;
 use serde::Serialize;
+use std::error::Error;
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -25,26 +26,17 @@ struct Claims<'a> {
 
 /// Prints a core token.
 pub(super) fn run(args: &TokenArgs) -> ExitCode {
-    let settings = match config::load(&args.config) {
-        Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    super::report(mint(args))
+}
+
+fn mint(args: &TokenArgs) -> Result<(), Box<dyn Error>> {
+    let settings = config::load(&args.config)?;
     let claims = Claims {
         sub: &args.email,
         email: &args.email,
         iat: crate::base::clock::Clock::start().now().unix_s(),
     };
-    match TokenKeys::new(&settings.server.auth_jwt_secret).mint(&claims) {
-        Ok(token) => {
-            println!("{token}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let token = TokenKeys::new(&settings.server.auth_jwt_secret).mint(&claims)?;
+    println!("{token}");
+    Ok(())
 }

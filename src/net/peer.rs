@@ -1,32 +1,11 @@
 //! Layer 4: whose address counts. Behind a trusted proxy it is the last untrusted one in `X-Forwarded-For`.
 
+use crate::base::network::any_contains;
 use std::net::IpAddr;
-
-/// Whether `address` lies in `rule`: an address, or one with a prefix length.
-fn matches(rule: &str, address: IpAddr) -> bool {
-    let (base, bits) = match rule.split_once('/') {
-        Some((base, bits)) => (base, bits.parse::<u32>().ok()),
-        None => (rule, Some(128)),
-    };
-    let (Ok(base), Some(bits)) = (base.trim().parse::<IpAddr>(), bits) else {
-        return false;
-    };
-    match (base.to_canonical(), address.to_canonical()) {
-        (IpAddr::V4(base), IpAddr::V4(address)) => {
-            let shift = 32 - bits.min(32);
-            u32::from(base).checked_shr(shift) == u32::from(address).checked_shr(shift)
-        }
-        (IpAddr::V6(base), IpAddr::V6(address)) => {
-            let shift = 128 - bits.min(128);
-            u128::from(base).checked_shr(shift) == u128::from(address).checked_shr(shift)
-        }
-        _ => false,
-    }
-}
 
 /// The effective client address.
 pub(crate) fn effective(peer: IpAddr, forwarded: Option<&str>, trusted: &[String]) -> IpAddr {
-    let is_trusted = |address| trusted.iter().any(|rule| matches(rule, address));
+    let is_trusted = |address| any_contains(trusted, address);
     let peer = peer.to_canonical();
     if trusted.is_empty() || !is_trusted(peer) {
         return peer;

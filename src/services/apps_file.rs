@@ -1,6 +1,7 @@
 //! Outside thread: reads the apps file (design.md §5). Unknown keys are errors with line and caret; every other problem is
 //! listed, not just the first. It fetches nothing and knows no store.
 
+use crate::base::network::Network;
 use crate::base::settings::Profile;
 use crate::wire::auth::sha256_hex;
 use crate::wire::records::{
@@ -147,21 +148,10 @@ fn check(entry: &Entry, profile: Profile, problem: &mut impl FnMut(&str)) {
         problem("publicUrl is no http or https URL");
     }
     for address in &entry.allowed_ips {
-        if !is_network(address) {
+        if address.parse::<Network>().is_err() {
             problem(&format!("allowedIps: {address:?} is no address or CIDR"));
         }
     }
-}
-
-fn is_network(text: &str) -> bool {
-    let (address, bits) = text
-        .split_once('/')
-        .map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else {
-        return false;
-    };
-    let widest = if address.is_ipv4() { 32 } else { 128 };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= widest))
 }
 
 impl Entry {

@@ -45,6 +45,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Shared by all tasks of the outside thread.
 pub(crate) struct Services {
     pub(crate) settings: RwLock<Arc<Settings>>,
+    /// What is in force of the keys that need a restart.
+    pub(crate) started_with: Arc<Settings>,
     pub(crate) config_dir: PathBuf,
     pub(crate) reload: Reload,
     pub(crate) dropped_log_lines: fn() -> u64,

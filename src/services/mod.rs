@@ -9,6 +9,7 @@ mod context;
 mod dispatch;
 mod metrics;
 pub mod offline;
+mod outbound;
 pub mod registry;
 mod rest;
 mod speech;
@@ -19,7 +20,7 @@ mod webhooks;
 
 use crate::base::clock::Clock;
 use crate::base::ids::ShardId;
-use crate::base::settings::Settings;
+use crate::base::settings::{LoadError, Settings};
 use crate::shard::mailbox::{Mailboxes, ToOutside};
 use crate::shard::shared::Shared;
 use crate::wire::auth::TokenKeys;
@@ -34,8 +35,39 @@ use std::time::Duration;
 use store::writes::Writes;
 use webhooks::Webhooks;
 
-/// Reads the settings anew, as on SIGHUP; the text says what is wrong. May also apply what belongs to the process (log filter).
-pub type Reload = Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+/// How settings are read anew, as on SIGHUP.
+#[derive(Clone)]
+pub struct Reload {
+    read: Arc<dyn Fn() -> Result<Settings, LoadError> + Send + Sync>,
+    apply: Arc<dyn Fn(&Settings) + Send + Sync>,
+}
+
+impl Reload {
+    /// `read` reads and checks; `apply` does what belongs to the process (its log filter), once everything else was accepted.
+    pub fn new(
+        read: impl Fn() -> Result<Settings, LoadError> + Send + Sync + 'static,
+        apply: impl Fn(&Settings) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            read: Arc::new(read),
+            apply: Arc::new(apply),
+        }
+    }
+
+    /// The same, with a change to whatever is read.
+    #[must_use]
+    pub fn with(self, change: impl Fn(&mut Settings) + Send + Sync + 'static) -> Self {
+        let read = self.read;
+        Self {
+            read: Arc::new(move || {
+                let mut settings = read()?;
+                change(&mut settings);
+                Ok(settings)
+            }),
+            apply: self.apply,
+        }
+    }
+}
 
 /// What the outside thread needs.
 pub struct Start {
@@ -66,7 +98,10 @@ pub enum StartError {
     /// The apps file.
     #[error(transparent)]
     Apps(#[from] registry::AppsError),
-    /// Thread, runtime or admin listener.
+    /// Its port is taken, or not ours to take.
+    #[error("cannot listen on server.admin_host:admin_port {0}:{1}: {2}")]
+    Admin(String, u16, std::io::Error),
+    /// Thread or runtime.
     #[error("outside thread: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -193,7 +228,7 @@ async fn run(
         match message {
             Control::Reload => {
                 if let Err(problem) = rest::admin::reload(&cx).await {
-                    tracing::error!(problem, "reload refused");
+                    tracing::error!(%problem, "reload refused");
                 }
             }
             Control::Stop(limit) => {
@@ -228,10 +263,12 @@ async fn build(
         .await
         .with_profiles(profiles);
     let server = &settings.server;
-    let listener = match server.admin_port {
+    let listener = match server.admin_port as u16 {
         0 => None,
         port => {
-            Some(tokio::net::TcpListener::bind((server.admin_host.as_str(), port as u16)).await?)
+            let host = server.admin_host.as_str();
+            let bound = tokio::net::TcpListener::bind((host, port)).await;
+            Some(bound.map_err(|error| StartError::Admin(host.to_owned(), port, error))?)
         }
     };
     let admin = listener
@@ -250,6 +287,7 @@ async fn build(
         rounds: Default::default(),
         bodies: Default::default(),
         memory: rest::Memory::new(&settings),
+        started_with: Arc::clone(&settings),
         settings: RwLock::new(settings),
         config_dir: start.config_dir,
         reload: start.reload,

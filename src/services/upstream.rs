@@ -4,7 +4,9 @@
 mod answer;
 mod intake;
 
+use super::addresses::Reach;
 use super::context::Services;
+use super::outbound;
 use crate::shard::mailbox::ForUpstream;
 use crate::wire::http::{CONTINUE, KeepAlive, Method, RequestHead, Response};
 use bytes::Bytes;
@@ -12,10 +14,6 @@ use http::Request;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use intake::{Broken, Progress};
 use std::net::{IpAddr, TcpStream as StdStream};
 use std::os::fd::OwnedFd;
@@ -57,25 +55,12 @@ const DROPPED: &[&str] = &[
 ];
 
 /// The client; one per process. The operator named the upstream, so its address is not judged.
-pub(crate) struct Upstream(Client<HttpsConnector<HttpConnector>, Body>);
+pub(crate) struct Upstream(outbound::Client<Body>);
 
 impl Upstream {
     pub(crate) fn new() -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT_LIMIT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build(connector);
-        Self(client)
+        let connector = outbound::connector(Reach::All, Some(CONNECT_LIMIT));
+        Self(outbound::client(connector, IDLE_MAX))
     }
 
     /// A request of our own to a server that the operator named; time limits are the caller's.

@@ -1,7 +1,9 @@
 //! Outside thread: the HTTP client for webhooks, tools and providers. One attempt a call: retries belong to the caller. It
 //! follows no redirect, reads at most 256 KiB of an answer, and bounds what runs and what waits, in all and per origin.
 
-use super::addresses::{REFUSED, Reach, Resolver, is_public};
+use super::addresses::{REFUSED, Reach, is_public};
+use super::context::lock;
+use super::outbound;
 use crate::base::clock::Clock;
 use crate::base::ids::{CallId, UserId};
 use crate::base::metrics::Latency;
@@ -12,13 +14,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -64,7 +62,7 @@ type Timings = BTreeMap<(&'static str, &'static str), Latency>;
 
 /// The client; one per process.
 pub(crate) struct Webhooks {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    client: outbound::Client<Full<Bytes>>,
     reach: Reach,
     clock: Clock,
     running: Arc<Semaphore>,
@@ -76,10 +74,6 @@ pub(crate) struct Webhooks {
     timings: Mutex<Timings>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Webhooks {
     pub(crate) fn new(settings: &Settings, clock: Clock) -> Self {
         let apps = &settings.apps;
@@ -88,20 +82,8 @@ impl Webhooks {
         } else {
             Reach::Public
         };
-        let mut http = HttpConnector::new_with_resolver(Resolver(reach));
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(Duration::from_millis(apps.webhook_timeout_ms)));
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(connector);
+        let limit = Duration::from_millis(apps.webhook_timeout_ms);
+        let client = outbound::client(outbound::connector(reach, Some(limit)), IDLE_PER_HOST);
         let concurrency = apps.webhook_concurrency as usize;
         Self {
             client,

@@ -1,6 +1,6 @@
 //! Layer 2: deadlines as rows. A timer is data of its session: dropping the session drops its timers.
 
-use crate::base::ids::{CallId, ConnId, Package, ReplyTo, UserId};
+use crate::base::ids::{CallId, ConnId, Package, UserId};
 
 /// What a deadline is for. At most one row per key.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -87,8 +87,6 @@ pub enum Timer {
     AudioPlay(String),
     /// An app-store acknowledgement for a REST answer is late.
     StoreAck(CallId),
-    /// A REST call that waits too long.
-    RestWait(ReplyTo),
     /// A direct message whose delivery nobody confirmed.
     DirectMessage {
         /// The app that sent it; ids are each app's own.

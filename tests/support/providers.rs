@@ -1,25 +1,24 @@
 //! Speech providers that speak the real protocols on loopback, and the outside thread as a shard sees it.
 
+#[path = "outside.rs"]
+mod outside;
+
 use bytes::Bytes;
-use prism::base::clock::Clock;
+use outside::Outside;
+pub(crate) use outside::PATIENCE;
 use prism::base::ids::UserId;
 use prism::base::settings::Settings;
-use prism::services::{self, Running, Start};
 use prism::session::event::Event;
-use prism::shard::mailbox::{Mailboxes, ToOutside, ToShard};
-use prism::shard::shared::Shared;
+use prism::shard::mailbox::{ToOutside, ToShard};
 use prism::wire::speech::{
     SpeechFailure, SpeechId, SpeechOpen, SpeechOrder, SpeechReport, Utterance,
 };
 use prism::wire::streams::parse;
 use serde_json::{Value, json};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::time::Duration;
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::{Message, WebSocket};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const KEY: &str = "sk-primary-key";
 
 /// A provider: the test itself says what it answers.
@@ -121,41 +120,19 @@ impl Peer {
     }
 }
 
-pub(crate) struct Fixture {
-    _folder: tempfile::TempDir,
-    outside: flume::Sender<ToOutside>,
-    shard: flume::Receiver<ToShard>,
-    running: Running,
-}
+/// The outside thread, with a key of a provider.
+pub(crate) struct Fixture(Outside);
 
 pub(crate) fn fixture(change: impl FnOnce(&mut Settings)) -> Fixture {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut settings = Settings::default();
-    settings.server.data_dir = folder.path().join("data").to_string_lossy().into_owned();
-    let speech = &mut settings.speech;
-    speech.soniox_api_key = KEY.into();
-    speech.stt_memory_limit_mb = 0;
-    speech.endpoint_debounce_ms = 0;
-    change(&mut settings);
-    let (outside, inbox) = flume::bounded(64);
-    let (to_shard, shard) = flume::bounded(64);
-    let running = services::start(Start {
-        settings: Arc::new(settings),
-        config_dir: folder.path().to_path_buf(),
-        inbox,
-        shards: Mailboxes::new(vec![to_shard]),
-        clock: Clock::start(),
-        shared: Arc::new(Shared::new(1)),
-        reload: Arc::new(|| Err("not here".into())),
-        dropped_log_lines: || 0,
-    })
-    .expect("starts");
-    Fixture {
-        _folder: folder,
-        outside,
-        shard,
-        running,
-    }
+    let started = Outside::start(folder, |settings| {
+        let speech = &mut settings.speech;
+        speech.soniox_api_key = KEY.into();
+        speech.stt_memory_limit_mb = 0;
+        speech.endpoint_debounce_ms = 0;
+        change(settings);
+    });
+    Fixture(started.expect("starts"))
 }
 
 pub(crate) fn soniox(provider: &Provider) -> Fixture {
@@ -171,12 +148,11 @@ pub(crate) fn soniox_with(provider: &Provider, change: impl FnOnce(&mut Settings
 
 impl Fixture {
     pub(crate) fn order(&self, order: SpeechOrder) {
-        let message = ToOutside::Speech {
+        self.0.send(ToOutside::Speech {
             user: UserId::new("nadia@lumen.io"),
             epoch: 1,
             order,
-        };
-        assert!(self.outside.send(message).is_ok());
+        });
     }
 
     pub(crate) fn open(&self, id: u32, name: &str) {
@@ -202,7 +178,7 @@ impl Fixture {
     }
 
     pub(crate) fn report(&self) -> (u32, SpeechReport) {
-        match self.shard.recv_timeout(PATIENCE).expect("a report") {
+        match self.0.receive() {
             ToShard::Result {
                 event: Event::Speech { id, report },
                 ..
@@ -233,8 +209,9 @@ impl Fixture {
 
     /// Ends the thread; nothing more was reported.
     pub(crate) fn done(self) {
-        assert!(self.running.stop(PATIENCE));
-        assert!(self.shard.try_recv().is_err(), "nothing more is reported");
+        let Outside { running, shard, .. } = self.0;
+        assert!(running.stop(PATIENCE));
+        assert!(shard.try_recv().is_err(), "nothing more is reported");
     }
 }
 

@@ -1,7 +1,14 @@
 //! Layer 0: file + environment → validated [`Settings`], with every problem reported, not just the first.
 
 use super::table::Settings;
+use crate::base::network::Network;
 use std::fmt;
+use std::str::FromStr as _;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+const HTTP: &[&str] = &["http://", "https://"];
+const WS: &[&str] = &["ws://", "wss://"];
 
 /// One thing wrong with the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,39 +114,83 @@ pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<(&'static s
     UNUSED.into_iter().filter(is_set).collect()
 }
 
-/// Reads `yaml` (empty text = all defaults), lays the environment over it and checks everything.
-/// `env` looks a variable up, so that tests need not touch the process's own environment.
+/// Variables with our prefix that set nothing: a misspelt name would otherwise be ignored in silence.
+#[must_use]
+pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let is_key = |name: &String| Settings::KEYS.iter().any(|key| key.env_name() == *name);
+    let mut unknown: Vec<String> = names
+        .into_iter()
+        .filter(|name| name.starts_with("PRISM_") && !is_key(name))
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+/// What is read beside the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// How problems call the file.
+    pub file: &'a str,
+    /// Its text; empty for built-in defaults.
+    pub yaml: &'a str,
+    /// Keys given on the command line, with their values: they win over everything.
+    pub flags: &'a [(&'static str, String)],
+}
+
+/// [`load_from`] a file alone.
 ///
 /// # Errors
 /// All problems found.
 pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings, LoadError> {
-    let mut settings: Settings = if yaml.trim().is_empty() {
+    let sources = Sources {
+        file: "config file",
+        yaml,
+        flags: &[],
+    };
+    load_from(&sources, env)
+}
+
+/// Reads the file, lays the environment and the flags over it and checks everything.
+/// `env` looks a variable up, so that tests need not touch the process's own environment.
+///
+/// # Errors
+/// All problems found.
+pub fn load_from(
+    sources: &Sources<'_>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, LoadError> {
+    let mut settings: Settings = if sources.yaml.trim().is_empty() {
         Settings::default()
     } else {
-        serde_saphyr::from_str(yaml).map_err(|error| {
+        serde_saphyr::from_str(sources.yaml).map_err(|error| {
             LoadError(vec![Problem {
-                place: "config file".into(),
+                place: sources.file.into(),
                 text: error.to_string(),
             }])
         })?
     };
     let mut problems = Vec::new();
-    let mut overlay = |variable: &str, key: &str| {
+    let mut overlay = |place: &str, key: &str, text: Option<String>| {
         // An empty variable counts as unset, as in the deployments that exist.
-        if let Some(text) = env(variable).filter(|text| !text.is_empty())
+        if let Some(text) = text.filter(|text| !text.is_empty())
             && let Err(expected) = settings.set(key, &text)
         {
             problems.push(Problem {
-                place: variable.into(),
+                place: place.into(),
                 text: format!("expected {expected}, found {text:?}"),
             });
         }
     };
     for (variable, key) in ESTABLISHED_NAMES {
-        overlay(variable, key);
+        overlay(variable, key, env(variable));
     }
     for key in Settings::KEYS {
-        overlay(&key.env_name(), key.name);
+        let variable = key.env_name();
+        overlay(&variable, key.name, env(&variable));
+    }
+    for (key, text) in sources.flags {
+        let flag = format!("--{}", key.replace('_', "-"));
+        overlay(&flag, key, Some(text.clone()));
     }
     let cleared = |name: &str| env(name).is_some_and(|text| text.is_empty());
     if ["AUGMENTOS_AUTH_JWT_SECRET", "PRISM_AUTH_JWT_SECRET"]
@@ -156,6 +207,7 @@ pub fn load(yaml: &str, env: impl Fn(&str) -> Option<String>) -> Result<Settings
     settings.check_ranges(&mut problems);
     check_across(&settings, &mut problems);
     check_forms(&settings, &mut problems);
+    check_urls(&settings, &mut problems);
     if problems.is_empty() {
         Ok(settings)
     } else {
@@ -171,12 +223,29 @@ fn broken(holds: bool, place: &str, text: &str) -> Option<Problem> {
     })
 }
 
+/// Whether the log can be filtered so. A bare word that is no level would be taken for the name of a module, and everything
+/// else fall silent.
+fn is_log_filter(text: &str) -> bool {
+    let is_clear = |item: &str| {
+        let item = item.trim();
+        item.contains(['=', '['])
+            || item.starts_with("prism")
+            || LevelFilter::from_str(item).is_ok()
+    };
+    text.split(',').all(is_clear) && EnvFilter::try_new(text).is_ok()
+}
+
 /// Rules of diagnostics, and of values that are more than a range.
 fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
     let mut rule = |holds: bool, place: &str, text: &str| {
         problems.extend(broken(holds, place, text));
     };
     let observability = &s.observability;
+    rule(
+        is_log_filter(&observability.log_level),
+        "observability.log_level",
+        "must be a level or a filter such as info,prism::session=debug",
+    );
     rule(
         observability.gap_warn_ms > observability.gap_interval_ms,
         "observability.gap_warn_ms",
@@ -191,6 +260,12 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         observability.memory_fast_growth_bytes >= observability.memory_growth_bytes,
         "observability.memory_fast_growth_bytes",
         "must not be below memory_growth_bytes",
+    );
+    let is_network = |item: &String| item.parse::<Network>().is_ok();
+    rule(
+        s.server.trusted_proxies.iter().all(is_network),
+        "server.trusted_proxies",
+        "every item must be an address or CIDR",
     );
     let is_age = |item: &String| {
         item.split_once(':')
@@ -214,6 +289,27 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
     ] {
         let is_number = number.parse::<f64>().is_ok_and(f64::is_finite);
         rule(is_number, place, "must be a number");
+    }
+}
+
+/// Addresses of services.
+fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
+    for (place, url, schemes) in [
+        ("http.fallback_upstream", &s.http.fallback_upstream, HTTP),
+        (
+            "streaming.managed_api_url",
+            &s.streaming.managed_api_url,
+            HTTP,
+        ),
+        ("dashboard.weather_url", &s.dashboard.weather_url, HTTP),
+        ("dashboard.llm_url", &s.dashboard.llm_url, HTTP),
+        ("audio.tts_url", &s.audio.tts_url, HTTP),
+        ("speech.soniox_endpoint", &s.speech.soniox_endpoint, WS),
+        ("speech.alibaba_endpoint", &s.speech.alibaba_endpoint, WS),
+    ] {
+        let is_url = url.is_empty() || schemes.iter().any(|scheme| url.starts_with(scheme));
+        let expected = format!("must begin with {}", schemes.join(" or "));
+        problems.extend(broken(is_url, place, &expected));
     }
 }
 
@@ -317,6 +413,33 @@ mod tests {
     }
 
     #[test]
+    fn flags_beat_everything_and_are_judged_like_the_rest() {
+        let env = |name: &str| (name == "PRISM_SHARDS").then(|| "2".to_owned());
+        let with = |flags: &[(&'static str, String)]| {
+            let sources = Sources {
+                file: "a.yaml",
+                yaml: "server:\n  shards: 1\n",
+                flags,
+            };
+            load_from(&sources, env)
+        };
+        assert_eq!(with(&[]).expect("valid").server.shards, 2);
+        let three = with(&[("shards", "3".into())]).expect("valid");
+        assert_eq!(three.server.shards, 3);
+        let error = with(&[("shards", "65535".into())]).expect_err("no such machine");
+        assert!(error.to_string().contains("65535 is outside 0..=1024"));
+        let error = with(&[("io_driver", "kqueue".into())]).expect_err("no such driver");
+        assert!(error.to_string().starts_with("--io-driver: "), "{error}");
+    }
+
+    #[test]
+    fn a_variable_of_ours_that_sets_nothing_is_named() {
+        let names = ["PRISM_PROT", "PATH", "PRISM_PORT", "PORT", "PRISM_A"];
+        let unknown = unknown_variables(names.map(str::to_owned));
+        assert_eq!(unknown, ["PRISM_A", "PRISM_PROT"]);
+    }
+
+    #[test]
     fn the_host_names_in_use_are_the_public_one() {
         let env = |both: bool| {
             move |name: &str| match name {
@@ -389,6 +512,20 @@ mod tests {
                 "memory_fast_growth_bytes",
             ),
             (
+                "server:\n  trusted_proxies: [\"10.0.0.0/8\", \"proxy.example.net\"]\n",
+                "trusted_proxies",
+            ),
+            ("observability:\n  log_level: loud\n", "log_level"),
+            (
+                "observability:\n  log_level: \"info,hyper=loud\"\n",
+                "log_level",
+            ),
+            (
+                "http:\n  fallback_upstream: old.example.net\n",
+                "fallback_upstream",
+            ),
+            ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
+            (
                 "device:\n  location_tier_ages_s: [\"high:ten\"]\n",
                 "location_tier_ages_s",
             ),
@@ -396,7 +533,13 @@ mod tests {
             let error = load(yaml, none).expect_err(yaml);
             assert!(error.to_string().contains(key), "{error}");
         }
-        assert!(load("device:\n  location_tier_ages_s: [\"high:10\"]\n", none).is_ok());
+        for yaml in [
+            "device:\n  location_tier_ages_s: [\"high:10\"]\n",
+            "observability:\n  log_level: \"info,prism::session=debug,h2=off\"\n",
+            "observability:\n  log_level: WARN\n",
+        ] {
+            assert!(load(yaml, none).is_ok(), "{yaml}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod declare;
 mod load;
 mod table;
 
-pub use load::{LoadError, Problem, load, unused_variables};
+pub use load::{LoadError, Problem, Sources, load, load_from, unknown_variables, unused_variables};
 pub use table::*;
 
 use serde::Deserialize;
@@ -30,6 +30,24 @@ impl KeyInfo {
     #[must_use]
     pub fn env_name(&self) -> String {
         format!("PRISM_{}", self.name.to_uppercase())
+    }
+
+    /// Whether a reload does not bring a new value into force; the key's documentation says so.
+    #[must_use]
+    pub fn needs_restart(&self) -> bool {
+        self.doc.contains("Restart needed")
+    }
+}
+
+impl Settings {
+    /// The keys whose values differ.
+    pub fn differences<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = &'static KeyInfo> + 'a {
+        Self::KEYS
+            .iter()
+            .filter(|key| self.show(key.name) != other.show(key.name))
     }
 }
 

@@ -25,7 +25,7 @@ settings! {
         port: u64 = 80, 0..=65_535;
         /// Second listener on the outside thread for /livez, /health, /metrics and /api/admin, so that a stalled shard cannot hide; 0 = off. Restart needed.
         admin_port: u64 = 0, 0..=65535;
-        /// Address of that listener.
+        /// Address of that listener. Restart needed.
         admin_host: String = "127.0.0.1".into();
         /// Shards, each a pinned core; 0 = one per CPU of the cgroup quota. Restart needed.
         shards: u64 = 0, 0..=1024;
@@ -71,9 +71,9 @@ settings! {
         admission_lag_ms: u64 = 1000, 1..=600_000;
         /// Refuse new user sessions while overloaded.
         shed_load_enabled: bool = false;
-        /// Watchdog of the shutdown (ms); keep below the orchestrator's grace.
+        /// Watchdog of the shutdown (ms); keep below the orchestrator's grace. Restart needed.
         shutdown_budget_ms: u64 = 5000, 500..=60_000;
-        /// Time given to the log writer at exit (ms).
+        /// Time given to the log writer at exit (ms). Restart needed.
         log_flush_timeout_ms: u64 = 500, 0..=10_000;
     }
     /// REST and CORS.
@@ -115,9 +115,9 @@ settings! {
         ws_send_queue_bytes_app: u64 = 4_194_304, 16_384..=1_073_741_824;
         /// Payloads from this size up are referenced instead of copied into the send buffer (bytes).
         zero_copy_min_bytes: u64 = 2048, 0..=1_048_576;
-        /// One receive buffer (bytes). All sockets of a shard share them; larger messages are put together. Restart.
+        /// One receive buffer (bytes). All sockets of a shard share them; larger messages are put together. Restart needed.
         receive_buffer_bytes: u64 = 4096, 1024..=65_536;
-        /// Most receive buffers of a shard, rounded up to a power of two; 1024 are used until they run out. Restart.
+        /// Most receive buffers of a shard, rounded up to a power of two; 1024 are used until they run out. Restart needed.
         receive_buffers: u64 = 4096, 16..=32_768;
         /// Frames handled per socket and turn before others get theirs.
         turn_frames_max: u64 = 64, 1..=65_536;
@@ -207,11 +207,11 @@ settings! {
         tool_webhook_attempts: u64 = 2, 1..=10;
         /// Overall limit of invoke-tool (ms).
         tool_invoke_timeout_ms: u64 = 30_000, 10..=600_000;
-        /// Outbound HTTP calls at a time; more wait in order.
+        /// Outbound HTTP calls at a time; more wait in order. Restart needed.
         webhook_concurrency: u64 = 256, 1..=100_000;
-        /// Outbound calls waiting; beyond it new ones fail at once.
+        /// Outbound calls waiting; beyond it new ones fail at once. Restart needed.
         webhook_queue_max: u64 = 65_536, 16..=10_000_000;
-        /// Allow webhook targets on loopback and private addresses; switch off when app records are not trusted.
+        /// Allow webhook targets on loopback and private addresses; switch off when app records are not trusted. Restart needed.
         webhook_private_addresses: bool = true;
         /// A v2 app's empty list is ignored this long after it attached (ms).
         subscription_grace_ms: u64 = 8000, 0..=600_000;
@@ -467,9 +467,9 @@ settings! {
         photo_upload_token_ttl_s: u64 = 120, 1..=86_400;
         /// Signed download link (s).
         photo_download_ttl_s: u64 = 900, 1..=86_400;
-        /// Secret of upload tokens; empty = derived from auth_jwt_secret. Established name: MINIAPP_SDK_PHOTO_UPLOAD_SECRET.
+        /// Secret of upload tokens; empty = derived from auth_jwt_secret. Established name: MINIAPP_SDK_PHOTO_UPLOAD_SECRET. Restart needed.
         photo_upload_secret: String = String::new();
-        /// PKCS#8 RSA key (PEM) for signed web-view tokens; empty = that route answers 500. Established name: APP_AUTH_JWT_PRIVATE_KEY.
+        /// PKCS#8 RSA key (PEM) for signed web-view tokens; empty = that route answers 500. Established name: APP_AUTH_JWT_PRIVATE_KEY. Restart needed.
         webview_private_key: String = String::new();
         /// Version served to phones.
         client_min_version: String = "2.7.0".into();
@@ -629,30 +629,30 @@ settings! {
     }
     /// Durability (behaviour.md §12).
     store: Store {
-        /// One store call (ms).
+        /// One store call (ms). Restart needed.
         db_timeout_ms: u64 = 5000, 10..=600_000;
-        /// PostgreSQL connections.
+        /// PostgreSQL connections. Restart needed.
         db_pool_size: u64 = 8, 1..=1000;
         /// Without effect: writes of one user are in one queue and cannot conflict.
         db_conflict_retries: u64 = 3, 0..=100;
         /// Without effect, as above: first pause, doubled each time (ms).
         db_conflict_backoff_ms: u64 = 50, 0..=60_000;
-        /// Writes waiting for the store; beyond it a caller that waits gets an error, the rest is retried from memory.
+        /// Writes waiting for the store; beyond it a caller that waits gets an error, the rest is retried from memory. Restart needed.
         db_queue_max: u64 = 65_536, 16..=10_000_000;
-        /// Unacknowledged writes of one user are coalesced for this long (ms).
+        /// Unacknowledged writes of one user are coalesced for this long (ms). Restart needed.
         db_write_delay_ms: u64 = 200, 0..=1000;
-        /// A failed write is tried again after this, doubled up to 30 s (ms).
+        /// A failed write is tried again after this, doubled up to 30 s (ms). Restart needed.
         db_retry_ms: u64 = 1000, 10..=600_000;
-        /// Slower calls are logged; 0 = off (ms).
+        /// Slower calls are logged; 0 = off (ms). Restart needed.
         db_slow_query_ms: u64 = 0, 0..=600_000;
     }
     /// Logs and metrics (behaviour.md §10).
     observability: Observability {
         /// trace, debug, info, warn or error; a filter such as `info,prism::session=debug` works. Reloaded on SIGHUP.
         log_level: String = "info".into();
-        /// JSON lines on stdout; false = readable text.
+        /// JSON lines on stdout; false = readable text. Restart needed.
         log_json: bool = true;
-        /// Lines waiting for the log's reader; beyond it lines are dropped and counted.
+        /// Lines waiting for the log's reader; beyond it lines are dropped and counted. Restart needed.
         log_queue_lines: u64 = 16_384, 64..=10_000_000;
         /// Vitals line (ms).
         vitals_log_ms: u64 = 30_000, 1000..=86_400_000;

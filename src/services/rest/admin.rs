@@ -5,10 +5,10 @@ use super::{Handled, auth, param, query, refuse, reply};
 use crate::base::clock::IsoTime;
 use crate::base::ids::UserId;
 use crate::base::metrics::{Counter, Timing};
-use crate::base::settings::Settings;
+use crate::base::settings::{KeyInfo, LoadError, Settings};
 use crate::services::context::{Services, lock};
 use crate::services::metrics::{Aggregate, mean, quantile};
-use crate::services::registry;
+use crate::services::registry::{self, AppsError};
 use crate::session::rest::Call;
 use crate::shard::app_history::{Past, Went};
 use crate::shard::mailbox::{OutsideRequest, ToShard};
@@ -176,26 +176,51 @@ pub(super) async fn reload_route(cx: &Services, r: &OutsideRequest) -> Handled {
     tracing::info!(user = user.log_tag(), "reload asked for");
     match reload(cx).await {
         Ok(apps) => Ok(reply(200, &json!({ "success": true, "apps": apps }))),
-        Err(problem) => Err(reply(400, &json!({ "success": false, "error": problem }))),
+        Err(problem) => {
+            let problem = problem.to_string();
+            Err(reply(400, &json!({ "success": false, "error": problem })))
+        }
     }
 }
 
-/// Reads settings and apps file; both or neither take effect. Returns the number of apps.
-pub(crate) async fn reload(cx: &Services) -> Result<usize, String> {
-    let settings = Arc::new((cx.reload)()?);
-    let apps =
-        registry::read_apps_file(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
-    let profiles =
-        registry::read_profiles(&settings, &cx.config_dir).map_err(|error| error.to_string())?;
-    *cx.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
+/// Why a reload changes nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    #[error(transparent)]
+    Settings(#[from] LoadError),
+    #[error(transparent)]
+    Files(#[from] AppsError),
+}
+
+/// Reads settings and the files they name; all or none take effect. Returns the number of apps.
+pub(crate) async fn reload(cx: &Services) -> Result<usize, ReloadError> {
+    let settings = Arc::new((cx.reload.read)()?);
+    let apps = registry::read_apps_file(&settings, &cx.config_dir)?;
+    let profiles = registry::read_profiles(&settings, &cx.config_dir)?;
+    (cx.reload.apply)(&settings);
+    let old = {
+        let mut current = cx.settings.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, Arc::clone(&settings))
+    };
     cx.broadcast(|| ToShard::Settings(Arc::clone(&settings)))
         .await;
     cx.apps.set_file(apps);
     cx.apps.set_profiles(profiles);
     registry::refresh(cx).await;
     let apps = cx.registry().len();
-    tracing::info!(apps, "configuration reloaded");
+    let changed = names(settings.differences(&old));
+    tracing::info!(apps, changed, "configuration reloaded");
+    let waiting = settings.differences(&cx.started_with);
+    let waiting = names(waiting.filter(|key| key.needs_restart()));
+    if !waiting.is_empty() {
+        tracing::warn!(keys = waiting, "these settings wait for a restart");
+    }
     Ok(apps)
+}
+
+fn names<'a>(keys: impl Iterator<Item = &'a KeyInfo>) -> String {
+    let names: Vec<_> = keys.map(|key| key.name).collect();
+    names.join(" ")
 }
 
 /// `POST /api/admin/sessions/:user/dispose`.

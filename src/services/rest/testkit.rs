@@ -4,7 +4,8 @@ use super::Memory;
 use crate::base::clock::Clock;
 use crate::base::ids::{Origin, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
-use crate::base::settings::Settings;
+use crate::base::settings::{LoadError, Problem, Settings};
+use crate::services::Reload;
 use crate::services::context::{Services, lock};
 use crate::services::metrics::Aggregate;
 use crate::services::registry::Apps;
@@ -107,9 +108,18 @@ impl Kit {
             rounds: Default::default(),
             bodies: Default::default(),
             memory: Memory::new(&settings),
+            started_with: Arc::new(settings.clone()),
             settings: RwLock::new(Arc::new(settings)),
             config_dir: data.path().to_path_buf(),
-            reload: Arc::new(|| Err("no configuration file in tests".into())),
+            reload: Reload::new(
+                || {
+                    Err(LoadError(vec![Problem {
+                        place: "config.yaml".into(),
+                        text: "not in tests".into(),
+                    }]))
+                },
+                |_| (),
+            ),
             dropped_log_lines: || 0,
             shards: Mailboxes::new(vec![sender]),
             clock,

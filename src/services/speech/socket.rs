@@ -2,12 +2,13 @@
 
 use super::classify::ProviderError;
 use super::provider::Frame;
+use crate::services::addresses::Reach;
+use crate::services::outbound;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderName, HeaderValue, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -29,19 +30,11 @@ pub(super) type Source = SplitStream<Socket>;
 
 /// Makes connections.
 #[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<HttpConnector>);
+pub(super) struct Connector(outbound::Connector);
 
 impl Connector {
     pub(super) fn new() -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        Self(connector)
+        Self(outbound::connector(Reach::All, None))
     }
 
     /// Connects and upgrades.

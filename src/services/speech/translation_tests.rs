@@ -31,6 +31,15 @@ fn translation(text: &str, source: &str) -> Spoken {
     }
 }
 
+/// The rest of an utterance that began with `buenas`.
+fn afternoon() -> [Spoken; 3] {
+    [
+        original(" tardes", "es"),
+        translation(" afternoon", "es"),
+        end(),
+    ]
+}
+
 fn lines(out: &mut Vec<Utterance>) -> Vec<String> {
     let line = |one: Utterance| {
         let mark = if one.is_final { '=' } else { '~' };
@@ -60,15 +69,7 @@ fn what_may_change_is_shown_where_that_is_wanted() {
     let more = [said, told, maybe(translation(" day", "es"))];
     stream.response(&more, 100, &mut out);
     assert_eq!(lines(&mut out), ["t_1 ~ buenas → good day"]);
-    stream.response(
-        &[
-            original(" tardes", "es"),
-            translation(" afternoon", "es"),
-            end(),
-        ],
-        200,
-        &mut out,
-    );
+    stream.response(&afternoon(), 200, &mut out);
     assert_eq!(lines(&mut out), ["t_1 = buenas tardes → good afternoon"]);
     assert!(stream.open.is_empty());
 }
@@ -81,15 +82,7 @@ fn words_and_their_translation_become_one_utterance() {
     assert_eq!(lines(&mut out), [""; 0], "not translated yet");
     stream.response(&[translation("good", "es")], 100, &mut out);
     assert_eq!(lines(&mut out), ["t_1 ~ buenas → good"]);
-    stream.response(
-        &[
-            original(" tardes", "es"),
-            translation(" afternoon", "es"),
-            end(),
-        ],
-        200,
-        &mut out,
-    );
+    stream.response(&afternoon(), 200, &mut out);
     assert_eq!(out[0].start_ms, 800);
     assert_eq!(out[0].end_ms, 1900);
     assert_eq!(out[0].detected.as_deref(), Some("es"));

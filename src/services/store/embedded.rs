@@ -78,7 +78,10 @@ fn open_file(file: &Path) -> Result<Database, StoreError> {
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create(file)
-        .map_err(|error| StoreError::Embedded(format!("{}: {error}", file.display())))?;
+        .map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(file.to_owned()),
+            error => StoreError::Embedded(format!("{}: {error}", file.display())),
+        })?;
     let write = database.begin_write().map_err(failed)?;
     {
         let mut meta = write.open_table(META).map_err(failed)?;

@@ -12,7 +12,7 @@ pub mod writes;
 use crate::base::settings::Settings;
 use async_trait::async_trait;
 pub use changes::{Change, DocKey, Outcome, Quota, Space};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What went wrong in a store.
@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The embedded database failed.
     #[error("embedded store: {0}")]
     Embedded(String),
+    /// Another process has the embedded database open.
+    #[error("embedded store: {} is open in another process; a running server keeps its store to itself", .0.display())]
+    InUse(PathBuf),
     /// PostgreSQL refused something.
     #[error("postgres: {0}")]
     Postgres(String),

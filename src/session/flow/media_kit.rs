@@ -1,7 +1,7 @@
 //! Layer 2, tests only: a session whose phone and apps are simply there, for tests of what travels between them. Messages go
 //! straight to their handlers and only the deadlines of this group are served.
 
-use super::media_timers;
+use super::timers;
 use crate::base::clock::Now;
 use crate::base::ids::{ConnId, Package, UserId};
 use crate::base::metrics::Metrics;
@@ -243,7 +243,7 @@ impl Kit {
             self.now = self.now.plus(next_ms - self.now.mono_ms);
             let (_, timer) = self.s.timers.pop_due(next_ms).expect("due");
             if is_ours(&timer) {
-                self.run(|s, cx| media_timers::due(s, timer, cx));
+                self.run(|s, cx| timers::due(s, timer, cx));
             }
         }
         self.now = self.now.plus(end_ms - self.now.mono_ms);

@@ -2,9 +2,7 @@
 //! flow is reached as `flow::name`, wherever it lives.
 
 pub(crate) mod answers;
-pub(crate) mod device_timers;
 pub(crate) mod dispatch;
-pub(crate) mod media_timers;
 pub(crate) mod public_url;
 pub(crate) mod relay;
 pub(crate) mod requests;

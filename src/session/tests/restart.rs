@@ -1,6 +1,7 @@
 //! Loss and return of app sockets: behaviour.md §2.2 (rows of running, grace, dormant, resurrecting), §2.9 to §2.14,
 //! invariants 13, 16, 17, 24.
 
+use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Effect, HttpKind, LinkChange, StoreOp};
 use crate::session::event::{Event, Sdk};
@@ -12,6 +13,25 @@ use crate::wire::records::{AppType, Registry};
 use serde_json::json;
 
 const SUBSCRIBE: &str = r#"{"type":"subscription_update","subscriptions":["audio_chunk"]}"#;
+
+/// A connected phone and Scribe, whose socket was just lost.
+fn lost(sdk: Sdk) -> (Kit, ConnId) {
+    let (mut kit, phone) = Kit::connected();
+    let conn = kit.running(SCRIBE, sdk);
+    kit.app_closes(conn);
+    (kit, phone)
+}
+
+/// Scribe may hear audio and does; the phone left, and then Scribe's socket was lost.
+fn lost_without_a_phone(sdk: Sdk) -> Kit {
+    let (mut kit, phone) = Kit::connected();
+    kit.apps = Registry::new([trusted(SCRIBE, AppType::Background)], 2);
+    let conn = kit.running(SCRIBE, sdk);
+    kit.app_text(conn, SUBSCRIBE);
+    kit.phone_closes(phone);
+    kit.app_closes(conn);
+    kit
+}
 
 #[test]
 fn a_lost_socket_may_come_back_within_the_grace_unnoticed() {
@@ -54,9 +74,7 @@ fn a_lost_socket_may_come_back_within_the_grace_unnoticed() {
 
 #[test]
 fn a_lost_v3_app_is_asked_again_after_the_grace() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V3);
-    kit.app_closes(conn);
+    let (mut kit, _) = lost(Sdk::V3);
     kit.advance(5_000);
     assert_eq!(kit.state(SCRIBE), AppState::Connecting);
     kit.webhook(HttpKind::SessionRequest);
@@ -71,9 +89,7 @@ fn a_lost_v3_app_is_asked_again_after_the_grace() {
 
 #[test]
 fn a_lost_v2_app_is_told_to_stop_before_it_is_asked_again() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V2);
-    kit.app_closes(conn);
+    let (mut kit, _) = lost(Sdk::V2);
     kit.advance(5_000);
     assert_eq!(kit.state(SCRIBE), AppState::Resurrecting);
     let stop = kit.webhook(HttpKind::StopRequest);
@@ -88,9 +104,7 @@ fn a_lost_v2_app_is_told_to_stop_before_it_is_asked_again() {
 
 #[test]
 fn an_unanswered_stop_webhook_holds_a_restart_three_seconds() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V2);
-    kit.app_closes(conn);
+    let (mut kit, _) = lost(Sdk::V2);
     kit.advance(5_000 + 2_999);
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
     kit.advance(1);
@@ -99,9 +113,7 @@ fn an_unanswered_stop_webhook_holds_a_restart_three_seconds() {
 
 #[test]
 fn an_app_that_returns_during_its_restart_is_running() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V2);
-    kit.app_closes(conn);
+    let (mut kit, _) = lost(Sdk::V2);
     kit.advance(5_000);
     assert_eq!(kit.state(SCRIBE), AppState::Resurrecting);
     let stop = kit.webhook(HttpKind::StopRequest);
@@ -114,9 +126,7 @@ fn an_app_that_returns_during_its_restart_is_running() {
 
 #[test]
 fn a_failed_restart_tells_the_phone_and_keeps_the_intent() {
-    let (mut kit, phone) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V3);
-    kit.app_closes(conn);
+    let (mut kit, phone) = lost(Sdk::V3);
     kit.advance(5_000 + 6_000);
     assert_eq!(kit.state(SCRIBE), AppState::Stopped);
     let told = kit.texts(phone);
@@ -132,10 +142,7 @@ fn a_failed_restart_tells_the_phone_and_keeps_the_intent() {
 
 #[test]
 fn without_a_phone_a_lost_app_goes_dormant_and_returns_with_the_phone() {
-    let (mut kit, phone) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V3);
-    kit.phone_closes(phone);
-    kit.app_closes(conn);
+    let mut kit = lost_without_a_phone(Sdk::V3);
     kit.advance(5_000);
     assert_eq!(kit.state(SCRIBE), AppState::Dormant);
     kit.advance(20_000);
@@ -149,10 +156,7 @@ fn without_a_phone_a_lost_app_goes_dormant_and_returns_with_the_phone() {
 
 #[test]
 fn a_dormant_app_may_come_back_by_itself() {
-    let (mut kit, phone) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V2);
-    kit.phone_closes(phone);
-    kit.app_closes(conn);
+    let mut kit = lost_without_a_phone(Sdk::V2);
     kit.advance(6_000);
     kit.init(SCRIBE, Sdk::V2);
     assert_eq!(kit.state(SCRIBE), AppState::Running);
@@ -163,12 +167,7 @@ fn a_dormant_app_may_come_back_by_itself() {
 #[test]
 fn a_dormant_app_keeps_its_subscriptions_but_they_count_for_nothing() {
     for sdk in [Sdk::V2, Sdk::V3] {
-        let (mut kit, phone) = Kit::connected();
-        kit.apps = Registry::new([trusted(SCRIBE, AppType::Background)], 2);
-        let conn = kit.running(SCRIBE, sdk);
-        kit.app_text(conn, SUBSCRIBE);
-        kit.phone_closes(phone);
-        kit.app_closes(conn);
+        let mut kit = lost_without_a_phone(sdk);
         kit.advance(4_999);
         assert!(need(&kit.s).pcm);
         kit.advance(1);
@@ -183,12 +182,7 @@ fn a_dormant_app_keeps_its_subscriptions_but_they_count_for_nothing() {
 #[test]
 fn a_v3_app_restarted_from_dormancy_has_its_subscriptions_and_a_v2_app_begins_anew() {
     for (sdk, kept) in [(Sdk::V2, 0), (Sdk::V3, 1)] {
-        let (mut kit, phone) = Kit::connected();
-        kit.apps = Registry::new([trusted(SCRIBE, AppType::Background)], 2);
-        let conn = kit.running(SCRIBE, sdk);
-        kit.app_text(conn, SUBSCRIBE);
-        kit.phone_closes(phone);
-        kit.app_closes(conn);
+        let mut kit = lost_without_a_phone(sdk);
         kit.advance(5_000);
         kit.phone();
         if sdk == Sdk::V2 {
@@ -230,11 +224,9 @@ fn dormant_apps_are_restarted_four_at_a_time() {
 
 #[test]
 fn a_restart_after_a_mass_disconnect_is_delayed() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V3);
-    kit.app_closes(conn);
+    let (mut kit, _) = lost(Sdk::V3);
     kit.event(Event::MassDisconnect {
-        package: crate::base::ids::Package::new(SCRIBE),
+        package: Package::new(SCRIBE),
         jitter_ms: 1_200,
     });
     kit.advance(6_199);
@@ -283,9 +275,7 @@ fn a_recovery_asks_the_registered_server_with_the_same_session() {
 
 #[test]
 fn a_user_start_in_grace_or_dormancy_asks_at_once() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V2);
-    kit.app_closes(conn);
+    let (mut kit, _) = lost(Sdk::V2);
     let call = kit.start(SCRIBE);
     kit.webhook(HttpKind::SessionRequest);
     kit.init(SCRIBE, Sdk::V2);
@@ -320,9 +310,7 @@ fn no_app_stays_between_states() {
 
 #[test]
 fn an_app_that_the_user_starts_anew_was_not_away() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V2);
-    kit.app_closes(conn);
+    let (mut kit, _) = lost(Sdk::V2);
     kit.stop(SCRIBE);
     kit.advance(60_000);
     kit.running(SCRIBE, Sdk::V2);

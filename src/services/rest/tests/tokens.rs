@@ -211,7 +211,7 @@ fn administration_is_for_administrators() {
             .await;
         assert_eq!(
             (status, &body["error"]),
-            (400, &json!("no configuration file in tests"))
+            (400, &json!("config.yaml: not in tests"))
         );
     });
 }

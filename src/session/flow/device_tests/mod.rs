@@ -9,7 +9,7 @@ mod photos;
 mod state;
 mod streams;
 
-use super::{device_timers, returned};
+use super::{returned, timers};
 use crate::base::clock::Now;
 use crate::base::ids::{ConnId, Origin, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
@@ -63,6 +63,23 @@ fn record(package: &str, permissions: &[&str]) -> AppRecord {
             .collect(),
         ..AppRecord::default()
     }
+}
+
+/// Deadlines of photos, streams, sounds, locations and messages: the others are not served here.
+fn is_ours(timer: &Timer) -> bool {
+    matches!(
+        timer,
+        Timer::LocationPoll(_)
+            | Timer::Photo(_)
+            | Timer::AudioPlay(_)
+            | Timer::AudioOut(..)
+            | Timer::StreamKeepAlive(_)
+            | Timer::StreamAck(_)
+            | Timer::StreamStart(_)
+            | Timer::ManagedPoll
+            | Timer::ManagedSweep
+            | Timer::DirectMessage { .. }
+    )
 }
 
 impl Kit {
@@ -253,21 +270,7 @@ impl Kit {
 
     /// Whether a deadline of the device side is left; the rest of the session keeps its own.
     fn waits(&self) -> bool {
-        self.s.timers.has(|timer| {
-            matches!(
-                timer,
-                Timer::LocationPoll(_)
-                    | Timer::Photo(_)
-                    | Timer::AudioPlay(_)
-                    | Timer::AudioOut(..)
-                    | Timer::StreamKeepAlive(_)
-                    | Timer::StreamAck(_)
-                    | Timer::StreamStart(_)
-                    | Timer::ManagedPoll
-                    | Timer::ManagedSweep
-                    | Timer::DirectMessage { .. }
-            )
-        })
+        self.s.timers.has(is_ours)
     }
 
     /// Lets time pass, stopping at every deadline.
@@ -277,7 +280,9 @@ impl Kit {
             let step = self.s.next_deadline_ms().saturating_sub(self.now.mono_ms);
             self.now = self.now.plus(step);
             while let Some((_, timer)) = self.s.timers.pop_due(self.now.mono_ms) {
-                self.with(|s, cx| device_timers::due(s, timer, cx));
+                if is_ours(&timer) {
+                    self.with(|s, cx| timers::due(s, timer, cx));
+                }
             }
         }
         self.now = end;
