@@ -66,6 +66,8 @@ fn short_speech_is_heard_though_it_ended_before_the_start() {
         fixture.audio(1, byte);
     }
     fixture.close(1);
+    // The connection stands when the provider answers, and then nothing is held back any more.
+    fixture.taken();
     let (mut peer, _) = provider.opened();
     assert_eq!(
         (peer.audio(), peer.audio()),

@@ -6,7 +6,7 @@ mod outside;
 use bytes::Bytes;
 use outside::Outside;
 pub(crate) use outside::PATIENCE;
-use prism::base::ids::UserId;
+use prism::base::ids::{ShardId, UserId};
 use prism::base::settings::Settings;
 use prism::session::event::Event;
 use prism::shard::mailbox::{ToOutside, ToShard};
@@ -175,6 +175,22 @@ impl Fixture {
 
     pub(crate) fn close(&self, id: u32) {
         self.order(SpeechOrder::Close(SpeechId(id)));
+    }
+
+    /// Waits until everything sent before has been taken: mail is handled in order.
+    pub(crate) fn taken(&self) {
+        self.0.send(ToOutside::LoadUser {
+            shard: ShardId(0),
+            user: UserId::new("omar@lumen.io"),
+            epoch: 2,
+        });
+        assert!(matches!(
+            self.0.receive(),
+            ToShard::Result {
+                event: Event::UserLoaded { .. },
+                ..
+            }
+        ));
     }
 
     pub(crate) fn report(&self) -> (u32, SpeechReport) {
