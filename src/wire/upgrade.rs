@@ -246,7 +246,8 @@ pub fn accept(head: &RequestHead) -> Result<Vec<u8>, UpgradeError> {
 }
 
 /// The part of the request that the handshake primitive looks at. It reads the first field of a
-/// name only, so list fields are joined and the others must not be repeated.
+/// name only and takes one protocol, so list fields are joined, the protocol is picked from its list
+/// (RFC 6455 §4.1 lets clients offer others beside it), and the others must not be repeated.
 fn handshake(head: &RequestHead) -> Result<http::Request<()>, UpgradeError> {
     let method = match head.method {
         Method::Get => http::Method::GET,
@@ -256,8 +257,9 @@ fn handshake(head: &RequestHead) -> Result<http::Request<()>, UpgradeError> {
     for name in HANDSHAKE_FIELDS {
         let values: Vec<&[u8]> = head.values(name).collect();
         let value = match values[..] {
-            [one] => one.to_vec(),
+            [one] if name != "upgrade" => one.to_vec(),
             [_, _, ..] if name == "connection" => values.join(&b", "[..]),
+            _ if name == "upgrade" && head.wants_upgrade() => b"websocket".to_vec(),
             _ => return Err(UpgradeError),
         };
         request = request.header(name, value);

@@ -65,6 +65,14 @@ fn a_handshake_is_accepted_with_the_key_of_rfc_6455() {
     offers.push(("Sec-WebSocket-Protocol", "chat"));
     offers.push(("Connection", "x"));
     assert_eq!(accept(&head("/x", &offers)).unwrap(), expected.as_bytes());
+    for protocols in ["WebSocket", "h2c, websocket", "websocket,foo/1"] {
+        let mut fields = HANDSHAKE;
+        fields[1].1 = protocols;
+        let answer = accept(&head("/x", &fields)).unwrap();
+        assert_eq!(answer, expected.as_bytes(), "{protocols}");
+    }
+    let two = [&HANDSHAKE[..], &[("Upgrade", "h2c")]].concat();
+    assert_eq!(accept(&head("/x", &two)).unwrap(), expected.as_bytes());
 }
 
 #[test]

@@ -359,11 +359,37 @@ fn the_glasses_status_is_mapped_and_its_end_ends_all() {
         ("streaming", "active"),
         ("stopping", "stopping"),
         ("odd", "active"),
-        ("error", "error"),
     ] {
         assert_eq!(value(say(word).other()[0])["status"], wanted, "{word}");
     }
+    let sent = say("stopped");
+    assert_eq!(value(sent.other()[0])["status"], "stopped");
+    assert_eq!(types(&sent.phone()), ["stop_stream"]);
+    assert!(sent.http()[0].url.ends_with("/live_inputs/u1"), "deleted");
     assert!(kit.s.m.managed_streams.current.is_none() && !kit.waits());
+}
+
+#[test]
+fn viewers_hear_why_the_glasses_failed() {
+    for (details, wanted) in [
+        (r#","errorDetails":"camera busy""#, "camera busy"),
+        ("", "The glasses reported an error"),
+    ] {
+        let mut kit = live();
+        let id = id(&kit);
+        kit.phone(&format!(
+            r#"{{"type":"stream_status","streamId":"{id}","status":"error"{details}}}"#
+        ))
+        .expect("taken");
+        let sent = kit.sent();
+        let heard = value(sent.other()[0]);
+        assert_eq!(
+            (heard["status"].as_str(), heard["message"].as_str()),
+            (Some("error"), Some(wanted))
+        );
+        assert_eq!(types(&sent.phone()), ["stop_stream"]);
+        assert!(kit.s.m.managed_streams.current.is_none() && !kit.waits());
+    }
 }
 
 #[test]

@@ -164,19 +164,22 @@ pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     });
 }
 
-/// `stream_status` of the glasses; `false`: not this stream.
-pub(crate) fn glasses_status(s: &mut Session, id: &str, word: &str, cx: &mut Cx<'_>) -> bool {
+/// `stream_status` of the glasses; `false`: not this stream. Of an error the viewers hear what the phone said about it.
+pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) -> bool {
+    let id = m.text("streamId").unwrap_or_default();
     if s.m.managed_streams.by_id(id).is_none() {
         return false;
     }
     keep_alive::active(s, id);
     touch(s, cx);
-    match word {
+    match m.text("status").unwrap_or_default() {
         "initializing" | "connecting" => tell_all(s, "initializing", None, cx),
         "stopping" => tell_all(s, "stopping", None, cx),
-        "stopped" | "error" => {
-            tell_all(s, word, None, cx);
-            forget(s, cx);
+        "stopped" => end(s, "stopped", None, cx),
+        "error" => {
+            let details = m.filled("errorDetails");
+            let message = details.unwrap_or("The glasses reported an error");
+            end(s, "error", Some(message), cx);
         }
         _ => tell_all(s, "active", None, cx),
     }

@@ -137,11 +137,10 @@ pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) {
     let Some(id) = m.filled("streamId") else {
         return;
     };
-    let word = m.text("status").unwrap_or_default();
-    if managed_streams::glasses_status(s, id, word, cx) {
+    if managed_streams::glasses_status(s, m, cx) {
         return;
     }
-    let status = Status::from_glasses(word);
+    let status = Status::from_glasses(m.text("status").unwrap_or_default());
     let Some(stream) = s.m.streams.by_id(id) else {
         return;
     };
