@@ -177,6 +177,11 @@ fn check_config_finds_what_would_stop_the_server() {
         std::fs::write(folder.path().join("config.yaml"), config).expect("writable");
         std::fs::write(folder.path().join("apps.yaml"), apps).expect("writable");
         let mut command = Command::new(env!("CARGO_BIN_EXE_prism"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PRISM_") {
+                command.env_remove(name);
+            }
+        }
         command
             .arg("check-config")
             .env("PRISM_PROT", "80")

@@ -418,7 +418,7 @@ fn embedded_finds_everything_again_after_a_restart() {
         .await;
         assert!(matches!(
             prism::services::store::embedded::Embedded::open(folder.path()),
-            Err(StoreError::Embedded(_))
+            Err(StoreError::InUse(_))
         ));
     });
     run(async {
