@@ -182,8 +182,8 @@ impl Ring {
         }
     }
 
-    /// A send that falls short must say how far it went, or the rest would be sent from the wrong place. Kernels before 6.1 can
-    /// forget it.
+    /// A send that falls short must say how far it went, or the rest would be sent from the wrong place. Not every
+    /// kernel that knows multishot receive need do so: found out here.
     fn try_short_send(&mut self) -> io::Result<()> {
         let (near, mut far) = UnixStream::pair()?;
         far.set_nonblocking(true)?;

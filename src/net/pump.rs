@@ -23,8 +23,8 @@ const MAIL_PER_TURN: usize = 256;
 /// Results taken before what they left to be sent is sent. A turn of the kernel brings up to 40 receives: to take fewer lets
 /// results pile up, and each holds a buffer.
 const RESULTS_PER_TURN: usize = 256;
-/// So many sends are taken by the kernel in no time (some 2 µs each): their latency ends when it is given them, and the shard
-/// sleeps in the same call. After more the clock is read first.
+/// So few sends are taken by the kernel in a fraction of a millisecond: their latency ends when it is given them, and the shard
+/// sleeps in the same call. Of more it ends when the kernel has taken them.
 const SENDS_IN_NO_TIME: usize = 16;
 
 /// The state of the loop.

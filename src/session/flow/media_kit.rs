@@ -107,8 +107,8 @@ impl Kit {
         kit
     }
 
-    pub(crate) fn run<R>(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>) -> R) -> R {
-        let mut cx = Cx {
+    fn parts(&mut self) -> (&mut Session, Cx<'_>) {
+        let cx = Cx {
             now: self.now,
             cfg: &self.cfg,
             apps: &self.apps,
@@ -116,7 +116,12 @@ impl Kit {
             scratch: &mut self.scratch,
             metrics: &mut self.metrics,
         };
-        let result = act(&mut self.s, &mut cx);
+        (&mut self.s, cx)
+    }
+
+    pub(crate) fn run<R>(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>) -> R) -> R {
+        let (s, mut cx) = self.parts();
+        let result = act(s, &mut cx);
         let at_ms = self.now.mono_ms - self.start_ms;
         for effect in self.fx.take() {
             match effect {
@@ -188,16 +193,8 @@ impl Kit {
 
     /// What a text of the phone brings to a socket, as it goes out.
     pub(crate) fn phone_raw(&mut self, text: &str, to: ConnId) -> Vec<String> {
-        let mut cx = Cx {
-            now: self.now,
-            cfg: &self.cfg,
-            apps: &self.apps,
-            fx: &mut self.fx,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-        };
-        self.s
-            .on_text(Speaker::Phone, PHONE_CONN, text.as_bytes(), &mut cx);
+        let (s, mut cx) = self.parts();
+        s.on_text(Speaker::Phone, PHONE_CONN, text.as_bytes(), &mut cx);
         let effects = self.fx.take();
         let texts = effects.into_iter().filter_map(|effect| match effect {
             Effect::Text { conn, range, .. } if conn == to => {
