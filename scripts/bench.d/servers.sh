@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Servers under measurement: how each is built, started alone on its core, and stopped. Sourced by scripts/bench and scripts/measure,
 # which set: target work base shards server_core secret key port hook udp, and keep_data where a restart keeps its data.
+# Any other server of the protocol is measured as `external`: BENCH_EXTERNAL is the command that becomes it (by exec, so that its
+# process is the one that is measured); it is given PORT, AUGMENTOS_AUTH_JWT_SECRET and APPS, the file of the tester's apps.
 
 server_pid='' load_pid='' launched=''
 
@@ -56,11 +58,15 @@ start_server() {
       launch "$server_core" "$log" env PORT="$port" "$target/peers/release/peer-$server" ;;
     bun) launch "$server_core" "$log" env PORT="$port" loadtest/peers/bun/node_modules/.bin/bun loadtest/peers/bun/relay.js ;;
     node-ws) launch "$server_core" "$log" env PORT="$port" node loadtest/peers/node-ws/relay.js ;;
+    external)
+      # shellcheck disable=SC2086 # a command with its words
+      launch "$server_core" "$log" env PORT="$port" AUGMENTOS_AUTH_JWT_SECRET="$secret" APPS="$work/apps.yaml" \
+        ${BENCH_EXTERNAL:?the command that starts the external server} ;;
     *) echo "no server named $server" >&2; exit 2 ;;
   esac
   server_pid=$launched
   echo "$server_pid" >"$work/server.pid"
-  for _ in $(seq 100); do
+  for _ in $(seq 300); do
     kill -0 "$server_pid" 2>/dev/null || break
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return 0
     sleep 0.1
