@@ -35,7 +35,7 @@ pub enum Sub {
     Wildcard,
     /// `transcription:<lang>`, short forms and `auto` included.
     Transcription(LangOrAuto),
-    /// `translation:<src>-to-<tgt>` or the short form `translation:<src>-<tgt>`.
+    /// `translation:<src>-to-<tgt>` or a short form, `translation:<src>-<tgt>` or `translation:<src>:<tgt>`.
     Translation {
         /// Spoken language; `auto` and `all` are any.
         source: LangOrAuto,
@@ -98,6 +98,7 @@ fn parse_name(name: &str) -> Sub {
     let parsed = match base {
         TRANSCRIPTION => LangOrAuto::parse_transcription(language).map(Sub::Transcription),
         TRANSLATION => language::parse_pair(language)
+            .or_else(|| language::parse_colon_pair(language, third_piece(name)?))
             .map(|(source, target)| Sub::Translation { source, target }),
         TOUCH_EVENT => Some(Sub::Touch(Gestures::Named)),
         SETTINGS => Some(Sub::Settings),
@@ -115,6 +116,10 @@ fn split_language(name: &str) -> Option<(&str, &str)> {
 
 fn second_piece(name: &str) -> Option<&str> {
     name.split(':').nth(1)
+}
+
+fn third_piece(name: &str) -> Option<&str> {
+    name.split('?').next()?.split(':').nth(2)
 }
 
 impl Subscription {

@@ -90,3 +90,48 @@ fn telemetry_over_the_socket_is_kept_only_with_the_users_own_incident() {
         }
     });
 }
+
+#[test]
+fn pictures_of_an_incident_are_counted_and_one_bad_one_does_not_cost_the_others() {
+    Kit::run(|kit| async move {
+        let feedback = json!({"feedback": {"type": "bug"}});
+        let (_, body) = kit.client(Route::Incident, "POST", &[], feedback).await;
+        let id = body["incidentId"].as_str().expect("an id").to_owned();
+        let upload = |files: &[(&str, &str)]| {
+            let mut r = Kit::request(Route::IncidentAttachments, "POST", &[&id], &Value::Null);
+            let form = "multipart/form-data; boundary=b".to_owned();
+            r.headers = vec![
+                (
+                    "authorization".into(),
+                    format!("Bearer {}", kit.token(USER)),
+                ),
+                ("content-type".into(), form),
+            ];
+            let parts = files.iter().map(|(name, kind)| {
+                format!("--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\nX\r\n")
+            });
+            r.body = (parts.collect::<String>() + "--b--\r\n").into();
+            r
+        };
+        let mixed = [
+            ("a.jpg", "image/jpeg"),
+            ("b.heic", "image/heic"),
+            ("c.png", "image/png"),
+        ];
+        let (status, body) = kit.send(&upload(&mixed)).await;
+        assert_eq!((status, &body["success"]), (200, &json!(true)));
+        let names: Vec<_> = body["uploaded"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|file| file["filename"].as_str().expect("a name"))
+            .collect();
+        assert_eq!(names, ["a.jpg", "c.png"]);
+        assert_eq!(
+            body["errors"],
+            json!([{"filename": "b.heic", "error": "Only PNG, JPEG and WebP images are allowed"}])
+        );
+        assert_eq!(kit.send(&upload(&mixed[1..2])).await.0, 400);
+        assert_eq!(kit.send(&upload(&[])).await.0, 400);
+    });
+}

@@ -207,7 +207,7 @@ async fn add_logs(cx: &Services, id: &str, source: &str, logs: String) -> Handle
     append(cx, id, "logs", entry, LOGS_MAX).await
 }
 
-/// `POST /api/incidents/:id/attachments`.
+/// `POST /api/incidents/:id/attachments`. One picture that cannot be kept does not cost the others; the phone counts both.
 pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client(cx, r)?;
     let id = param(r, 0);
@@ -220,27 +220,38 @@ pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
     if uploads.is_empty() || uploads.len() > ATTACHMENTS_MAX {
         return Err(fail(400, "Between 1 and 5 files are required"));
     }
-    if uploads
-        .iter()
-        .any(|part| !ATTACHMENT_TYPES.contains(&part.content_type.as_str()))
+    let refusals: Vec<_> = uploads.iter().map(refusal).collect();
+    if let [Some(first), rest @ ..] = &refusals[..]
+        && rest.iter().all(Option::is_some)
     {
-        return Err(fail(400, "Only PNG, JPEG and WebP images are allowed"));
+        return Err(fail(first.0, first.1));
     }
-    if uploads
-        .iter()
-        .any(|part| part.data.len() > ATTACHMENT_BYTES_MAX)
-    {
-        return Err(fail(413, "File too large"));
-    }
-    for part in uploads {
+    let (mut uploaded, mut errors) = (Vec::new(), Vec::new());
+    for (part, refusal) in uploads.into_iter().zip(refusals) {
+        if let Some((_, error)) = refusal {
+            errors.push(json!({ "filename": part.filename, "error": error }));
+            continue;
+        }
         let name = uuid();
         let entry = json!({
             "file": name, "filename": part.filename, "type": part.content_type, "bytes": part.data.len(), "at": cx.iso(),
         });
+        uploaded.push(json!({ "filename": part.filename, "storedAs": name }));
         files::save(files::folder(cx, "incidents").join(id), name, part.data).await?;
         append(cx, id, "attachments", entry, ATTACHMENTS_MAX).await?;
     }
-    Ok(reply(200, &json!({ "success": true })))
+    Ok(reply(
+        200,
+        &json!({ "success": true, "uploaded": uploaded, "errors": errors }),
+    ))
+}
+
+/// Why a picture is not kept, with the status that says so when none is.
+fn refusal(part: &multipart::Part) -> Option<(u16, &'static str)> {
+    if !ATTACHMENT_TYPES.contains(&part.content_type.as_str()) {
+        return Some((400, "Only PNG, JPEG and WebP images are allowed"));
+    }
+    (part.data.len() > ATTACHMENT_BYTES_MAX).then_some((413, "File too large"))
 }
 
 /// `POST /app/error-report`: noted, never refused.

@@ -105,6 +105,27 @@ fn speech_made_on_the_phone_is_routed_by_language() {
     }
 }
 
+/// Android phones name the language of their own recogniser `language`, others `transcribeLanguage`.
+#[test]
+fn speech_made_on_an_android_phone_is_of_its_language() {
+    let said = json!({"type": "local_transcription", "text": "좌회전", "isFinal": true, "language": "ko-KR"});
+    assert_eq!(
+        heard("back", &["transcription:ko-KR"], &said),
+        ["transcription:ko-KR"]
+    );
+    assert!(heard("back", &["transcription:en-US"], &said).is_empty());
+    let both = json!({"type": "local_transcription", "text": "x", "transcribeLanguage": "de-DE", "language": "fr-FR"});
+    assert_eq!(
+        heard("back", &["transcription:de-DE"], &both),
+        ["transcription:de-DE"]
+    );
+    let empty = json!({"type": "local_transcription", "text": "x", "transcribeLanguage": "", "language": 7});
+    assert_eq!(
+        heard("back", &["transcription:en-US"], &empty),
+        ["transcription:en-US"]
+    );
+}
+
 #[test]
 fn the_phone_gets_recognised_speech_wherever_recognised_but_never_its_other_messages() {
     let mut kit = Kit::new();

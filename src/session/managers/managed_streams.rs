@@ -10,7 +10,7 @@ owns! {
     Playback: hls, dash, webrtc, preview, thumbnail;
     LiveInput: uid, whip, srt, rtmp, playback;
     Output: id, url, name, error;
-    Managed: id, viewers, input, request, outputs;
+    Managed: id, viewers, input, request, phone_request, outputs;
     ManagedStreams: current, calls;
 }
 
@@ -151,6 +151,8 @@ pub struct Managed {
     pub input: Option<LiveInput>,
     /// The first request, for the phone.
     pub request: Members,
+    /// The phone's word for its latest request, if it watches.
+    pub phone_request: Option<String>,
     /// How the glasses deliver.
     pub ingest: Ingest,
     /// Restream outputs.

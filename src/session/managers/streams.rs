@@ -6,7 +6,7 @@ use crate::base::footprint::owns;
 use crate::base::ids::Package;
 
 owns! {
-    Stream: id, url;
+    Stream: id, url, request_id;
     KeepAlive: stream_id, ack_id;
     Streams: current, alive, told;
 }
@@ -87,6 +87,8 @@ pub struct Stream {
     pub owner: Package,
     /// Where it goes.
     pub url: String,
+    /// The phone's word for its request, if it is the phone's.
+    pub request_id: Option<String>,
     /// Latest.
     pub status: Status,
     /// How the owner is told.

@@ -118,6 +118,11 @@ impl fmt::Display for LangOrAuto {
     }
 }
 
+/// Reads the languages of a translation as mini-apps on the phone write them: `<src>:<tgt>`.
+pub(super) fn parse_colon_pair(source: &str, target: &str) -> Option<(LangOrAuto, Lang)> {
+    Some((LangOrAuto::parse_source(source)?, parse_target(target)?))
+}
+
 /// Reads the languages of a translation: `<src>-to-<tgt>`, or the short form `<src>-<tgt>`.
 ///
 /// Short tags are taken in the long form too, and regions in the short one: nothing else such a

@@ -84,6 +84,8 @@ fn translation_names() {
         ("translation:en-ja-JP", spoken("en"), "ja-JP"),
         ("translation:yue-CN-en?hints=fr", spoken("yue-CN"), "en"),
         ("translation:en-to", spoken("en"), "to"),
+        ("translation:en-US:fr-FR", spoken("en-US"), "fr-FR"),
+        ("translation:auto:es?hints=en", LangOrAuto::Auto, "es"),
     ] {
         let expected = Sub::Translation {
             source,
@@ -102,6 +104,11 @@ fn translation_names() {
         "translation:-to-en-US",
         "translation:en-ja-fr",
         "translation:en-US-to-all",
+        "translation:en:all",
+        "translation:en:",
+        "translation::en",
+        "translation:en?hints=es:fr",
+        "translation:EN:fr",
         "translation:EN-JA",
     ] {
         assert_eq!(parse(text).parsed, Sub::Named, "{text}");
@@ -282,6 +289,11 @@ fn translations_match_source_and_target() {
         (&[ANY], EVENT, Some(ANY)),
         (&[ANY, EVENT], EVENT, Some(ANY)),
         (&["translation:es-en"], EVENT, Some("translation:es-en")),
+        (
+            &["translation:es-ES:en-US"],
+            EVENT,
+            Some("translation:es-ES:en-US"),
+        ),
         (&["translation:auto-en"], EVENT, Some("translation:auto-en")),
         (&[EVENT], ANY, None),
         (

@@ -1,6 +1,7 @@
 //! Managed video streams and their outputs (protocol.md §8.11, §8.12, §9.14, §18.15; behaviour.md §7.6.3).
 
 mod outputs;
+mod phone;
 
 use super::*;
 use crate::session::event::HttpOutcome;
@@ -420,23 +421,6 @@ fn a_v3_viewer_that_returns_is_told_where_it_is() {
     kit.sent();
     kit.with(|s, cx| requests::app_attached(s, SCRIBE, cx));
     assert!(kit.sent().texts.is_empty(), "v2 would take it for its own");
-}
-
-#[test]
-fn the_phone_watches_under_its_own_name() {
-    let mut kit = kit();
-    kit.phone(ASK).expect("taken");
-    answer(&mut kit, 200, MADE);
-    kit.pass(3_000);
-    assert_eq!(
-        types(&kit.sent().phone()),
-        ["start_stream", "phone_managed_stream_status"]
-    );
-    kit.phone(STOP).expect("leaves");
-    assert_eq!(
-        types(&kit.sent().phone()),
-        ["phone_managed_stream_status", "stop_stream"]
-    );
 }
 
 #[test]

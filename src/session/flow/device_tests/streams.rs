@@ -399,6 +399,44 @@ fn the_phone_streams_for_itself_and_stops_anybody() {
     assert_eq!(types(&sent.phone()), ["stop_stream"]);
 }
 
+/// The phone keeps several mini-apps apart by the ids of their requests; apps hear none.
+#[test]
+fn the_phone_hears_its_own_request_in_every_status() {
+    let mut kit = Kit::with_glasses();
+    kit.phone(r#"{"type":"stream_request","requestId":"r1","streamUrl":"rtmp://x/k9","video":true,"audio":true}"#)
+        .expect("taken");
+    let sent = kit.sent();
+    let start = value(sent.phone()[0]);
+    assert_eq!(
+        (&start["video"], &start["requestId"]),
+        (&json!({}), &Value::Null)
+    );
+    assert_eq!(value(sent.phone()[1])["requestId"], "r1");
+    kit.phone(r#"{"type":"stream_request","requestId":"r2","streamUrl":"rtmp://x/k8"}"#)
+        .expect("taken");
+    let told: Vec<_> = kit.sent().phone().iter().map(|text| value(text)).collect();
+    let ids: Vec<_> = told
+        .iter()
+        .filter(|m| m["type"] == "phone_stream_status")
+        .map(|m| (m["status"].clone(), m["requestId"].clone()))
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            ("stopped".into(), "r1".into()),
+            ("initializing".into(), "r2".into())
+        ]
+    );
+    kit.app(OTHER, &ASK.replace('{', r#"{"requestId":"mine","#))
+        .expect("taken");
+    assert!(
+        kit.sent()
+            .other()
+            .iter()
+            .all(|text| !text.contains("requestId"))
+    );
+}
+
 #[test]
 fn a_stop_of_the_phone_that_names_no_stream_ends_its_own_alone() {
     let (mut kit, _) = active();

@@ -8,9 +8,16 @@ use crate::session::flow::recognisers;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 
-/// The hot path. Only the current phone socket's audio counts.
+/// A frame of a phone socket. Only the current one's audio counts.
 pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<'_>) {
-    if s.m.phone.open() != Some(conn) || data.is_empty() {
+    if s.m.phone.open() == Some(conn) {
+        hear(s, data, cx);
+    }
+}
+
+/// The hot path, of frames and datagrams.
+pub(crate) fn hear(s: &mut Session, data: Chunk<'_>, cx: &mut Cx<'_>) {
+    if data.is_empty() {
         return;
     }
     #[cfg(test)]
@@ -26,7 +33,10 @@ pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<
             cx.fx.push(Effect::Speech(s.m.speech.feed(pcm)));
         }
     }
-    crate::session::flow::microphone::audio_arrived(s, cx);
+    // What comes by UDP while the phone reconnects proves nothing: nobody could tell it.
+    if s.m.phone.open().is_some() {
+        crate::session::flow::microphone::audio_arrived(s, cx);
+    }
 }
 
 fn fan_out(targets: &[ConnId], pcm: Chunk<'_>, cx: &mut Cx<'_>) {

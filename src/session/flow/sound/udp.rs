@@ -1,7 +1,6 @@
 //! Layer 2, flow: microphone audio by UDP (behaviour.md §5.4, protocol.md §11): whose it is, what opens it, in which order it is
 //! heard. Nothing is ever answered by UDP.
 
-use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect};
 use crate::session::event::Chunk;
@@ -33,9 +32,7 @@ pub(crate) fn unregister(s: &mut Session, hash: u32, cx: &mut Cx<'_>) {
         s.m.phone.udp_hash = None;
         let mut rest = Vec::new();
         s.m.udp.flush(&mut rest);
-        if let Some(conn) = s.m.phone.open() {
-            hear(s, conn, rest, cx);
-        }
+        hear(s, rest, cx);
         reset(s);
     }
     cx.fx.push(Effect::UdpUnregister { hash });
@@ -61,12 +58,8 @@ pub(crate) fn probed(s: &mut Session, cx: &mut Cx<'_>) {
     });
 }
 
-/// One packet of audio. It is opened in its place.
+/// One packet of audio. It is opened in its place. Phones go on sending while their WebSocket reconnects, and are heard.
 pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mut Cx<'_>) {
-    let Some(conn) = s.m.phone.open() else {
-        cx.metrics.inc(Counter::UdpDropped);
-        return;
-    };
     // Before the order is looked at: a forged packet must not use up a number.
     let audio = match unsealed(s, payload, cx) {
         Ok(audio) if !audio.is_empty() => audio,
@@ -82,12 +75,12 @@ pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mu
     let arrival =
         s.m.udp
             .arrive(sequence, audio, cx.now.mono_ms, &cx.cfg.udp, &mut overdue);
-    hear(s, conn, overdue, cx);
+    hear(s, overdue, cx);
     match arrival {
         Arrival::Next => {
-            play(s, conn, sequence, Chunk::Lent(audio), cx);
+            play(s, sequence, Chunk::Lent(audio), cx);
             while let Some(next) = s.m.udp.take_next() {
-                play(s, conn, next.sequence, Chunk::Own(next.audio), cx);
+                play(s, next.sequence, Chunk::Own(next.audio), cx);
             }
         }
         Arrival::Late => cx.metrics.inc(Counter::UdpDropped),
@@ -100,13 +93,11 @@ pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mu
 pub(crate) fn hole_due(s: &mut Session, cx: &mut Cx<'_>) {
     let mut overdue = Vec::new();
     s.m.udp.due(cx.now.mono_ms, &cx.cfg.udp, &mut overdue);
-    if let Some(conn) = s.m.phone.open() {
-        hear(s, conn, overdue, cx);
-    }
+    hear(s, overdue, cx);
     arm(s, None, cx);
 }
 
-/// Whether packets must be sealed follows the wish of the current socket; the key may be older.
+/// Whether packets must be sealed follows the wish of the current socket, or of the last one; the key may be older.
 fn unsealed<'a>(
     s: &Session,
     payload: &'a mut [u8],
@@ -128,19 +119,19 @@ fn unsealed<'a>(
     opened
 }
 
-fn hear(s: &mut Session, conn: ConnId, overdue: Vec<Played>, cx: &mut Cx<'_>) {
+fn hear(s: &mut Session, overdue: Vec<Played>, cx: &mut Cx<'_>) {
     for next in overdue {
-        play(s, conn, next.sequence, Chunk::Own(next.audio), cx);
+        play(s, next.sequence, Chunk::Own(next.audio), cx);
     }
 }
 
 /// An odd byte belongs to the packet that follows, and to no other: with that one lost it would put every later sample out of
 /// step.
-fn play(s: &mut Session, conn: ConnId, sequence: u16, audio: Chunk<'_>, cx: &mut Cx<'_>) {
+fn play(s: &mut Session, sequence: u16, audio: Chunk<'_>, cx: &mut Cx<'_>) {
     if !s.m.udp.play(sequence) {
         s.m.audio.forget_odd();
     }
-    sound::chunk(s, conn, audio, cx);
+    sound::hear(s, audio, cx);
 }
 
 /// A datagram of the phone is a sign of life like any frame (behaviour.md §1.7).

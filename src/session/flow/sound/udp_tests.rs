@@ -168,7 +168,7 @@ fn another_hash_takes_the_place_of_the_one_before() {
 }
 
 #[test]
-fn audio_without_a_phone_is_dropped_and_unwanted_audio_switches_the_microphone_off() {
+fn unwanted_audio_switches_the_microphone_off() {
     let mut kit = kit();
     kit.subscribe("main", &[]);
     kit.advance(10_000);
@@ -177,7 +177,30 @@ fn audio_without_a_phone_is_dropped_and_unwanted_audio_switches_the_microphone_o
     let told = kit.phone_got("microphone_state_change");
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].1["isMicrophoneEnabled"], false);
+}
+
+/// Phones keep sending while their WebSocket is down for some seconds, sealed as their last socket asked.
+#[test]
+fn audio_is_heard_while_the_phone_reconnects() {
+    let mut kit = sealed_kit();
+    packet(&mut kit, 1, &seal(&KEY, [1; 24], &[1; 2]));
     kit.s.m.phone.current = None;
-    packet(&mut kit, 2, &[2; 2]);
-    assert_eq!(kit.metrics.get(Counter::UdpDropped), 1);
+    packet(&mut kit, 2, &seal(&KEY, [2; 24], &[2; 2]));
+    packet(&mut kit, 4, &seal(&KEY, [4; 24], &[4; 2]));
+    packet(&mut kit, 5, &[0; 320]);
+    kit.advance(20);
+    assert_eq!(heard(&mut kit), [[1, 1], [2, 2], [4, 4]]);
+    assert_eq!(kit.metrics.get(Counter::UdpDecryptionFailures), 1);
+}
+
+#[test]
+fn unwanted_audio_while_the_phone_reconnects_is_nothing_to_tell_it() {
+    let mut kit = kit();
+    kit.subscribe("main", &[]);
+    kit.advance(10_000);
+    kit.forget();
+    kit.s.m.phone.current = None;
+    packet(&mut kit, 1, &[1; 2]);
+    assert_eq!(kit.metrics.get(Counter::UnauthorizedAudio), 0);
+    assert!(kit.phone_got("microphone_state_change").is_empty());
 }

@@ -53,6 +53,9 @@ pub(crate) fn tell(
         let listed: Vec<Value> = stream.outputs.iter().map(outputs::in_status).collect();
         object.value("outputs", &listed);
     }
+    if let Some(request_id) = stream.phone_request.as_ref().filter(|_| is_phone(viewer)) {
+        object.str("requestId", request_id);
+    }
     object.end();
     let content = String::from_utf8_lossy(&body).into_owned();
     if s.m.streams.is_news(&id, viewer, &content) && !deliver(s, viewer, &body, cx) {
@@ -61,19 +64,33 @@ pub(crate) fn tell(
 }
 
 /// A status without a stream.
-pub(crate) fn tell_alone(s: &Session, viewer: &str, status: &str, message: &str, cx: &mut Cx<'_>) {
+pub(crate) fn tell_alone(
+    s: &Session,
+    viewer: &str,
+    status: &str,
+    message: &str,
+    request_id: Option<&str>,
+    cx: &mut Cx<'_>,
+) {
     let mut body = Vec::with_capacity(128);
     let mut object = ObjectWriter::begin(&mut body);
     object
         .str("type", kind_for(viewer))
         .str("status", status)
         .str("message", message);
+    if let Some(request_id) = request_id {
+        object.str("requestId", request_id);
+    }
     object.end();
     deliver(s, viewer, &body, cx);
 }
 
+fn is_phone(viewer: &str) -> bool {
+    viewer == Package::PHONE
+}
+
 fn kind_for(viewer: &str) -> &'static str {
-    if viewer == Package::PHONE {
+    if is_phone(viewer) {
         "phone_managed_stream_status"
     } else {
         "managed_stream_status"

@@ -30,12 +30,13 @@ pub(crate) fn request(
         ));
     }
     if s.m.managed_streams.current.is_some() {
-        join(s, viewer, cx);
+        join(s, viewer, &m, cx);
         return Ok(());
     }
     if provider::configured(&cx.cfg.streaming).is_none() {
         let text = "Managed streaming is not available on this server";
-        tell_alone(s, viewer, "error", text, cx);
+        let request_id = streams::phone_request(viewer, &m);
+        tell_alone(s, viewer, "error", text, request_id.as_deref(), cx);
         return Ok(());
     }
     let urls: Vec<&str> = destinations(&m).map(|(url, _)| url).collect();
@@ -48,6 +49,7 @@ pub(crate) fn request(
         stage: Stage::Creating { tries: 0 },
         input: None,
         ingest,
+        phone_request: streams::phone_request(viewer, &m),
         request: m,
         outputs: Vec::new(),
         created: cx.now,
@@ -66,7 +68,7 @@ fn destinations(m: &Members) -> impl Iterator<Item = (&str, Option<&str>)> + Clo
         .take(10)
 }
 
-fn join(s: &mut Session, viewer: &Package, cx: &mut Cx<'_>) {
+fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.managed_streams.current.as_mut() else {
         return;
     };
@@ -74,6 +76,9 @@ fn join(s: &mut Session, viewer: &Package, cx: &mut Cx<'_>) {
         stream.viewers.push(viewer.clone());
     }
     stream.anew.retain(|known| known != viewer);
+    if &**viewer == Package::PHONE {
+        stream.phone_request = streams::phone_request(viewer, m);
+    }
     // Who joins is told `active` as soon as there are URLs to give, live or not (protocol.md §8.11).
     let status = match stream.input {
         Some(_) => "active",

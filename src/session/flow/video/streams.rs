@@ -41,6 +41,7 @@ pub(crate) fn start(
         id: id.clone(),
         owner: owner.clone(),
         url: url.to_owned(),
+        request_id: phone_request(owner, m),
         status: Status::Initializing,
         name,
         created: cx.now,
@@ -48,6 +49,12 @@ pub(crate) fn start(
     must_become_active(s, &id, cx);
     report(s, None, cx);
     Ok(())
+}
+
+/// The phone finds by the id of its request which of its mini-apps a status is for.
+pub(crate) fn phone_request(owner: &str, m: &Members) -> Option<String> {
+    let id = m.filled("requestId").filter(|_| owner == Package::PHONE);
+    id.map(str::to_owned)
 }
 
 /// A stream that is not active has `stream_start_timeout_ms` to become so; counted from when it was not.
@@ -320,6 +327,10 @@ fn write_status(
             object.value(key, value);
         }
     }
-    object.str("appId", &stream.owner).str("timestamp", now);
+    object.str("appId", &stream.owner);
+    if let Some(request_id) = &stream.request_id {
+        object.str("requestId", request_id);
+    }
+    object.str("timestamp", now);
     object.end();
 }

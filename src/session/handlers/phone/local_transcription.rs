@@ -28,20 +28,30 @@ struct Body {
     is_final: Value,
     #[serde(default)]
     transcribe_language: Value,
+    /// What Android phones call it.
+    #[serde(default)]
+    language: Value,
+}
+
+impl Body {
+    fn language(&self) -> &str {
+        let named = [&self.transcribe_language, &self.language];
+        let mut filled = named
+            .into_iter()
+            .filter_map(Value::as_str)
+            .filter(|name| !name.is_empty());
+        filled.next().unwrap_or(DEFAULT_LANGUAGE)
+    }
 }
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let body: Body = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    let language = match body.transcribe_language.as_str() {
-        Some(language) if !language.is_empty() => language,
-        _ => DEFAULT_LANGUAGE,
-    };
     let class = if body.is_final == Value::Bool(false) {
         Class::Interim
     } else {
         Class::Control
     };
-    flow::relay::phone_speech(s, language, m.text, class, cx);
+    flow::relay::phone_speech(s, body.language(), m.text, class, cx);
     flow::relay::phone_message_explicit(s, m.name, m.text, class, cx);
     Ok(())
 }
