@@ -5,6 +5,7 @@ use super::{ConfigArgs, config};
 use crate::base::ids::UserId;
 use crate::services::offline::Offline;
 use crate::services::store::{Change, Outcome, Quota};
+use crate::wire::members::whole;
 use crate::wire::records::{AppRecord, InstalledApp, StoredLocation, UserRecord};
 use clap::Args;
 use serde_json::{Map, Value};
@@ -239,7 +240,7 @@ fn location(value: &Value) -> Option<StoredLocation> {
 /// Milliseconds since the Unix epoch of a number, ISO text, or either within `$date`.
 fn date_ms(value: Option<&Value>) -> Option<u64> {
     match value? {
-        Value::Number(number) => number.as_u64(),
+        number @ Value::Number(_) => whole(number),
         Value::String(text) => iso_ms(text),
         Value::Object(map) => match map.get("$date") {
             Some(inner) => date_ms(Some(inner)),
@@ -302,6 +303,7 @@ mod tests {
         );
         assert_eq!(date_ms(Some(&json!("1970-01-01T00:00:00.000Z"))), Some(0));
         assert_eq!(date_ms(Some(&json!("yesterday"))), None);
+        assert_eq!(date_ms(Some(&json!(5000.0))), Some(5000));
     }
 
     #[test]

@@ -4,26 +4,39 @@
 use super::context::lock;
 use crate::base::settings::Dashboard;
 use crate::session::event::HttpOutcome;
-use crate::session::managers::dashboard::distance_km;
+use crate::session::managers::dashboard::{WEATHER_FAILED_MS, distance_km, tells_weather};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
-
-/// After this somebody else may try what failed (ms).
-const FAILED_MS: u64 = 60_000;
 
 struct Known {
     lat: f64,
     lng: f64,
     asked_ms: u64,
-    outcome: Arc<OnceCell<HttpOutcome>>,
+    outcome: Arc<OnceCell<Outcome>>,
+}
+
+struct Outcome {
+    answer: HttpOutcome,
+    /// A success without content (200 and an error in it) is none.
+    told: bool,
+}
+
+impl From<HttpOutcome> for Outcome {
+    fn from(answer: HttpOutcome) -> Self {
+        let told = match &answer {
+            HttpOutcome::Answer { body, .. } => answer.is_success() && tells_weather(body),
+            HttpOutcome::Failed { .. } => false,
+        };
+        Self { answer, told }
+    }
 }
 
 impl Known {
     fn holds(&self, cfg: &Dashboard, now_ms: u64) -> bool {
-        let failed = self.outcome.get().is_some_and(|known| !known.is_success());
+        let failed = self.outcome.get().is_some_and(|known| !known.told);
         let limit_ms = if failed {
-            FAILED_MS
+            WEATHER_FAILED_MS
         } else {
             cfg.weather_ttl_ms
         };
@@ -47,18 +60,14 @@ impl Forecasts {
         match place(url) {
             Some(place) => {
                 let outcome = self.near(place, cfg, now_ms);
-                outcome.get_or_init(|| call).await.clone()
+                let known = outcome.get_or_init(async || call.await.into()).await;
+                known.answer.clone()
             }
             None => call.await,
         }
     }
 
-    fn near(
-        &self,
-        (lat, lng): (f64, f64),
-        cfg: &Dashboard,
-        now_ms: u64,
-    ) -> Arc<OnceCell<HttpOutcome>> {
+    fn near(&self, (lat, lng): (f64, f64), cfg: &Dashboard, now_ms: u64) -> Arc<OnceCell<Outcome>> {
         let mut all = lock(&self.0);
         all.retain(|known| known.holds(cfg, now_ms));
         let radius_km = cfg.weather_radius_km as f64;
@@ -72,7 +81,7 @@ impl Forecasts {
         while all.len() as u64 >= cfg.weather_cache_entries {
             all.pop_front();
         }
-        let outcome = Arc::<OnceCell<HttpOutcome>>::default();
+        let outcome = Arc::<OnceCell<Outcome>>::default();
         all.push_back(Known {
             lat,
             lng,
@@ -114,13 +123,18 @@ mod tests {
         }
 
         async fn ask(&self, lat: f64, now_ms: u64, status: u16) -> HttpOutcome {
+            let body = format!(r#"{{"weather":[{{"main":"at {lat}"}}],"main":{{"temp":60}}}}"#);
+            self.ask_for(lat, now_ms, status, body).await
+        }
+
+        async fn ask_for(&self, lat: f64, now_ms: u64, status: u16, body: String) -> HttpOutcome {
             let url = format!("https://w/data/2.5/weather?lat={lat}&lon=-9.14&appid=k");
             let call = async {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 HttpOutcome::Answer {
                     status,
-                    body: format!("{lat}").into(),
+                    body: body.into(),
                     retry_after_s: None,
                 }
             };
@@ -152,6 +166,19 @@ mod tests {
         assert_eq!(world.asked(), 1);
         world.ask(38.72, 60_000, 200).await;
         assert_eq!(world.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_success_without_weather_is_a_failure() {
+        for body in ["", "{}", r#"{"cod":429,"message":"blocked"}"#] {
+            let world = World::new();
+            world.ask_for(38.72, 0, 200, body.to_owned()).await;
+            world.ask(38.72, 59_999, 200).await;
+            assert_eq!(world.asked(), 1, "{body}");
+            world.ask(38.72, 60_000, 200).await;
+            world.ask(38.72, 659_999, 200).await;
+            assert_eq!(world.asked(), 2, "{body}");
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,7 @@
 //! Layer `wire`: the strict HTTP/1.1 front door; it reads no socket, routes nothing and never
 //! guesses: whatever two parsers could read in two ways is refused and the connection closed.
 //!
-//! Stricter than RFC 9112 where leniency only serves smuggling: bare LF, leading empty lines, chunk extensions and trailers
-//! are errors.
+//! Stricter than RFC 9112 where leniency only serves smuggling: bare LF and leading empty lines are errors.
 
 mod body;
 mod head;

@@ -1,8 +1,9 @@
 //! Layer 1: the members of a JSON object, read tolerantly: a member of an unexpected type counts as absent
-//! (protocol.md §0.4). Never fails and never converts between types.
+//! (protocol.md §0.4). Never fails and never converts between types; `60.0` and `6e1` are the whole number 60, as for the
+//! `JSON.parse` of everybody else.
 
 use crate::base::footprint::Footprint;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 impl Footprint for Members {
@@ -12,9 +13,16 @@ impl Footprint for Members {
 }
 
 /// A parsed JSON object.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Members(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut members = Map::deserialize(from)?;
+        members.values_mut().for_each(settle_numbers);
+        Ok(Self(members))
+    }
+}
 
 impl Members {
     /// From the body of a REST call: whatever is no JSON object counts as `{}` (protocol.md §18).
@@ -68,14 +76,38 @@ impl Members {
     }
 }
 
+/// Beyond this JavaScript does not count exactly.
+const SAFE: f64 = 9_007_199_254_740_992.0;
+
 /// A number as JavaScript writes it: `12`, not `12.0`.
 #[must_use]
 pub fn js_number(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
+    if number.fract() == 0.0 && number.abs() < SAFE {
         Value::from(number as i64)
     } else {
         Value::from(number)
     }
+}
+
+/// Turns every number of `value` into what JavaScript would write: phones that count in doubles send `60.0`. As deep as the
+/// parsers let a text nest.
+pub fn settle_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            *value = js_number(number.as_f64().unwrap_or_default());
+        }
+        Value::Array(items) => items.iter_mut().for_each(settle_numbers),
+        Value::Object(members) => members.values_mut().for_each(settle_numbers),
+        _ => {}
+    }
+}
+
+/// A whole number that is not negative, however it is spelt.
+#[must_use]
+pub fn whole(value: &Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    let spelt_otherwise = || js_number(number).as_u64();
+    value.as_u64().or_else(spelt_otherwise)
 }
 
 #[cfg(test)]
@@ -102,5 +134,28 @@ mod tests {
     fn whole_numbers_have_no_fraction() {
         assert_eq!(js_number(12.0).to_string(), "12");
         assert_eq!(js_number(-9.1399).to_string(), "-9.1399");
+    }
+
+    #[test]
+    fn a_whole_number_is_one_in_any_spelling() {
+        let text = br#"{"a":60.0,"b":[6e1,{"c":-0.0}],"d":0.5,"e":1e300,"f":18446744073709551615,"g":9007199254740992.0}"#;
+        let members = Members::lenient(text);
+        assert_eq!(
+            Value::Object(members.0).to_string(),
+            r#"{"a":60,"b":[60,{"c":0}],"d":0.5,"e":1e+300,"f":18446744073709551615,"g":9007199254740992.0}"#
+        );
+        for (number, read) in [
+            ("60", Some(60)),
+            ("60.0", Some(60)),
+            ("6e1", Some(60)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("60.5", None),
+            ("-1.0", None),
+            ("1e300", None),
+            ("\"60\"", None),
+        ] {
+            let value: Value = serde_json::from_str(number).expect("JSON");
+            assert_eq!(whole(&value), read, "{number}");
+        }
     }
 }

@@ -412,7 +412,7 @@ settings! {
         weather_cache_entries: u64 = 1000, 1..=1_000_000;
         /// One weather request (ms).
         weather_timeout_ms: u64 = 10_000, 100..=600_000;
-        /// Base URL of the weather service: OpenWeather, or what talks like it.
+        /// Base URL of the weather service: OpenWeather, or what talks like it. With `/data/…` in it (3.0/onecall) the very call to make.
         weather_url: String = "https://api.openweathermap.org".into();
         /// Its key; empty = no weather. Established name: OPEN_WEATHER_API_KEY.
         weather_api_key: String = String::new();

@@ -30,6 +30,7 @@ use super::store::StoreError;
 use crate::base::settings::Settings;
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute as Route};
+use crate::wire::members::settle_numbers;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
@@ -200,7 +201,9 @@ impl From<StoreError> for RestAnswer {
 
 /// The JSON body; one that cannot be parsed counts as `{}`.
 fn body(r: &OutsideRequest) -> Value {
-    serde_json::from_slice(&r.body).unwrap_or_else(|_| json!({}))
+    let mut body = serde_json::from_slice(&r.body).unwrap_or_else(|_| json!({}));
+    settle_numbers(&mut body);
+    body
 }
 
 /// A non-empty text member.

@@ -12,17 +12,25 @@ pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client_plain(cx, r)?;
     let parts = multipart::parts(r).ok_or_else(|| refuse(400, "Invalid form data"))?;
     let find = |name: &str| parts.iter().find(|part| part.name == name);
-    let metadata: Value = find("metadata")
-        .and_then(|part| serde_json::from_slice(&part.data).ok())
-        .unwrap_or_default();
+    let metadata: Value = match find("metadata") {
+        Some(part) if !part.data.is_empty() => serde_json::from_slice(&part.data)
+            .map_err(|_| refuse(400, "Invalid metadata format"))?,
+        _ => Value::Null,
+    };
     let request_id = super::member(&metadata, "requestId")
         .ok_or_else(|| refuse(400, "Request ID is required"))?;
-    let file = find("file").ok_or_else(|| refuse(400, "No photo file uploaded"))?;
+    let file = find("file").ok_or_else(|| refuse(400, "No photo uploaded"))?;
     if !file.content_type.starts_with("image/") {
-        return Err(refuse(400, "Only image files are allowed"));
+        let text = format!("Invalid file type: {}", file.content_type);
+        return Err(refuse(400, &text));
     }
-    if file.data.len() as u64 > cx.settings().device.photo_upload_max_bytes {
-        return Err(refuse(400, "File too large"));
+    let max_bytes = cx.settings().device.photo_upload_max_bytes;
+    if file.data.len() as u64 > max_bytes {
+        let text = format!("File too large. Maximum size is {}MB", max_bytes >> 20);
+        return Err(refuse(400, &text));
+    }
+    if file.data.is_empty() {
+        return Err(refuse(400, "Invalid file data - no buffer"));
     }
     // Nobody would ever fetch it.
     if !cx.shared.live.contains(&user) {

@@ -66,6 +66,17 @@ fn a_touch_is_named_as_each_app_knows_it() {
 }
 
 #[test]
+fn a_member_given_twice_counts_as_the_last_says() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V2);
+    kit.subscribe("back", &["touch_event:single_tap"]);
+    kit.forget();
+    let text = r#"{"type":"touch_event","gesture_name":"swipe","gesture_name":"single_tap"}"#;
+    let heard = kit.phone_raw(text, conn);
+    assert!(heard[0].contains(r#""streamType":"touch_event:single_tap""#));
+}
+
+#[test]
 fn a_wildcard_gives_no_protected_stream_without_permission() {
     for event in [
         json!({"type": "VAD", "status": true}),

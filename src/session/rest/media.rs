@@ -6,6 +6,7 @@ use crate::session::effects::RestAnswer;
 use crate::session::managers::audio::Format;
 use crate::session::{Cx, Session, flow};
 use crate::wire::json::ObjectWriter;
+use crate::wire::members::{settle_numbers, whole};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -57,6 +58,8 @@ fn text(value: &Value) -> Option<&str> {
 
 fn timestamp(value: &Value, cx: &Cx<'_>) -> Vec<u8> {
     let value = if value.is_number() || value.is_string() {
+        let mut value = value.clone();
+        settle_numbers(&mut value);
         value.to_string()
     } else {
         cx.now.unix_ms.to_string()
@@ -134,10 +137,7 @@ fn audio_configure(s: &mut Session, body: AudioConfigure, cx: &mut Cx<'_>) -> Re
     let wanted = match body.format.as_str() {
         Some("pcm") => Format::Pcm,
         Some("lc3") => {
-            let named = body
-                .lc3_config
-                .get("frameSizeBytes")
-                .and_then(Value::as_u64);
+            let named = body.lc3_config.get("frameSizeBytes").and_then(whole);
             let default = cx.cfg.audio.lc3_frame_bytes;
             let bytes = named
                 .filter(|n| matches!(n, 20 | 40 | 60))

@@ -32,7 +32,7 @@ fn a_notification_reaches_apps_and_dashboard() {
         &["phone_notification", "phone_notification_dismissed"],
     );
     kit.forget();
-    let body = br#"{"notificationId":"n-5521","app":"Mail","title":"Ines","content":"Running late","timestamp":1773480413000,"packageName":"com.example.mail"}"#;
+    let body = br#"{"notificationId":"n-5521","app":"Mail","title":"Ines","content":"Running late","timestamp":1.773480413E12,"packageName":"com.example.mail"}"#;
     let body = bytes::Bytes::from_static(body);
     let (status, answer) = ask(&mut kit, Call::Notification { body });
     assert_eq!(
@@ -117,6 +117,7 @@ fn the_audio_format_is_answered_with_what_is_in_force() {
             json!({"sampleRate": 48_000, "frameDurationMs": 7.5, "frameSizeBytes": 40}),
             40,
         ),
+        (json!({"frameSizeBytes": 60.0}), 60),
         (json!({"frameSizeBytes": 33}), 20),
         (json!({"frameSizeBytes": "60"}), 20),
     ] {

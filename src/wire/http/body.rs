@@ -5,8 +5,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{BodyLength, Response};
 
-/// Longest chunk-size line, without its CRLF: eight hexadecimal digits.
+/// Most hexadecimal digits of a chunk size.
 const SIZE_DIGITS_MAX: usize = 8;
+
+/// Most bytes of one body that are read over: chunk extensions and trailer fields together.
+const IGNORED_MAX: usize = 4096;
 
 /// Why a body was refused. The connection closes after the answer: where the next request would
 /// begin is not known.
@@ -15,14 +18,14 @@ pub enum BodyError {
     /// Larger than the caller allows.
     #[error("Payload too large")]
     TooLarge,
-    /// A chunk size that is no plain hexadecimal number followed by CRLF.
+    /// A chunk size that is no plain hexadecimal number followed by CRLF or an extension, or too long extensions.
     #[error("Bad chunk size")]
     ChunkSize,
     /// A chunk that is not followed by CRLF.
     #[error("Bad chunk end")]
     ChunkEnd,
-    /// Fields after the last chunk.
-    #[error("Trailers not supported")]
+    /// What follows the last chunk is no field, or too much.
+    #[error("Bad trailer")]
     Trailer,
 }
 
@@ -43,7 +46,7 @@ impl BodyError {
             Self::TooLarge => "Payload too large",
             Self::ChunkSize => "Bad chunk size",
             Self::ChunkEnd => "Bad chunk end",
-            Self::Trailer => "Trailers not supported",
+            Self::Trailer => "Bad trailer",
         }
     }
 
@@ -71,6 +74,8 @@ pub struct BodyReader {
     state: State,
     /// Bytes that may still come before the limit is passed.
     room: u64,
+    /// Bytes that may still be read over.
+    ignored: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +88,7 @@ enum State {
     Chunk(u64),
     /// The CRLF behind a chunk comes.
     ChunkEnd,
-    /// The empty line behind the last chunk comes.
+    /// A trailer field or the empty line behind the last chunk comes.
     Trailer,
     Done,
 }
@@ -101,7 +106,11 @@ impl BodyReader {
             BodyLength::Length(length) => State::Sized(length),
             BodyLength::Chunked => State::Size,
         };
-        Ok(Self { state, room })
+        Ok(Self {
+            state,
+            room,
+            ignored: IGNORED_MAX,
+        })
     }
 
     /// Takes the next piece of the body from `buf`.
@@ -117,7 +126,7 @@ impl BodyReader {
                     return Ok(BodyStep::Data(self.data(left, buf)));
                 }
                 State::Sized(_) | State::Chunk(_) => return Ok(BodyStep::NeedMore),
-                State::Size => match size_line(buf)? {
+                State::Size => match size_line(buf, &mut self.ignored)? {
                     None => return Ok(BodyStep::NeedMore),
                     Some(0) => self.state = State::Trailer,
                     Some(size) => {
@@ -129,9 +138,10 @@ impl BodyReader {
                     Line::Complete => self.state = State::Size,
                     Line::Partial => return Ok(BodyStep::NeedMore),
                 },
-                State::Trailer => match crlf(buf).ok_or(BodyError::Trailer)? {
-                    Line::Complete => self.state = State::Done,
-                    Line::Partial => return Ok(BodyStep::NeedMore),
+                State::Trailer => match trailer_line(buf, &mut self.ignored)? {
+                    None => return Ok(BodyStep::NeedMore),
+                    Some(Trailer::Field) => {}
+                    Some(Trailer::End) => self.state = State::Done,
                 },
             }
         }
@@ -180,8 +190,8 @@ fn crlf(buf: &mut BytesMut) -> Option<Line> {
     }
 }
 
-/// Takes a chunk-size line; `None` while it is incomplete.
-fn size_line(buf: &mut BytesMut) -> Result<Option<u64>, BodyError> {
+/// Takes a chunk-size line; `None` while it is incomplete. Extensions are read over (RFC 9112 §7.1.1).
+fn size_line(buf: &mut BytesMut, ignored: &mut usize) -> Result<Option<u64>, BodyError> {
     let digits = buf
         .iter()
         .take_while(|byte| byte.is_ascii_hexdigit())
@@ -189,15 +199,62 @@ fn size_line(buf: &mut BytesMut) -> Result<Option<u64>, BodyError> {
     if digits > SIZE_DIGITS_MAX {
         return Err(BodyError::ChunkSize);
     }
-    match &buf[digits..] {
-        [] => Ok(None),
-        [b'\r'] if digits > 0 => Ok(None),
-        [b'\r', b'\n', ..] if digits > 0 => {
+    let extension = text_len(&buf[digits..]);
+    let first = buf[digits..digits + extension].trim_ascii_start().first();
+    if extension > *ignored || first.is_some_and(|first| *first != b';') {
+        return Err(BodyError::ChunkSize);
+    }
+    let is_well_formed = digits > 0 && (extension == 0 || first.is_some());
+    match &buf[digits + extension..] {
+        [] if digits > 0 || extension == 0 => Ok(None),
+        [b'\r'] if is_well_formed => Ok(None),
+        [b'\r', b'\n', ..] if is_well_formed => {
             let text = std::str::from_utf8(&buf[..digits]).map_err(|_| BodyError::ChunkSize)?;
             let size = u64::from_str_radix(text, 16).map_err(|_| BodyError::ChunkSize)?;
-            buf.advance(digits + 2);
+            *ignored -= extension;
+            buf.advance(digits + extension + 2);
             Ok(Some(size))
         }
         _ => Err(BodyError::ChunkSize),
     }
+}
+
+enum Trailer {
+    Field,
+    End,
+}
+
+/// Takes a line behind the last chunk; `None` while it is incomplete. Fields are read over (RFC 9112 §7.1.2).
+fn trailer_line(buf: &mut BytesMut, ignored: &mut usize) -> Result<Option<Trailer>, BodyError> {
+    let len = text_len(buf);
+    let colon = buf[..len].iter().position(|byte| *byte == b':');
+    let name = &buf[..colon.unwrap_or(len)];
+    let is_field = colon.is_some_and(|at| at > 0);
+    if len > *ignored || !name.iter().all(|byte| is_token(*byte)) {
+        return Err(BodyError::Trailer);
+    }
+    match &buf[len..] {
+        [] if colon != Some(0) => Ok(None),
+        [b'\r'] if len == 0 || is_field => Ok(None),
+        [b'\r', b'\n', ..] if len == 0 || is_field => {
+            *ignored -= len;
+            buf.advance(len + 2);
+            Ok(Some(if len == 0 {
+                Trailer::End
+            } else {
+                Trailer::Field
+            }))
+        }
+        _ => Err(BodyError::Trailer),
+    }
+}
+
+/// How many bytes from the start may stand in a line: no line end, no other control byte but the tab.
+fn text_len(bytes: &[u8]) -> usize {
+    let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    bytes.iter().take_while(|byte| is_text(byte)).count()
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

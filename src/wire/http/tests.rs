@@ -338,7 +338,11 @@ fn bodies_are_bounded_and_strict() {
         (b"5\n", ChunkSize),
         (b"5 \r\n", ChunkSize),
         (b" 5\r\n", ChunkSize),
-        (b"5;a=b\r\n", ChunkSize),
+        (b"5;a=b\n", ChunkSize),
+        (b"5;a=\rb\r\n", ChunkSize),
+        (b"5;a=\0\r\n", ChunkSize),
+        (b"5 a;b\r\n", ChunkSize),
+        (b";a\r\n", ChunkSize),
         (b"5\r\r\n", ChunkSize),
         (b"0x5\r\n", ChunkSize),
         (b"-1\r\n", ChunkSize),
@@ -347,7 +351,11 @@ fn bodies_are_bounded_and_strict() {
         (b"3\r\nabcd", ChunkEnd),
         (b"3\r\nabc\n", ChunkEnd),
         (b"3\r\nabc\rx", ChunkEnd),
-        (b"0\r\nX: y\r\n\r\n", Trailer),
+        (b"0\r\nX: y\n\r\n", Trailer),
+        (b"0\r\nX: y\r\n folded\r\n\r\n", Trailer),
+        (b"0\r\nX : y\r\n\r\n", Trailer),
+        (b"0\r\n: y\r\n\r\n", Trailer),
+        (b"0\r\nX\r\n\r\n", Trailer),
         (b"0\r\n\n", Trailer),
     ] {
         for step in [1, bytes.len()] {
@@ -358,6 +366,27 @@ fn bodies_are_bounded_and_strict() {
             );
         }
     }
+}
+
+#[test]
+fn chunk_extensions_and_trailers_are_read_over_within_a_bound() {
+    let plain =
+        b"5;a=b;c=\"d e\"\r\nhello\r\n2 ; x\r\n!!\r\n0;last\r\nX-Sum: 1\r\nY:\r\n\r\nGET /next";
+    let expected = (b"hello!!".to_vec(), b"GET /next".to_vec());
+    for step in 1..=plain.len() {
+        let read = read_body(BodyLength::Chunked, 7, plain, step);
+        assert_eq!(read, Ok(Some(expected.clone())), "step {step}");
+    }
+    let (ext, field) = (";".repeat(2000), format!("X: {}\r\n", "y".repeat(2000)));
+    let with = |extensions: usize, fields: usize| {
+        let chunks = format!("1{ext}\r\na\r\n").repeat(extensions);
+        let bytes = format!("{chunks}0\r\n{}\r\n", field.repeat(fields));
+        read_body(BodyLength::Chunked, 9, bytes.as_bytes(), 500)
+    };
+    assert!(matches!(with(2, 0), Ok(Some(_))));
+    assert!(matches!(with(1, 1), Ok(Some(_))));
+    assert_eq!(with(3, 0), Err(BodyError::ChunkSize));
+    assert_eq!(with(1, 2), Err(BodyError::Trailer));
 }
 
 fn encoded(response: &Response, keep_alive: KeepAlive) -> String {

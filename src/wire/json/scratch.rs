@@ -4,6 +4,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use simd_json::{Buffers, Deserializer, ErrorType, INPUT_PADDING, Tape, fill_tape_padded};
 
 use super::{DEPTH_MAX, unicode};
+use crate::wire::members::settle_numbers;
 
 /// Memory of a scratch that served a longer text is given back before the next one.
 const KEEP_BYTES_MAX: usize = 256 * 1024;
@@ -69,12 +70,28 @@ impl Scratch {
         }
     }
 
-    /// Parses a whole text into a value that owns what it holds.
+    /// Parses a whole text into a value that owns what it holds. As for `JSON.parse`, of a member given twice the last
+    /// counts, and `60.0` is the whole number 60.
     ///
     /// # Errors
     /// See [`JsonError`].
     pub fn parse<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, JsonError> {
-        self.parse_borrowed(text)
+        match self.parse_borrowed(text) {
+            Err(JsonError::Shape(what)) => self.parse_settled(text, what),
+            done => done,
+        }
+    }
+
+    /// Once more, with what derived readers refuse put right before they see it; `what` they said.
+    #[cold]
+    fn parse_settled<T: DeserializeOwned>(
+        &mut self,
+        text: &[u8],
+        what: String,
+    ) -> Result<T, JsonError> {
+        let mut value: serde_json::Value = self.parse_borrowed(text)?;
+        settle_numbers(&mut value);
+        T::deserialize(value).map_err(|_| JsonError::Shape(what))
     }
 
     /// Parses a whole text into a value whose strings may lie in this scratch.

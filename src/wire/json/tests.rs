@@ -193,6 +193,31 @@ fn typed_parsing_ignores_unknown_members_and_names_what_is_wrong() {
 }
 
 #[test]
+fn typed_parsing_reads_what_json_parse_reads() {
+    let mut scratch = Scratch::new();
+    for text in [
+        &br#"{"packageName":"a","durationMs":60.0}"#[..],
+        br#"{"packageName":"a","durationMs":6e1}"#,
+        br#"{"packageName":1,"packageName":"a","durationMs":5,"durationMs":60}"#,
+    ] {
+        let display: Display = scratch.parse(text).unwrap();
+        assert_eq!(
+            (display.package_name.as_str(), display.duration_ms),
+            ("a", Some(60))
+        );
+    }
+    for text in [
+        &br#"{"packageName":"a","durationMs":60.5}"#[..],
+        br#"{"packageName":"a","packageName":1}"#,
+    ] {
+        assert!(matches!(
+            scratch.parse::<Display>(text),
+            Err(JsonError::Shape(_))
+        ));
+    }
+}
+
+#[test]
 fn strings_can_be_borrowed_from_the_scratch() {
     let mut scratch = Scratch::new();
     let members: Vec<&str> = scratch.parse_borrowed(br#"["a","b\n\u00e9"]"#).unwrap();

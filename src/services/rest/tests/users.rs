@@ -297,26 +297,67 @@ fn a_miniapp_photo_without_a_session_is_503_whatever_its_body() {
     });
 }
 
+/// What an upload is answered; `file` has its type and its content.
+async fn upload_photo(kit: &Kit, metadata: &str, file: Option<(&str, &str)>) -> (u16, Value) {
+    let mut upload = Kit::request(Route::PhotoUpload, "POST", &[], &Value::Null);
+    let token = kit.token(USER);
+    upload.headers = vec![
+        ("authorization".into(), format!("Bearer {token}")),
+        (
+            "content-type".into(),
+            "multipart/form-data; boundary=b".into(),
+        ),
+    ];
+    let file = file.map_or_else(String::new, |(kind, content)| format!(
+        "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"p.jpg\"\r\nContent-Type: {kind}\r\n\r\n{content}\r\n"
+    ));
+    let metadata =
+        format!("--b\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{metadata}\r\n");
+    upload.body = format!("{metadata}{file}--b--\r\n").into();
+    kit.send(&upload).await
+}
+
+#[test]
+fn a_photo_upload_that_is_none_is_refused_with_its_reason() {
+    Kit::run(|kit| async move {
+        let (named, jpeg) = (r#"{"requestId":"r1"}"#, Some(("image/jpeg", "JPEG")));
+        let huge = "x".repeat(10 << 20 | 1);
+        for (metadata, file, text) in [
+            ("{", jpeg, "Invalid metadata format"),
+            ("", jpeg, "Request ID is required"),
+            ("{}", jpeg, "Request ID is required"),
+            (named, None, "No photo uploaded"),
+            (
+                named,
+                Some(("text/html", "x")),
+                "Invalid file type: text/html",
+            ),
+            (
+                named,
+                Some(("image/png", &*huge)),
+                "File too large. Maximum size is 10MB",
+            ),
+            (
+                named,
+                Some(("image/jpeg", "")),
+                "Invalid file data - no buffer",
+            ),
+        ] {
+            let refused = (400, json!({ "error": text }));
+            assert_eq!(upload_photo(&kit, metadata, file).await, refused);
+        }
+    });
+}
+
 #[test]
 fn an_uploaded_photo_of_a_user_without_session_is_not_kept() {
     Kit::run(|kit| async move {
-        let mut upload = Kit::request(Route::PhotoUpload, "POST", &[], &Value::Null);
-        let token = kit.token(USER);
-        upload.headers = vec![
-            ("authorization".into(), format!("Bearer {token}")),
-            (
-                "content-type".into(),
-                "multipart/form-data; boundary=b".into(),
-            ),
-        ];
-        upload.body = concat!(
-            "--b\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{\"requestId\":\"r1\"}\r\n",
-            "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"p.jpg\"\r\n",
-            "Content-Type: image/jpeg\r\n\r\nJPEG\r\n--b--\r\n"
-        )
-        .into();
         let refused = (404, json!({"error": "User session not found"}));
-        assert_eq!(kit.send(&upload).await, refused);
+        let file = Some(("image/jpeg", "JPEG"));
+        assert_eq!(
+            upload_photo(&kit, r#"{"requestId":"r1"}"#, file).await,
+            refused
+        );
         let kept = std::fs::read_dir(files::folder(&kit.cx, "photos")).map_or(0, Iterator::count);
         assert_eq!(kept, 0);
     });

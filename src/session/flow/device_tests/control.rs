@@ -225,8 +225,11 @@ fn an_app_whose_request_id_another_app_takes_is_told() {
 #[test]
 fn udp_hashes_are_bound_and_unbound_as_announced() {
     let mut kit = Kit::new();
-    for kind in ["udp_register", "udp_unregister"] {
-        kit.phone(&format!(r#"{{"type":"{kind}","userIdHash":3718288755}}"#))
+    for (kind, hash) in [
+        ("udp_register", "3718288755"),
+        ("udp_unregister", "3718288755.0"),
+    ] {
+        kit.phone(&format!(r#"{{"type":"{kind}","userIdHash":{hash}}}"#))
             .expect("taken");
         kit.phone(&format!(r#"{{"type":"{kind}","userIdHash":"x"}}"#))
             .expect_err("lacks its hash");

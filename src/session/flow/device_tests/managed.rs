@@ -1,5 +1,6 @@
 //! Managed video streams and their outputs (protocol.md §8.11, §8.12, §9.14, §18.15; behaviour.md §7.6.3).
 
+mod away;
 mod outputs;
 mod phone;
 

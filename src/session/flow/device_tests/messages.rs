@@ -239,7 +239,7 @@ fn rooms_are_entered_left_and_reported() {
     let mut kit = Kit::new();
     kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
     kit.sent();
-    kit.app(OTHER, r#"{"type":"app_room_join","roomId":"r1","roomConfig":{"maxUsers":4,"isPrivate":true,"metadata":{"a":1}}}"#).expect("taken");
+    kit.app(OTHER, r#"{"type":"app_room_join","roomId":"r1","roomConfig":{"maxUsers":4.0,"isPrivate":true,"metadata":{"a":1}}}"#).expect("taken");
     let config = RoomConfig {
         max_users: Some(4),
         is_private: true,

@@ -51,6 +51,16 @@ fn the_same_state_again_says_nothing() {
 }
 
 #[test]
+fn a_level_counted_in_doubles_is_the_same_level() {
+    let mut kit = Kit::new();
+    kit.device_state(r#"{"batteryLevel":71.0}"#);
+    assert!(kit.sent().scribe()[0].contains(r#""state":{"batteryLevel":71}"#));
+    kit.device_state(r#"{"batteryLevel":7.1e1}"#);
+    kit.device_state(r#"{"batteryLevel":71}"#);
+    assert!(kit.sent().texts.is_empty());
+}
+
+#[test]
 fn a_state_posted_while_the_session_loads_is_taken() {
     let mut kit = Kit::new();
     kit.s.state = State::Initializing;

@@ -273,11 +273,20 @@ fn begin(s: &mut Session, cx: &mut Cx<'_>) {
         .as_ref()
         .map(|input| input.ingest_url(stream.ingest).to_owned())
         .unwrap_or_default();
+    let streaming = &cx.cfg.streaming;
+    if s.m.phone.open().is_none() && !url.is_empty() {
+        let until_ms = stream.created.mono_ms + streaming.managed_ready_timeout_ms;
+        if cx.now.mono_ms < until_ms {
+            // Streams are the session's, and a phone that lost its socket is back in seconds (behaviour.md §7.6).
+            let due_ms = cx.now.mono_ms + streaming.managed_ready_poll_ms;
+            s.timers.set(Timer::ManagedPoll, due_ms.min(until_ms));
+            return;
+        }
+    }
     if url.is_empty() || s.m.phone.open().is_none() {
         end(s, "error", Some("Glasses WebSocket not connected"), cx);
         return;
     }
-    let streaming = &cx.cfg.streaming;
     stream.stage = Stage::Polling {
         until_ms: cx.now.mono_ms + streaming.managed_ready_timeout_ms,
     };

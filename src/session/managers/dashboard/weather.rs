@@ -36,12 +36,32 @@ struct Fetch {
     at_ms: u64,
     lat: f64,
     lng: f64,
+    /// Whether the answer told the weather.
+    told: bool,
+}
+
+/// What did not tell the weather is asked again after this (ms).
+pub const WEATHER_FAILED_MS: u64 = 60_000;
+/// The call for a base URL that names none: every key may make it.
+const CURRENT: &str = "/data/2.5/weather";
+
+/// Of the call for the weather now, or of One Call.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Now {
+        weather: Vec<Condition>,
+        main: Reading,
+    },
+    OneCall {
+        current: Everything,
+    },
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Everything {
     weather: Vec<Condition>,
-    main: Reading,
+    temp: f64,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +123,12 @@ impl Weather {
             return None;
         }
         let holds = self.fetched.is_some_and(|known| {
-            now_ms < known.at_ms + cfg.weather_ttl_ms
+            let limit_ms = if known.told {
+                cfg.weather_ttl_ms
+            } else {
+                WEATHER_FAILED_MS
+            };
+            now_ms < known.at_ms + limit_ms
                 && distance_km(known.lat, known.lng, lat, lng) <= cfg.weather_radius_km as f64
         });
         if holds {
@@ -113,11 +138,18 @@ impl Weather {
             at_ms: now_ms,
             lat,
             lng,
+            told: false,
         });
         let base = cfg.weather_url.trim_end_matches('/');
+        let path = if base.contains("/data/") { "" } else { CURRENT };
+        let rest = if base.ends_with("/onecall") {
+            "&exclude=minutely,hourly,daily,alerts"
+        } else {
+            ""
+        };
         let key = &cfg.weather_api_key;
         Some(format!(
-            "{base}/data/2.5/weather?lat={lat}&lon={lng}&units=imperial&appid={key}"
+            "{base}{path}?lat={lat}&lon={lng}{rest}&units=imperial&appid={key}"
         ))
     }
 
@@ -139,20 +171,32 @@ impl Weather {
 
     /// Reads a successful answer; an unreadable one keeps the previous line. Says whether the line changed.
     pub fn read(&mut self, body: &[u8]) -> bool {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return false;
-        };
-        let Some(condition) = answer.weather.into_iter().next() else {
-            return false;
-        };
-        let line = Some(Line::Reading {
-            condition: condition.main,
-            fahrenheit: answer.main.temp,
-        });
-        let changed = line != self.line;
-        self.line = line;
+        let line = reading(body);
+        if let Some(known) = &mut self.fetched {
+            known.told = line.is_some();
+        }
+        let changed = line.is_some() && line != self.line;
+        self.line = line.or(self.line.take());
         changed
     }
+}
+
+/// Whether the body of a successful answer tells the weather.
+#[must_use]
+pub fn tells_weather(body: &[u8]) -> bool {
+    reading(body).is_some()
+}
+
+fn reading(body: &[u8]) -> Option<Line> {
+    let (weather, fahrenheit) = match serde_json::from_slice(body).ok()? {
+        Answer::Now { weather, main } => (weather, main.temp),
+        Answer::OneCall { current } => (current.weather, current.temp),
+    };
+    let condition = weather.into_iter().next()?.main;
+    Some(Line::Reading {
+        condition,
+        fahrenheit,
+    })
 }
 
 /// Great-circle distance.
@@ -169,6 +213,8 @@ pub fn distance_km(lat1: f64, lng1: f64, lat2: f64, lng2: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RAIN: &[u8] = br#"{"weather":[{"main":"Rain"}],"main":{"temp":60}}"#;
 
     fn cfg() -> Config {
         Config {
@@ -190,6 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_who_pays_for_one_call_may_name_it() {
+        let cfg = Config {
+            weather_url: "https://api.openweathermap.org/data/3.0/onecall".into(),
+            ..cfg()
+        };
+        let mut weather = Weather::default();
+        assert_eq!(
+            weather.wanted(38.72, -9.14, 0, &cfg).as_deref(),
+            Some(
+                "https://api.openweathermap.org/data/3.0/onecall?lat=38.72&lon=-9.14&exclude=minutely,hourly,daily,alerts&units=imperial&appid=k"
+            )
+        );
+        let answer = br#"{"lat":38.7,"current":{"temp":60,"weather":[{"id":500,"main":"Rain"}]}}"#;
+        assert!(weather.read(answer));
+        assert_eq!(weather.text().as_deref(), Some("Rain, 60°F"));
+    }
+
+    #[test]
     fn weather_is_asked_for_again_after_ten_minutes_or_five_kilometres() {
         let cfg = cfg();
         let mut weather = Weather::default();
@@ -200,10 +264,29 @@ mod tests {
                 "https://weather.example/data/2.5/weather?lat=38.72&lon=-9.14&units=imperial&appid=k"
             )
         );
+        weather.read(RAIN);
         assert_eq!(weather.wanted(38.73, -9.14, 2000, &cfg), None);
         assert!(weather.wanted(38.80, -9.14, 3000, &cfg).is_some());
+        weather.read(RAIN);
         assert_eq!(weather.wanted(38.80, -9.14, 602_999, &cfg), None);
         assert!(weather.wanted(38.80, -9.14, 603_000, &cfg).is_some());
+    }
+
+    #[test]
+    fn what_told_no_weather_is_asked_again_after_a_minute() {
+        let cfg = cfg();
+        for body in [
+            &b""[..],
+            b"{}",
+            br#"{"cod":200,"weather":[],"main":{"temp":60}}"#,
+            br#"{"weather":[{"main":"Rain"}],"main":{"temp":null}}"#,
+        ] {
+            let mut weather = Weather::default();
+            assert!(weather.wanted(38.72, -9.14, 0, &cfg).is_some());
+            weather.read(body);
+            assert_eq!(weather.wanted(38.72, -9.14, 59_999, &cfg), None);
+            assert!(weather.wanted(38.72, -9.14, 60_000, &cfg).is_some());
+        }
     }
 
     #[test]
