@@ -34,6 +34,13 @@ fn http_is_strict_keeps_alive_and_answers_exactly() {
         assert!(smuggled.starts_with("HTTP/1.1 400"), "{driver}: {smuggled}");
         assert!(smuggled.contains("X-Request-Id: "), "{driver}: {smuggled}");
 
+        let chunked = server.raw(
+            "POST /api/client/location HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2;a=\"b\"\r\n{}\r\n0\r\nX-Sum: 1\r\n\r\n\
+             GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        assert!(chunked.starts_with("HTTP/1.1 401"), "{driver}: {chunked}");
+        assert!(chunked.ends_with("\r\n\r\nok"), "{driver}: {chunked}");
+
         let upgrade = |path: &str, extra: &str| {
             server.raw(&format!(
                 "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{extra}\r\n"
