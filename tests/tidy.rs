@@ -39,13 +39,6 @@ const CONFINED: &[(&str, &[&str])] = &[
 /// Non-test lines of a file. A tripwire: past it, think about the shape.
 const FILE_LINES_MAX: usize = 500;
 
-/// Files that are one long table; their limit is their own.
-const TABLES: &[(&str, usize)] = &[
-    ("src/base/settings/table.rs", 900),
-    ("src/base/metrics.rs", 650),
-    ("src/shard/routes.rs", 700),
-];
-
 struct Source {
     path: String,
     room: String,
@@ -200,13 +193,9 @@ fn managers_do_not_import_each_other() {
 fn files_stay_readable() {
     let mut problems = Vec::new();
     for source in sources().iter().filter(|source| !is_test_file(source)) {
-        let limit = TABLES
-            .iter()
-            .find(|(path, _)| *path == source.path)
-            .map_or(FILE_LINES_MAX, |(_, limit)| *limit);
-        if source.lines > limit {
+        if source.lines > FILE_LINES_MAX {
             problems.push(format!(
-                "{}: {} lines, limit {limit}: think about the shape",
+                "{}: {} lines, limit {FILE_LINES_MAX}: think about the shape",
                 source.path, source.lines
             ));
         }
