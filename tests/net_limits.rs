@@ -1,11 +1,11 @@
 //! Limits of the front door as a peer meets them: CORS, sizes, times, half-closed connections, admission.
 #![allow(missing_docs, reason = "a test")]
 
-mod server;
+mod support;
 
-use server::{DRIVERS, Server, rest_of, token, wait_for};
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use support::{DRIVERS, Server, rest_of, token, wait_for};
 use tungstenite::Message;
 use tungstenite::stream::MaybeTlsStream;
 
@@ -102,7 +102,7 @@ fn a_client_that_has_said_everything_still_gets_its_answer() {
 fn a_half_closed_websocket_ends_and_its_session_waits() {
     for driver in DRIVERS {
         let server = Server::start(driver);
-        let mut phone = server.phone("ana@lumen.io");
+        let mut phone = server.dial("ana@lumen.io");
         wait_for(&mut phone, "connection_ack");
         let MaybeTlsStream::Plain(stream) = phone.get_mut() else {
             panic!("plain");
@@ -115,7 +115,7 @@ fn a_half_closed_websocket_ends_and_its_session_waits() {
         let health = server.json("/health");
         assert_eq!(health["activeSessions"], 1, "{driver}: in its grace");
         assert_eq!(health["connections"]["glassesConnections"], 0, "{driver}");
-        let mut back = server.phone("ana@lumen.io");
+        let mut back = server.dial("ana@lumen.io");
         back.send(Message::text(r#"{"type":"ping"}"#))
             .expect("sent");
         wait_for(&mut back, "pong");
@@ -130,7 +130,7 @@ fn a_full_server_keeps_its_users_and_sends_others_away() {
             ("PRISM_METRICS_INTERVAL_MS", "50"),
         ];
         let server = Server::with_env(driver, &env);
-        let mut phone = server.phone("ana@lumen.io");
+        let mut phone = server.dial("ana@lumen.io");
         wait_for(&mut phone, "connection_ack");
         let refused = server.raw(&format!(
             "GET /glasses-ws?token={} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -142,7 +142,7 @@ fn a_full_server_keeps_its_users_and_sends_others_away() {
             refused.contains("Retry-After: 5\r\n"),
             "{driver}: {refused}"
         );
-        let mut again = server.phone("ana@lumen.io");
+        let mut again = server.dial("ana@lumen.io");
         wait_for(&mut again, "connection_ack");
         let counted = (0..2000).find_map(|_| {
             let page = server.raw("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -158,14 +158,14 @@ fn a_full_server_keeps_its_users_and_sends_others_away() {
 #[test]
 fn the_log_tells_a_phones_life_and_never_a_secret() {
     let server = Server::start("epoll");
-    let mut phone = server.phone("ana@lumen.io");
+    let mut phone = server.dial("ana@lumen.io");
     wait_for(&mut phone, "connection_ack");
     drop(phone);
-    let mut again = server.phone("ana@lumen.io");
+    let mut again = server.dial("ana@lumen.io");
     wait_for(&mut again, "connection_ack");
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
-    assert!(!log.contains(server::SECRET));
+    assert!(!log.contains(support::SECRET));
     let record = |message: &str| -> serde_json::Value {
         log.lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON lines"))

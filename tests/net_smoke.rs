@@ -1,10 +1,10 @@
 //! The transport as a peer sees it, on both drivers, with a real process and an independent WebSocket client.
 #![allow(missing_docs, reason = "a test")]
 
-mod server;
+mod support;
 
-use server::{DRIVERS, Server, close_of, token, wait_for};
 use std::io::{Read, Write};
+use support::{DRIVERS, Server, close_of, token, wait_for};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::stream::MaybeTlsStream;
@@ -75,12 +75,12 @@ fn phones_are_acknowledged_and_pinged_on_whatever_shard_accepts_them() {
         let server = Server::start(driver);
         // Enough users and connections that both shards accept and both own some.
         for user in 0..8 {
-            let mut phone = server.phone(&format!("user{user}@lumen.io"));
+            let mut phone = server.dial(&format!("user{user}@lumen.io"));
             phone
                 .send(Message::text(r#"{"type":"ping"}"#))
                 .expect("sent");
             wait_for(&mut phone, "pong");
-            let mut again = server.phone(&format!("USER{user}@lumen.io"));
+            let mut again = server.dial(&format!("USER{user}@lumen.io"));
             wait_for(&mut again, "connection_ack");
         }
     }
@@ -107,7 +107,7 @@ fn a_v2_app_reaches_the_session_of_the_user_in_its_first_message() {
             );
             assert_eq!(close_of(&mut stranger), (1008, "Session not found".into()));
 
-            let mut phone = server.phone(&email);
+            let mut phone = server.dial(&email);
             wait_for(&mut phone, "connection_ack");
             let mut app = server.socket("/app-ws", &[]);
             app.send(Message::text(init)).expect("sent");
@@ -169,7 +169,7 @@ fn broken_frames_and_giants_are_closed_with_their_codes() {
 fn a_drain_says_goodbye_to_everybody_and_exits_zero() {
     for driver in DRIVERS {
         let mut server = Server::start(driver);
-        let mut phone = server.phone("ana@lumen.io");
+        let mut phone = server.dial("ana@lumen.io");
         wait_for(&mut phone, "connection_ack");
         let mut app = server.socket("/app-ws", &[]);
         server.terminate();
@@ -177,7 +177,7 @@ fn a_drain_says_goodbye_to_everybody_and_exits_zero() {
         assert_eq!(close_of(&mut phone), goodbye, "{driver}");
         assert_eq!(close_of(&mut app), goodbye, "{driver}");
         drop((phone, app));
-        let status = server.child.wait().expect("it ends");
+        let status = server.wait();
         assert_eq!(status.code(), Some(0), "{driver}");
     }
 }
@@ -187,7 +187,7 @@ fn peers_that_never_answer_hold_a_shutdown_up_for_the_handshakes_time_only() {
     for driver in DRIVERS {
         let server = Server::start(driver);
         let mut phones: Vec<_> = (0..20)
-            .map(|n| server.phone(&format!("mute{n}@lumen.io")))
+            .map(|n| server.dial(&format!("mute{n}@lumen.io")))
             .collect();
         for phone in &mut phones {
             wait_for(phone, "connection_ack");
@@ -202,7 +202,7 @@ fn a_shutdown_that_hangs_ends_by_its_watchdog() {
     let patient = ("PRISM_CLOSE_HANDSHAKE_TIMEOUT_MS", "10000");
     let budget = ("PRISM_SHUTDOWN_BUDGET_MS", "500");
     let server = Server::with_env(DRIVERS[1], &[patient, budget]);
-    let mut mute = server.phone("mute@lumen.io");
+    let mut mute = server.dial("mute@lumen.io");
     wait_for(&mut mute, "connection_ack");
     let (code, _) = server.stop();
     assert_eq!(code, Some(1));
@@ -286,7 +286,7 @@ fn microphone_audio_arrives_by_udp() {
         let server = Server::with_env(driver, &offered);
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
         for user in ["nadia@lumen.io", "jean-luc@lumen.io"] {
-            let mut phone = server.phone(user);
+            let mut phone = server.dial(user);
             let ack = wait_for(&mut phone, "connection_ack");
             assert_eq!(ack["udpHost"], "127.0.0.1", "{driver}");
             assert_eq!(ack["udpPort"].to_string(), port, "{driver}");

@@ -1,11 +1,11 @@
 //! How the server starts, or says why it does not: drivers that are forbidden, ports that are taken, files that are wrong.
 #![allow(missing_docs, reason = "a test")]
 
-mod server;
+mod support;
 
-use server::{Server, command};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use support::{DRIVERS, Server, Site};
 
 /// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
 fn forbid_io_uring(command: &mut Command) {
@@ -57,8 +57,7 @@ fn where_io_uring_is_forbidden_auto_runs_on_epoll_and_says_so() {
     let shards = health["shards"].as_array().expect("one row a shard");
     assert_eq!(shards.len(), 2);
     assert!(shards.iter().all(|shard| shard["driver"] == "epoll"));
-    let mut phone = server.phone("ana@lumen.io");
-    server::wait_for(&mut phone, "connection_ack");
+    let _phone = server.phone("ana@lumen.io");
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
     assert!(
@@ -69,8 +68,8 @@ fn where_io_uring_is_forbidden_auto_runs_on_epoll_and_says_so() {
 
 #[test]
 fn where_io_uring_is_forbidden_and_demanded_nothing_starts() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut command = command(&folder, "uring");
+    let site = Site::on("uring");
+    let mut command = site.serve_command();
     forbid_io_uring(&mut command);
     let (code, text) = refusal(command);
     assert_eq!(code, Some(1), "{text}");
@@ -84,7 +83,7 @@ fn where_io_uring_is_forbidden_and_demanded_nothing_starts() {
 
 #[test]
 fn a_driver_that_was_asked_for_is_the_one_that_health_names() {
-    for driver in server::DRIVERS {
+    for driver in DRIVERS {
         let server = Server::start(driver);
         assert_eq!(server.json("/health")["ioDriver"], driver);
     }
@@ -96,11 +95,11 @@ fn a_taken_port_is_one_clear_line() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let sibling = Server::start("epoll");
     let theirs = other.local_addr().expect("bound").port().to_string();
-    let ours = sibling.address.rsplit(':').next().expect("a port");
-    for port in [theirs.as_str(), ours] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut command = command(&folder, "auto");
-        command.env("PRISM_PORT", port);
+    let ours = sibling.address.port().to_string();
+    for port in [theirs, ours] {
+        let site = Site::on("auto");
+        let mut command = site.serve_command();
+        command.env("PRISM_PORT", &port);
         let (code, text) = refusal(command);
         assert_eq!(code, Some(1), "{text}");
         let expected = format!("prism: cannot listen on 127.0.0.1:{port}: ");
@@ -157,16 +156,13 @@ fn wrong_files_are_named_with_their_problem() {
 
 #[test]
 fn a_killed_servers_port_can_be_taken_again_at_once() {
-    for driver in server::DRIVERS {
+    for driver in DRIVERS {
         let mut first = Server::start(driver);
-        let port = first.address.rsplit(':').next().expect("a port").to_owned();
-        let mut phone = first.phone("ana@lumen.io");
-        server::wait_for(&mut phone, "connection_ack");
-        first.child.kill().expect("killed");
-        first.child.wait().expect("gone");
+        let port = first.address.port().to_string();
+        let _phone = first.phone("ana@lumen.io");
+        first.kill_9();
         let second = Server::with_env(driver, &[("PRISM_PORT", &port)]);
-        let mut back = second.phone("ana@lumen.io");
-        server::wait_for(&mut back, "connection_ack");
+        second.phone("ana@lumen.io");
     }
 }
 

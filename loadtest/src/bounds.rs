@@ -192,16 +192,9 @@ fn fault(own: &Fault) -> Broken {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::scenario::sample::{HEAD, error};
 
-    const GOOD: &str = "
-name: small
-users: 10
-apps_per_user: 2
-duration_s: 5
-streams:
-  - { kind: audio, bytes: 100, in_flight: 1 }
-  - { kind: event, bytes: 200, per_user_per_s: 0.5, arrivals: poisson, share: 0.3 }
+    const REST: &str = "\
 connects: { per_s: 5, identities: 3, concurrent_max: 10 }
 faults:
   - herd: { at_s: 1, return_s: [1, 2] }
@@ -211,8 +204,8 @@ faults:
   - restart: { at_s: 2, times: 3, every_s: 10 }
 ";
 
-    fn error(text: &str) -> String {
-        Scenario::parse(text).unwrap_err().to_string()
+    fn good() -> String {
+        [HEAD, REST].concat()
     }
 
     #[test]
@@ -268,14 +261,14 @@ faults:
             ("opens_per_min: 6", "opens_per_min: -6", "opens_per_min"),
             ("times: 3, every_s: 10", "times: 3", "every_s"),
         ] {
-            let text = error(&GOOD.replace(from, to));
+            let text = error(&good().replace(from, to));
             assert!(text.contains(word), "{word} is not named in: {text}");
         }
     }
 
     #[test]
     fn the_error_says_what_was_wrong_with_which_value() {
-        let text = error(&GOOD.replace("duration_s: 5", "duration_s: -3"));
+        let text = error(&good().replace("duration_s: 5", "duration_s: -3"));
         assert_eq!(
             text,
             "small: duration_s must be above 0 and at most 2678400, not -3"

@@ -100,13 +100,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
     if second & 0x80 != 0 {
         return Err(FrameError::Masked);
     }
-    let (header, long) = match (second & 0x7f, rest) {
-        (126, [a, b, ..]) => (4, u64::from(u16::from_be_bytes([*a, *b]))),
-        (127, [a, b, c, d, e, f, g, h, ..]) => {
-            (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
-        }
-        (126 | 127, _) => return Ok(None),
-        (short, _) => (2, u64::from(short)),
+    let Some((header, long)) = lengths(*second, rest) else {
+        return Ok(None);
     };
     if opcode.bits() >= 8 && (!fin || long > 125) {
         return Err(FrameError::BadControl);
@@ -123,6 +118,19 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
     }))
 }
 
+/// Lengths of the header (without mask) and of the payload, from the second byte and what follows it; `None` when that is too
+/// little.
+fn lengths(second: u8, rest: &[u8]) -> Option<(usize, u64)> {
+    Some(match (second & 0x7f, rest) {
+        (126, [a, b, ..]) => (4, u64::from(u16::from_be_bytes([*a, *b]))),
+        (127, [a, b, c, d, e, f, g, h, ..]) => {
+            (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+        }
+        (126 | 127, _) => return None,
+        (short, _) => (2, u64::from(short)),
+    })
+}
+
 /// Reads the client frame at the start of `bytes` and unmasks it in place. Only whole messages (the clients
 /// that are listened to send no pieces); `None` when it is not complete yet.
 pub(crate) fn parse_masked(bytes: &mut [u8]) -> Result<Option<Frame<'_>>, FrameError> {
@@ -130,13 +138,8 @@ pub(crate) fn parse_masked(bytes: &mut [u8]) -> Result<Option<Frame<'_>>, FrameE
         return Ok(None);
     };
     let opcode = Opcode::from_bits(first & 0x0f).ok_or(FrameError::UnknownOpcode)?;
-    let (header, long) = match (second & 0x7f, rest) {
-        (126, [a, b, ..]) => (4, u64::from(u16::from_be_bytes([*a, *b]))),
-        (127, [a, b, c, d, e, f, g, h, ..]) => {
-            (10, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
-        }
-        (126 | 127, _) => return Ok(None),
-        (short, _) => (2, u64::from(short)),
+    let Some((header, long)) = lengths(*second, rest) else {
+        return Ok(None);
     };
     if long > PAYLOAD_MAX {
         return Err(FrameError::TooLong);

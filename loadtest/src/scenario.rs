@@ -395,10 +395,11 @@ impl Scenario {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod sample {
+    use super::Scenario;
 
-    const GOOD: &str = "
+    /// A scenario's head, for tests that add to it and spoil it.
+    pub(crate) const HEAD: &str = "
 name: small
 users: 10
 apps_per_user: 2
@@ -406,19 +407,33 @@ duration_s: 5
 streams:
   - { kind: audio, bytes: 100, in_flight: 1 }
   - { kind: event, bytes: 200, per_user_per_s: 0.5, arrivals: poisson, share: 0.3 }
+";
+
+    /// Why it is refused.
+    pub(crate) fn error(text: &str) -> String {
+        Scenario::parse(text).unwrap_err().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::sample::{HEAD, error};
+
+    const REST: &str = "\
 faults:
   - herd: { at_s: 1 }
   - restart: { at_s: 2, times: 3, every_s: 10 }
 expect: { lost_max: 0 }
 ";
 
-    fn error(text: &str) -> String {
-        Scenario::parse(text).unwrap_err().to_string()
+    fn good() -> String {
+        [HEAD, REST].concat()
     }
 
     #[test]
     fn a_scenario_is_read_with_its_defaults() {
-        let own = Scenario::parse(GOOD).unwrap();
+        let own = Scenario::parse(&good()).unwrap();
         assert_eq!((own.users, own.streams.len(), own.faults.len()), (10, 2, 2));
         assert_eq!(own.streams[1].arrivals, Arrivals::Poisson);
         let Fault::Herd(herd) = &own.faults[0] else {
@@ -436,14 +451,14 @@ expect: { lost_max: 0 }
             ("- herd:", "- hurd:", "hurd"),
             ("lost_max", "lost_maximum", "lost_maximum"),
         ] {
-            let text = error(&GOOD.replace(from, to));
+            let text = error(&good().replace(from, to));
             assert!(text.contains(key), "{key} is not named in: {text}");
         }
     }
 
     #[test]
     fn one_number_scales_a_scenario() {
-        let mut own = Scenario::parse(GOOD).unwrap();
+        let mut own = Scenario::parse(&good()).unwrap();
         own.scale(2.5);
         assert_eq!((own.users, own.sockets()), (25, 75));
         own.scale(0.01);

@@ -2,6 +2,7 @@
 //! another; who a socket belongs to is unknown. Two drivers: io_uring (multishot receive into buffers that all sockets share) and
 //! epoll, where io_uring is refused.
 
+mod bell;
 mod buffers;
 mod epoll;
 mod ring;

@@ -1,5 +1,6 @@
 //! Layer 4: the io_uring driver. One submission per turn of the shard, results in the order of the completion queue.
 
+use super::bell::Bell;
 use super::buffers::{Buffers, GROUP};
 use super::{Done, End, Short, Sizes, Token, Until, Upcoming};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -8,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 /// Submission queue entries; when they are used up, what is there is submitted first.
@@ -81,39 +82,6 @@ pub(crate) struct Ring {
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ring").field("flags", &self.flags).finish()
-    }
-}
-
-/// An eventfd.
-#[derive(Debug)]
-struct Bell(OwnedFd);
-
-impl Bell {
-    fn new() -> io::Result<Self> {
-        // SAFETY: plain system call; the descriptor is owned right away.
-        match unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) } {
-            fd if fd < 0 => Err(io::Error::last_os_error()),
-            // SAFETY: new and ours.
-            fd => Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) })),
-        }
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let one = 1_u64;
-        // SAFETY: eight readable bytes. It fails only when 2^64 - 2 rings wait, and then the shard wakes anyway.
-        unsafe {
-            libc::write(
-                self.0.as_raw_fd(),
-                (&raw const one).cast(),
-                size_of::<u64>(),
-            )
-        };
     }
 }
 
@@ -333,7 +301,7 @@ impl Ring {
     fn arm(&mut self, limit: Duration) {
         if !std::mem::replace(&mut self.bell_armed, true) {
             let into: *mut u64 = &raw mut *self.rung;
-            let entry = opcode::Read::new(Fd(self.bell.0.as_raw_fd()), into.cast(), 8).build();
+            let entry = opcode::Read::new(Fd(self.bell.fd()), into.cast(), 8).build();
             self.push(&entry.user_data(kind::BELL));
         }
         if !std::mem::replace(&mut self.timer_armed, true) {

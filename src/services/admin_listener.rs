@@ -6,6 +6,7 @@ use super::rest;
 use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute};
+use crate::shard::routes::livez;
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -123,7 +124,13 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         mut request,
     } = parsed;
     request.route = match (get_for_head(&method), path.as_str()) {
-        ("GET", "/livez") => return livez(cx),
+        ("GET", "/livez") => {
+            return livez(
+                &cx.shared,
+                cx.clock.now().mono_ms,
+                cx.settings().observability.livez_stall_ms,
+            );
+        }
         ("GET", "/health") => OutsideRoute::Health,
         ("GET", "/metrics") => OutsideRoute::Metrics,
         ("GET", "/api/admin/connections") => OutsideRoute::AdminConnections,
@@ -141,20 +148,4 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
 
 fn get_for_head(method: &str) -> &str {
     if method == "HEAD" { "GET" } else { method }
-}
-
-fn livez(cx: &Services) -> RestAnswer {
-    let stalled = cx.shared.is_stalled(
-        cx.clock.now().mono_ms,
-        cx.settings().observability.livez_stall_ms,
-    );
-    let (status, text) = if stalled {
-        (503, "stalled")
-    } else {
-        (200, "ok")
-    };
-    RestAnswer {
-        content_type: "text/plain; charset=utf-8",
-        ..RestAnswer::json(status, text)
-    }
 }

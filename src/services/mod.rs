@@ -1,5 +1,5 @@
 //! Layer 3, the outside thread: everything that may wait for somebody else. Webhooks, the store, app records, REST answers
-//! that need no live session, metrics and health. One OS thread with a tokio runtime; the only room that names tokio. It
+//! that need no live session, metrics and health. One OS thread with a tokio runtime; the only module that names tokio. It
 //! never touches a session: it sends messages to shards, and whatever it cannot do in time it answers as failed.
 
 mod addresses;

@@ -31,6 +31,7 @@ pub mod sockets;
 mod tests;
 mod ticks;
 pub mod trail;
+mod unowned;
 pub mod writers;
 
 use crate::base::clock::Now;

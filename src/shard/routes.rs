@@ -170,7 +170,11 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
         Err(answer) => return Decision::Answer(answer),
     };
     match route.target {
-        Target::Livez => Decision::Answer(livez(ask)),
+        Target::Livez => Decision::Answer(livez(
+            ask.shared,
+            ask.now.mono_ms,
+            ask.cfg.observability.livez_stall_ms,
+        )),
         Target::Outside(route) => Decision::Outside(ForOutside {
             route,
             params,
@@ -203,10 +207,11 @@ fn unknown(ask: &Ask<'_>) -> Decision {
     Decision::Answer(RestAnswer::json(404, body))
 }
 
-/// Whether the shards live: read from shared words, so a stalled shard cannot hide behind its silence.
-fn livez(ask: &Ask<'_>) -> RestAnswer {
-    let stall_ms = ask.cfg.observability.livez_stall_ms;
-    let (status, text) = if ask.shared.is_stalled(ask.now.mono_ms, stall_ms) {
+/// The answer of `/livez`, on whichever listener: whether the shards live, read from shared words, so that a stalled shard cannot
+/// hide behind its silence.
+#[must_use]
+pub fn livez(shared: &Shared, now_ms: u64, stall_ms: u64) -> RestAnswer {
+    let (status, text) = if shared.is_stalled(now_ms, stall_ms) {
         (503, "stalled")
     } else {
         (200, "ok")

@@ -2,10 +2,11 @@
 //! then to its session, to the registry of parked ones, or to another shard.
 
 use super::Shard;
-use super::admission::{self, Candidate, Unowned, Verdict};
+use super::admission::{self, Candidate, Verdict};
 use super::conns::{Kind, Role};
 pub use super::conns::{Link, Marked};
 use super::frames::Flow;
+use super::unowned::{self, Unowned};
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::{Counter, Side};
@@ -204,7 +205,7 @@ impl Shard {
     fn hello(&mut self, id: ConnId, user: UserId, hello: AppHello) {
         let Some(at) = self.users.get(&user).copied() else {
             let addresses = self.cfg.apps.app_ip_validation_enabled;
-            match admission::without_session(&hello, &self.apps, addresses) {
+            match unowned::without_session(&hello, &self.apps, addresses) {
                 Unowned::Refuse(verdict) => {
                     if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
                         self.metrics.inc(Counter::AppAddressRefused);

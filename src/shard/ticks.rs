@@ -1,9 +1,9 @@
 //! Layer 3: what time alone brings about: due sessions, overdue sockets, silent sockets, a changed registry, changed settings.
 
 use super::Shard;
-use super::admission::BOOT_TIMEOUT;
 use super::conns::Role;
 use super::deadlines::Due;
+use super::unowned::BOOT_TIMEOUT;
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::ConnId;

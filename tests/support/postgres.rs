@@ -1,10 +1,22 @@
-//! A PostgreSQL of one test, which may go down, and a wire to it that may be cut without anybody noticing.
+//! The PostgreSQL that a run is given; and one of a single test, which may go down, and a wire to it that may be cut without
+//! anybody noticing.
+#![allow(dead_code, reason = "each user takes its part")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The PostgreSQL server under test; without one the caller covers only the embedded store.
+pub(crate) fn postgres_url() -> Option<String> {
+    let url = std::env::var("PRISM_TEST_POSTGRES_URL").ok();
+    let url = url.filter(|url| !url.is_empty());
+    if url.is_none() {
+        eprintln!("PRISM_TEST_POSTGRES_URL is not set: PostgreSQL is not covered by this run");
+    }
+    url
+}
 
 /// A server of its own; gone with its data when dropped.
 pub(crate) struct OwnPostgres {
@@ -15,7 +27,7 @@ pub(crate) struct OwnPostgres {
 impl OwnPostgres {
     /// `None` where the run has no PostgreSQL at all.
     pub(crate) fn start() -> Option<Self> {
-        super::postgres_url()?;
+        postgres_url()?;
         let name = format!("prism-outage-{:x}", fastrand::u64(..));
         let folder = std::env::temp_dir().join(name).display().to_string();
         let mut this = Self {

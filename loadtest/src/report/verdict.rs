@@ -36,7 +36,17 @@ pub(crate) struct Verdict {
     pub(crate) late: bool,
 }
 
+/// How the reason begins that speaks of the generator's lateness.
+const LATE: &str = "the generator was late";
+
 impl Verdict {
+    /// Takes lateness for no reason against figures that held a bound in spite of it: the true ones are better.
+    pub(crate) fn excuse_lateness(&mut self) {
+        let is_late = |text: &mut String| text.starts_with(LATE);
+        let late: Vec<String> = self.invalid.extract_if(.., is_late).collect();
+        self.notes.extend(late.into_iter().map(upper_bound));
+    }
+
     /// One word for tables.
     pub(crate) fn word(&self) -> &'static str {
         if !self.invalid.is_empty() {
@@ -78,16 +88,19 @@ fn lateness(run: &RunResult, own: &mut Verdict) {
         return;
     }
     let text = format!(
-        "the generator was late: P99 {:.1} ms behind its schedule, of {:.1} ms measured",
+        "{LATE}: P99 {:.1} ms behind its schedule, of {:.1} ms measured",
         lag.p99_us / 1000.0,
         measured / 1000.0
     );
     if run.scenario.faults.is_empty() {
         own.invalid.push(text);
     } else {
-        own.notes
-            .push(format!("{text}; latencies are upper bounds"));
+        own.notes.push(upper_bound(text));
     }
+}
+
+fn upper_bound(late: String) -> String {
+    late + "; latencies are upper bounds"
 }
 
 fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {

@@ -1,66 +1,106 @@
-//! Layer 0: the macro behind the settings table: structs, defaults, key list, ranges and environment setters from one row each.
+//! Layer 0: the macros behind the settings table: structs, defaults, key list, ranges and environment setters from one row each.
+//!
+//! `section!` takes the rows of one section, `settings!` puts the sections together. A row reads
+//! `name: type = default, low..=high => AtStart;`, where range and [`Applies`](super::Applies) may be absent.
 
-macro_rules! settings {
-    ($( $(#[doc = $sdoc:literal])* $section:ident: $Section:ident {
-        $( $(#[doc = $doc:literal])* $key:ident: $ty:ty = $default:expr $(, $low:literal ..= $high:literal)?; )*
-    } )*) => {
-        $(
-            $(#[doc = $sdoc])*
-            #[derive(Clone, Debug, PartialEq, Deserialize)]
-            #[serde(default, deny_unknown_fields)]
-            pub struct $Section { $( $(#[doc = $doc])* pub $key: $ty, )* }
+use super::{KeyInfo, Problem};
 
-            impl Default for $Section {
-                fn default() -> Self { Self { $( $key: $default, )* } }
-            }
-        )*
+/// What `section!` makes of its rows.
+pub(super) trait Section {
+    /// Its keys, in file order.
+    const KEYS: &'static [KeyInfo];
 
-        /// The whole configuration, one member per section of the file.
-        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+    /// Sets a key from text; `None` where it stands in another section.
+    fn set(&mut self, key: &str, text: &str) -> Option<Result<(), String>>;
+
+    /// Shows a key; `None` where it stands in another section.
+    fn show(&self, key: &str) -> Option<String>;
+
+    /// Adds every number that is outside its range.
+    fn check_ranges(&self, problems: &mut Vec<Problem>);
+}
+
+/// So many keys of these sections.
+pub(super) const fn count(sections: &[&[KeyInfo]]) -> usize {
+    let (mut total, mut section) = (0, 0);
+    while section < sections.len() {
+        total += sections[section].len();
+        section += 1;
+    }
+    total
+}
+
+/// The keys of these sections one after the other.
+pub(super) const fn join<const N: usize>(sections: &[&[KeyInfo]]) -> [KeyInfo; N] {
+    let mut all = [sections[0][0]; N];
+    let (mut at, mut section) = (0, 0);
+    while section < sections.len() {
+        let mut key = 0;
+        while key < sections[section].len() {
+            all[at] = sections[section][key];
+            at += 1;
+            key += 1;
+        }
+        section += 1;
+    }
+    all
+}
+
+macro_rules! section {
+    ($(#[doc = $sdoc:literal])* $section:ident: $Section:ident {
+        $( $(#[doc = $doc:literal])* $key:ident: $ty:ty = $default:expr
+            $(, $low:literal ..= $high:literal)? $(=> $applies:ident)?; )*
+    }) => {
+        $(#[doc = $sdoc])*
+        #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        pub struct Settings { $( $(#[doc = $sdoc])* pub $section: $Section, )* }
+        pub struct $Section {
+            $( $(#[doc = $doc])* $(#[doc = section!(@note $applies)])? pub $key: $ty, )*
+        }
 
-        impl Settings {
-            /// Every key, in file order.
-            pub const KEYS: &[KeyInfo] = &[ $( $( KeyInfo {
+        impl Default for $Section {
+            fn default() -> Self { Self { $( $key: $default, )* } }
+        }
+
+        impl $crate::base::settings::declare::Section for $Section {
+            const KEYS: &'static [$crate::base::settings::KeyInfo] = &[ $( $crate::base::settings::KeyInfo {
                 section: stringify!($section),
                 name: stringify!($key),
-                doc: concat!($($doc),*),
-                range: settings!(@range $($low, $high)?),
-            }, )* )* ];
+                doc: concat!($($doc,)* $(section!(@note $applies))?),
+                range: section!(@range $($low, $high)?),
+                applies: section!(@applies $($applies)?),
+            }, )* ];
 
-            /// Sets one key from text, as an environment variable does.
-            ///
-            /// # Errors
-            /// What was expected; also for an unknown key.
-            pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
-                match key {
-                    $( $( stringify!($key) => self.$section.$key = Value::from_text(text)?, )* )*
-                    _ => return Err("a known key".into()),
-                }
-                Ok(())
+            fn set(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
+                use $crate::base::settings::Value;
+                Some(match key {
+                    $( stringify!($key) => Value::from_text(text).map(|value| self.$key = value), )*
+                    _ => return None,
+                })
             }
 
-            /// The value of one key as it would stand in the file.
-            #[must_use]
-            pub fn show(&self, key: &str) -> Option<String> {
+            fn show(&self, key: &str) -> Option<String> {
+                use $crate::base::settings::Value;
                 match key {
-                    $( $( stringify!($key) => Some(Value::show(&self.$section.$key)), )* )*
+                    $( stringify!($key) => Some(Value::show(&self.$key)), )*
                     _ => None,
                 }
             }
 
-            pub(super) fn check_ranges(&self, problems: &mut Vec<Problem>) {
-                $( $( settings!(@check self problems $section $key $($low, $high)?); )* )*
+            fn check_ranges(&self, problems: &mut Vec<$crate::base::settings::Problem>) {
+                $( section!(@check self problems $section $key $($low, $high)?); )*
             }
         }
     };
+    (@note AtStart) => { " Restart needed." };
+    (@applies) => { $crate::base::settings::Applies::OnReload };
+    (@applies $applies:ident) => { $crate::base::settings::Applies::$applies };
     (@range) => { None };
     (@range $low:literal, $high:literal) => { Some(($low, $high)) };
     (@check $self:ident $problems:ident $section:ident $key:ident) => {};
     (@check $self:ident $problems:ident $section:ident $key:ident $low:literal, $high:literal) => {
-        if let Some(number) = $self.$section.$key.number() && !($low..=$high).contains(&number) {
-            $problems.push(Problem {
+        if let Some(number) = $crate::base::settings::Value::number(&$self.$key) && !($low..=$high).contains(&number) {
+            $problems.push($crate::base::settings::Problem {
                 place: concat!(stringify!($section), ".", stringify!($key)).into(),
                 text: format!("{number} is outside {}..={}", $low, $high),
             });
@@ -68,4 +108,51 @@ macro_rules! settings {
     };
 }
 
-pub(super) use settings;
+macro_rules! settings {
+    ($( $section:ident: $Section:ident, )*) => {
+        /// The whole configuration, one member per section of the file.
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Settings {
+            $( #[doc = concat!("See [`", stringify!($Section), "`].")] pub $section: $Section, )*
+        }
+
+        impl Settings {
+            const SECTIONS: &[&[$crate::base::settings::KeyInfo]] = {
+                use $crate::base::settings::declare::Section;
+                &[ $( <$Section as Section>::KEYS, )* ]
+            };
+
+            /// Every key, in file order.
+            pub const KEYS: &[$crate::base::settings::KeyInfo] = {
+                use $crate::base::settings::declare::{count, join};
+                &join::<{ count(Self::SECTIONS) }>(Self::SECTIONS)
+            };
+
+            /// Sets one key from text, as an environment variable does.
+            ///
+            /// # Errors
+            /// What was expected; also for an unknown key.
+            pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+                use $crate::base::settings::declare::Section;
+                None
+                    $( .or_else(|| self.$section.set(key, text)) )*
+                    .unwrap_or_else(|| Err("a known key".into()))
+            }
+
+            /// The value of one key as it would stand in the file.
+            #[must_use]
+            pub fn show(&self, key: &str) -> Option<String> {
+                use $crate::base::settings::declare::Section;
+                None $( .or_else(|| self.$section.show(key)) )*
+            }
+
+            pub(in crate::base::settings) fn check_ranges(&self, problems: &mut Vec<$crate::base::settings::Problem>) {
+                use $crate::base::settings::declare::Section;
+                $( self.$section.check_ranges(problems); )*
+            }
+        }
+    };
+}
+
+pub(super) use {section, settings};

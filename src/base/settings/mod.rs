@@ -5,10 +5,13 @@
 
 mod declare;
 mod load;
-mod table;
+mod names;
+mod rules;
+mod sections;
 
-pub use load::{LoadError, Problem, Sources, load, load_from, unknown_variables, unused_variables};
-pub use table::*;
+pub use load::{LoadError, Problem, Sources, load, load_from};
+pub use names::{unknown_variables, unused_variables};
+pub use sections::*;
 
 use serde::Deserialize;
 
@@ -23,6 +26,17 @@ pub struct KeyInfo {
     pub doc: &'static str,
     /// Inclusive range of a number.
     pub range: Option<(u64, u64)>,
+    /// When a changed value comes into force.
+    pub applies: Applies,
+}
+
+/// When a changed value comes into force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applies {
+    /// At the next reload.
+    OnReload,
+    /// When the process starts again; the key's documentation ends in "Restart needed."
+    AtStart,
 }
 
 impl KeyInfo {
@@ -32,10 +46,10 @@ impl KeyInfo {
         format!("PRISM_{}", self.name.to_uppercase())
     }
 
-    /// Whether a reload does not bring a new value into force; the key's documentation says so.
+    /// Whether a reload does not bring a new value into force.
     #[must_use]
     pub fn needs_restart(&self) -> bool {
-        self.doc.contains("Restart needed")
+        self.applies == Applies::AtStart
     }
 }
 
@@ -199,6 +213,32 @@ impl Speech {
                 is_key(&self.soniox_api_key) || self.soniox_fallback_api_keys.iter().any(is_key)
             }
             DeploymentRegion::China => is_key(&self.alibaba_api_key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The file finds a key by the member's name, everything else by the name that the section's own file gives.
+    #[test]
+    fn every_key_stands_in_the_section_that_it_names() {
+        let shown = Settings::default();
+        for key in Settings::KEYS {
+            let value = shown.show(key.name).expect("a known key");
+            let yaml = format!("{}:\n  {}: {value}\n", key.section, key.name);
+            let loaded = load(&yaml, |_| None).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(loaded, shown, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn what_a_reload_does_not_change_says_so() {
+        for key in Settings::KEYS {
+            let says = key.doc.ends_with(" Restart needed.");
+            assert_eq!(says, key.needs_restart(), "{}", key.name);
+            assert_eq!(key.doc.contains("Restart"), says, "{}", key.name);
         }
     }
 }

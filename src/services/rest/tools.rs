@@ -9,6 +9,7 @@ use crate::session::event::HttpOutcome;
 use crate::shard::mailbox::OutsideRequest;
 use crate::wire::records::AppRecord;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -116,11 +117,7 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
     if !allowed {
         return Err(error(401, "Unauthorized"));
     }
-    let record = cx
-        .registry()
-        .get(package)
-        .cloned()
-        .ok_or_else(|| error(404, "App not found"))?;
+    let record = known_app(cx, package)?;
     let apps = &cx.settings().apps;
     let body = tool_body(cx, tool, fields.get("toolParameters"), &user);
     relayed(
@@ -210,17 +207,18 @@ pub(super) async fn of_system(cx: &Services, r: &OutsideRequest) -> Handled {
     ))
 }
 
+fn known_app(cx: &Services, package: &str) -> Result<Arc<AppRecord>, RestAnswer> {
+    let known = cx.registry().get(package).cloned();
+    known.ok_or_else(|| error(404, "App not found"))
+}
+
 /// `GET /api/tools/apps/:pkg/tools`.
 pub(super) fn of_app(cx: &Services, r: &OutsideRequest) -> Handled {
     let package = param(r, 0);
     if matches!(caller(cx, r)?, Caller::App(own) if own != package) {
         return Err(error(401, "Unauthorized"));
     }
-    let record = cx
-        .registry()
-        .get(package)
-        .cloned()
-        .ok_or_else(|| error(404, "App not found"))?;
+    let record = known_app(cx, package)?;
     Ok(reply(200, &Value::Array(schemas(&record).collect())))
 }
 

@@ -1,4 +1,4 @@
-//! Layer 2, flows: the places where managers meet. Each file is one procedure of the specification; rooms group them, and every
+//! Layer 2, flows: the places where managers meet. Each file is one procedure of the specification; folders group them, and every
 //! flow is reached as `flow::name`, wherever it lives.
 
 pub(crate) mod answers;
@@ -29,5 +29,3 @@ pub(crate) use view::{dashboard, ranking, screen};
 
 #[cfg(test)]
 mod device_tests;
-#[cfg(test)]
-pub(crate) mod media_kit;

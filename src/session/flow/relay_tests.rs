@@ -3,7 +3,7 @@
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::session::event::{Sdk, Speaker};
-use crate::session::flow::media_kit::{Kit, PHONE_CONN, record};
+use crate::session::testkit::media::{Kit, PHONE_CONN, record};
 use crate::wire::records::{AppType, Registry};
 use serde_json::{Value, json};
 

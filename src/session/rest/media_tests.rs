@@ -3,9 +3,9 @@
 use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::Effect;
 use crate::session::event::Sdk;
-use crate::session::flow::media_kit::Kit;
 use crate::session::managers::audio::Format;
 use crate::session::rest::Call;
+use crate::session::testkit::media::Kit;
 use serde_json::{Value, json};
 
 fn ask(kit: &mut Kit, call: Call) -> (u16, Value) {

@@ -8,6 +8,7 @@ mod hello;
 mod phone;
 mod phone_frames;
 mod random;
+mod reconnect;
 mod restart;
 mod stop;
 mod together;

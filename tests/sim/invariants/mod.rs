@@ -6,26 +6,26 @@ mod datagrams;
 mod display;
 mod end;
 mod media;
+mod model;
 mod requests;
 mod sessions;
 mod speech;
 
 pub(crate) use datagrams::Tally;
+pub(crate) use model::{Asked, Pair, SockView, UserView};
 
 use super::net::{Down, Net, Party, Up};
 use super::udp::{Mail, Packet};
 use prism::base::ids::{CallId, ConnId};
 use prism::base::settings::Settings;
 use prism::session::effects::{HttpCall, HttpKind, StoreOp};
-use prism::session::event::Sdk;
-use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
 use prism::session::{Session, State};
 use prism::shard::Shard;
 use prism::shard::mailbox::ShardReport;
 use prism::wire::records::Registry;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What may be looked at.
 pub(crate) struct View<'a> {
@@ -82,109 +82,6 @@ enum Seen {
     Http(String, String, Value),
     Store(String, StoreOp),
     Answered(u64, u16, Value),
-}
-
-/// One (user, app) pair as the outside may know it.
-#[derive(Debug)]
-pub(crate) struct Pair {
-    state: AppState,
-    /// Before the last event.
-    previous: AppState,
-    since_ms: u64,
-    /// A stop went on before the last event, and goes on after it; its webhook may outlive the socket.
-    was_stopping: bool,
-    is_stopping: bool,
-    conn: Option<ConnId>,
-    sdk: Sdk,
-    attached_ms: u64,
-    /// What the app last asked for, after guard and permissions.
-    subs: BTreeSet<String>,
-    /// Stopped on purpose and not started again.
-    stopped: bool,
-    started_ms: u64,
-    recovered_ms: u64,
-    /// The last time that somebody asked for a stop, whatever came of it.
-    stop_asked_ms: u64,
-    /// Session requests in flight.
-    webhooks: BTreeSet<(u64, CallId)>,
-    /// Replaced sockets and when.
-    replaced: Vec<(ConnId, u64)>,
-    /// The newest text of its that was shown.
-    shown: u64,
-}
-
-impl Pair {
-    /// What is stored for a dormant app counts for nothing.
-    fn counts(&self) -> bool {
-        self.state != AppState::Dormant
-    }
-}
-
-impl Default for Pair {
-    fn default() -> Self {
-        Self {
-            state: AppState::Stopped,
-            previous: AppState::Stopped,
-            since_ms: 0,
-            was_stopping: false,
-            is_stopping: false,
-            conn: None,
-            sdk: Sdk::V2,
-            attached_ms: 0,
-            subs: BTreeSet::new(),
-            stopped: false,
-            started_ms: 0,
-            recovered_ms: 0,
-            stop_asked_ms: 0,
-            webhooks: BTreeSet::new(),
-            replaced: Vec::new(),
-            shown: 0,
-        }
-    }
-}
-
-/// One user as the outside may know it.
-#[derive(Default, Debug)]
-pub(crate) struct UserView {
-    epoch: Option<u64>,
-    current: Option<ConnId>,
-    current_since_ms: u64,
-    lost_ms: u64,
-    pairs: BTreeMap<String, Pair>,
-    /// Apps whose stop was going on when the last session ended.
-    stopping_at_end: BTreeSet<String>,
-    need_since_ms: u64,
-    /// The last things that may send the microphone state at once.
-    forced_ms: u64,
-    mic_changes: Vec<u64>,
-    display_ms: u64,
-}
-
-/// One socket as the outside may know it.
-#[derive(Default, Debug)]
-pub(crate) struct SockView {
-    acks: u32,
-    inits: u32,
-    hello: bool,
-    deferred_ms: Option<u64>,
-    pongs: bool,
-    /// The last chunk heard, by phone.
-    chunks: BTreeMap<u32, u32>,
-    mic: Option<bool>,
-    /// Confirmations of probes that it has not been sent yet.
-    owed: u32,
-    /// When a datagram was last a sign of its life.
-    datagram_ms: u64,
-    tier: Option<String>,
-    cleared: bool,
-}
-
-/// A REST call that waits.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    user: String,
-    asked_ms: u64,
-    answer: Option<(u16, Value)>,
 }
 
 /// All that was seen.

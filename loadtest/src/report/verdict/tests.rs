@@ -118,6 +118,24 @@ fn a_generator_that_is_late_or_does_not_keep_the_rate_makes_an_open_loop_invalid
     assert_eq!(judge(&own, true).word(), "INVALID");
 }
 
+/// A search calls its best step held; its summary must not call it useless.
+#[test]
+fn where_a_bound_held_lateness_is_a_note_and_other_reasons_stand() {
+    let mut own = run(OPEN);
+    own.generator.lag = Some(latency(1500.0, 1000));
+    let mut verdict = judge(&own, true);
+    assert_eq!(verdict.word(), "INVALID");
+    verdict.excuse_lateness();
+    assert_eq!(verdict.word(), "ok");
+    assert!(verdict.notes.iter().any(|note| {
+        note.starts_with("the generator was late") && note.ends_with("upper bounds")
+    }));
+    own.generator.unreached = 100;
+    let mut verdict = judge(&own, true);
+    verdict.excuse_lateness();
+    assert_eq!((verdict.word(), verdict.invalid.len()), ("INVALID", 1));
+}
+
 #[test]
 fn a_run_that_was_broken_off_is_invalid_and_trouble_at_bring_up_is_told() {
     let mut own = run(OPEN);

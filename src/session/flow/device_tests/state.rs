@@ -339,7 +339,8 @@ fn a_hardware_request_to_a_silent_phone_is_sent_and_logged() {
             && lines[0].contains("silent_ms=60001"),
         "{lines:?}"
     );
-    kit.s.m.health.seen(conn, kit.now.mono_ms, 1);
+    let now_ms = kit.now.mono_ms;
+    kit.s.m.health.seen(conn, now_ms, 1);
     assert_eq!(ask(&mut kit, "p3"), [""; 0]);
 }
 

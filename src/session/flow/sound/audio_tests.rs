@@ -3,8 +3,8 @@
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::session::event::{Chunk, Sdk};
-use crate::session::flow::media_kit::{Kit, PHONE_CONN};
 use crate::session::managers::audio::Format;
+use crate::session::testkit::media::{Kit, PHONE_CONN};
 use bytes::Bytes;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tests of the microphone rules on simulated time (behaviour.md §4).
 
 use crate::session::event::Sdk;
-use crate::session::flow::media_kit::Kit;
+use crate::session::testkit::media::Kit;
 use serde_json::json;
 
 /// `(ms since the start, enabled, bypassVad)` of all microphone messages so far.
@@ -140,7 +140,7 @@ fn the_state_is_repeated_every_ten_seconds_while_on() {
     assert_eq!(times, [100, 10_100, 20_100, 30_100]);
     kit.s.m.phone.current = None;
     kit.advance(10_000);
-    kit.s.m.phone.current = Some(crate::session::flow::media_kit::PHONE_CONN);
+    kit.s.m.phone.current = Some(crate::session::testkit::media::PHONE_CONN);
     kit.advance(10_000);
     let times: Vec<u64> = told(&mut kit).into_iter().map(|one| one.0).collect();
     assert_eq!(times, [50_100]);
@@ -153,7 +153,7 @@ fn a_returning_phone_is_told_after_a_tenth_of_a_second() {
     kit.subscribe("main", &["audio_chunk"]);
     kit.advance(5000);
     assert_eq!(told(&mut kit), []);
-    kit.s.m.phone.current = Some(crate::session::flow::media_kit::PHONE_CONN);
+    kit.s.m.phone.current = Some(crate::session::testkit::media::PHONE_CONN);
     kit.run(crate::session::flow::returned::phone_returned);
     kit.advance(1000);
     assert_eq!(told(&mut kit), [(5100, true, true)]);
@@ -218,7 +218,7 @@ fn an_off_that_fell_into_the_phones_absence_is_told_at_its_return() {
         kit.s.m.phone.current = None;
         kit.advance(away_ms);
         assert_eq!(told(&mut kit), []);
-        kit.s.m.phone.current = Some(crate::session::flow::media_kit::PHONE_CONN);
+        kit.s.m.phone.current = Some(crate::session::testkit::media::PHONE_CONN);
         kit.run(crate::session::flow::returned::phone_returned);
         kit.advance(20_000);
         let back_ms = 2000 + unwanted_ms + away_ms;

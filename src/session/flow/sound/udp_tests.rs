@@ -3,7 +3,7 @@
 use crate::base::metrics::Counter;
 use crate::session::effects::Effect;
 use crate::session::event::{PhoneFlags, Sdk, UdpSecret};
-use crate::session::flow::media_kit::{Kit, PHONE_CONN};
+use crate::session::testkit::media::{Kit, PHONE_CONN};
 use crate::wire::udp::seal;
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::base::ids::ConnId;
 use crate::session::effects::Effect;
 use crate::session::event::Sdk;
-use crate::session::flow::media_kit::{Kit, PHONE_CONN};
+use crate::session::testkit::media::{Kit, PHONE_CONN};
 use crate::wire::speech::{SpeechFailure, SpeechFailureClass, SpeechReport};
 use serde_json::{Value, json};
 

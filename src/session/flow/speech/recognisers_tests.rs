@@ -3,8 +3,8 @@
 use super::*;
 use crate::base::metrics::Counter;
 use crate::session::event::{DisposeCause, Event, Sdk};
-use crate::session::flow::media_kit::{Kit, PHONE_CONN};
 use crate::session::managers::audio::Format;
+use crate::session::testkit::media::{Kit, PHONE_CONN};
 use crate::wire::speech::Utterance;
 use serde_json::json;
 

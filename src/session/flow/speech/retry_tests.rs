@@ -3,7 +3,7 @@
 use super::tests::{fail, kit, report, speak, told, vad};
 use super::*;
 use crate::base::metrics::Counter;
-use crate::session::flow::media_kit::Kit;
+use crate::session::testkit::media::Kit;
 
 const EN: &str = "transcription:en-US";
 

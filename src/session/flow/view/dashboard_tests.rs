@@ -3,7 +3,7 @@
 use crate::base::settings::DashboardMode;
 use crate::session::effects::Effect;
 use crate::session::event::{HttpOutcome, Sdk};
-use crate::session::flow::media_kit::Kit;
+use crate::session::testkit::media::Kit;
 use serde_json::{Value, json};
 
 fn dashboards(kit: &mut Kit) -> Vec<(u64, Value)> {

@@ -1,7 +1,7 @@
 //! Tests of the main view on simulated time (behaviour.md §6.1).
 
 use crate::session::event::Sdk;
-use crate::session::flow::media_kit::{Kit, PHONE_CONN, record};
+use crate::session::testkit::media::{Kit, PHONE_CONN, record};
 use crate::wire::records::{AppType, Registry};
 use serde_json::{Value, json};
 

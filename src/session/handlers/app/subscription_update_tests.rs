@@ -3,7 +3,7 @@
 use crate::base::ids::Package;
 use crate::session::event::Sdk;
 use crate::session::flow;
-use crate::session::flow::media_kit::Kit;
+use crate::session::testkit::media::Kit;
 use crate::session::timers::Timer;
 use serde_json::{Value, json};
 

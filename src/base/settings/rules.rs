@@ -1,0 +1,243 @@
+//! Layer 0: what a configuration must keep beside the ranges of its numbers.
+
+use super::{DEVELOPMENT_SECRET, Problem, Profile, Settings};
+use crate::base::network::Network;
+use std::str::FromStr as _;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+const HTTP: &[&str] = &["http://", "https://"];
+const WS: &[&str] = &["ws://", "wss://"];
+
+/// Adds every rule that does not hold.
+pub(super) fn check(settings: &Settings, problems: &mut Vec<Problem>) {
+    check_across(settings, problems);
+    check_forms(settings, problems);
+    check_urls(settings, problems);
+}
+
+/// A rule that does not hold.
+fn broken(holds: bool, place: &str, text: &str) -> Option<Problem> {
+    (!holds).then(|| Problem {
+        place: place.into(),
+        text: text.into(),
+    })
+}
+
+/// Whether the log can be filtered so. A bare word that is no level would be taken for the name of a module, and everything
+/// else fall silent.
+fn is_log_filter(text: &str) -> bool {
+    let is_clear = |item: &str| {
+        let item = item.trim();
+        item.contains(['=', '['])
+            || item.starts_with("prism")
+            || LevelFilter::from_str(item).is_ok()
+    };
+    text.split(',').all(is_clear) && EnvFilter::try_new(text).is_ok()
+}
+
+/// Rules of diagnostics, and of values that are more than a range.
+fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
+    let mut rule = |holds: bool, place: &str, text: &str| {
+        problems.extend(broken(holds, place, text));
+    };
+    let observability = &s.observability;
+    rule(
+        is_log_filter(&observability.log_level),
+        "observability.log_level",
+        "must be a level or a filter such as info,prism::session=debug",
+    );
+    rule(
+        observability.gap_warn_ms > observability.gap_interval_ms,
+        "observability.gap_warn_ms",
+        "must exceed gap_interval_ms",
+    );
+    rule(
+        observability.gap_fine_warn_ms > observability.gap_fine_interval_ms,
+        "observability.gap_fine_warn_ms",
+        "must exceed gap_fine_interval_ms",
+    );
+    rule(
+        observability.memory_fast_growth_bytes >= observability.memory_growth_bytes,
+        "observability.memory_fast_growth_bytes",
+        "must not be below memory_growth_bytes",
+    );
+    let is_network = |item: &String| item.parse::<Network>().is_ok();
+    rule(
+        s.server.trusted_proxies.iter().all(is_network),
+        "server.trusted_proxies",
+        "every item must be an address or CIDR",
+    );
+    let is_age = |item: &String| {
+        item.split_once(':')
+            .is_some_and(|(_, age_s)| age_s.trim().parse::<u32>().is_ok())
+    };
+    rule(
+        s.device.location_tier_ages_s.iter().all(is_age),
+        "device.location_tier_ages_s",
+        "every item must be tier:seconds",
+    );
+    rule(
+        matches!(s.audio.lc3_frame_bytes, 20 | 40 | 60),
+        "audio.lc3_frame_bytes",
+        "must be 20, 40 or 60",
+    );
+    for (place, number) in [
+        ("audio.tts_speed", &s.audio.tts_speed),
+        ("audio.tts_stability", &s.audio.tts_stability),
+        ("audio.tts_similarity", &s.audio.tts_similarity),
+        ("audio.tts_style", &s.audio.tts_style),
+    ] {
+        let is_number = number.parse::<f64>().is_ok_and(f64::is_finite);
+        rule(is_number, place, "must be a number");
+    }
+}
+
+/// Addresses of services.
+fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
+    for (place, url, schemes) in [
+        ("http.fallback_upstream", &s.http.fallback_upstream, HTTP),
+        (
+            "streaming.managed_api_url",
+            &s.streaming.managed_api_url,
+            HTTP,
+        ),
+        ("dashboard.weather_url", &s.dashboard.weather_url, HTTP),
+        ("dashboard.llm_url", &s.dashboard.llm_url, HTTP),
+        ("audio.tts_url", &s.audio.tts_url, HTTP),
+        ("speech.soniox_endpoint", &s.speech.soniox_endpoint, WS),
+        ("speech.alibaba_endpoint", &s.speech.alibaba_endpoint, WS),
+    ] {
+        let is_url = url.is_empty() || schemes.iter().any(|scheme| url.starts_with(scheme));
+        let expected = format!("must begin with {}", schemes.join(" or "));
+        problems.extend(broken(is_url, place, &expected));
+    }
+}
+
+/// Cross-field rules of behaviour.md §11.1 and §11.5.
+fn check_across(s: &Settings, problems: &mut Vec<Problem>) {
+    let mut rule = |holds: bool, place: &str, text: &str| {
+        problems.extend(broken(holds, place, text));
+    };
+    let beat = s.health.heartbeat_interval_ms;
+    rule(
+        s.health.app_timeout_ms > 2 * beat,
+        "health.app_timeout_ms",
+        "must exceed twice heartbeat_interval_ms",
+    );
+    rule(
+        s.health.glasses_timeout_ms > 2 * beat,
+        "health.glasses_timeout_ms",
+        "must exceed twice heartbeat_interval_ms",
+    );
+    rule(
+        s.microphone.mic_off_holddown_ms > s.microphone.mic_subscription_debounce_ms,
+        "microphone.mic_off_holddown_ms",
+        "must exceed mic_subscription_debounce_ms",
+    );
+    rule(
+        s.apps.app_grace_ms < s.connections.reconnect_grace_ms,
+        "apps.app_grace_ms",
+        "must be below reconnect_grace_ms",
+    );
+    rule(
+        s.apps.deferred_timeout_ms >= s.apps.app_start_timeout_ms,
+        "apps.deferred_timeout_ms",
+        "must not be below app_start_timeout_ms",
+    );
+    rule(
+        s.speech.stt_keepalive_ms < 20_000,
+        "speech.stt_keepalive_ms",
+        "must be below 20000: providers close what is silent for longer",
+    );
+    let wildcard = s.http.cors_origins.iter().any(|origin| origin == "*");
+    rule(
+        !(wildcard && s.http.cors_allow_credentials),
+        "http.cors_origins",
+        "\"*\" needs cors_allow_credentials: false (browsers refuse the combination)",
+    );
+    rule(
+        !s.server.auth_jwt_secret.is_empty(),
+        "server.auth_jwt_secret",
+        "must not be empty (or set AUGMENTOS_AUTH_JWT_SECRET)",
+    );
+    let production = s.server.profile == Profile::Production;
+    rule(
+        !(production && s.server.auth_jwt_secret == DEVELOPMENT_SECRET),
+        "server.auth_jwt_secret",
+        "profile production refuses the development secret",
+    );
+    rule(
+        !production || s.server.auth_jwt_secret.len() >= 16,
+        "server.auth_jwt_secret",
+        "profile production needs at least 16 characters",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::settings::load;
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn a_keepalive_that_comes_too_late_for_providers_is_refused() {
+        assert!(load("speech:\n  stt_keepalive_ms: 19999\n", none).is_ok());
+        let error = load("speech:\n  stt_keepalive_ms: 20000\n", none).expect_err("too long");
+        assert!(
+            error.to_string().contains("speech.stt_keepalive_ms"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn values_that_no_range_can_judge_are_judged() {
+        for (yaml, key) in [
+            ("audio:\n  lc3_frame_bytes: 30\n", "lc3_frame_bytes"),
+            (
+                "observability:\n  gap_fine_warn_ms: 500\n",
+                "gap_fine_warn_ms",
+            ),
+            ("observability:\n  gap_warn_ms: 900\n", "gap_warn_ms"),
+            (
+                "observability:\n  memory_growth_bytes: 20000000\n",
+                "memory_fast_growth_bytes",
+            ),
+            (
+                "server:\n  trusted_proxies: [\"10.0.0.0/8\", \"proxy.example.net\"]\n",
+                "trusted_proxies",
+            ),
+            ("observability:\n  log_level: loud\n", "log_level"),
+            (
+                "observability:\n  log_level: \"info,hyper=loud\"\n",
+                "log_level",
+            ),
+            (
+                "http:\n  fallback_upstream: old.example.net\n",
+                "fallback_upstream",
+            ),
+            ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
+            (
+                "device:\n  location_tier_ages_s: [\"high:ten\"]\n",
+                "location_tier_ages_s",
+            ),
+        ] {
+            let error = load(yaml, none).expect_err(yaml);
+            assert!(error.to_string().contains(key), "{error}");
+        }
+        for yaml in [
+            "device:\n  location_tier_ages_s: [\"high:10\"]\n",
+            "observability:\n  log_level: \"info,prism::session=debug,h2=off\"\n",
+            "observability:\n  log_level: WARN\n",
+        ] {
+            assert!(load(yaml, none).is_ok(), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn production_refuses_the_development_secret() {
+        assert!(load("server:\n  profile: production\n", none).is_err());
+    }
+}

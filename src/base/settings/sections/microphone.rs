@@ -1,0 +1,21 @@
+//! Layer 0: section `microphone` of the configuration file.
+
+use crate::base::settings::declare::section;
+
+section! {
+    /// Microphone decisions (behaviour.md §4).
+    microphone: Microphone {
+        /// Between two state messages (ms).
+        mic_debounce_ms: u64 = 1000, 0..=60_000;
+        /// Quiet time after a subscription change (ms).
+        mic_subscription_debounce_ms: u64 = 100, 0..=60_000;
+        /// Off is held back this long (ms).
+        mic_off_holddown_ms: u64 = 3000, 1..=600_000;
+        /// State is repeated while on (ms).
+        mic_keepalive_ms: u64 = 10_000, 100..=600_000;
+        /// Without effect: the need is recomputed whenever something it depends on changes.
+        mic_cache_max_age_ms: u64 = 5000, 0..=600_000;
+        /// After switching an unwanted microphone off, audio is no evidence for this long (ms).
+        unauthorized_audio_ignore_ms: u64 = 5000, 0..=600_000;
+    }
+}

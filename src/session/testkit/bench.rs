@@ -1,0 +1,133 @@
+//! The session with all that it may look at or write to, and its time. Effects stay in `fx` until a kit takes them.
+
+use crate::base::clock::Now;
+use crate::base::ids::{Origin, ReplyTo, UserId};
+use crate::base::metrics::Metrics;
+use crate::base::settings::Settings;
+use crate::session::effects::Effects;
+use crate::session::timers::Timer;
+use crate::session::{Cx, Session};
+use crate::wire::json::Scratch;
+use crate::wire::kinds::{AppKind, PhoneKind};
+use crate::wire::records::{AppRecord, PermissionEntry, Registry};
+
+/// The user of every kit.
+pub(crate) const USER: &str = "nadia@lumen.io";
+
+/// What every kit stands on.
+pub(crate) struct Bench {
+    /// The session under test.
+    pub(crate) s: Session,
+    /// Settings; change them before the event that looks at them.
+    pub(crate) cfg: Settings,
+    /// App records; replace them freely.
+    pub(crate) apps: Registry,
+    /// The simulated instant.
+    pub(crate) now: Now,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+    /// The effects buffer.
+    pub(crate) fx: Effects,
+    scratch: Scratch,
+    next_reply: u64,
+}
+
+impl Bench {
+    /// A session that has just been created; no phone yet.
+    pub(crate) fn new(cfg: Settings, records: impl IntoIterator<Item = AppRecord>) -> Self {
+        let apps = Registry::new(records, 1);
+        let now = Now {
+            mono_ms: 1_000_000,
+            unix_ms: 1_773_480_413_589,
+        };
+        let (mut fx, mut scratch) = (Effects::new(), Scratch::new());
+        let mut metrics = Metrics::new(PhoneKind::COUNT, AppKind::COUNT);
+        let mut cx = Cx {
+            now,
+            cfg: &cfg,
+            apps: &apps,
+            fx: &mut fx,
+            scratch: &mut scratch,
+            metrics: &mut metrics,
+        };
+        let s = Session::new(UserId::new(USER), 7, &mut cx);
+        Self {
+            s,
+            cfg,
+            apps,
+            now,
+            metrics,
+            fx,
+            scratch,
+            next_reply: 0,
+        }
+    }
+
+    /// Runs something against the session.
+    pub(crate) fn with<R>(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>) -> R) -> R {
+        let mut cx = Cx {
+            now: self.now,
+            cfg: &self.cfg,
+            apps: &self.apps,
+            fx: &mut self.fx,
+            scratch: &mut self.scratch,
+            metrics: &mut self.metrics,
+        };
+        act(&mut self.s, &mut cx)
+    }
+
+    /// Moves the clock to the earliest deadline and takes it, unless it comes after `end_ms`.
+    pub(crate) fn next_due(&mut self, end_ms: u64) -> Option<Timer> {
+        let next_ms = self.s.next_deadline_ms();
+        if next_ms > end_ms {
+            return None;
+        }
+        self.move_to(next_ms.max(self.now.mono_ms));
+        let (_, timer) = self.s.timers.pop_due(self.now.mono_ms)?;
+        Some(timer)
+    }
+
+    /// Moves the clock, whatever is due.
+    pub(crate) fn move_to(&mut self, mono_ms: u64) {
+        self.now = self.now.plus(mono_ms.saturating_sub(self.now.mono_ms));
+    }
+
+    /// Where the answer to the next call goes.
+    pub(crate) fn reply_to(&mut self, origin: Origin) -> ReplyTo {
+        self.next_reply += 1;
+        ReplyTo {
+            origin,
+            id: self.next_reply,
+        }
+    }
+}
+
+/// Permissions of these kinds.
+pub(crate) fn granted(kinds: &[&str]) -> Vec<PermissionEntry> {
+    let entry = |kind: &&str| PermissionEntry {
+        kind: (*kind).to_owned(),
+        description: None,
+    };
+    kinds.iter().map(entry).collect()
+}
+
+/// Makes a kit stand on its bench: its fields and calls are reached through it.
+macro_rules! stands_on_a_bench {
+    ($kit:ty) => {
+        impl std::ops::Deref for $kit {
+            type Target = $crate::session::testkit::bench::Bench;
+
+            fn deref(&self) -> &Self::Target {
+                &self.bench
+            }
+        }
+
+        impl std::ops::DerefMut for $kit {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.bench
+            }
+        }
+    };
+}
+
+pub(super) use stands_on_a_bench;
