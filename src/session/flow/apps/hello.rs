@@ -117,6 +117,13 @@ fn check_init(s: &Session, hello: &AppHello, cx: &Cx<'_>) -> Result<(), Refusal>
     let expected = app.is_some_and(|app| app.state.accepts_socket() && !app.user_stopped);
     if expected {
         Ok(())
+    } else if app.is_none() && s.m.apps.intent.unread.is_some() {
+        // It may be on the list that could not be read; 1008 would end a v2 app for good.
+        Err(Refusal::new(
+            "INTERNAL_ERROR",
+            "Internal server error",
+            CloseReason::Internal,
+        ))
     } else {
         Err(Refusal::new(
             "APP_NOT_STARTED",
@@ -229,7 +236,9 @@ fn checked_reconnect(
     let being_started = app.is_some_and(|app| {
         app.state == AppState::Stopped && app.start.is_some() && app.stop.is_none()
     });
-    let listed = app.is_none() && s.m.apps.intent.is_running(&package);
+    // A list that could not be read yet may name it.
+    let intent = &s.m.apps.intent;
+    let listed = app.is_none() && (intent.is_running(&package) || intent.unread.is_some());
     if being_started || listed {
         attach::park(s, conn, hello, expires_ms, cx);
         if deferral == Deferral::Announce {
