@@ -2,7 +2,7 @@
 
 use crate::base::ids::ConnId;
 use crate::session::State;
-use crate::session::effects::{Effect, HttpKind, StoreOp};
+use crate::session::effects::{Effect, HttpKind};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
@@ -60,9 +60,11 @@ fn a_record_later_than_its_limit_is_taken_all_the_same() {
 #[test]
 fn apps_of_the_list_start_when_it_could_be_read() {
     let (mut kit, phone) = unread();
-    let maps = kit.running(MAPS, Sdk::V2);
+    let chess = kit.running(CHESS, Sdk::V2);
     kit.stop(CHESS);
-    kit.forget();
+    kit.advance(4_000);
+    assert!(kit.close_of(chess).is_some());
+    let maps = kit.running(MAPS, Sdk::V2);
     kit.load(user_running(&[SCRIBE, MAPS, CHESS]));
     let webhook = kit.webhook(HttpKind::SessionRequest);
     assert!(webhook.url.contains(SCRIBE), "{}", webhook.url);
@@ -74,6 +76,21 @@ fn apps_of_the_list_start_when_it_could_be_read() {
     // Once is enough.
     kit.load(user_running(&[CHESS]));
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn the_foreground_app_that_the_user_started_meanwhile_stays() {
+    for phone_stays in [true, false] {
+        let (mut kit, phone) = unread();
+        let chess = kit.running(CHESS, Sdk::V2);
+        if !phone_stays {
+            kit.phone_closes(phone);
+        }
+        kit.load(user_running(&[MAPS, CHESS]));
+        assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+        assert_eq!(kit.state(MAPS), AppState::Stopped);
+        assert_eq!(kit.s.m.apps.open_conn(CHESS), Some(chess));
+    }
 }
 
 #[test]
@@ -145,10 +162,6 @@ fn a_running_app_learns_the_stored_settings() {
 #[test]
 fn an_app_that_may_be_on_the_list_is_not_sent_away_for_good() {
     let (mut kit, _) = unread();
-    let conn = kit.init(SCRIBE, Sdk::V2);
-    assert_eq!(kit.types(conn), ["tpa_connection_error INTERNAL_ERROR"]);
-    assert_eq!(kit.close_of(conn), Some((1011, "Internal server error")));
-
     let parked = kit.reconnect(MAPS);
     assert_eq!(
         kit.types(parked),
@@ -156,19 +169,4 @@ fn an_app_that_may_be_on_the_list_is_not_sent_away_for_good() {
     );
     kit.load(user_running(&[SCRIBE, MAPS]));
     assert!(kit.types(parked).contains(&"reconnect_ack".to_owned()));
-    let early = kit.init(CHESS, Sdk::V2);
-    assert_eq!(kit.close_of(early).map(|close| close.0), Some(1008));
-}
-
-#[test]
-fn a_stop_of_an_app_that_may_be_on_the_list_is_written() {
-    let (mut kit, _) = unread();
-    let call = kit.stop(SCRIBE);
-    assert_eq!(kit.answer(call), None);
-    let removed = kit.stored_all();
-    assert!(
-        matches!(&removed[..], [StoreOp::RemoveRunning(package)] if package.as_str() == SCRIBE),
-        "{removed:?}"
-    );
-    assert_eq!(kit.answer(call).map(|answer| answer.0), Some(200));
 }

@@ -117,13 +117,6 @@ fn check_init(s: &Session, hello: &AppHello, cx: &Cx<'_>) -> Result<(), Refusal>
     let expected = app.is_some_and(|app| app.state.accepts_socket() && !app.user_stopped);
     if expected {
         Ok(())
-    } else if app.is_none() && s.m.apps.intent.unread.is_some() {
-        // It may be on the list that could not be read; 1008 would end a v2 app for good.
-        Err(Refusal::new(
-            "INTERNAL_ERROR",
-            "Internal server error",
-            CloseReason::Internal,
-        ))
     } else {
         Err(Refusal::new(
             "APP_NOT_STARTED",

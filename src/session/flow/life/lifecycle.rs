@@ -9,15 +9,15 @@ use crate::session::flow::{
     answers, churn, device, hello, late_record, location, lost, notices, phone_in, restart,
     returned, screen, start, user_settings,
 };
-use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
+use crate::session::managers::apps::{AppSession, AppState};
 use crate::session::managers::health::{EndReason, Peer};
 use crate::session::managers::phone::Spoken;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State, rest};
 use crate::wire::json::ObjectWriter;
-use crate::wire::records::UserRecord;
+use crate::wire::records::{AppType, UserRecord};
 use base64::Engine as _;
 
 /// How long after the store's own limit a session stops waiting for its user record (ms).
@@ -205,11 +205,20 @@ fn start_apps(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// Apps of the stored list that do not run: started, or expected once the phone is there.
+/// Apps of the stored list that do not run: started, or expected once the phone is there. A foreground app that the user
+/// started before the list was known is a later word than the list.
 pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
+    let is_busy = |app: &AppSession| app.state != AppState::Stopped || app.start.is_some();
+    let is_standard = |package: &str| {
+        let record = cx.apps.get(package);
+        record.is_some_and(|record| record.app_type == AppType::Standard)
+    };
+    let is_foreground = |app: &AppSession| is_busy(app) && is_standard(&app.package);
+    let taken = s.m.apps.iter().any(is_foreground);
     let is_idle = |package: &&Package| {
-        let app = s.m.apps.get(package);
-        app.is_none_or(|app| app.state == AppState::Stopped && app.start.is_none())
+        let runs = s.m.apps.get(package).is_some_and(is_busy);
+        let must_wait = taken && is_standard(package);
+        !runs && !must_wait
     };
     let idle = s.m.apps.intent.running().filter(is_idle);
     let idle: Vec<Package> = idle.cloned().collect();
