@@ -136,6 +136,31 @@ fn a_server_starts_without_postgres_and_calls_no_key_wrong() {
 }
 
 #[test]
+fn a_phone_that_came_during_an_outage_gets_its_apps_when_it_is_over() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let app = AppServer::start(PACKAGE, KEY);
+    let site = site_with_stored_app(&postgres.url, &app, "200");
+    let server = serve_with_records(&site);
+    app.serve(server.address);
+    let phone = server.phone(USER);
+    let started = server.as_user(USER, "POST", &format!("/apps/{PACKAGE}/start"), &json!({}));
+    assert!(started.is_success(), "{started:?}");
+    drop((phone, app.take_sockets()));
+    drop(server);
+
+    postgres.down();
+    let server = site.serve();
+    app.serve(server.address);
+    let mut phone = server.phone(USER);
+    assert!(is_alive(&mut phone) && app.take_sockets().is_empty());
+    postgres.up();
+    server.until("the app of before", || !app.take_sockets().is_empty());
+    assert!(is_alive(&mut phone));
+}
+
+#[test]
 fn connections_that_hang_are_left_behind() {
     let Some(postgres) = OwnPostgres::start() else {
         return;

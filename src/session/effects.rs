@@ -192,7 +192,7 @@ pub enum Effect {
         /// `mono_ms` of its rejection.
         expires_ms: u64,
     },
-    /// Read the user record; answered by `UserLoaded`. Sent once, at creation.
+    /// Read the user record; answered by `UserLoaded`. Sent at creation, and again while the store fails.
     LoadUser,
     /// One HTTP attempt.
     Http(HttpCall),

@@ -9,6 +9,8 @@ pub enum Timer {
     PhoneGrace,
     /// The user record is late; the session goes on with defaults.
     UserLoad,
+    /// The user record, which could not be read, is asked for again.
+    UserRetry,
     /// Forced microphone re-sync after a phone returned.
     PhoneResync,
     /// Protocol pings and the liveness check.

@@ -21,7 +21,7 @@ pub(crate) use apps::{
     app_in, app_messages, attach, hello, lost, notices, restart, start, stop, webhook,
 };
 pub(crate) use hardware::{calendar, device, gate, location, photos, user_settings};
-pub(crate) use life::{churn, dispose, heartbeat, lifecycle, phone_in, returned};
+pub(crate) use life::{churn, dispose, heartbeat, late_record, lifecycle, phone_in, returned};
 pub(crate) use sound::{audio, audio_output, audio_play, microphone, udp};
 pub(crate) use speech::recognisers;
 pub(crate) use video::{keep_alive, managed_status, managed_streams, outputs, provider, streams};

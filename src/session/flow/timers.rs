@@ -3,8 +3,8 @@
 use super::keep_alive::{self, Verdict};
 use super::{
     answers, app_messages, attach, audio, audio_output, dashboard, dispose, heartbeat, hello,
-    lifecycle, lost, managed_streams, microphone, notices, photos, ranking, recognisers, screen,
-    start, stop, streams, udp, webhook,
+    late_record, lifecycle, lost, managed_streams, microphone, notices, photos, ranking,
+    recognisers, screen, start, stop, streams, udp, webhook,
 };
 use crate::base::ids::Package;
 use crate::session::event::{DisposeCause, HttpOutcome, StoreOutcome};
@@ -33,6 +33,7 @@ pub(crate) fn tick(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
     match timer {
         Timer::UserLoad => lifecycle::user_loaded(s, None, cx),
+        Timer::UserRetry => late_record::ask(s, cx),
         Timer::PhoneGrace => phone_grace_ended(s, cx),
         Timer::Heartbeat => heartbeat::beat(s, cx),
         Timer::HealthStats => heartbeat::log_stats(s, cx),

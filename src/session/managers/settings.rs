@@ -42,8 +42,10 @@ const MORE_FLAGS: [(&str, &str, bool); 5] = [
 ];
 
 impl Settings {
-    /// Takes the stored documents.
-    pub fn load(&mut self, user: Map<String, Value>, apps: HashMap<String, Vec<Value>>) {
+    /// Takes the stored documents. What was set meanwhile is newer.
+    pub fn load(&mut self, mut user: Map<String, Value>, mut apps: HashMap<String, Vec<Value>>) {
+        user.extend(std::mem::take(&mut self.user));
+        apps.extend(std::mem::take(&mut self.apps));
         self.user = user;
         self.apps = apps;
     }
@@ -115,6 +117,12 @@ impl Settings {
         object.value("userTimezone", timezone);
         object.value("timezone", timezone);
         object.end();
+    }
+
+    /// Whether stored values of this app were read or set.
+    #[must_use]
+    pub fn knows_app(&self, package: &str) -> bool {
+        self.apps.contains_key(package)
     }
 
     /// Replaces the values of one app.

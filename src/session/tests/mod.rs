@@ -5,6 +5,7 @@ mod apps;
 mod golden;
 mod health;
 mod hello;
+mod late_record;
 mod phone;
 mod phone_frames;
 mod random;

@@ -229,7 +229,9 @@ fn checked_reconnect(
     let being_started = app.is_some_and(|app| {
         app.state == AppState::Stopped && app.start.is_some() && app.stop.is_none()
     });
-    let listed = app.is_none() && s.m.apps.intent.is_running(&package);
+    // A list that could not be read yet may name it.
+    let intent = &s.m.apps.intent;
+    let listed = app.is_none() && (intent.is_running(&package) || intent.unread.is_some());
     if being_started || listed {
         attach::park(s, conn, hello, expires_ms, cx);
         if deferral == Deferral::Announce {

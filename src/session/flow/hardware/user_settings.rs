@@ -21,6 +21,11 @@ pub(crate) fn user_changed(s: &mut Session, changes: &Map<String, Value>, cx: &m
     if changes.contains_key("timezone") || changes.contains_key("metric_system") {
         dashboard_changed(s, cx);
     }
+    tell_apps(s, cx);
+}
+
+/// The full map, to every app that listens to any user setting.
+pub(crate) fn tell_apps(s: &mut Session, cx: &mut Cx<'_>) {
     let settings = device::mentraos_settings_json(s);
     let now = cx.now.iso();
     for package in relay::settings_subscribers(s) {

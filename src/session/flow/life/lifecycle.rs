@@ -6,21 +6,22 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, churn, device, hello, location, lost, notices, phone_in, restart, returned, screen,
-    start, user_settings,
+    answers, churn, device, hello, late_record, location, lost, notices, phone_in, restart,
+    returned, screen, start, user_settings,
 };
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
+use crate::session::managers::apps::{AppSession, AppState};
 use crate::session::managers::health::{EndReason, Peer};
 use crate::session::managers::phone::Spoken;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State, rest};
 use crate::wire::json::ObjectWriter;
-use crate::wire::records::UserRecord;
+use crate::wire::records::{AppType, UserRecord};
 use base64::Engine as _;
 
 /// How long after the store's own limit a session stops waiting for its user record (ms).
-const LOAD_SLACK_MS: u64 = 1000;
+pub(crate) const LOAD_SLACK_MS: u64 = 1000;
 
 /// A new session: asks for the user record.
 pub(crate) fn created(s: &mut Session, cx: &mut Cx<'_>) {
@@ -139,6 +140,7 @@ fn say_if_slow(s: &Session, cx: &mut Cx<'_>) {
 /// The user record is there (or the store failed: `None`): ack first, then everything that waited.
 pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: &mut Cx<'_>) {
     if s.state != State::Initializing {
+        late_record::answered(s, record, cx);
         return;
     }
     s.timers.cancel(&Timer::UserLoad);
@@ -146,16 +148,10 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
     if record.is_none() {
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "user record not readable; going on with defaults");
     }
-    let mut record = record.unwrap_or_default();
-    drop_deprecated(s, &mut record, cx);
-    let installed = std::mem::take(&mut record.installed_apps);
-    s.m.apps
-        .intent
-        .load(&record.running_apps, installed.clone());
-    record.installed_apps = installed;
-    device::user_loaded(s, &record, cx);
-    screen::user_loaded(s, &record.onboarded);
-    user_settings::dashboard_changed(s, cx);
+    if record.is_none() || !cx.apps.loaded {
+        late_record::missed(s, cx);
+    }
+    take_record(s, record.unwrap_or_default(), cx);
     s.state = State::Connecting;
     for conn in std::mem::take(&mut s.m.phone.unacked) {
         let superseded = s.m.phone.superseded.iter().find(|row| row.0 == conn);
@@ -169,6 +165,16 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
     device::acked(s, cx);
     start_apps(s, cx);
     release_held(s, cx);
+}
+
+/// What the record says holds from now on, where the session does not know better.
+pub(crate) fn take_record(s: &mut Session, mut record: Box<UserRecord>, cx: &mut Cx<'_>) {
+    drop_deprecated(s, &mut record, cx);
+    let installed = record.installed_apps.clone();
+    s.m.apps.intent.load(&record.running_apps, installed);
+    device::user_loaded(s, &record, cx);
+    screen::user_loaded(s, &record.onboarded);
+    user_settings::dashboard_changed(s, cx);
 }
 
 /// Deprecated packages leave the stored list (behaviour.md §2.11).
@@ -192,17 +198,36 @@ fn start_apps(s: &mut Session, cx: &mut Cx<'_>) {
     for row in reconnects {
         hello::said(s, row.conn, row.hello, cx);
     }
-    let running: Vec<Package> = s.m.apps.intent.running().cloned().collect();
-    for package in running {
+    start_listed(s, cx);
+    start::start_dashboard(s, cx);
+    for row in inits {
+        hello::said(s, row.conn, row.hello, cx);
+    }
+}
+
+/// Apps of the stored list that do not run: started, or expected once the phone is there. A foreground app that the user
+/// started before the list was known is a later word than the list.
+pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
+    let is_busy = |app: &AppSession| app.state != AppState::Stopped || app.start.is_some();
+    let is_standard = |package: &str| {
+        let record = cx.apps.get(package);
+        record.is_some_and(|record| record.app_type == AppType::Standard)
+    };
+    let is_foreground = |app: &AppSession| is_busy(app) && is_standard(&app.package);
+    let taken = s.m.apps.iter().any(is_foreground);
+    let is_idle = |package: &&Package| {
+        let runs = s.m.apps.get(package).is_some_and(is_busy);
+        let must_wait = taken && is_standard(package);
+        !runs && !must_wait
+    };
+    let idle = s.m.apps.intent.running().filter(is_idle);
+    let idle: Vec<Package> = idle.cloned().collect();
+    for package in idle {
         if s.m.phone.open().is_some() {
             start::request(s, &package, Origin::Automatic, None, cx);
         } else {
             lost::expect_later(s, &package);
         }
-    }
-    start::start_dashboard(s, cx);
-    for row in inits {
-        hello::said(s, row.conn, row.hello, cx);
     }
 }
 

@@ -72,14 +72,18 @@ pub struct Intent {
     pub acks: Vec<PendingAck>,
     /// Installed apps whose servers are not well; no longer than `installed`.
     unwell: Vec<String>,
+    /// How often the store could not be read so far; `None` once it was. Until then nothing is known of other packages.
+    pub unread: Option<u32>,
 }
 
 impl Intent {
-    /// Takes over what was read; it is durable by definition.
+    /// Takes over what was read; it is durable by definition. What was wished meanwhile is newer.
     pub fn load(&mut self, running: &[String], installed: Vec<InstalledApp>) {
         for name in running {
-            self.set(&Package::new(name), Wanted::Yes);
-            self.confirm(name, Wanted::Yes);
+            if self.entry(name).is_none() {
+                self.set(&Package::new(name), Wanted::Yes);
+                self.confirm(name, Wanted::Yes);
+            }
         }
         self.installed = installed;
     }
