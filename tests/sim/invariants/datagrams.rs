@@ -67,7 +67,7 @@ struct Due {
     round: u32,
     chunk: (u32, u32),
     conn: ConnId,
-    phone: ConnId,
+    phone: Option<ConnId>,
 }
 
 impl Tally {
@@ -142,15 +142,16 @@ impl Watch {
         let Some(session) = view.session(&user) else {
             return;
         };
-        let Some(phone) = session.m.phone.open() else {
-            return;
-        };
+        // Audio is heard while the phone reconnects; a probe needs a socket to be confirmed on.
+        let phone = session.m.phone.open();
         let audio = match &packet.content {
             Content::Audio(audio) => audio,
             Content::Probe => {
-                let own = self.socks.entry(phone).or_default();
-                own.owed += 1;
-                own.datagram_ms = view.now_ms;
+                if let Some(phone) = phone {
+                    let own = self.socks.entry(phone).or_default();
+                    own.owed += 1;
+                    own.datagram_ms = view.now_ms;
+                }
                 return;
             }
             Content::Junk => return,
@@ -160,8 +161,10 @@ impl Watch {
             self.air.seen.forged += 1;
             return;
         }
-        self.socks.entry(phone).or_default().datagram_ms = view.now_ms;
-        self.forced(&user);
+        if let Some(phone) = phone {
+            self.socks.entry(phone).or_default().datagram_ms = view.now_ms;
+            self.forced(&user);
+        }
         self.accept(&user, audio, sealed, phone, session, view);
     }
 
@@ -170,7 +173,7 @@ impl Watch {
         user: &str,
         audio: &Audio,
         sealed: bool,
-        phone: ConnId,
+        phone: Option<ConnId>,
         session: &Session,
         view: &View<'_>,
     ) {
@@ -345,7 +348,7 @@ impl Watch {
             let heard = self.air.users.get(&due.user);
             let same = heard.is_some_and(|heard| heard.round == due.round && !heard.mixed);
             let listens = session.m.audio.targets.contains(&due.conn) && view.is_timely(due.conn);
-            same && listens && session.m.phone.open() == Some(due.phone) && !self.draining
+            same && listens && session.m.phone.open() == due.phone && !self.draining
         });
         if let Some(lost) = due.iter().find(|due| due.at_ms < view.now_ms) {
             let text = format!("chunk {} was not heard on {:?}", lost.chunk.1, lost.conn);
