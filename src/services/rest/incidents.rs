@@ -166,6 +166,25 @@ async fn append(
     }
 }
 
+/// Writes an upload and lists it with its incident. `id` names a stored incident, so it is one of our UUIDs and safe as a folder.
+async fn keep(
+    cx: &Services,
+    id: &str,
+    (list, max): (&'static str, usize),
+    entry: Value,
+    (name, data): (String, Bytes),
+) -> Handled<()> {
+    let folder = files::folder(cx, "incidents").join(id);
+    let file = folder.join(&name);
+    files::save(folder, name, data).await?;
+    let listed = append(cx, id, list, entry, max).await;
+    // After a failure of the store it may be listed all the same.
+    if listed.as_ref().is_err_and(|refusal| refusal.status < 500) {
+        let _ = tokio::fs::remove_file(file).await;
+    }
+    listed
+}
+
 /// `POST /api/incidents/:id/logs`.
 pub(super) async fn logs(cx: &Services, r: &OutsideRequest) -> Handled {
     let (id, fields) = (param(r, 0), body(r));
@@ -198,13 +217,11 @@ pub(crate) async fn from_socket(cx: &Services, user: &UserId, from: &IncidentLog
     add_logs(cx, &from.incident_id, &source, from.logs.clone()).await
 }
 
-/// `id` names a stored incident, so it is one of our UUIDs and safe as a folder.
 async fn add_logs(cx: &Services, id: &str, source: &str, logs: String) -> Handled<()> {
     let name = format!("{}.json", uuid());
     let data = Bytes::from(logs);
     let entry = json!({ "source": source, "file": name, "bytes": data.len(), "at": cx.iso() });
-    files::save(files::folder(cx, "incidents").join(id), name, data).await?;
-    append(cx, id, "logs", entry, LOGS_MAX).await
+    keep(cx, id, ("logs", LOGS_MAX), entry, (name, data)).await
 }
 
 /// `POST /api/incidents/:id/attachments`. One picture that cannot be kept does not cost the others; the phone counts both.
@@ -220,38 +237,43 @@ pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
     if uploads.is_empty() || uploads.len() > ATTACHMENTS_MAX {
         return Err(fail(400, "Between 1 and 5 files are required"));
     }
-    let refusals: Vec<_> = uploads.iter().map(refusal).collect();
-    if let [Some(first), rest @ ..] = &refusals[..]
-        && rest.iter().all(Option::is_some)
-    {
-        return Err(fail(first.0, first.1));
-    }
-    let (mut uploaded, mut errors) = (Vec::new(), Vec::new());
-    for (part, refusal) in uploads.into_iter().zip(refusals) {
-        if let Some((_, error)) = refusal {
-            errors.push(json!({ "filename": part.filename, "error": error }));
-            continue;
+    let (mut uploaded, mut errors, mut refusal) = (Vec::new(), Vec::new(), None);
+    for part in uploads {
+        let filename = part.filename.clone();
+        match attach(cx, id, part).await {
+            Ok(name) => uploaded.push(json!({ "filename": filename, "storedAs": name })),
+            Err(refused) => {
+                let body: Value = serde_json::from_slice(&refused.body).unwrap_or_default();
+                let text = body["message"].as_str().or(body["error"].as_str());
+                errors.push(json!({ "filename": filename, "error": text }));
+                refusal.get_or_insert(refused);
+            }
         }
-        let name = uuid();
-        let entry = json!({
-            "file": name, "filename": part.filename, "type": part.content_type, "bytes": part.data.len(), "at": cx.iso(),
-        });
-        uploaded.push(json!({ "filename": part.filename, "storedAs": name }));
-        files::save(files::folder(cx, "incidents").join(id), name, part.data).await?;
-        append(cx, id, "attachments", entry, ATTACHMENTS_MAX).await?;
     }
-    Ok(reply(
-        200,
-        &json!({ "success": true, "uploaded": uploaded, "errors": errors }),
-    ))
+    match refusal {
+        Some(refusal) if uploaded.is_empty() => Err(refusal),
+        _ => Ok(reply(
+            200,
+            &json!({ "success": true, "uploaded": uploaded, "errors": errors }),
+        )),
+    }
 }
 
-/// Why a picture is not kept, with the status that says so when none is.
-fn refusal(part: &multipart::Part) -> Option<(u16, &'static str)> {
+/// Keeps one picture; the name of its file.
+async fn attach(cx: &Services, id: &str, part: multipart::Part) -> Handled<String> {
     if !ATTACHMENT_TYPES.contains(&part.content_type.as_str()) {
-        return Some((400, "Only PNG, JPEG and WebP images are allowed"));
+        return Err(fail(400, "Only PNG, JPEG and WebP images are allowed"));
     }
-    (part.data.len() > ATTACHMENT_BYTES_MAX).then_some((413, "File too large"))
+    if part.data.len() > ATTACHMENT_BYTES_MAX {
+        return Err(fail(413, "File too large"));
+    }
+    let name = uuid();
+    let entry = json!({
+        "file": name, "filename": part.filename, "type": part.content_type, "bytes": part.data.len(), "at": cx.iso(),
+    });
+    let list = ("attachments", ATTACHMENTS_MAX);
+    keep(cx, id, list, entry, (name.clone(), part.data)).await?;
+    Ok(name)
 }
 
 /// `POST /app/error-report`: noted, never refused.

@@ -77,21 +77,17 @@ impl Scratch {
     /// See [`JsonError`].
     pub fn parse<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, JsonError> {
         match self.parse_borrowed(text) {
-            Err(JsonError::Shape(what)) => self.parse_settled(text, what),
+            Err(JsonError::Shape(_)) => self.parse_settled(text),
             done => done,
         }
     }
 
-    /// Once more, with what derived readers refuse put right before they see it; `what` they said.
+    /// Once more, with what derived readers refuse put right before they see it. What is wrong then is what is wrong.
     #[cold]
-    fn parse_settled<T: DeserializeOwned>(
-        &mut self,
-        text: &[u8],
-        what: String,
-    ) -> Result<T, JsonError> {
+    fn parse_settled<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, JsonError> {
         let mut value: serde_json::Value = self.parse_borrowed(text)?;
         settle_numbers(&mut value);
-        T::deserialize(value).map_err(|_| JsonError::Shape(what))
+        T::deserialize(value).map_err(|error| JsonError::Shape(error.to_string()))
     }
 
     /// Parses a whole text into a value whose strings may lie in this scratch.

@@ -215,6 +215,9 @@ fn typed_parsing_reads_what_json_parse_reads() {
             Err(JsonError::Shape(_))
         ));
     }
+    let text = br#"{"durationMs":60.0,"duration":1}"#;
+    let error = scratch.parse::<Display>(text).unwrap_err().to_string();
+    assert!(error.contains("packageName"), "not what was read: {error}");
 }
 
 #[test]

@@ -403,6 +403,7 @@ fn the_phone_streams_for_itself_and_stops_anybody() {
 #[test]
 fn the_phone_hears_its_own_request_in_every_status() {
     let mut kit = Kit::with_glasses();
+    kit.subscribe(SCRIBE, "stream_status");
     kit.phone(r#"{"type":"stream_request","requestId":"r1","streamUrl":"rtmp://x/k9","video":true,"audio":true}"#)
         .expect("taken");
     let sent = kit.sent();
@@ -412,6 +413,7 @@ fn the_phone_hears_its_own_request_in_every_status() {
         (&json!({}), &Value::Null)
     );
     assert_eq!(value(sent.phone()[1])["requestId"], "r1");
+    assert!(!sent.scribe()[0].contains("requestId"), "it only watches");
     kit.phone(r#"{"type":"stream_request","requestId":"r2","streamUrl":"rtmp://x/k8"}"#)
         .expect("taken");
     let told: Vec<_> = kit.sent().phone().iter().map(|text| value(text)).collect();

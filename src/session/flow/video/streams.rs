@@ -14,6 +14,9 @@ use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use serde_json::Value;
 
+/// What the phone's own stream comes to, for the phone alone; apps that watch hear `stream_status`.
+const PHONE_STATUS: &str = "phone_stream_status";
+
 /// Starts a stream for `owner`; it replaces whatever streams now. Permissions were checked.
 pub(crate) fn start(
     s: &mut Session,
@@ -255,7 +258,7 @@ fn report(s: &mut Session, details: Option<&Members>, cx: &mut Cx<'_>) {
     };
     let session_id = s.app_session_id(&stream.owner);
     let owner_name = if &*stream.owner == Package::PHONE {
-        "phone_stream_status"
+        PHONE_STATUS
     } else {
         stream.name.as_str()
     };
@@ -328,7 +331,7 @@ fn write_status(
         }
     }
     object.str("appId", &stream.owner);
-    if let Some(request_id) = &stream.request_id {
+    if let Some(request_id) = stream.request_id.as_ref().filter(|_| name == PHONE_STATUS) {
         object.str("requestId", request_id);
     }
     object.str("timestamp", now);
