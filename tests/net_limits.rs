@@ -59,6 +59,31 @@ fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
 }
 
 #[test]
+fn pictures_of_a_bug_report_may_be_larger_than_other_bodies() {
+    let limits = [
+        ("PRISM_HTTP_BODY_BYTES_MAX", "1024"),
+        ("PRISM_HTTP_UPLOAD_BYTES_MAX", "4096"),
+    ];
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &limits);
+        let send = |token: &str, bytes: usize| {
+            server.raw(&format!(
+                "POST /api/incidents/i1/attachments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+                 Connection: close\r\nContent-Length: {bytes}\r\n\r\n{}",
+                "x".repeat(bytes)
+            ))
+        };
+        let token = token("ben@lumen.io");
+        let taken = send(&token, 4096);
+        assert!(taken.starts_with("HTTP/1.1 404"), "{driver}: {taken}");
+        for (token, bytes) in [(&*token, 4097), ("x", 1025)] {
+            let refused = send(token, bytes);
+            assert!(refused.starts_with("HTTP/1.1 413"), "{driver}: {refused}");
+        }
+    }
+}
+
+#[test]
 fn slow_heads_and_bodies_are_cut() {
     let limits = [
         ("PRISM_HTTP_HEAD_TIMEOUT_MS", "150"),

@@ -99,9 +99,9 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
             drop(place);
             return to_upstream(node, socket, head, buf, peer);
         }
-        place.limit(cfg.http.http_body_timeout_ms);
-        let body_max = cfg.http.http_body_bytes_max as usize;
-        let body = match read_body(&socket, &head, &mut buf, body_max).await {
+        let (body_max, body_ms) = reply::judge(node, &head, &Bytes::new(), routes::body_limits);
+        place.limit(body_ms);
+        let body = match read_body(&socket, &head, &mut buf, body_max as usize).await {
             Ok(Some(body)) => body,
             Ok(None) => return,
             Err(response) => {

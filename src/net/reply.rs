@@ -151,6 +151,26 @@ impl Envelope {
     }
 }
 
+/// What the routes say of a request.
+pub(crate) fn judge<T>(
+    node: &Node,
+    head: &RequestHead,
+    body: &Bytes,
+    ask: impl FnOnce(&routes::Ask<'_>) -> T,
+) -> T {
+    let (now, _) = node.now();
+    let shard = node.shard.borrow();
+    ask(&routes::Ask {
+        head,
+        body,
+        keys: &node.keys,
+        apps: shard.apps(),
+        cfg: shard.cfg(),
+        shared: &node.shared,
+        now,
+    })
+}
+
 /// Answers one request.
 pub(crate) async fn answer(
     node: &Rc<Node>,
@@ -159,20 +179,7 @@ pub(crate) async fn answer(
     request: Request<'_>,
 ) -> After {
     let mut envelope = Envelope::new(node, request.head);
-    let (now, _) = node.now();
-    let decision = {
-        let shard = node.shard.borrow();
-        let ask = routes::Ask {
-            head: request.head,
-            body: &request.body,
-            keys: &node.keys,
-            apps: shard.apps(),
-            cfg: shard.cfg(),
-            shared: &node.shared,
-            now,
-        };
-        routes::decide(&ask)
-    };
+    let decision = judge(node, request.head, &request.body, routes::decide);
     let streamed_for = match &decision {
         Decision::Session(user, Call::AudioStream { .. }) => Some(user.clone()),
         _ => None,

@@ -117,6 +117,7 @@ fn pictures_of_an_incident_are_counted_and_one_bad_one_does_not_cost_the_others(
             ("a.jpg", "image/jpeg"),
             ("b.heic", "image/heic"),
             ("c.png", "image/png"),
+            ("d.jpg", "image/jpg"),
         ];
         let (status, body) = kit.send(&upload(&mixed)).await;
         assert_eq!((status, &body["success"]), (200, &json!(true)));
@@ -126,7 +127,7 @@ fn pictures_of_an_incident_are_counted_and_one_bad_one_does_not_cost_the_others(
             .iter()
             .map(|file| file["filename"].as_str().expect("a name"))
             .collect();
-        assert_eq!(names, ["a.jpg", "c.png"]);
+        assert_eq!(names, ["a.jpg", "c.png", "d.jpg"]);
         assert_eq!(
             body["errors"],
             json!([{"filename": "b.heic", "error": "Only PNG, JPEG and WebP images are allowed"}])

@@ -16,7 +16,8 @@ const LOGS_MAX: usize = 64;
 /// Attachments an incident takes.
 const ATTACHMENTS_MAX: usize = 5;
 const ATTACHMENT_BYTES_MAX: usize = 10 << 20;
-const ATTACHMENT_TYPES: &[&str] = &["image/png", "image/jpeg", "image/webp"];
+/// `image/jpg` is what some phones call JPEG.
+const ATTACHMENT_TYPES: &[&str] = &["image/png", "image/jpeg", "image/jpg", "image/webp"];
 const UPLOAD_TOKEN_TTL_S: u64 = 300;
 const SOURCES: &[&str] = &["phone", "glasses", "glasses_firmware"];
 

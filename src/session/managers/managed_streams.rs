@@ -10,7 +10,7 @@ owns! {
     Playback: hls, dash, webrtc, preview, thumbnail;
     LiveInput: uid, whip, srt, rtmp, playback;
     Output: id, url, name, error;
-    Managed: id, viewers, input, request, phone_request, outputs;
+    Managed: id, viewers, input, request, phone_requests, outputs;
     ManagedStreams: current, calls;
 }
 
@@ -151,8 +151,8 @@ pub struct Managed {
     pub input: Option<LiveInput>,
     /// The first request, for the phone.
     pub request: Members,
-    /// The phone's word for its latest request, if it watches.
-    pub phone_request: Option<String>,
+    /// The phone's words for its requests, one of each mini-app that watches; the newest last.
+    pub phone_requests: Vec<String>,
     /// How the glasses deliver.
     pub ingest: Ingest,
     /// Restream outputs.
@@ -161,6 +161,28 @@ pub struct Managed {
     pub created: Now,
     /// `mono_ms` of the last sign of life.
     pub active_ms: u64,
+}
+
+/// Mini-apps of one phone whose requests are known; the oldest gives way.
+const PHONE_REQUESTS_MAX: usize = 8;
+
+impl Managed {
+    /// Another mini-app of the phone watches.
+    pub fn phone_asked(&mut self, request_id: &str) {
+        self.phone_requests.retain(|known| known != request_id);
+        if self.phone_requests.len() == PHONE_REQUESTS_MAX {
+            self.phone_requests.remove(0);
+        }
+        self.phone_requests.push(request_id.to_owned());
+    }
+
+    /// A viewer is one no more.
+    pub fn left(&mut self, viewer: &str) {
+        self.viewers.retain(|known| &**known != viewer);
+        if viewer == Package::PHONE {
+            self.phone_requests.clear();
+        }
+    }
 }
 
 /// What a provider call was for.

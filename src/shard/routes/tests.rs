@@ -49,8 +49,12 @@ impl World {
     }
 
     fn ask(&self, request_line: &str, headers: &str) -> Decision {
-        let head = head(request_line, headers);
-        decide(&Ask {
+        self.judge(request_line, headers, decide)
+    }
+
+    fn judge<T>(&self, line: &str, headers: &str, ask: impl FnOnce(&Ask<'_>) -> T) -> T {
+        let head = head(line, headers);
+        ask(&Ask {
             head: &head,
             body: &Bytes::new(),
             keys: &self.keys,
@@ -378,4 +382,32 @@ fn app_lists_need_a_core_token() {
         world.ask("GET /apps/version", ""),
         Decision::Outside(_)
     ));
+}
+
+#[test]
+fn pictures_of_a_bug_report_may_be_large_and_slow_for_whoever_is_let_in() {
+    let mut world = World::new();
+    let bearer = format!("Authorization: Bearer {}\r\n", world.token("a@b.io"));
+    let limits = |world: &World, line: &str, headers: &str| world.judge(line, headers, body_limits);
+    let pictures = "POST /api/incidents/i1/attachments";
+    let usual = (12 << 20, 30_000);
+    let (bytes, ms) = limits(&world, pictures, &bearer);
+    assert!(bytes > 5 * (10 << 20), "five pictures of 10 MiB: {bytes}");
+    assert_eq!(ms, 60_000, "as long as phones wait");
+    assert_eq!(limits(&world, pictures, ""), usual);
+    assert_eq!(
+        limits(&world, pictures, "Authorization: Bearer x\r\n"),
+        usual
+    );
+    assert_eq!(
+        limits(&world, "POST /api/incidents/attachments/logs", &bearer),
+        usual
+    );
+    assert_eq!(limits(&world, "POST /api/client/feedback", &bearer), usual);
+    world.cfg.http.http_body_bytes_max = 200 << 20;
+    assert_eq!(
+        limits(&world, pictures, &bearer).0,
+        200 << 20,
+        "never less than any body"
+    );
 }

@@ -21,7 +21,7 @@ pub(crate) fn tell_all(s: &mut Session, status: &str, message: Option<&str>, cx:
     }
 }
 
-/// `managed_stream_status` to one viewer, unless it is what this viewer heard last.
+/// `managed_stream_status` to one viewer, unless it is what this viewer heard last. The phone hears it for each of its mini-apps.
 pub(crate) fn tell(
     s: &mut Session,
     viewer: &Package,
@@ -36,12 +36,57 @@ pub(crate) fn tell(
         return;
     }
     let id = stream.id.clone();
+    let requests: Vec<_> = match &stream.phone_requests[..] {
+        known @ [_, ..] if is_phone(viewer) => known.iter().map(|id| Some(id.as_str())).collect(),
+        _ => vec![None],
+    };
+    let body =
+        |request_id: &Option<&str>| status_body(stream, viewer, status, message, *request_id);
+    let content = String::from_utf8_lossy(&body(&None)).into_owned();
+    let bodies: Vec<_> = requests.iter().map(body).collect();
+    if !s.m.streams.is_news(&id, viewer, &content) {
+        return;
+    }
+    for body in bodies {
+        if !deliver(s, viewer, &body, cx) {
+            s.m.streams.forget_app(viewer);
+        }
+    }
+}
+
+/// Who joins hears where the stream is, alone: other mini-apps of the phone have heard it.
+pub(crate) fn tell_joined(
+    s: &mut Session,
+    viewer: &Package,
+    request_id: Option<&str>,
+    (status, message): (&str, &str),
+    cx: &mut Cx<'_>,
+) {
+    s.m.streams.forget_app(viewer);
+    let Some(stream) = s.m.managed_streams.current.as_ref() else {
+        return;
+    };
+    let body = |request_id| status_body(stream, viewer, status, Some(message), request_id);
+    let content = String::from_utf8_lossy(&body(None)).into_owned();
+    let (id, body) = (stream.id.clone(), body(request_id));
+    if deliver(s, viewer, &body, cx) {
+        s.m.streams.is_news(&id, viewer, &content);
+    }
+}
+
+fn status_body(
+    stream: &Managed,
+    viewer: &str,
+    status: &str,
+    message: Option<&str>,
+    request_id: Option<&str>,
+) -> Vec<u8> {
     let mut body = Vec::with_capacity(256);
     let mut object = ObjectWriter::begin(&mut body);
     object
         .str("type", kind_for(viewer))
         .str("status", status)
-        .str("streamId", &id);
+        .str("streamId", &stream.id);
     write_playback(
         &mut object,
         stream.input.as_ref().map(|input| &input.playback),
@@ -53,14 +98,11 @@ pub(crate) fn tell(
         let listed: Vec<Value> = stream.outputs.iter().map(outputs::in_status).collect();
         object.value("outputs", &listed);
     }
-    if let Some(request_id) = stream.phone_request.as_ref().filter(|_| is_phone(viewer)) {
+    if let Some(request_id) = request_id {
         object.str("requestId", request_id);
     }
     object.end();
-    let content = String::from_utf8_lossy(&body).into_owned();
-    if s.m.streams.is_news(&id, viewer, &content) && !deliver(s, viewer, &body, cx) {
-        s.m.streams.forget_app(viewer);
-    }
+    body
 }
 
 /// A status without a stream.

@@ -5,7 +5,9 @@ use crate::base::ids::Package;
 use crate::session::effects::{Class, Effect, HttpCall, HttpKind};
 use crate::session::event::{HttpOutcome, Sdk};
 use crate::session::flow::gate::{self, internal};
-use crate::session::flow::managed_status::{tell, tell_all, tell_alone, write_playback};
+use crate::session::flow::managed_status::{
+    tell, tell_all, tell_alone, tell_joined, write_playback,
+};
 use crate::session::flow::provider::{self, Provider, Request};
 use crate::session::flow::{keep_alive, outputs, streams};
 use crate::session::handlers::Reject;
@@ -49,7 +51,7 @@ pub(crate) fn request(
         stage: Stage::Creating { tries: 0 },
         input: None,
         ingest,
-        phone_request: streams::phone_request(viewer, &m),
+        phone_requests: streams::phone_request(viewer, &m).into_iter().collect(),
         request: m,
         outputs: Vec::new(),
         created: cx.now,
@@ -76,8 +78,9 @@ fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
         stream.viewers.push(viewer.clone());
     }
     stream.anew.retain(|known| known != viewer);
-    if &**viewer == Package::PHONE {
-        stream.phone_request = streams::phone_request(viewer, m);
+    let request_id = streams::phone_request(viewer, m);
+    if let Some(request_id) = &request_id {
+        stream.phone_asked(request_id);
     }
     // Who joins is told `active` as soon as there are URLs to give, live or not (protocol.md §8.11).
     let status = match stream.input {
@@ -88,8 +91,7 @@ fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
         Stage::Live => "Stream is now live",
         _ => "Waiting for stream to start...",
     };
-    s.m.streams.forget_app(viewer);
-    tell(s, viewer, status, Some(message), cx);
+    tell_joined(s, viewer, request_id.as_deref(), (status, message), cx);
     touch(s, cx);
 }
 
@@ -108,7 +110,7 @@ pub(crate) fn leave(s: &mut Session, viewer: &str, cx: &mut Cx<'_>) {
     if is_last {
         tear_down(s, cx);
     } else if let Some(stream) = s.m.managed_streams.current.as_mut() {
-        stream.viewers.retain(|known| *known != package);
+        stream.left(&package);
     }
 }
 
