@@ -1,6 +1,7 @@
 // Moving route by route: what Prism does not serve goes to the server behind it, bodies streamed both ways (http.fallback_upstream).
 import assert from 'node:assert/strict'
 import {createServer, request} from 'node:http'
+import {connect} from 'node:net'
 import {after, before} from 'node:test'
 import {freePort} from '../lib/ports.mjs'
 import {suite} from '../lib/suite.mjs'
@@ -94,6 +95,25 @@ scenario('a body far above the limit for our own routes goes through', async ({c
   assert.equal(answer.body.headers['content-length'], String(size))
   const refused = await cloud.request('POST', '/api/client/device/state', {body: Buffer.alloc(size)}).catch((error) => error)
   assert.ok(refused.status === 413 || /EPIPE|ECONNRESET/.test(refused.message), `our own: ${refused.status} ${refused.message}`)
+})
+
+scenario('chunks are framed anew: neither extensions, trailers nor what follows them reach the server behind', async ({cloud}) => {
+  const ask = (end) => `POST /teapot HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5;a="b"\r\nhello\r\n0;z\r\n${end}`
+  const told = async (bytes) => {
+    const tcp = connect(cloud.port, '127.0.0.1', () => tcp.write(bytes))
+    let text = ''
+    for await (const piece of tcp) text += piece
+    return text
+  }
+  const seen = bodies
+  const taken = await told(ask('X-Sum: 1\r\nContent-Length: 9\r\n\r\nGET /teapot/second HTTP/1.1\r\nHost: x\r\n\r\n'))
+  assert.match(taken, /^HTTP\/1\.1 418 /)
+  const {size, headers} = JSON.parse(taken.slice(taken.indexOf('{'), taken.lastIndexOf('}') + 1))
+  assert.deepEqual([size, headers['transfer-encoding']], [5, 'chunked'])
+  for (const name of ['content-length', 'trailer', 'x-sum']) assert.equal(headers[name], undefined, name)
+  assert.equal(bodies, seen + 1, 'one connection carries one request')
+  assert.match(await told(ask('X-Sum: 1\n\r\n')), /^HTTP\/1\.1 400 /)
+  assert.equal(bodies, seen + 1, 'a broken one never counted')
 })
 
 scenario('an answer that breaks off is seen to break off, and a dead server is a bad gateway', async ({cloud}) => {
