@@ -141,7 +141,7 @@ fn a_phone_that_came_during_an_outage_gets_its_apps_when_it_is_over() {
         return;
     };
     let app = AppServer::start(PACKAGE, KEY);
-    let site = site_with_stored_app(&postgres.url, &app, "200");
+    let site = site_with_stored_app(&postgres.url, &app, "1000");
     let server = serve_with_records(&site);
     app.serve(server.address);
     let phone = server.phone(USER);
