@@ -6,7 +6,7 @@ mod cases;
 #[path = "support/postgres.rs"]
 mod postgres;
 
-use cases::{Names, QUOTA, one, suite};
+use cases::{Names, QUOTA, one, storage, suite};
 use postgres::postgres_url;
 use prism::base::settings::Settings;
 use prism::services::store::{Change, DocKey, Quota, Store as _, StoreError};
@@ -91,17 +91,8 @@ fn postgres() {
             let (one, two) = tokio::join!(left.commit(&mine), right.commit(&theirs));
             assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
         }
-        let json = left
-            .get(&DocKey::storage(&names.user, "shared"))
-            .await
-            .expect("reads")
-            .expect("stored");
-        assert_eq!(
-            serde_json::from_slice::<BTreeMap<String, String>>(&json)
-                .expect("a map")
-                .len(),
-            40
-        );
+        let stored = storage(&left, &names.user, "shared").await;
+        assert_eq!(stored.len(), 40);
     });
 }
 

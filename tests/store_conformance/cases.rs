@@ -11,6 +11,15 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+type Texts = BTreeMap<String, String>;
+
+/// What is stored of a user's simple storage.
+pub(crate) async fn storage(store: &dyn Store, user: &UserId, package: &str) -> Texts {
+    let json = store.get(&DocKey::storage(user, package)).await;
+    let json = json.expect("reads").expect("stored");
+    serde_json::from_slice(&json).expect("a map of texts")
+}
+
 pub(crate) const QUOTA: Quota = Quota {
     value_chars: 10,
     total_chars: 25,
@@ -202,14 +211,8 @@ async fn storage_has_quotas_and_literal_keys(store: &dyn Store, names: &Names) {
     assert_eq!(one(store, merge("a.b", "1")).await, Outcome::Done);
     assert_eq!(one(store, merge("d", "012345")).await, Outcome::Done);
     assert_eq!(one(store, delete("c")).await, Outcome::Done);
-    let json = store
-        .get(&DocKey::storage(&names.user, &names.package))
-        .await
-        .expect("reads")
-        .expect("stored");
-    let stored: BTreeMap<String, String> = serde_json::from_slice(&json).expect("a map of strings");
     assert_eq!(
-        stored,
+        storage(store, &names.user, &names.package).await,
         BTreeMap::from([("a.b".into(), "1".into()), ("d".into(), "012345".into())])
     );
     // Another user's storage of the same package is another document.
@@ -323,17 +326,8 @@ pub(crate) async fn one_batch_may_touch_a_document_many_times(store: &dyn Store,
         .await
         .expect("commits");
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
-    let json = store
-        .get(&DocKey::storage(&names.user, "batch"))
-        .await
-        .expect("reads")
-        .expect("stored");
-    assert_eq!(
-        serde_json::from_slice::<BTreeMap<String, String>>(&json)
-            .expect("a map")
-            .len(),
-        300
-    );
+    let stored = storage(store, &names.user, "batch").await;
+    assert_eq!(stored.len(), 300);
 }
 
 async fn many_writers_lose_nothing(store: &Arc<dyn Store>, names: &Names) {

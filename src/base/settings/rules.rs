@@ -112,6 +112,9 @@ fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
         let expected = format!("must begin with {}", schemes.join(" or "));
         problems.extend(broken(is_url, place, &expected));
     }
+    let has_query = s.dashboard.weather_url.contains(['?', '#']);
+    let text = "must end before the query, which is added";
+    problems.extend(broken(!has_query, "dashboard.weather_url", text));
 }
 
 /// Cross-field rules of behaviour.md §11.1 and §11.5.
@@ -219,6 +222,10 @@ mod tests {
                 "fallback_upstream",
             ),
             ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
+            (
+                "dashboard:\n  weather_url: https://x/data/3.0/onecall?lang=en\n",
+                "weather_url",
+            ),
             (
                 "device:\n  location_tier_ages_s: [\"high:ten\"]\n",
                 "location_tier_ages_s",

@@ -229,52 +229,75 @@ async fn add_logs(cx: &Services, id: &str, source: &str, logs: String) -> Handle
 pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client(cx, r)?;
     let id = param(r, 0);
-    check_owner(&stored(cx, id).await?, &user)?;
-    let parts = multipart::parts(r).ok_or_else(|| fail(400, "Invalid form data"))?;
-    let uploads: Vec<_> = parts
-        .into_iter()
-        .filter(|part| part.name == "files" && part.filename.is_some())
-        .collect();
-    if uploads.is_empty() || uploads.len() > ATTACHMENTS_MAX {
-        return Err(fail(400, "Between 1 and 5 files are required"));
-    }
-    let (mut uploaded, mut errors, mut refusal) = (Vec::new(), Vec::new(), None);
+    let incident = stored(cx, id).await?;
+    check_owner(&incident, &user)?;
+    let uploads = pictures(r, &incident)?;
+    let (mut uploaded, mut errors) = (Vec::new(), Vec::new());
     for part in uploads {
         let filename = part.filename.clone();
         match attach(cx, id, part).await {
             Ok(name) => uploaded.push(json!({ "filename": filename, "storedAs": name })),
-            Err(refused) => {
-                let body: Value = serde_json::from_slice(&refused.body).unwrap_or_default();
-                let text = body["message"].as_str().or(body["error"].as_str());
-                errors.push(json!({ "filename": filename, "error": text }));
-                refusal.get_or_insert(refused);
-            }
+            Err(error) => errors.push(json!({ "filename": filename, "error": error })),
         }
     }
-    match refusal {
-        Some(refusal) if uploaded.is_empty() => Err(refusal),
-        _ => Ok(reply(
-            200,
-            &json!({ "success": true, "uploaded": uploaded, "errors": errors }),
-        )),
+    let mut answer = json!({ "success": !uploaded.is_empty(), "uploaded": uploaded });
+    if !errors.is_empty() {
+        answer["errors"] = errors.into();
+    }
+    Ok(reply(200, &answer))
+}
+
+/// The pictures of a request, if the incident has room for all of them.
+fn pictures(r: &OutsideRequest, incident: &Value) -> Handled<Vec<multipart::Part>> {
+    let known = incident["attachments"].as_array().map_or(0, Vec::len);
+    let room = ATTACHMENTS_MAX.saturating_sub(known);
+    if room == 0 {
+        let text = format!("Maximum {ATTACHMENTS_MAX} attachments allowed");
+        return Err(fail(400, &text));
+    }
+    let parts = multipart::parts(r).ok_or_else(|| fail(400, "Invalid multipart body"))?;
+    let uploads: Vec<_> = parts
+        .into_iter()
+        .filter(|part| part.name == "files" && part.filename.is_some())
+        .collect();
+    match uploads.len() {
+        0 => Err(fail(400, "No files provided")),
+        many if many > room => {
+            let text = format!("Can only add {room} more attachment(s)");
+            Err(fail(400, &text))
+        }
+        _ => Ok(uploads),
     }
 }
 
-/// Keeps one picture; the name of its file.
-async fn attach(cx: &Services, id: &str, part: multipart::Part) -> Handled<String> {
+/// Keeps one picture: the name of its file, or why not.
+async fn attach(cx: &Services, id: &str, part: multipart::Part) -> Result<String, String> {
+    let bytes = part.data.len();
     if !ATTACHMENT_TYPES.contains(&part.content_type.as_str()) {
-        return Err(fail(400, "Only PNG, JPEG and WebP images are allowed"));
+        return Err(format!(
+            "Invalid file type: {}. Allowed: PNG, JPEG, WebP",
+            part.content_type
+        ));
     }
-    if part.data.len() > ATTACHMENT_BYTES_MAX {
-        return Err(fail(413, "File too large"));
+    if bytes > ATTACHMENT_BYTES_MAX {
+        let megabytes = bytes as f64 / f64::from(1 << 20);
+        return Err(format!("File too large: {megabytes:.1}MB. Max: 10MB"));
+    }
+    if bytes == 0 {
+        return Err("Empty file data".to_owned());
     }
     let name = uuid();
     let entry = json!({
-        "file": name, "filename": part.filename, "type": part.content_type, "bytes": part.data.len(), "at": cx.iso(),
+        "file": name, "filename": part.filename, "type": part.content_type, "bytes": bytes, "at": cx.iso(),
     });
     let list = ("attachments", ATTACHMENTS_MAX);
-    keep(cx, id, list, entry, (name.clone(), part.data)).await?;
-    Ok(name)
+    match keep(cx, id, list, entry, (name.clone(), part.data)).await {
+        Ok(()) => Ok(name),
+        Err(refusal) => {
+            tracing::warn!(incident = id, status = refusal.status, "attachment-lost");
+            Err("Upload failed".to_owned())
+        }
+    }
 }
 
 /// `POST /app/error-report`: noted, never refused.

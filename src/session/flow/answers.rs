@@ -4,6 +4,7 @@
 use crate::base::ids::{CallId, Package, ReplyTo};
 use crate::session::effects::{Effect, RestAnswer, StoreOp};
 use crate::session::event::StoreOutcome;
+use crate::session::flow::late_record;
 use crate::session::managers::apps::intent::{PendingAck, Verb, Wanted};
 use crate::session::managers::apps::start::StartError;
 use crate::session::managers::apps::{AnswerShape, Waiter};
@@ -89,6 +90,7 @@ pub(crate) fn stored(s: &mut Session, call: CallId, outcome: StoreOutcome, cx: &
             };
             s.m.apps.intent.confirm(&ack.package, wanted);
             succeed(s, ack.verb, &ack.package, &ack.waiters, cx);
+            late_record::store_answers(s, cx);
         }
         StoreOutcome::Failed => broken(ack.verb, &ack.waiters, cx),
     }

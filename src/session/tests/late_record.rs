@@ -6,6 +6,7 @@ use crate::session::effects::{Effect, HttpKind};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
+use crate::session::timers::Timer;
 use serde_json::{Value, json};
 
 /// A phone is connected, its user's record could not be read.
@@ -31,9 +32,10 @@ fn values(pairs: Value) -> Vec<Value> {
 fn the_store_is_asked_again_until_it_answers() {
     let (mut kit, phone) = unread();
     for pause_ms in [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
-        kit.advance(pause_ms - 1);
+        // Up to a quarter sooner.
+        kit.advance(pause_ms - pause_ms / 4 - 1);
         assert_eq!(asked(&mut kit), 0);
-        kit.advance(1);
+        kit.advance(pause_ms / 4 + 1);
         assert_eq!(asked(&mut kit), 1, "after {pause_ms} ms");
         kit.event(Event::UserLoaded { record: None });
         kit.phone_text(phone, r#"{"type":"ping"}"#);
@@ -169,4 +171,30 @@ fn an_app_that_may_be_on_the_list_is_not_sent_away_for_good() {
     );
     kit.load(user_running(&[SCRIBE, MAPS]));
     assert!(kit.types(parked).contains(&"reconnect_ack".to_owned()));
+}
+
+#[test]
+fn a_store_that_took_a_write_is_asked_at_once() {
+    let (mut kit, _) = unread();
+    kit.start(MAPS);
+    kit.init(MAPS, Sdk::V2);
+    assert_eq!(asked(&mut kit), 0);
+    kit.stored_all();
+    assert_eq!(asked(&mut kit), 1);
+    kit.stop(MAPS);
+    kit.stored_all();
+    assert_eq!(asked(&mut kit), 0, "one question at a time");
+}
+
+#[test]
+fn the_users_of_an_outage_come_back_one_by_one() {
+    let firsts: std::collections::BTreeSet<_> = (0..8)
+        .map(|seed| {
+            let (mut kit, _) = unread();
+            kit.s.rng().seed(seed);
+            kit.event(Event::UserLoaded { record: None });
+            kit.s.timers.at(&Timer::UserRetry)
+        })
+        .collect();
+    assert!(firsts.len() > 4, "{firsts:?}");
 }

@@ -12,7 +12,8 @@ use serde_json::Value;
 /// Longest pause between two attempts (ms), as for writes.
 const PAUSE_MAX_MS: u64 = 30_000;
 
-/// One more attempt failed: the next follows after `db_retry_ms`, doubled each time.
+/// One more attempt failed: the next follows after `db_retry_ms`, doubled each time; up to a quarter sooner, so that the users of
+/// an outage do not come back to the store all at once.
 pub(crate) fn missed(s: &mut Session, cx: &mut Cx<'_>) {
     let unread = &mut s.m.apps.intent.unread;
     let failed_before = unread.map_or(0, |tries| tries.saturating_add(1));
@@ -20,7 +21,15 @@ pub(crate) fn missed(s: &mut Session, cx: &mut Cx<'_>) {
     let first_ms = cx.cfg.store.db_retry_ms;
     let pause_ms = first_ms.saturating_mul(1 << failed_before.min(16));
     let pause_ms = pause_ms.min(PAUSE_MAX_MS.max(first_ms));
+    let pause_ms = pause_ms - s.rng().u64(0..=pause_ms / 4);
     s.timers.set(Timer::UserRetry, cx.now.mono_ms + pause_ms);
+}
+
+/// The store took something of this user's: it answers again, so the pause is over.
+pub(crate) fn store_answers(s: &mut Session, cx: &mut Cx<'_>) {
+    if s.timers.cancel(&Timer::UserRetry) {
+        ask(s, cx);
+    }
 }
 
 /// The pause is over.

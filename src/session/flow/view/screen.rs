@@ -44,7 +44,7 @@ pub(crate) fn agenda_changed(s: &mut Session, events: Vec<AgendaEvent>, cx: &mut
 /// What the stored user record says about onboarding; the record is read once, at the session's start.
 pub(crate) fn user_loaded(s: &mut Session, onboarded: &[String]) {
     let packages = onboarded.iter().map(|name| Package::new(name));
-    s.m.display.set_onboarded(packages);
+    s.m.display.add_onboarded(packages);
 }
 
 /// A main-view request of an app.

@@ -436,6 +436,8 @@ fn instructions_are_shown_once_and_hold_the_screen_for_five_seconds() {
     kit.advance(20_000);
     let expected = ["// MentraOS - Starting App", "Look up", ""];
     assert_eq!(texts(&mut kit), expected);
+    // Nor again because the user record came late.
+    kit.run(|s, _| super::user_loaded(s, &["back".to_owned()]));
     starting(&mut kit, "main");
     kit.advance(6000);
     show(&mut kit, "main", "m");

@@ -180,9 +180,13 @@ impl Display {
         Outcome::Queued
     }
 
-    /// Packages whose instructions were shown earlier.
-    pub fn set_onboarded(&mut self, packages: impl IntoIterator<Item = Package>) {
-        self.onboarded = packages.into_iter().collect();
+    /// Packages whose instructions were shown earlier, beside those of this session.
+    pub fn add_onboarded(&mut self, packages: impl IntoIterator<Item = Package>) {
+        for package in packages {
+            if self.needs_onboarding(&package) {
+                self.onboarded.push(package);
+            }
+        }
     }
 
     /// Whether the instructions of an app still have to be shown.
