@@ -12,6 +12,7 @@ use crate::shard::mailbox::{Answer, ForUpstream, OutsideRequest, ToOutside, ToSh
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -20,6 +21,8 @@ use tokio::time::timeout;
 const REQUESTS_MAX: usize = 8192;
 /// User records being read; beyond it the session starts with defaults.
 const LOADS_MAX: usize = 16_384;
+/// An outage fails every user's record, again and again: one of them is logged in this time (ms).
+const LOAD_LOG_MS: u64 = 1000;
 /// Messages taken before other tasks get their turn.
 const TURN: u32 = 128;
 
@@ -28,6 +31,23 @@ struct Dispatcher {
     drained: flume::Sender<ShardId>,
     requests: Arc<Semaphore>,
     loads: Arc<Semaphore>,
+    load_failures: Arc<Rarely>,
+}
+
+/// Lets something be said once in a while.
+#[derive(Default)]
+struct Rarely {
+    next_ms: AtomicU64,
+}
+
+impl Rarely {
+    fn may(&self, now_ms: u64, every_ms: u64) -> bool {
+        let due = now_ms >= self.next_ms.load(Ordering::Relaxed);
+        if due {
+            self.next_ms.store(now_ms + every_ms, Ordering::Relaxed);
+        }
+        due
+    }
 }
 
 /// Runs until all senders are gone.
@@ -41,6 +61,7 @@ pub(crate) async fn run(
         drained,
         requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
         loads: Arc::new(Semaphore::new(LOADS_MAX)),
+        load_failures: Arc::default(),
     };
     let mut taken = 0;
     while let Ok(message) = inbox.recv_async().await {
@@ -131,6 +152,7 @@ impl Dispatcher {
             return self.result(user, epoch, Event::UserLoaded { record: None });
         };
         let cx = Arc::clone(&self.cx);
+        let failures = Arc::clone(&self.load_failures);
         tokio::spawn(async move {
             let _place = place;
             let limit = Duration::from_millis(cx.settings().store.db_timeout_ms);
@@ -144,7 +166,9 @@ impl Dispatcher {
             let record = match loaded {
                 Ok(Ok(record)) => Some(Box::new(record)),
                 Ok(Err(error)) => {
-                    tracing::error!(user = user.log_tag(), %error, "user record not loaded");
+                    if failures.may(cx.clock.now().mono_ms, LOAD_LOG_MS) {
+                        tracing::error!(user = user.log_tag(), %error, "user record not loaded");
+                    }
                     None
                 }
                 Err(_) => None,
@@ -282,4 +306,16 @@ async fn outbound(cx: &Services, call: HttpCall, key: (UserId, u64, CallId)) -> 
     let outcome = cx.weather.ask(&url, &settings.dashboard, now_ms, ask).await;
     cx.webhooks.forget(&key);
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_a_second_and_not_once_a_user() {
+        let failures = Rarely::default();
+        let told = (0..2_500_u64).filter(|now_ms| failures.may(*now_ms, LOAD_LOG_MS));
+        assert_eq!(told.collect::<Vec<_>>(), [0, 1000, 2000]);
+    }
 }
