@@ -259,9 +259,16 @@ const MOUNTS: [(&str, &str); 4] = [
     ("/api/app-server", "/api/tpa-server"),
 ];
 
+/// What the 2.x-style sessions of 3.x SDKs leave in front of every REST path: they cut `/app-ws` alone off the URL of their socket.
+const SOCKET_MOUNT: &str = "/ws/miniapp";
+
 fn canonical(path: &str) -> String {
     let path = match path.strip_suffix('/') {
         Some(shorter) if !shorter.is_empty() => shorter,
+        _ => path,
+    };
+    let path = match path.strip_prefix(SOCKET_MOUNT) {
+        Some(rest) if rest.starts_with('/') => rest,
         _ => path,
     };
     for (alias, mount) in MOUNTS {

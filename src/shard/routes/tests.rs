@@ -125,6 +125,37 @@ fn both_mounts_lead_to_the_session_and_parameters_are_decoded() {
 }
 
 #[test]
+fn sessions_that_leave_their_socket_path_in_front_reach_storage_and_speech() {
+    let world = World::new();
+    let auth = "Authorization: Bearer com.acme.mira:k1\r\n";
+    let storage = "/api/sdk/simple-storage/ana%40x.io";
+    for line in [
+        format!("GET /ws/miniapp{storage}"),
+        format!("PUT /ws/miniapp{storage}"),
+        format!("DELETE /ws/miniapp{storage}/k"),
+    ] {
+        match world.ask(&line, auth) {
+            Decision::Outside(found) => assert_eq!(found.params[0], "ana@x.io", "{line}"),
+            other => panic!("{line}: {other:?}"),
+        }
+        assert_eq!(world.answer(&line, "").0, 401, "{line}");
+    }
+    for line in [
+        "GET /ws/miniapp/api/tts?text=hi",
+        "GET /ws/miniapp/api/public/permissions/com.acme.mira",
+    ] {
+        let found = world.ask(line, "");
+        assert!(matches!(found, Decision::Outside(_)), "{line}: {found:?}");
+    }
+    // The path itself stays a socket's, and the answer names what was asked for.
+    for path in ["/ws/miniapp", "/ws/miniapps/api/tts", "/ws/miniapp/nowhere"] {
+        let (status, text) = world.answer(&format!("GET {path}"), "");
+        assert_eq!(status, 404, "{path}");
+        assert!(text.contains(&format!(r#""path":"{path}""#)), "{text}");
+    }
+}
+
+#[test]
 fn app_credentials_are_checked_against_the_registry() {
     let world = World::new();
     let line = "GET /api/sdk/simple-storage/ana@x.io/k%2F1";

@@ -148,6 +148,9 @@ scenario('simple storage keeps what an app writes, under its own key only', asyn
   const wrong = await call('GET', '', undefined, 'com.e2e.scribe:wrong')
   assert.equal(wrong.status, 401)
   assert.equal((await call('PUT', '', {data: {n: 1}})).status, 400, 'values are strings')
+  // AppServer of 3.x cuts nothing but /app-ws off the URL of its socket.
+  const below = await cloud.request('GET', `/ws/miniapp/api/sdk/simple-storage/${email}`, {headers: {authorization: 'Bearer com.e2e.scribe:key-of-com.e2e.scribe'}})
+  assert.deepEqual(below.body, {success: true, data: {'a.b': '1'}})
 })
 
 scenario('a tool call that an app fails is made once more, and its last answer is passed on', async ({cloud, user, apps}) => {
