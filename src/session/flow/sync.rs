@@ -10,8 +10,13 @@ use crate::wire::json::ArrayWriter;
 use crate::wire::streams::{AUDIO_CHUNK, Permission, StreamEvent};
 
 /// Recomputes what derives from subscriptions and sockets: audio targets, microphone need, location tier, replays.
-/// Called after every applied update or removal, after attach and after a socket is lost. `package`: the app that changed.
+/// Called after every applied update; `package`: the app that asked.
 pub(crate) fn subscriptions_changed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    s.m.speech.asked();
+    follow(s, package, cx);
+}
+
+fn follow(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     refresh_speech(s);
     let newly = s.m.subscriptions.take_newly(package);
     location::sync_tier(s, cx);
@@ -43,7 +48,7 @@ pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn subscriptions_removed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     let keep = cx.cfg.apps.subscription_history as usize;
     s.m.subscriptions.remove(package, cx.now.unix_ms, keep);
-    subscriptions_changed(s, package, cx);
+    follow(s, package, cx);
 }
 
 /// The set of subscription strings now stored for an app, as the acks carry it: a JSON array.

@@ -73,6 +73,15 @@ scenario('silence makes words final and ends the stream; speech begins another',
   await speaking(p, app.messages.take(final('transcription', 'rendez-vous à midi')))
 })
 
+scenario('an app that asks after a silence is heard, though the phone detects no voice any more', async ({phone, user, apps, start}) => {
+  const p = await phone(user())
+  const app = await start(p, apps.raw)
+  p.send({type: 'VAD', status: false})
+  await app.subscribed(['transcription:en-US', 'audio_chunk'], p)
+  await p.take({type: 'microphone_state_change', bypassVad: true})
+  await speaking(p, app.messages.take(final('transcription', 'meet me at noon')))
+})
+
 scenario('a provider that dies is found again', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.raw)

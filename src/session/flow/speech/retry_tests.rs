@@ -205,16 +205,18 @@ fn a_start_that_takes_too_long_is_a_failure() {
 #[test]
 fn a_start_for_speech_is_late_sooner_and_falls_back_once() {
     let mut kit = kit();
-    vad(&mut kit, false);
     kit.subscribe("main", &[EN]);
+    vad(&mut kit, false);
+    report(&mut kit, 1, SpeechReport::Closed(None));
+    told(&mut kit);
     vad(&mut kit, true);
-    assert_eq!(told(&mut kit), ["open 1 en-US"]);
+    assert_eq!(told(&mut kit), ["open 2 en-US"]);
     let all = speak(&mut kit, 20_000);
     let expected = [
-        (5000, "close 1".to_owned()),
-        (5000, "open 2 en-US".to_owned()),
-        (15_000, "close 2".to_owned()),
-        (20_000, "open 3 en-US".to_owned()),
+        (5000, "close 2".to_owned()),
+        (5000, "open 3 en-US".to_owned()),
+        (15_000, "close 3".to_owned()),
+        (20_000, "open 4 en-US".to_owned()),
     ];
     assert_eq!(all, expected);
 }

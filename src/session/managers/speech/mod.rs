@@ -321,6 +321,14 @@ impl Speech {
         self.reconcile(Trigger::Speech, step);
     }
 
+    /// An app asks. It is served though the phone last heard silence: a phone whose audio is wanted whole detects no voice, so
+    /// that word may have been its last.
+    pub fn asked(&mut self) {
+        if self.voice == Voice::Silent {
+            self.voice = Voice::Unknown;
+        }
+    }
+
     /// The phone heard speech end; says whether recognisers linger. What is pending becomes final now in any case.
     pub fn speech_ended(&mut self, step: &mut Step<'_>) -> bool {
         self.voice = Voice::Silent;
