@@ -32,7 +32,7 @@ pub(super) enum Fit {
     AnyGesture,
     /// The event's own name: wildcards, equal names, `location_stream`.
     Canonical,
-    /// `transcription:auto` for a named language.
+    /// `transcription:auto` for a named language, or a translation of whatever is spoken for one of a named pair.
     Auto,
     /// A bare base language.
     BaseLanguage,
@@ -94,12 +94,15 @@ impl<'a> StreamEvent<'a> {
                     target,
                 },
             ) => {
-                let source_fits = match (wanted, spoken) {
-                    (LangOrAuto::Auto, _) => true,
-                    (LangOrAuto::Lang(wanted), LangOrAuto::Lang(spoken)) => wanted.matches(&spoken),
-                    (LangOrAuto::Lang(_), LangOrAuto::Auto) => false,
+                let fit = match (wanted, spoken) {
+                    (LangOrAuto::Auto, LangOrAuto::Auto) => Some(Fit::Language),
+                    (LangOrAuto::Auto, LangOrAuto::Lang(_)) => Some(Fit::Auto),
+                    (LangOrAuto::Lang(wanted), LangOrAuto::Lang(spoken)) => {
+                        wanted.matches(&spoken).then_some(Fit::Language)
+                    }
+                    (LangOrAuto::Lang(_), LangOrAuto::Auto) => None,
                 };
-                (source_fits && into.matches(&target)).then_some(Fit::Language)
+                fit.filter(|_| into.matches(&target))
             }
             (Sub::Touch(Gestures::Any), Sub::Touch(Gestures::Named)) => Some(Fit::AnyGesture),
             (Sub::LocationStream, _) if self.name == LOCATION_UPDATE => Some(Fit::Canonical),
@@ -166,8 +169,9 @@ impl Sub {
 /// subscription matches. An app receives an event once, however many match.
 ///
 /// Language streams are reported under the app's own string (older SDKs compare it exactly), the
-/// same language before its bare base before `auto`, the first of equals; touches under the
-/// gesture form if anything but the bare `touch_event` matched; all else under its canonical name.
+/// same language before its bare base before `auto`, the first of equals. A pair stands before the
+/// same target from `auto` or `all`: SDK 3.x has a handler for each. Touches under the gesture form
+/// if anything but the bare `touch_event` matched; all else under its canonical name.
 #[must_use]
 pub fn delivered_as<'a>(subs: &'a [Subscription], event: &StreamEvent<'a>) -> Option<&'a str> {
     let mut best: Option<(Fit, &'a Subscription)> = None;

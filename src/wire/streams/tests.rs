@@ -287,7 +287,14 @@ fn translations_match_source_and_target() {
         (&["translation:es-ES-to-de-DE"], EVENT, None),
         (&["translation:fr-FR-to-en-US"], EVENT, None),
         (&[ANY], EVENT, Some(ANY)),
-        (&[ANY, EVENT], EVENT, Some(ANY)),
+        // An app with a handler for each hears what the pair's recogniser says in that one.
+        (&[ANY, EVENT], EVENT, Some(EVENT)),
+        (&[ANY, EVENT], ANY, Some(ANY)),
+        (
+            &["translation:auto-en", "translation:es-en"],
+            "translation:es-to-en",
+            Some("translation:es-en"),
+        ),
         (&["translation:es-en"], EVENT, Some("translation:es-en")),
         (
             &["translation:es-ES:en-US"],
