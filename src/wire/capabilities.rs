@@ -7,9 +7,14 @@ use std::sync::Arc;
 /// One JSON object a line, in wire form.
 const PROFILES: &str = include_str!("capabilities.jsonl");
 
+/// Models sold under another name: apps see the profile of the hardware, as in the phone's own table.
+const ALIASES: [(&str, &str); 1] = [("Mentra Mach1", "Vuzix Z100")];
+
 /// The profile of a model by its exact name, as JSON; `None` for unknown models.
 #[must_use]
 pub fn of_model(model: &str) -> Option<&'static str> {
+    let alias = ALIASES.iter().find(|(name, _)| *name == model);
+    let model = alias.map_or(model, |(_, hardware)| hardware);
     PROFILES.lines().find(|line| {
         line.strip_prefix("{\"modelName\":\"")
             .and_then(|rest| rest.strip_prefix(model))
@@ -110,14 +115,13 @@ pub fn has(profile: &str, requirement: &str) -> bool {
 mod tests {
     use super::*;
 
-    const MODELS: [&str; 8] = [
+    const MODELS: [&str; 7] = [
         "Even Realities G1",
         "Even Realities G2",
         "Mentra Display",
         "Mentra Live",
         "Simulated Glasses",
         "Vuzix Z100",
-        "Mentra Mach1",
         "None",
     ];
 
@@ -179,10 +183,17 @@ mod tests {
             value("Simulated Glasses")["button"]["buttons"][0]["isCapacitive"],
             false
         );
-        assert_eq!(
-            value("Mentra Mach1")["display"],
-            value("Vuzix Z100")["display"]
-        );
+    }
+
+    #[test]
+    fn the_mach1_shows_the_profile_of_its_hardware_its_name_too() {
+        assert_eq!(of_model("Mentra Mach1"), of_model("Vuzix Z100"));
+        let own = r#"{"modelName":"Mentra Mach1","hasCamera":false,"hasDisplay":false,"hasMicrophone":false,"hasSpeaker":false,"hasIMU":false,"hasButton":false,"hasLight":true,"hasWifi":false,"power":{"hasExternalBattery":false}}"#;
+        let profiles = Profiles::parse(own).expect("a good file");
+        assert!(has(
+            profiles.of_model("Mentra Mach1").expect("known"),
+            "LIGHT"
+        ));
     }
 
     #[test]

@@ -148,7 +148,10 @@ pub(crate) fn detach_for_restart(s: &mut Session, package: &Package, cx: &mut Cx
 
 /// A replaced socket is still open: it is told to leave for good.
 pub(crate) fn replaced_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
-    if s.m.apps.sockets.take_replaced(conn).is_some() {
+    if let Some(package) = s.m.apps.sockets.take_replaced(conn) {
+        // An SDK that moves to a new socket closes its old one itself: here two instances answer for one user, or one whose
+        // ended session came back.
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), "two connections of one app");
         notices::stop_app_socket(conn, None, CloseReason::Replaced, cx);
     }
 }
