@@ -5,7 +5,9 @@
 mod bell;
 mod buffers;
 mod epoll;
+mod gather;
 mod ring;
+mod trial;
 
 use crate::base::settings::IoDriver;
 use std::io;
@@ -106,6 +108,15 @@ pub(crate) struct Sizes {
     pub(crate) buffer_bytes: usize,
     /// Receive buffers, a power of two (io_uring only).
     pub(crate) buffers: u16,
+}
+
+/// A wait that is to bring more than one result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gather {
+    /// With so many it is over.
+    pub(crate) results: u32,
+    /// After this it is over with what came, or else with the first that comes.
+    pub(crate) time: Duration,
 }
 
 /// One shard's driver. Every token has at most one receive and one send operation under way.
@@ -283,13 +294,14 @@ impl Driver {
         }
     }
 
-    /// Starts what was asked for and waits for a result, at most until `limit`.
+    /// Starts what was asked for and waits for a result, at most until `limit`; for several, as `gather` says, where the kernel
+    /// can do so.
     ///
     /// # Errors
     /// The driver is broken.
-    pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, limit: Duration, gather: Option<Gather>) -> io::Result<()> {
         match self {
-            Self::Ring(ring) => ring.wait(limit),
+            Self::Ring(ring) => ring.wait(limit, gather),
             Self::Epoll(epoll) => epoll.wait(limit),
         }
     }

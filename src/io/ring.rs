@@ -2,12 +2,11 @@
 
 use super::bell::Bell;
 use super::buffers::{Buffers, GROUP};
-use super::{Done, End, Short, Sizes, Token, Until, Upcoming};
-use io_uring::types::{Fd, SubmitArgs, Timespec};
+use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming, gather};
+use io_uring::types::{Fd, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -16,11 +15,6 @@ use std::time::Duration;
 const ENTRIES: u32 = 4096;
 /// Completion queue entries; the kernel keeps what exceeds them and hands it over later.
 const COMPLETIONS: u32 = 16_384;
-
-/// Longer than a kernel takes that knows multishot receive.
-const TRY_OUT: Duration = Duration::from_secs(1);
-/// More than a socket takes at once.
-const TRY_OUT_BYTES: usize = 4 << 20;
 
 type Tune = fn(&mut Builder) -> &mut Builder;
 
@@ -54,11 +48,13 @@ fn data(token: Token, kind: u64) -> u64 {
 
 /// io_uring of one shard. `uring` stands first: it is dropped before the memory that the kernel may write to.
 pub(crate) struct Ring {
-    uring: IoUring,
-    buffers: Buffers,
+    pub(super) uring: IoUring,
+    pub(super) buffers: Buffers,
     /// Buffers ran out since the last wait, and more are used now: the other sockets that starved meanwhile ask for no more.
     grew: bool,
     flags: &'static str,
+    /// The kernel can let results gather.
+    gathers: bool,
     bell: Arc<Bell>,
     /// Where the kernel writes the bell's count.
     rung: Box<u64>,
@@ -105,6 +101,7 @@ impl Ring {
         let uring = builder.build(ENTRIES)?;
         let buffers = Buffers::register(&uring, sizes)?;
         let mut ring = Self {
+            gathers: gather::is_known(&uring),
             uring,
             buffers,
             grew: false,
@@ -124,50 +121,6 @@ impl Ring {
         ring.try_out()?;
         ring.try_short_send()?;
         Ok(ring)
-    }
-
-    /// Kernels before 6.0 build a ring but know no multishot receive: found out here, not at the first phone.
-    fn try_out(&mut self) -> io::Result<()> {
-        let (mut near, far) = UnixStream::pair()?;
-        near.write_all(b"?")?;
-        drop(near);
-        self.receive(0, far.as_raw_fd(), Until::Stopped);
-        self.buffers.publish();
-        // A limit of this call alone: a timer of the ring would outlive it, and with it the shard's first tick.
-        let limit = Timespec::from(TRY_OUT);
-        let args = SubmitArgs::new().timespec(&limit);
-        let mut received = Vec::new();
-        loop {
-            self.uring.submitter().submit_with_args(1, &args)?;
-            self.take_results();
-            while let Some(done) = self.next(&mut received) {
-                match done {
-                    Done::Received { .. } if received == b"?" => {}
-                    Done::ReceiveEnded { .. } if received == b"?" => return Ok(()),
-                    _ => return Err(io::ErrorKind::Unsupported.into()),
-                }
-            }
-        }
-    }
-
-    /// A send that falls short must say how far it went, or the rest would be sent from the wrong place. Not every
-    /// kernel that knows multishot receive need do so: found out here.
-    fn try_short_send(&mut self) -> io::Result<()> {
-        let (near, mut far) = UnixStream::pair()?;
-        far.set_nonblocking(true)?;
-        let bytes = vec![0; TRY_OUT_BYTES];
-        // SAFETY: `bytes` outlives the wait; should that not start the send, nothing will: this ring is given up.
-        unsafe { self.send_now(0, near.as_raw_fd(), &bytes) };
-        self.wait(Duration::ZERO)?;
-        let short = self.next_short().filter(|_| self.has_sent());
-        let mut rest = bytes;
-        let arrived: usize = std::iter::from_fn(|| far.read(&mut rest).ok()).sum();
-        match short {
-            Some(Short {
-                result: Ok(went), ..
-            }) if went == arrived => Ok(()),
-            _ => Err(io::ErrorKind::Unsupported.into()),
-        }
     }
 
     pub(super) fn flags(&self) -> &'static str {
@@ -298,12 +251,15 @@ impl Ring {
         self.short.pop()
     }
 
-    fn arm(&mut self, limit: Duration) {
+    pub(super) fn arm_bell(&mut self) {
         if !std::mem::replace(&mut self.bell_armed, true) {
             let into: *mut u64 = &raw mut *self.rung;
             let entry = opcode::Read::new(Fd(self.bell.fd()), into.cast(), 8).build();
             self.push(&entry.user_data(kind::BELL));
         }
+    }
+
+    fn arm_timer(&mut self, limit: Duration) {
         if !std::mem::replace(&mut self.timer_armed, true) {
             *self.due = Timespec::from(limit);
             let entry = opcode::Timeout::new(&raw const *self.due).build();
@@ -319,7 +275,7 @@ impl Ring {
     }
 
     /// A timer that is armed already ends the wait too: all of a shard's waits end at its next tick.
-    pub(super) fn wait(&mut self, limit: Duration) -> io::Result<()> {
+    pub(super) fn wait(&mut self, limit: Duration, gather: Option<Gather>) -> io::Result<()> {
         self.buffers.publish();
         self.grew = false;
         // Results that were taken and not handed over are no reason to sleep.
@@ -332,16 +288,19 @@ impl Ring {
                     .submitter()
                     .enter::<libc::sigset_t>(entries, 0, flags, None)
             }
+        } else if let Some(gather) = gather.filter(|_| self.gathers) {
+            self.gather(limit, gather)
         } else {
-            self.arm(limit);
+            self.arm_bell();
+            self.arm_timer(limit);
             self.uring.submit_and_wait(1)
         };
         self.take_results();
         match outcome {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
-                // Interrupted, or the kernel first wants results to be taken.
-                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                // Interrupted, over, or the kernel first wants results to be taken.
+                Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
                 _ => Err(error),
             },
         }
@@ -349,7 +308,7 @@ impl Ring {
 
     /// Takes all results: one of a send that fell short may stand anywhere among them.
     #[inline]
-    fn take_results(&mut self) {
+    pub(super) fn take_results(&mut self) {
         self.batch.drain(..self.at);
         self.at = 0;
         for entry in self.uring.completion() {
@@ -450,6 +409,9 @@ fn result(entry: &cqueue::Entry) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
 
     /// All waits of a ring share one timer, so one that was left from the trial would hold up the first ticks.
     #[test]
@@ -483,13 +445,13 @@ mod tests {
                 sockets.push((near, far));
             }
             for _ in 0..1000 {
-                ring.wait(Duration::ZERO).expect("waits");
+                ring.wait(Duration::ZERO, None).expect("waits");
             }
             while ring.next(&mut into).is_some() {}
             drop(sockets);
             // What the ends of those sockets still bring belongs to no turn that is looked at.
             for _ in 0..100 {
-                ring.wait(Duration::ZERO).expect("waits");
+                ring.wait(Duration::ZERO, None).expect("waits");
                 ring.grew = true;
                 while ring.next(&mut into).is_some() {}
             }

@@ -36,7 +36,7 @@ impl Under {
             if let Some(result) = self.results.pop_front() {
                 return result;
             }
-            self.driver.wait(LONG).expect("a wait");
+            self.driver.wait(LONG, None).expect("a wait");
             while let Some(done) = self.driver.next(&mut self.bytes) {
                 if !matches!(done, Done::Rung) {
                     self.results.push_back((done, self.bytes.clone()));
@@ -259,7 +259,7 @@ fn another_thread_ends_a_wait() {
             let waker = waker.clone();
             let other = std::thread::spawn(move || waker.wake());
             loop {
-                under.driver.wait(LONG).expect("a wait");
+                under.driver.wait(LONG, None).expect("a wait");
                 let mut rung = false;
                 while let Some(done) = under.driver.next(&mut under.bytes) {
                     rung |= matches!(done, Done::Rung);
@@ -273,10 +273,74 @@ fn another_thread_ends_a_wait() {
     });
 }
 
+/// Whether a thread of this process sleeps.
+fn is_asleep(thread: libc::pid_t) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
+    stat.expect("a thread")
+        .rsplit(") ")
+        .next()
+        .is_some_and(|rest| rest.starts_with('S'))
+}
+
+/// Waits on two sockets, of which one can be read at once and the other once the waiting thread sleeps. Returns how many the
+/// first wait brought.
+fn received_by_one_wait(gather: Option<Gather>) -> usize {
+    let mut under = Under::new(IoDriver::Uring);
+    let (mut first, near) = UnixStream::pair().expect("sockets");
+    let (mut second, far) = UnixStream::pair().expect("sockets");
+    for (token, socket) in [(1, &near), (2, &far)] {
+        under
+            .driver
+            .receive(token, socket.as_raw_fd(), Until::Stopped);
+    }
+    under.driver.wait(Duration::ZERO, None).expect("a wait");
+    while under.driver.next(&mut under.bytes).is_some() {}
+    first.write_all(b"1").expect("written");
+    // SAFETY: it takes nothing and always succeeds.
+    let waiting = unsafe { libc::gettid() };
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_asleep(waiting) && !over.load(std::sync::atomic::Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            second.write_all(b"2").expect("written");
+        });
+        under.driver.wait(LONG, gather).expect("a wait");
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    std::iter::from_fn(|| under.driver.next(&mut under.bytes))
+        .filter(|done| matches!(done, Done::Received { .. }))
+        .count()
+}
+
+#[test]
+fn a_wait_that_gathers_sleeps_on_until_enough_came() {
+    let two = Gather {
+        results: 2,
+        time: LONG,
+    };
+    assert_eq!(received_by_one_wait(None), 1);
+    assert_eq!(received_by_one_wait(Some(two)), 2);
+}
+
+#[test]
+fn a_wait_that_gathers_is_over_when_its_time_is() {
+    let more = Gather {
+        results: 1000,
+        time: Duration::from_micros(100),
+    };
+    assert!(received_by_one_wait(Some(more)) >= 1);
+    let mut under = Under::new(IoDriver::Uring);
+    let limit = Duration::from_millis(1);
+    under.driver.wait(limit, Some(more)).expect("a limit");
+    assert!(under.driver.next(&mut under.bytes).is_none());
+}
+
 /// Waits until the sends of before are over. Returns what fell short, by place.
 fn over(driver: &mut Driver) -> Vec<(u32, io::Result<usize>)> {
     loop {
-        driver.wait(Duration::ZERO).expect("a wait");
+        driver.wait(Duration::ZERO, None).expect("a wait");
         if driver.has_sent() {
             break;
         }

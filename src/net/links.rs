@@ -164,6 +164,12 @@ impl Default for Links {
 }
 
 impl Links {
+    /// Sockets that have a place.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.chunks.len() * CHUNK - self.free.len()
+    }
+
     /// A place for a new socket, as plain HTTP with one handle.
     pub(super) fn insert(&mut self, fd: OwnedFd) -> Token {
         if self.free.is_empty() {

@@ -5,6 +5,7 @@ mod accept;
 mod conn;
 mod datagrams;
 mod front;
+mod gathering;
 mod guard;
 mod handoff;
 mod http;

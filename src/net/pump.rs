@@ -1,6 +1,7 @@
 //! Layer 4: the loop that keeps a shard turning: results of the kernel, frames that wait, mail, tasks, ticks; then everything
 //! that became ready to be sent leaves with one submission.
 
+use super::gathering::Gathering;
 use super::guard::contain;
 use super::links::Kind;
 use super::node::Node;
@@ -38,6 +39,8 @@ pub(super) struct Pump {
     arrived: Vec<u8>,
     /// Mail is left from the last turn.
     more_mail: bool,
+    gathering: Gathering,
+    ticked_ns: u64,
     tick_due_ns: u64,
     report_at_ms: u64,
     drained: bool,
@@ -46,9 +49,12 @@ pub(super) struct Pump {
 impl Pump {
     pub(super) fn new(node: Rc<Node>, inbox: flume::Receiver<ToShard>, bell: Bell) -> Self {
         let waker = node.net.borrow().driver.waker();
+        let now_ns = node.clock.mono_ns();
         Self {
             waker,
-            tick_due_ns: node.clock.mono_ns() + TICK_NS,
+            gathering: Gathering::default(),
+            ticked_ns: now_ns,
+            tick_due_ns: now_ns + TICK_NS,
             node,
             inbox,
             bell,
@@ -90,7 +96,10 @@ impl Pump {
     /// # Errors
     /// The driver is broken.
     fn wait(&mut self, now_ns: u64) -> io::Result<u64> {
-        let sends = self.node.net.borrow().flights.len();
+        let (sends, sockets) = {
+            let net = self.node.net.borrow();
+            (net.flights.len(), net.links.len())
+        };
         let sleeps = sends <= SENDS_IN_NO_TIME && !self.is_busy();
         let (limit, given_ns) = if sleeps {
             let limit = self.tick_due_ns.saturating_sub(now_ns).max(1);
@@ -99,7 +108,8 @@ impl Pump {
         } else {
             (Duration::ZERO, None)
         };
-        self.node.net.borrow_mut().driver.wait(limit)?;
+        let gather = self.gathering.plan(sockets);
+        self.node.net.borrow_mut().driver.wait(limit, gather)?;
         let now_ns = self.node.clock.mono_ns();
         if sends > 0 {
             let over_ns = given_ns.unwrap_or(now_ns);
@@ -129,6 +139,7 @@ impl Pump {
                 net.fetch_ahead(1);
                 done
             };
+            self.gathering.took();
             match done {
                 None => return,
                 Some(Done::Rung) => self.more_mail = true,
@@ -164,6 +175,10 @@ impl Pump {
         let node = &self.node;
         node.follow_wall_clock();
         node.follow_settings();
+        self.gathering
+            .follow(&node.shard.borrow().cfg().connections);
+        self.gathering.tick(ns.saturating_sub(self.ticked_ns));
+        self.ticked_ns = ns;
         let (now, _) = node.now();
         let lag_ns = ns.saturating_sub(self.tick_due_ns);
         let beats = &node.shared.beats;
