@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-use support::{AppServer, Server, Site, Socket, http, token};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use support::{AppServer, PATIENCE, Server, Site, Socket, http, token};
 
 const PACKAGE: &str = "com.acme.writer";
 const OTHER: &str = "com.acme.other";
 const KEY: &str = "key-of-the-writer";
 const WRITERS: usize = 6;
-/// How long the load runs before the kill, at most.
-const LOAD_MS: u64 = 500;
+/// Acknowledged writes before the kill, at most.
+const LOAD_WRITES: usize = 400;
 
 /// What a field may hold: the last acknowledged value, and since then whatever was sent without an answer.
 #[derive(Default, Clone, Debug)]
@@ -122,7 +122,7 @@ impl Writer {
     }
 
     /// Writes until the server is gone.
-    fn write(&mut self, address: SocketAddr, over: &AtomicBool, total: &AtomicU64) {
+    fn write(&mut self, address: SocketAddr, over: &AtomicBool, written: &Sender<()>) {
         while !over.load(Ordering::SeqCst) {
             let (field, value, method, path, body) = self.next();
             let bearer = if path.starts_with("/api/sdk/") {
@@ -139,7 +139,8 @@ impl Writer {
                         uncertain: Vec::new(),
                     };
                     self.acknowledged += 1;
-                    total.fetch_add(1, Ordering::SeqCst);
+                    // Nobody counts any more once the round is over.
+                    let _ = written.send(());
                 }
                 // Refused for good: 400 changes nothing ("already installed" after an answer that was cut off).
                 Ok(answer) => assert!(
@@ -241,24 +242,29 @@ fn seed() -> u64 {
         .unwrap_or_else(|| fastrand::u64(..))
 }
 
-/// One life of the server: load, disturbance, death.
-fn round(server: &mut Server, writers: &mut [Writer], load_ms: u64, disturb: impl FnOnce()) {
+/// Waits until so many writes were acknowledged.
+fn take(written: &Receiver<()>, count: usize) {
+    for _ in 0..count {
+        written.recv_timeout(PATIENCE).expect("the load goes on");
+    }
+}
+
+/// One life of the server: load of so many writes, disturbance, as much load again, death.
+fn round(server: &mut Server, writers: &mut [Writer], load: usize, disturb: impl FnOnce()) {
     let phones: Vec<Socket> = writers
         .iter()
         .map(|writer| server.phone(&writer.user))
         .collect();
-    let (over, total, address) = (AtomicBool::new(false), AtomicU64::new(0), server.address);
+    let (over, (report, written)) = (AtomicBool::new(false), channel());
+    let address = server.address;
     std::thread::scope(|scope| {
         for writer in writers.iter_mut() {
-            let (over, total) = (&over, &total);
-            scope.spawn(move || writer.write(address, over, total));
+            let (over, report) = (&over, report.clone());
+            scope.spawn(move || writer.write(address, over, &report));
         }
-        server.until("a first acknowledged write", || {
-            total.load(Ordering::SeqCst) > 0
-        });
-        std::thread::sleep(Duration::from_millis(load_ms / 2));
+        take(&written, 1 + load / 2);
         disturb();
-        std::thread::sleep(Duration::from_millis(load_ms / 2));
+        take(&written, load / 2);
         over.store(true, Ordering::SeqCst);
         server.kill_9();
     });
@@ -291,8 +297,8 @@ fn kill_many_times(store_url: &str, disturb: impl Fn()) {
     while kills < 5 || clock.now().mono_ms < seconds() * 1000 {
         let mut server = site.serve();
         app.serve(server.address);
-        let load_ms = random.u64(0..LOAD_MS);
-        round(&mut server, &mut writers, load_ms, || {
+        let load = random.usize(0..LOAD_WRITES);
+        round(&mut server, &mut writers, load, || {
             if random.bool() {
                 disturb();
             }

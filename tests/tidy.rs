@@ -306,3 +306,76 @@ fn what_operators_are_told_to_look_for_is_there() {
         );
     }
 }
+
+/// Pages that name files of the source tree and tests.
+const PAGES: &[&str] = &[
+    "ARCHITECTURE.md",
+    "README.md",
+    "docs/performance.md",
+    "docs/speech.md",
+    "docs/store.md",
+    "tests/sim/mutations.md",
+];
+
+#[test]
+fn files_and_tests_that_pages_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        collect(&root.join(folder), &mut files);
+    }
+    let files: Vec<_> = files
+        .iter()
+        .map(|path| {
+            (
+                path.display().to_string(),
+                fs::read_to_string(path).unwrap_or_default(),
+            )
+        })
+        .collect();
+    let mut problems = Vec::new();
+    for page in PAGES {
+        let text = fs::read_to_string(root.join(page)).expect("the page is there");
+        let names = text
+            .split('`')
+            .filter(|name| !name.contains(char::is_whitespace));
+        for name in names {
+            let there = match name.rsplit_once("::") {
+                // A module, perhaps with its path, and a test.
+                Some((module, test)) if test.contains('_') && module == module.to_lowercase() => {
+                    let module = module.rsplit("::").next().unwrap_or(module);
+                    let (file, folder) = (format!("/{module}.rs"), format!("/{module}/"));
+                    files.iter().any(|(path, text)| {
+                        (path.ends_with(&file) || path.contains(&folder))
+                            && text.contains(&format!("fn {test}("))
+                    })
+                }
+                None if name.ends_with(".rs") => files
+                    .iter()
+                    .any(|(path, _)| path.ends_with(&format!("/{name}"))),
+                _ => true,
+            };
+            if !there {
+                problems.push(format!("{page}: {name} is not there"));
+            }
+        }
+    }
+    fail_if(&problems);
+}
+
+#[test]
+fn tests_wait_for_events() {
+    let mut files = Vec::new();
+    collect(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"),
+        &mut files,
+    );
+    let word = concat!("thread::", "sleep");
+    let sleeps = |path: &&PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains(word));
+    let problems: Vec<_> = files
+        .iter()
+        .filter(sleeps)
+        .map(|path| format!("{}: {word}", path.display()))
+        .collect();
+    fail_if(&problems);
+}

@@ -22,6 +22,7 @@ use crate::base::ids::{CallId, ConnId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
 use crate::wire::json::Scratch;
+use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::Registry;
 use correlation::Correlation;
 use effects::Effects;
@@ -45,6 +46,47 @@ pub struct Cx<'a> {
     pub scratch: &'a mut Scratch,
     /// Counters of this shard.
     pub metrics: &'a mut Metrics,
+}
+
+/// What the sessions of one shard write with, lent to one after the other.
+pub struct Desk {
+    /// Where effects go.
+    pub fx: Effects,
+    /// Parse buffers.
+    pub scratch: Scratch,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl Desk {
+    /// Nothing written, nothing counted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            fx: Effects::new(),
+            scratch: Scratch::new(),
+            metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
+        }
+    }
+
+    /// For one event.
+    #[inline]
+    pub fn cx<'a>(&'a mut self, now: Now, cfg: &'a Settings, apps: &'a Registry) -> Cx<'a> {
+        Cx {
+            now,
+            cfg,
+            apps,
+            fx: &mut self.fx,
+            scratch: &mut self.scratch,
+            metrics: &mut self.metrics,
+        }
+    }
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Session states of behaviour.md §1.3; DISCONNECTED is the recoverable grace state.

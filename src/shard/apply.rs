@@ -25,7 +25,7 @@ impl Shard {
     /// Applies what session `at` asked for, then whatever that brought about.
     #[inline]
     pub(super) fn apply(&mut self, at: u32) {
-        let mark = match self.metrics.take_last_message() {
+        let mark = match self.desk.metrics.take_last_message() {
             Some((side, kind)) => self.out.records.message(What::Message(side, kind)),
             None => 0,
         };
@@ -34,24 +34,24 @@ impl Shard {
 
     /// As [`Shard::apply`], for frames that belong to latency record `mark`.
     pub(super) fn apply_marked(&mut self, at: u32, mark: u32) {
-        let mut list = self.fx.take();
+        let mut list = self.desk.fx.take();
         let mut disposed = false;
         for effect in list.drain(..) {
             match effect {
                 Effect::Text { conn, class, range } => {
-                    let text = self.fx.bytes(range);
-                    let metrics = &mut self.metrics;
+                    let text = self.desk.fx.bytes(range);
+                    let metrics = &mut self.desk.metrics;
                     self.out
                         .send(conn, Opcode::Text, class, text, mark, metrics);
                 }
                 Effect::Small { conn, range } => {
-                    let data = self.fx.bytes(range);
-                    let metrics = &mut self.metrics;
+                    let data = self.desk.fx.bytes(range);
+                    let metrics = &mut self.desk.metrics;
                     self.out
                         .send(conn, Opcode::Binary, Class::Audio, data, mark, metrics);
                 }
                 Effect::Binary { conn, data } => {
-                    let metrics = &mut self.metrics;
+                    let metrics = &mut self.desk.metrics;
                     self.out
                         .send_shared(conn, Opcode::Binary, Class::Audio, &data, mark, metrics);
                 }
@@ -59,7 +59,7 @@ impl Shard {
                 other => self.apply_rare(at, other),
             }
         }
-        self.fx.recycle(list);
+        self.desk.fx.recycle(list);
         if disposed {
             self.remove_session(at, CloseReason::UserSessionEnded);
         } else {
@@ -87,7 +87,7 @@ impl Shard {
     fn apply_rare(&mut self, at: u32, effect: Effect) {
         match effect {
             Effect::Ping { conn, id } => {
-                let metrics = &mut self.metrics;
+                let metrics = &mut self.desk.metrics;
                 self.out
                     .send(conn, Opcode::Ping, Class::Control, &id, 0, metrics);
             }
@@ -177,7 +177,7 @@ impl Shard {
             Effect::IncidentLogs(logs) => (ToOutside::IncidentLogs { user, logs }, None),
             Effect::Speech(order) => {
                 if matches!(order, SpeechOrder::Audio { .. }) && self.is_outside_behind() {
-                    self.metrics.inc(Counter::SpeechAudioLost);
+                    self.desk.metrics.inc(Counter::SpeechAudioLost);
                     return;
                 }
                 let refused = speech_refused(&order);
@@ -275,7 +275,7 @@ impl Shard {
                 .is_err(),
         };
         if refused {
-            self.metrics.inc(Counter::MailboxFull);
+            self.desk.metrics.inc(Counter::MailboxFull);
         }
     }
 

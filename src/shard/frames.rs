@@ -44,8 +44,9 @@ impl Shard {
     /// The turn is over; says where it went. `now_ns` is called only if the turn handled more than audio.
     #[inline]
     pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) -> Trail {
-        if let Some(took_ns) = self.out.records.end(&mut self.metrics, now_ns) {
-            self.metrics
+        if let Some(took_ns) = self.out.records.end(&mut self.desk.metrics, now_ns) {
+            self.desk
+                .metrics
                 .time(crate::base::metrics::Timing::TurnLength, took_ns);
             if let Some(kinds) = self.out.records.take_slow_turn() {
                 self.tell_slow(id, took_ns / 1_000_000, &kinds);
@@ -107,7 +108,7 @@ impl Shard {
 
     #[inline]
     fn count_in(&mut self, kind: Kind) {
-        self.metrics.inc(match kind {
+        self.desk.metrics.inc(match kind {
             Kind::Phone => Counter::PhoneMessagesIn,
             Kind::App | Kind::Echo => Counter::AppMessagesIn,
         });
@@ -147,7 +148,7 @@ impl Shard {
                 Flow::Continue
             }
             (Role::Fresh(_), _) => {
-                self.metrics.inc(Counter::AppMessagesIn);
+                self.desk.metrics.inc(Counter::AppMessagesIn);
                 match message {
                     Message::Text(text) => self.fresh(id, text),
                     // Only JSON can name a socket; `{` may come in a binary frame (protocol.md §0.2).
@@ -157,7 +158,7 @@ impl Shard {
                 }
             }
             (Role::Parked(..), _) => {
-                self.metrics.inc(Counter::AppMessagesIn);
+                self.desk.metrics.inc(Counter::AppMessagesIn);
                 match message {
                     Message::Text(text) => self.parked_says(id, &text),
                     Message::Binary(data) if data.first() == Some(&b'{') => {
@@ -181,18 +182,13 @@ impl Shard {
         if data.is_empty() {
             return;
         }
-        self.metrics.add(Counter::AudioBytesWs, data.len() as u64);
+        self.desk
+            .metrics
+            .add(Counter::AudioBytesWs, data.len() as u64);
         let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
             return;
         };
-        let mut cx = crate::session::Cx {
-            now: self.now,
-            cfg: &self.cfg,
-            apps: &self.apps,
-            fx: &mut self.fx,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-        };
+        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
         self.out
             .trail
             .note(&raw const **entry, super::SESSION_LINES);
@@ -212,7 +208,7 @@ impl Shard {
     fn control(&mut self, id: ConnId, at: Option<u32>, message: Message) -> Flow {
         match message {
             Message::Ping(payload) => {
-                let metrics = &mut self.metrics;
+                let metrics = &mut self.desk.metrics;
                 self.out
                     .send(id, Opcode::Pong, Class::Control, &payload, 0, metrics);
                 if let Some(at) = at {
@@ -266,7 +262,7 @@ impl Shard {
             }
             Some(_) => {}
             None => {
-                self.metrics.inc(Counter::AppBadJson);
+                self.desk.metrics.inc(Counter::AppBadJson);
                 self.say(id, admission::MALFORMED);
                 if invalid_json >= self.cfg.connections.invalid_json_before_close {
                     self.refuse(id, CloseReason::InvalidJson);
@@ -277,7 +273,7 @@ impl Shard {
     }
 
     fn echo(&mut self, id: ConnId, message: Message) -> Flow {
-        let metrics = &mut self.metrics;
+        let metrics = &mut self.desk.metrics;
         let (op, payload) = match message {
             Message::Text(text) => (Opcode::Text, text),
             Message::Binary(data) => (Opcode::Binary, data),
@@ -290,7 +286,7 @@ impl Shard {
 
     /// The stream broke RFC 6455 or the size limit: close with the code that says so; the reader discards what follows.
     pub fn protocol_error(&mut self, id: ConnId, error: ProtocolError) -> Flow {
-        self.metrics.inc(Counter::ProtocolErrors);
+        self.desk.metrics.inc(Counter::ProtocolErrors);
         let code = error.close_code();
         self.out.close(id, Some((code, "")));
         if let Some(conn) = self.out.conns.get(id) {
@@ -327,7 +323,7 @@ impl Shard {
             // What is queued may still go out, but not for ever.
             self.out.watch(id, now.mono_ms + handshake_ms);
         } else {
-            self.out.release(id, now_ns, &mut self.metrics);
+            self.out.release(id, now_ns, &mut self.desk.metrics);
         }
     }
 
@@ -365,7 +361,7 @@ impl Shard {
     pub(super) fn say(&mut self, id: ConnId, answer: admission::Answer) {
         let mut text = Vec::with_capacity(192);
         answer.write(self.now, &mut text);
-        let metrics = &mut self.metrics;
+        let metrics = &mut self.desk.metrics;
         let out: &mut outbound::Outbound = &mut self.out;
         out.send(id, Opcode::Text, Class::Control, &text, 0, metrics);
     }

@@ -39,10 +39,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Package, ShardId, UserId, home_shard};
 use crate::base::metrics::{Counter, Metrics};
 use crate::base::settings::Settings;
-use crate::session::effects::Effects;
-use crate::session::{Cx, Session};
-use crate::wire::json::Scratch;
-use crate::wire::kinds::{AppKind, PhoneKind};
+use crate::session::{Cx, Desk, Session};
 use crate::wire::records::Registry;
 use crate::wire::speech::SpeechOrder;
 use conns::Role;
@@ -107,9 +104,7 @@ pub struct Shard {
     out: Outbound,
     parked: parked::Parked,
     claims: datagrams::Claims,
-    fx: Effects,
-    scratch: Scratch,
-    metrics: Metrics,
+    desk: Desk,
     rng: fastrand::Rng,
     now: Now,
     replies: Vec<(u64, Answer)>,
@@ -145,9 +140,7 @@ impl Shard {
             free_entries: Vec::new(),
             parked: parked::Parked::default(),
             claims: datagrams::Claims::default(),
-            fx: Effects::new(),
-            scratch: Scratch::new(),
-            metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
+            desk: Desk::new(),
             rng: fastrand::Rng::with_seed(parts.seed),
             now: Now::default(),
             replies: Vec::new(),
@@ -183,7 +176,7 @@ impl Shard {
 
     /// Counters of this shard, for what `net/` counts.
     pub fn metrics(&mut self) -> &mut Metrics {
-        &mut self.metrics
+        &mut self.desk.metrics
     }
 
     /// Whether `user` lives here.
@@ -227,17 +220,10 @@ impl Shard {
     #[inline]
     fn drive(&mut self, at: u32, call: impl FnOnce(&mut Session, &mut Cx<'_>)) {
         let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
-            self.metrics.inc(Counter::CorrelationOrphans);
+            self.desk.metrics.inc(Counter::CorrelationOrphans);
             return;
         };
-        let mut cx = Cx {
-            now: self.now,
-            cfg: &self.cfg,
-            apps: &self.apps,
-            fx: &mut self.fx,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-        };
+        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
         self.out.trail.note(&raw const **entry, SESSION_LINES);
         let session = &mut entry.session;
         // Unwind safety: a session that panicked is dropped unseen; effects and scratch buffers are emptied before reuse.
@@ -259,19 +245,12 @@ impl Shard {
             return Some((*at, false));
         }
         let seed = self.rng.u64(..);
-        let mut cx = Cx {
-            now: self.now,
-            cfg: &self.cfg,
-            apps: &self.apps,
-            fx: &mut self.fx,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-        };
+        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
         let made = catch_unwind(AssertUnwindSafe(|| {
             Session::new(user.clone(), seed, &mut cx)
         }));
         let Ok(session) = made else {
-            self.metrics.inc(Counter::SessionPanics);
+            self.desk.metrics.inc(Counter::SessionPanics);
             self.forget_effects();
             return None;
         };
@@ -294,7 +273,7 @@ impl Shard {
         // Findable before anything else happens (protocol.md §2.1).
         self.users.insert(user.clone(), at);
         self.shared.live.insert(user.clone());
-        self.metrics.inc(Counter::SessionsCreated);
+        self.desk.metrics.inc(Counter::SessionsCreated);
         self.apply(at);
         Some((at, true))
     }
@@ -307,7 +286,7 @@ impl Shard {
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
-        self.metrics.inc(Counter::SessionPanics);
+        self.desk.metrics.inc(Counter::SessionPanics);
         self.forget_effects();
         if let Some(Some(entry)) = self.entries.get(at as usize) {
             tracing::error!(
@@ -341,8 +320,8 @@ impl Shard {
     }
 
     fn forget_effects(&mut self) {
-        let list = self.fx.take();
-        self.fx.recycle(list);
+        let list = self.desk.fx.take();
+        self.desk.fx.recycle(list);
     }
 
     /// Removes a session; sockets that it did not close itself are closed with `reason`.
@@ -367,10 +346,10 @@ impl Shard {
         self.users.remove(&user);
         self.shared.live.remove(&user);
         self.free_entries.push(at);
-        self.metrics.inc(Counter::SessionsDisposed);
+        self.desk.metrics.inc(Counter::SessionsDisposed);
         // Dropping state that a panic left half-changed may panic again.
         if catch_unwind(AssertUnwindSafe(|| drop(entry))).is_err() {
-            self.metrics.inc(Counter::SessionPanics);
+            self.desk.metrics.inc(Counter::SessionPanics);
         }
     }
 

@@ -69,7 +69,7 @@ impl Shard {
             &self.cfg,
         )?;
         self.out.preface(id, opening.switch);
-        self.metrics.inc(Counter::PhoneOpened);
+        self.desk.metrics.inc(Counter::PhoneOpened);
         self.own(at, id);
         self.drive(at, |session, cx| {
             session.on_event(Event::PhoneConnected { conn: id, flags }, cx);
@@ -93,7 +93,7 @@ impl Shard {
         self.out.preface(id, opening.switch);
         // One that spoke before it came here was counted where it was upgraded.
         if !opening.switch.is_empty() {
-            self.metrics.inc(Counter::AppOpened);
+            self.desk.metrics.inc(Counter::AppOpened);
         }
         let limit = self.now.mono_ms + self.cfg.connections.app_init_timeout_ms;
         self.out.watch(id, limit);
@@ -141,7 +141,7 @@ impl Shard {
             &text,
             candidate,
             self.cfg.connections.invalid_json_before_close,
-            &mut self.scratch,
+            &mut self.desk.scratch,
             |user| live.contains(user),
         );
         match verdict {
@@ -150,7 +150,7 @@ impl Shard {
                 if let Verdict::Answer(admission::MALFORMED)
                 | Verdict::Close(Some(admission::MALFORMED), _) = verdict
                 {
-                    self.metrics.inc(Counter::AppBadJson);
+                    self.desk.metrics.inc(Counter::AppBadJson);
                 }
                 self.execute(id, verdict);
                 Flow::Continue
@@ -193,10 +193,10 @@ impl Shard {
                     HelloKind::Init => AppKind::TpaConnectionInit,
                     HelloKind::Reconnect => AppKind::Reconnect,
                 };
-                self.metrics.message(Side::AppIn, kind as usize);
+                self.desk.metrics.message(Side::AppIn, kind as usize);
                 self.hello(id, user, hello);
                 // Where there is no session, nobody took it.
-                self.metrics.take_last_message();
+                self.desk.metrics.take_last_message();
             }
         }
     }
@@ -208,7 +208,7 @@ impl Shard {
             match unowned::without_session(&hello, &self.apps, addresses) {
                 Unowned::Refuse(verdict) => {
                     if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
-                        self.metrics.inc(Counter::AppAddressRefused);
+                        self.desk.metrics.inc(Counter::AppAddressRefused);
                         tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, "app address not allowed");
                     }
                     self.execute(id, verdict);
@@ -273,7 +273,7 @@ impl Shard {
         conn.leaving = true;
         conn.deadline_ms = u64::MAX;
         conn.mark(&mut self.out.marked);
-        self.metrics.inc(Counter::HandoffsOut);
+        self.desk.metrics.inc(Counter::HandoffsOut);
         Some(*candidate)
     }
 }

@@ -20,6 +20,7 @@ use crate::session::event::{Event, HttpOutcome, PhoneFlags};
 use crate::session::rest::Call;
 use crate::wire::auth::sha256_hex;
 use crate::wire::frame::{Lent, Message};
+use crate::wire::kinds::AppKind;
 use crate::wire::records::AppRecord;
 use crate::wire::upgrade::AppHeaders;
 use bytes::Bytes;
@@ -162,7 +163,7 @@ fn sockets_sessions_and_audio_are_counted_once() {
         (Counter::SessionsCreated, 1),
         (Counter::SessionsDisposed, 0),
     ] {
-        assert_eq!(world.shard.metrics.get(counter), count, "{counter:?}");
+        assert_eq!(world.shard.desk.metrics.get(counter), count, "{counter:?}");
     }
 }
 
@@ -235,7 +236,7 @@ fn an_answer_to_a_session_that_ended_means_nothing_to_the_next_one() {
         world.pass(1100);
         assert_eq!(asked(&world).len(), retries, "{epoch}");
     }
-    assert_eq!(world.shard.metrics.get(Counter::CorrelationOrphans), 1);
+    assert_eq!(world.shard.desk.metrics.get(Counter::CorrelationOrphans), 1);
 }
 
 #[test]
@@ -262,7 +263,7 @@ fn a_slow_connect_of_an_app_is_told_and_counted_like_any_message() {
     for part in ["slow message", user.as_str(), "kinds=\"reconnect\""] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let counted = world.shard.metrics.messages(Side::AppIn)[AppKind::Reconnect as usize];
+    let counted = world.shard.desk.metrics.messages(Side::AppIn)[AppKind::Reconnect as usize];
     assert_eq!(counted, 2);
 }
 

@@ -50,7 +50,7 @@ impl Shard {
     /// A send is over.
     #[inline]
     pub fn sent(&mut self, pending: Box<Pending>, now_ns: u64) {
-        self.out.sent(pending, now_ns, &mut self.metrics);
+        self.out.sent(pending, now_ns, &mut self.desk.metrics);
     }
 
     /// The writer ends, for whatever reason. A reader that still runs is brought to its end.
@@ -67,12 +67,12 @@ impl Shard {
             // The reader drains until the peer goes or the close handshake's time is up: cutting now could destroy the close
             // frame before the peer read it.
         } else {
-            self.out.release(id, now_ns, &mut self.metrics);
+            self.out.release(id, now_ns, &mut self.desk.metrics);
         }
     }
 
     /// The writer of a leaving connection is gone: the connection is forgotten here.
     pub fn left(&mut self, id: ConnId, now_ns: u64) {
-        self.out.release(id, now_ns, &mut self.metrics);
+        self.out.release(id, now_ns, &mut self.desk.metrics);
     }
 }

@@ -3,18 +3,16 @@
 use bytes::Bytes;
 use prism::base::clock::Now;
 use prism::base::ids::{ConnId, Origin, Package, ReplyTo, UserId};
-use prism::base::metrics::Metrics;
 use prism::base::settings::Settings;
-use prism::session::effects::{Effect, Effects};
+use prism::session::effects::Effect;
 use prism::session::event::{AppHello, Event, HelloKind, PhoneFlags, Sdk, Speaker};
 use prism::session::handlers::phone::PHONE;
 use prism::session::handlers::{PhoneMessage, Reject};
 use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
-use prism::session::{Cx, Session};
+use prism::session::{Cx, Desk, Session};
 use prism::wire::auth::sha256_hex;
-use prism::wire::json::Scratch;
-use prism::wire::kinds::{AppKind, PhoneKind};
+use prism::wire::kinds::PhoneKind;
 use prism::wire::records::{AppRecord, PermissionEntry, Registry, UserRecord};
 
 const USER: &str = "nadia@lumen.io";
@@ -30,9 +28,7 @@ pub(crate) struct Bench {
     pub(crate) session: Session,
     cfg: Settings,
     apps: Registry,
-    fx: Effects,
-    scratch: Scratch,
-    pub(crate) metrics: Metrics,
+    pub(crate) desk: Desk,
     now: Now,
     pub(crate) scribe: ConnId,
     pub(crate) maps: ConnId,
@@ -59,28 +55,17 @@ impl Bench {
             ..AppRecord::default()
         };
         let apps = Registry::new([record(SCRIBE, &["ALL"]), record(MAPS, &[])], 1);
-        let (cfg, mut fx, mut scratch) = (Settings::default(), Effects::new(), Scratch::new());
-        let mut metrics = Metrics::new(PhoneKind::COUNT, AppKind::COUNT);
+        let (cfg, mut desk) = (Settings::default(), Desk::new());
         let now = Now {
             mono_ms: 1_000_000,
             unix_ms: 1_773_480_413_589,
         };
-        let mut cx = Cx {
-            now,
-            cfg: &cfg,
-            apps: &apps,
-            fx: &mut fx,
-            scratch: &mut scratch,
-            metrics: &mut metrics,
-        };
-        let session = Session::new(UserId::new(USER), 7, &mut cx);
+        let session = Session::new(UserId::new(USER), 7, &mut desk.cx(now, &cfg, &apps));
         let mut bench = Self {
             session,
             cfg,
             apps,
-            fx,
-            scratch,
-            metrics,
+            desk,
             now,
             scribe: ConnId(2),
             maps: ConnId(3),
@@ -144,27 +129,20 @@ impl Bench {
     }
 
     fn run(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>)) -> Vec<Sent> {
-        let mut cx = Cx {
-            now: self.now,
-            cfg: &self.cfg,
-            apps: &self.apps,
-            fx: &mut self.fx,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-        };
+        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
         act(&mut self.session, &mut cx);
-        let list = self.fx.take();
+        let list = self.desk.fx.take();
         let sent = list
             .iter()
             .filter_map(|effect| match effect {
                 Effect::Text { conn, range, .. } => {
-                    let text = self.fx.bytes(range.clone());
+                    let text = self.desk.fx.bytes(range.clone());
                     Some((*conn, String::from_utf8_lossy(text).into_owned()))
                 }
                 _ => None,
             })
             .collect();
-        self.fx.recycle(list);
+        self.desk.fx.recycle(list);
         sent
     }
 
@@ -211,14 +189,7 @@ impl Bench {
 impl Bench {
     /// What the handler of a phone's type says to a text: `Err` for a refusal, which phones are never told of.
     pub(crate) fn handle(&mut self, kind: PhoneKind, text: &str) -> Result<(), Reject> {
-        let mut cx = Cx {
-            now: self.now,
-            cfg: &self.cfg,
-            apps: &self.apps,
-            fx: &mut self.fx,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-        };
+        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
         let message = PhoneMessage {
             conn: PHONE_SOCKET,
             name: kind.wire(),

@@ -1,15 +1,17 @@
 //! An app server that comes when it is called.
 
+use super::PATIENCE;
 use super::client::{Socket, hello};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 /// An app server: answers each session webhook and comes with its key; what connected is kept.
 pub(crate) struct AppServer {
     pub(crate) url: String,
-    sockets: Arc<Mutex<Vec<Socket>>>,
+    sockets: Receiver<Socket>,
     target: Arc<Mutex<Option<SocketAddr>>>,
 }
 
@@ -17,12 +19,12 @@ impl AppServer {
     pub(crate) fn start(package: &str, key: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let (sockets, target) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(None)));
+        let ((kept, sockets), target) = (channel(), Arc::new(Mutex::new(None)));
         let (package, key) = (package.to_owned(), key.to_owned());
-        let (kept, goal) = (Arc::clone(&sockets), Arc::clone(&target));
+        let goal = Arc::clone(&target);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (package, key, kept) = (package.clone(), key.clone(), Arc::clone(&kept));
+                let (package, key, kept) = (package.clone(), key.clone(), kept.clone());
                 let goal = *goal.lock().expect("whole");
                 std::thread::spawn(move || {
                     let Some(user) = called_for(stream) else {
@@ -30,7 +32,8 @@ impl AppServer {
                     };
                     let Some(goal) = goal else { return };
                     if let Ok((socket, _)) = hello(goal, &user, &package, &key) {
-                        kept.lock().expect("whole").push(socket);
+                        // The test may be over.
+                        let _ = kept.send(socket);
                     }
                 });
             }
@@ -45,11 +48,18 @@ impl AppServer {
     /// Where to connect to from now on; what connected before is forgotten.
     pub(crate) fn serve(&self, address: SocketAddr) {
         *self.target.lock().expect("whole") = Some(address);
-        self.sockets.lock().expect("whole").clear();
+        self.take_sockets();
     }
 
+    /// What connected and was not taken yet.
     pub(crate) fn take_sockets(&self) -> Vec<Socket> {
-        std::mem::take(&mut self.sockets.lock().expect("whole"))
+        self.sockets.try_iter().collect()
+    }
+
+    /// Waits for the next one.
+    pub(crate) fn socket(&self) -> Socket {
+        let next = self.sockets.recv_timeout(PATIENCE);
+        next.expect("the app is called and answered")
     }
 }
 

@@ -1,17 +1,19 @@
-//! What tests against a real `prism serve` share, from the outside in: the place of a deployment (`site`), the process (`server`),
-//! what speaks to it (`client`), an app server that comes when it is called (`app_server`), a PostgreSQL (`postgres`).
+//! What tests against a real `prism serve` share, from the outside in: the place of a deployment (`site`), the process (`server`)
+//! and its log (`log`), what speaks to it (`client`), an app server that comes when it is called (`app_server`), a PostgreSQL (`postgres`).
 //! The other files here need no process; a test takes them by their path.
 #![allow(missing_docs, reason = "a test")]
 #![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 mod app_server;
 mod client;
+mod log;
 pub(crate) mod postgres;
 mod server;
 mod site;
 
 pub(crate) use app_server::AppServer;
 pub(crate) use client::{Answer, Socket, close_of, hello, http, is_alive, open, rest_of, wait_for};
+pub(crate) use log::{Log, Place};
 pub(crate) use postgres::postgres_url;
 pub(crate) use server::Server;
 pub(crate) use site::{Site, disk_folder};

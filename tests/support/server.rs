@@ -1,21 +1,19 @@
 //! A running `prism serve`, and how phones, apps and plain HTTP reach it.
 
 use super::client::{Answer, Socket, http, open_with, rest_of, wait_for};
+use super::log::Log;
 use super::{PATIENCE, Site, token};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// The process; killed when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// What it wrote to its log so far.
-    pub(crate) log: Arc<Mutex<String>>,
+    pub(crate) log: Log,
     keeper: Option<JoinHandle<()>>,
     /// The place of a server that has one to itself.
     site: Option<Site>,
@@ -51,8 +49,8 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let keeper = keep(child.stdout.take().expect("piped"), Arc::clone(&log));
+        let log = Log::default();
+        let keeper = log.keep(child.stdout.take().expect("piped"));
         let stderr = child.stderr.take().expect("piped");
         let mut lines = BufReader::new(stderr).lines();
         let mut said = String::new();
@@ -60,8 +58,8 @@ impl Server {
             said += &line;
             Some(line.split_once("listening on http://")?.1.to_owned())
         });
-        let address = address
-            .unwrap_or_else(|| panic!("it does not listen: {said} {}", log.lock().expect("whole")));
+        let address =
+            address.unwrap_or_else(|| panic!("it does not listen: {said} {}", log.text()));
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         Self {
             child,
@@ -100,8 +98,7 @@ impl Server {
         let status = self.wait();
         let keeper = self.keeper.take().expect("kept once");
         keeper.join().expect("no panic");
-        let log = std::mem::take(&mut *self.log.lock().expect("whole"));
-        (status.code(), log)
+        (status.code(), self.log.text())
     }
 
     pub(crate) fn tcp(&self) -> TcpStream {
@@ -158,19 +155,6 @@ impl Server {
         let bearer = format!("Bearer {package}:{key}");
         http(self.address, method, path, &bearer, body).expect("the server answers")
     }
-
-    /// Asks again until it holds; a test that waits for something says what.
-    pub(crate) fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let clock = prism::base::clock::Clock::start();
-        while !holds() {
-            assert!(
-                clock.now().mono_ms < PATIENCE.as_millis() as u64,
-                "{what} never came true; log:\n{}",
-                self.log.lock().expect("whole")
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
 }
 
 impl Drop for Server {
@@ -178,14 +162,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn keep(from: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            let mut log = log.lock().expect("whole");
-            log.push_str(&line);
-            log.push('\n');
-        }
-    })
 }

@@ -1,7 +1,8 @@
 //! Layer 0: the macros behind the settings table: structs, defaults, key list, ranges and environment setters from one row each.
 //!
 //! `section!` takes the rows of one section, `settings!` puts the sections together. A row reads
-//! `name: type = default, low..=high => AtStart;`, where range and [`Applies`](super::Applies) may be absent.
+//! `name: type = default, low..=high => AtStart;`, where range and [`Applies`](super::Applies) may be absent. What the documentation
+//! says of the latter is written here, not in the row.
 
 use super::{KeyInfo, Problem};
 
@@ -55,7 +56,7 @@ macro_rules! section {
         #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $Section {
-            $( $(#[doc = $doc])* $(#[doc = section!(@note $applies)])? pub $key: $ty, )*
+            $( #[doc = section!(@doc $($doc)* $(=> $applies)?)] pub $key: $ty, )*
         }
 
         impl Default for $Section {
@@ -66,7 +67,7 @@ macro_rules! section {
             const KEYS: &'static [$crate::base::settings::KeyInfo] = &[ $( $crate::base::settings::KeyInfo {
                 section: stringify!($section),
                 name: stringify!($key),
-                doc: concat!($($doc,)* $(section!(@note $applies))?),
+                doc: section!(@doc $($doc)* $(=> $applies)?),
                 range: section!(@range $($low, $high)?),
                 applies: section!(@applies $($applies)?),
             }, )* ];
@@ -92,7 +93,9 @@ macro_rules! section {
             }
         }
     };
-    (@note AtStart) => { " Restart needed." };
+    (@doc $($doc:literal)*) => { concat!($($doc),*) };
+    (@doc $($doc:literal)* => AtStart) => { concat!($($doc,)* " Restart needed.") };
+    (@doc $($doc:literal)* => Never) => { concat!(" Without effect.", $($doc),*) };
     (@applies) => { $crate::base::settings::Applies::OnReload };
     (@applies $applies:ident) => { $crate::base::settings::Applies::$applies };
     (@range) => { None };

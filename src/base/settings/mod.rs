@@ -35,8 +35,10 @@ pub struct KeyInfo {
 pub enum Applies {
     /// At the next reload.
     OnReload,
-    /// When the process starts again; the key's documentation ends in "Restart needed."
+    /// When the process starts again.
     AtStart,
+    /// Never: nothing reads it; old files may hold it.
+    Never,
 }
 
 impl KeyInfo {
@@ -236,9 +238,14 @@ mod tests {
     #[test]
     fn what_a_reload_does_not_change_says_so() {
         for key in Settings::KEYS {
-            let says = key.doc.ends_with(" Restart needed.");
-            assert_eq!(says, key.needs_restart(), "{}", key.name);
-            assert_eq!(key.doc.contains("Restart"), says, "{}", key.name);
+            let says = |words| key.doc.contains(words);
+            let (restart, nothing) = (says("Restart needed."), says("Without effect."));
+            let said = match key.applies {
+                Applies::OnReload => !restart && !nothing,
+                Applies::AtStart => restart && !nothing,
+                Applies::Never => nothing && !restart,
+            };
+            assert!(said, "{}: {}", key.name, key.doc);
         }
     }
 }

@@ -36,6 +36,20 @@ impl Page {
         self.sample(name, "", value);
     }
 
+    /// One gauge for each value of one label.
+    fn by<L: Display, V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        gauges: impl IntoIterator<Item = (L, V)>,
+    ) {
+        self.head(name, "gauge", help);
+        for (value, gauge) in gauges {
+            self.sample(name, &format!("{label}=\"{value}\""), gauge);
+        }
+    }
+
     fn buckets(&mut self, name: &str, labels: &str, buckets: &Buckets) {
         let comma = if labels.is_empty() { "" } else { "," };
         let mut sum = 0;
@@ -112,28 +126,18 @@ fn gauges(page: &mut Page, all: &Aggregate) {
         "Attached app sockets.",
         all.gauge(|shard| shard.apps),
     );
-    page.head("mentra_connections_active", "gauge", "Open connections.");
-    page.sample(
+    let connections = [
+        ("glasses", all.gauge(|shard| shard.phones)),
+        ("app", all.gauge(|shard| shard.apps)),
+        ("app_pending", all.gauge(|shard| shard.pending_apps)),
+        ("http", all.gauge(|shard| shard.http)),
+    ];
+    page.by(
         "mentra_connections_active",
-        "kind=\"glasses\"",
-        all.gauge(|shard| shard.phones),
+        "Open connections.",
+        "kind",
+        connections,
     );
-    page.sample(
-        "mentra_connections_active",
-        "kind=\"app\"",
-        all.gauge(|shard| shard.apps),
-    );
-    page.sample(
-        "mentra_connections_active",
-        "kind=\"app_pending\"",
-        all.gauge(|shard| shard.pending_apps),
-    );
-    page.sample(
-        "mentra_connections_active",
-        "kind=\"http\"",
-        all.gauge(|shard| shard.http),
-    );
-    page.head("mentra_app_state", "gauge", "App sessions by state.");
     let states = [
         "stopped",
         "connecting",
@@ -144,13 +148,13 @@ fn gauges(page: &mut Page, all: &Aggregate) {
         "dormant",
         "stopping",
     ];
-    for (index, state) in states.iter().enumerate() {
-        page.sample(
-            "mentra_app_state",
-            &format!("state=\"{state}\""),
-            all.gauge(|shard| shard.app_states[index]),
-        );
-    }
+    let counts = (0..).map(|index: usize| all.gauge(|shard| shard.app_states[index]));
+    page.by(
+        "mentra_app_state",
+        "App sessions by state.",
+        "state",
+        states.into_iter().zip(counts),
+    );
 }
 
 /// One provider serves a deployment, so what runs is its.
@@ -182,39 +186,29 @@ fn capacity(page: &mut Page, cx: &Services, all: &Aggregate) {
         all.gauge(|shard| shard.udp_sessions),
     );
     speech(page, cx, all);
-    page.head("prism_buffer_bytes", "gauge", "Bytes held for connections.");
-    page.sample(
+    let buffers = [
+        ("out", all.gauge(|shard| shard.outbound_bytes)),
+        ("in", all.gauge(|shard| shard.inbound_bytes)),
+    ];
+    page.by(
         "prism_buffer_bytes",
-        "direction=\"out\"",
-        all.gauge(|shard| shard.outbound_bytes),
-    );
-    page.sample(
-        "prism_buffer_bytes",
-        "direction=\"in\"",
-        all.gauge(|shard| shard.inbound_bytes),
+        "Bytes held for connections.",
+        "direction",
+        buffers,
     );
     owners(page, all);
-    page.head(
+    page.by(
         "prism_shard_sessions",
-        "gauge",
         "Live user sessions by core.",
+        "core",
+        all.reports()
+            .map(|report| (report.shard.0, report.sessions)),
     );
-    for report in all.reports() {
-        page.sample(
-            "prism_shard_sessions",
-            &format!("core=\"{}\"", report.shard.0),
-            report.sessions,
-        );
-    }
-    page.head(
+    page.by(
         "prism_io_driver",
-        "gauge",
         "1 for the I/O driver that the shards run on.",
-    );
-    page.sample(
-        "prism_io_driver",
-        &format!("driver=\"{}\"", escape(cx.shared.driver())),
-        1,
+        "driver",
+        [(escape(cx.shared.driver()), 1)],
     );
 }
 
@@ -224,33 +218,22 @@ fn owners(page: &mut Page, all: &Aggregate) {
     for owner in all.owners() {
         *sums.entry(owner.name).or_default() += owner.bytes;
     }
-    page.head(
+    page.by(
         "prism_memory_owner_bytes",
-        "gauge",
         "Bytes by owner, of the shards' last memory report.",
+        "owner",
+        sums,
     );
-    for (owner, bytes) in sums {
-        page.sample(
-            "prism_memory_owner_bytes",
-            &format!("owner=\"{owner}\""),
-            bytes,
-        );
-    }
 }
 
 fn lag(page: &mut Page, cx: &Services, all: &Aggregate) {
-    page.head(
+    let beats = cx.shared.beats.iter().enumerate();
+    page.by(
         "mentra_event_loop_lag_ms",
-        "gauge",
         "Scheduling delay of the last turn (ms).",
+        "core",
+        beats.map(|(core, beat)| (core, beat.lag_us() as f64 / 1000.0)),
     );
-    for (core, beat) in cx.shared.beats.iter().enumerate() {
-        page.sample(
-            "mentra_event_loop_lag_ms",
-            &format!("core=\"{core}\""),
-            beat.lag_us() as f64 / 1000.0,
-        );
-    }
     page.one(
         "mentra_event_loop_lag_avg_ms",
         "gauge",

@@ -3,6 +3,7 @@
 
 use crate::base::footprint::owns;
 use crate::base::ids::{Package, UserId};
+use crate::wire::members::Members;
 
 owns! {
     Unconfirmed: message_id, target;
@@ -114,6 +115,20 @@ pub struct Payload {
     pub room_id: Option<String>,
     /// When (ms since the Unix epoch).
     pub sent_unix_ms: u64,
+}
+
+impl Payload {
+    /// What a message with these members carries; sent to no room.
+    pub(crate) fn of(members: &Members, message_id: &str, sent_unix_ms: u64) -> Self {
+        Self {
+            json: members
+                .get("payload")
+                .map_or_else(|| "null".to_owned(), ToString::to_string),
+            message_id: message_id.to_owned(),
+            room_id: None,
+            sent_unix_ms,
+        }
+    }
 }
 
 /// A changed room.

@@ -2,14 +2,11 @@
 
 use crate::base::clock::Now;
 use crate::base::ids::{Origin, ReplyTo, UserId};
-use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
-use crate::session::effects::Effects;
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
-use crate::wire::json::Scratch;
-use crate::wire::kinds::{AppKind, PhoneKind};
+use crate::session::{Cx, Desk, Session};
 use crate::wire::records::{AppRecord, PermissionEntry, Registry};
+use std::ops::{Deref, DerefMut};
 
 /// The user of every kit.
 pub(crate) const USER: &str = "nadia@lumen.io";
@@ -24,11 +21,8 @@ pub(crate) struct Bench {
     pub(crate) apps: Registry,
     /// The simulated instant.
     pub(crate) now: Now,
-    /// Counters.
-    pub(crate) metrics: Metrics,
-    /// The effects buffer.
-    pub(crate) fx: Effects,
-    scratch: Scratch,
+    /// Effects and counters; reached as `fx` and `metrics`.
+    desk: Desk,
     next_reply: u64,
 }
 
@@ -40,40 +34,24 @@ impl Bench {
             mono_ms: 1_000_000,
             unix_ms: 1_773_480_413_589,
         };
-        let (mut fx, mut scratch) = (Effects::new(), Scratch::new());
-        let mut metrics = Metrics::new(PhoneKind::COUNT, AppKind::COUNT);
-        let mut cx = Cx {
-            now,
-            cfg: &cfg,
-            apps: &apps,
-            fx: &mut fx,
-            scratch: &mut scratch,
-            metrics: &mut metrics,
-        };
-        let s = Session::new(UserId::new(USER), 7, &mut cx);
+        let mut desk = Desk::new();
+        let s = Session::new(UserId::new(USER), 7, &mut desk.cx(now, &cfg, &apps));
         Self {
             s,
             cfg,
             apps,
             now,
-            metrics,
-            fx,
-            scratch,
+            desk,
             next_reply: 0,
         }
     }
 
     /// Runs something against the session.
     pub(crate) fn with<R>(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>) -> R) -> R {
-        let mut cx = Cx {
-            now: self.now,
-            cfg: &self.cfg,
-            apps: &self.apps,
-            fx: &mut self.fx,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-        };
-        act(&mut self.s, &mut cx)
+        act(
+            &mut self.s,
+            &mut self.desk.cx(self.now, &self.cfg, &self.apps),
+        )
     }
 
     /// Moves the clock to the earliest deadline and takes it, unless it comes after `end_ms`.
@@ -99,6 +77,20 @@ impl Bench {
             origin,
             id: self.next_reply,
         }
+    }
+}
+
+impl Deref for Bench {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
+}
+
+impl DerefMut for Bench {
+    fn deref_mut(&mut self) -> &mut Desk {
+        &mut self.desk
     }
 }
 

@@ -104,7 +104,7 @@ impl Two {
     }
 
     fn dropped(&self) -> u64 {
-        let count = |shard: &Shard| shard.metrics.get(Counter::UdpDropped);
+        let count = |shard: &Shard| shard.desk.metrics.get(Counter::UdpDropped);
         self.shards.iter().map(count).sum()
     }
 }

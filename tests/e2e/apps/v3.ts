@@ -33,7 +33,6 @@ const commands = {
   speak: (session, text, options) => session.speaker.speak(text, options),
   settings: (session) => session.settingsData,
   capabilities: (session) => session.capabilities,
-  isParked: (session) => session.isParked,
   disconnect: (session) => session.disconnect(),
   release: (session) => session.releaseOwnership('clean_shutdown'),
   /** Cuts the socket below the SDK, as a lost network does; what follows is the SDK's own doing. */
@@ -51,6 +50,12 @@ app.onSession((session) => {
   session.onStopped((reason) => report('app_stopped', user, {reason}))
   session.onError((error) => report('error', user, {message: error.message}))
   session.onSettings((settings) => report('settings', user, {settings}))
+  // A deferred reconnect is told to nobody, so its handling is looked at below the public surface.
+  const park = session._lifecycleManager.park
+  session._lifecycleManager.park = function (...args) {
+    park.apply(this, args)
+    report('parked', user)
+  }
   for (const name of identity.streams) commands.subscribe(session, name)
   report('session', user, {sessionId: session.sessionId, settings: session.settingsData, capabilities: session.capabilities})
 })

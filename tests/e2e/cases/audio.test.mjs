@@ -21,8 +21,8 @@ async function collect(app, bytes) {
 scenario('every subscriber gets every byte, one frame for one frame', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const sockets = [await start(p, apps.one), await start(p, apps.two), await start(p, apps.three)]
-  for (const socket of sockets.slice(0, 2)) await socket.subscribed(['audio_chunk'], p)
-  await sockets[2].subscribed(['button_press'], p)
+  for (const socket of sockets.slice(0, 2)) await socket.subscribed(['audio_chunk'])
+  await sockets[2].subscribed(['button_press'])
   const frames = [2, 40, 100, 320, 640, 3200, 64_000].flatMap((size) => Array.from({length: 20}, () => randomBytes(size)))
   for (const frame of frames) p.audio(frame)
   const sent = Buffer.concat(frames)
@@ -37,7 +37,7 @@ scenario('every subscriber gets every byte, one frame for one frame', async ({ph
 scenario('frames that end in the middle of a sample are mended', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['audio_chunk'], p)
+  await app.subscribed(['audio_chunk'])
   const pcm = randomBytes(640)
   p.audio(pcm.subarray(0, 321))
   p.audio(pcm.subarray(321))
@@ -56,7 +56,7 @@ scenario('LC3 reaches apps as samples; what does not decode is dropped whole', a
   const [frames, expected] = await Promise.all([golden('60.lc3'), golden('60.pcm')])
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['audio_chunk'], p)
+  await app.subscribed(['audio_chunk'])
   const lc3Config = {sampleRate: 16000, frameDurationMs: 10, frameSizeBytes: 60}
   const answer = await p.rest('POST', '/api/client/audio/configure', {format: 'lc3', lc3Config})
   assert.deepEqual([answer.body.format, answer.body.lc3Config], ['lc3', lc3Config])
@@ -79,7 +79,7 @@ scenario('LC3 reaches apps as samples; what does not decode is dropped whole', a
 scenario('audio keeps its place among the phone’s frames while JSON flows', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['audio_chunk', 'button_press'], p)
+  await app.subscribed(['audio_chunk', 'button_press'])
   for (let i = 0; i < 50; i += 1) {
     const chunk = Buffer.alloc(200)
     chunk.writeUInt16LE(i, 0)

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import {connect} from 'node:net'
 import {randomBytes} from 'node:crypto'
-import {eventually} from '../lib/inbox.mjs'
 import {RawSocket} from '../lib/rawsocket.mjs'
 import {suite} from '../lib/suite.mjs'
 import {coreToken} from '../lib/token.mjs'
@@ -14,7 +13,7 @@ const LIMIT = 16 * 1024 * 1024
 async function bystander({phone, user, apps, start}) {
   const p = await phone(user('bystander'))
   const socket = await start(p, apps.good)
-  await socket.subscribed(['button_press', 'audio_chunk'], p)
+  await socket.subscribed(['button_press', 'audio_chunk'])
   let sent = 0
   const timer = setInterval(() => {
     sent += 1
@@ -28,7 +27,7 @@ async function bystander({phone, user, apps, start}) {
     const heard = socket.messages.all({data: {n: (n) => typeof n === 'number'}}).map((m) => m.data.n)
     assert.deepEqual(heard, Array.from({length: sent}, (_, i) => i + 1), 'the bystander lost or reordered something')
     // JSON may overtake audio on its way out, so the last button does not prove that all audio is there.
-    await eventually(() => (socket.audio.items.length >= sent ? true : undefined), `all ${sent} audio frames of the bystander`)
+    await socket.audio.reaches(sent, `all ${sent} audio frames of the bystander`)
   }
 }
 
@@ -40,7 +39,7 @@ scenario('ten unparsable messages in a row end an app’s socket with 1007, nine
     socket.send(['{"type":', 'not json', '', '[1,2', '{"a":1,}'][i % 5])
     assert.equal((await socket.take({type: 'tpa_connection_error'})).code, 'MALFORMED_MESSAGE')
   }
-  await socket.subscribed(['button_press'], p)
+  await socket.subscribed(['button_press'])
   for (let i = 0; i < 10; i += 1) socket.send('still not json')
   const end = await socket.ended()
   assert.deepEqual([end.code, end.reason], [1007, 'Invalid JSON'])
@@ -51,7 +50,7 @@ scenario('garbage from a phone is dropped without a word', async (t) => {
   const check = await bystander(t)
   const p = await t.phone(t.user())
   const app = await t.start(p, t.apps.bad)
-  await app.subscribed(['button_press'], p)
+  await app.subscribed(['button_press'])
   const mark = p.messages.mark()
   for (const text of ['{', 'null', '[]', '"text"', '42', '{"no":"type"}', '{"type":7}', '{"type":"button_press"', '{'.repeat(5_000), '\u0000']) p.ws.send(text)
   p.ws.send(Buffer.alloc(0), {binary: true})
@@ -66,7 +65,7 @@ scenario('garbage from a phone is dropped without a word', async (t) => {
 scenario('a message with two types cannot say one thing to the server and another to the app', async (t) => {
   const p = await t.phone(t.user())
   const app = await t.start(p, t.apps.bad)
-  await app.subscribed(['button_press', 'evil'], p)
+  await app.subscribed(['button_press', 'evil'])
   const mark = app.messages.mark()
   p.ws.send('{"type":"button_press","type":"evil","buttonId":"double"}')
   p.ws.send('{"type":"button_press","buttonId":"x"}, "injected": true')
@@ -87,9 +86,9 @@ scenario('binary garbage from an app changes nothing; JSON in a binary frame cou
     app.ws.send(bytes, {binary: true})
   }
   app.ws.send(Buffer.from(JSON.stringify({type: 'subscription_update', packageName: 'x', subscriptions: ['from_binary']})), {binary: true})
-  const seen = app.stream('from_binary')
-  const timer = setInterval(() => p.send({type: 'from_binary'}), 100)
-  await seen.finally(() => clearInterval(timer))
+  await app.handled()
+  p.send({type: 'from_binary'})
+  await app.stream('from_binary')
   await check()
 })
 
@@ -97,9 +96,7 @@ scenario('a message of 16 MiB passes, one byte more is 1009', async (t) => {
   const check = await bystander(t)
   const p = await t.phone(t.user())
   p.audio(Buffer.alloc(LIMIT))
-  const count = p.pongs.items.length
-  p.ping()
-  await p.pongs.take(() => p.pongs.items.length > count, {within: 15_000, what: 'a pong after 16 MiB'})
+  await p.handled({within: 15_000})
   p.audio(Buffer.alloc(LIMIT + 1))
   assert.equal((await p.closed).code, 1009)
   const again = await t.phone(p.user)
@@ -171,10 +168,10 @@ scenario('half requests, TLS and floods of connections leave the server answerin
 scenario('an app cannot speak in another’s name', async (t) => {
   const p = await t.phone(t.user())
   const [good, bad] = [await t.start(p, t.apps.good), await t.start(p, t.apps.bad)]
-  await good.subscribed(['button_press'], p)
+  await good.subscribed(['button_press'])
   bad.send({type: 'subscription_update', packageName: 'com.e2e.good', sessionId: good.sessionId, subscriptions: []})
   bad.send({type: 'ownership_release', packageName: 'com.e2e.good', sessionId: good.sessionId, reason: 'clean_shutdown'})
-  await bad.subscribed(['head_position'], p)
+  await bad.subscribed(['head_position'])
   p.send({type: 'button_press', buttonId: 'mine', pressType: 'short'})
   await good.stream('button_press', {buttonId: 'mine'})
   bad.send({type: 'rgb_led_control', packageName: 'com.e2e.good', sessionId: '', requestId: 'led_1', action: 'on', color: 'red', ontime: 1, offtime: 0, count: 1})

@@ -47,7 +47,7 @@ scenario('Python phone: ack, pong, audio to an app byte for byte, display back, 
     assert.equal((await cloud.asUser(email, 'POST', '/api/client/device/state', {connected: true, modelName: 'Even Realities G1'})).status, 200)
     const [answer, socket] = await Promise.all([cloud.asUser(email, 'POST', '/apps/com.e2e.app/start'), apps.app.socket(email)])
     assert.equal(answer.body.data.isRunning, true)
-    await socket.subscribed(['audio_chunk', 'button_press'], phone)
+    await socket.subscribed(['audio_chunk', 'button_press'])
     await phone.message({type: 'microphone_state_change', isMicrophoneEnabled: true})
 
     const chunks = [2, 640, 3200, 40_000].map((size) => randomBytes(size))

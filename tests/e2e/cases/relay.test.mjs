@@ -16,8 +16,8 @@ scenario('a message of an unknown type reaches its subscribers unmodified', asyn
   const email = user()
   const p = await phone(email)
   const [one, two] = [await start(p, apps.one), await start(p, apps.two)]
-  await one.subscribed(['foo_bar'], p)
-  await two.subscribed(['button_press'], p)
+  await one.subscribed(['foo_bar'])
+  await two.subscribed(['button_press'])
   const message = {type: 'foo_bar', x: 1, nested: {'ключ': ['Ж', '\u2028', '\u0000', 1e21, -0.5, null]}, timestamp: 'odd'}
   const mark = two.messages.mark()
   p.send(message)
@@ -33,7 +33,7 @@ scenario('a message of an unknown type reaches its subscribers unmodified', asyn
 scenario('messages of one phone arrive in the order sent', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['button_press', 'counter'], p)
+  await app.subscribed(['button_press', 'counter'])
   const mark = app.messages.mark()
   for (let i = 0; i < 300; i += 1) p.send({type: i % 3 ? 'counter' : 'button_press', n: i})
   await app.take({type: 'data_stream', data: {n: 299}})
@@ -43,9 +43,9 @@ scenario('messages of one phone arrive in the order sent', async ({phone, user, 
 scenario('one tap, one envelope each, under the name the app asked for', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const [one, two, wild] = [await start(p, apps.one), await start(p, apps.two), await start(p, apps.wild)]
-  await one.subscribed(['touch_event'], p)
-  await two.subscribed(['touch_event:single_tap', 'touch_event'], p)
-  await wild.subscribed(['*'], p)
+  await one.subscribed(['touch_event'])
+  await two.subscribed(['touch_event:single_tap', 'touch_event'])
+  await wild.subscribed(['*'])
   p.send({type: 'touch_event', device_model: 'Mentra Live', gesture_name: 'single_tap', timestamp: 5})
   await one.stream('touch_event', {gesture_name: 'single_tap', device_model: 'Mentra Live', timestamp: 5})
   await two.stream('touch_event:single_tap')
@@ -62,8 +62,8 @@ scenario('one tap, one envelope each, under the name the app asked for', async (
 scenario('a new list replaces the old one', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['button_press', 'head_position'], p)
-  await app.subscribed(['head_position'], p)
+  await app.subscribed(['button_press', 'head_position'])
+  await app.subscribed(['head_position'])
   const mark = app.messages.mark()
   p.send({type: 'button_press', buttonId: 'gone', pressType: 'short'})
   p.send({type: 'head_position', position: 'down'})
@@ -74,7 +74,7 @@ scenario('a new list replaces the old one', async ({phone, user, apps, start}) =
 scenario('notifications, location and calendar come in over REST and go out in their own form', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['phone_notification', 'phone_notification_dismissed', {stream: 'location_stream', rate: 'high'}, 'calendar_event'], p)
+  await app.subscribed(['phone_notification', 'phone_notification_dismissed', {stream: 'location_stream', rate: 'high'}, 'calendar_event'])
   await p.take({type: 'set_location_tier', tier: 'high'})
 
   const notice = {notificationId: 'n-1', app: 'Mail', title: 'Ines', content: 'Running late', priority: 'normal', timestamp: 1773480413000, packageName: 'org.mail'}
@@ -101,7 +101,7 @@ scenario('notifications, location and calendar come in over REST and go out in t
 scenario('a poll for the location is answered to its asker alone', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const [one, two] = [await start(p, apps.one), await start(p, apps.two)]
-  await two.subscribed(['location_update'], p)
+  await two.subscribed(['location_update'])
   one.send({type: 'location_poll_request', packageName: 'com.e2e.one', sessionId: '', accuracy: 'high', correlationId: 'poll_1_x'})
   await p.take({type: 'request_single_location', correlationId: 'poll_1_x', accuracy: 'high'})
   const mark = two.messages.mark()
@@ -126,7 +126,7 @@ scenario('streams without permission are refused by name, the rest is granted', 
   const ack = await poor.take({type: 'tpa_connection_ack', subscriptions: (list) => list.length > 0})
   assert.deepEqual([...ack.subscriptions].sort(), ['button_press', 'calendar_event'])
   const mark = poor.messages.mark()
-  await poor.subscribed(['audio_chunk', 'calendar_event', 'button_press', 'phone_notification', 'location_stream'], p)
+  await poor.subscribed(['audio_chunk', 'calendar_event', 'button_press', 'phone_notification', 'location_stream'])
   assert.deepEqual(poor.messages.since(mark, {type: 'permission_error'}), [], 'said once for the same set')
   p.audio(Buffer.alloc(640, 1))
   p.send({type: 'button_press', buttonId: 'after-audio', pressType: 'short'})
@@ -137,8 +137,8 @@ scenario('streams without permission are refused by name, the rest is granted', 
 scenario('a wildcard brings nothing that its owner may not have', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const [bare, one] = [await start(p, apps.bare), await start(p, apps.one)]
-  await bare.subscribed(['all'], p)
-  await one.subscribed(['audio_chunk', 'VAD', 'phone_notification'], p)
+  await bare.subscribed(['all'])
+  await one.subscribed(['audio_chunk', 'VAD', 'phone_notification'])
   const mark = bare.messages.mark()
   p.audio(Buffer.alloc(320, 7))
   p.send({type: 'VAD', status: true})
@@ -154,7 +154,7 @@ scenario('a wildcard brings nothing that its owner may not have', async ({phone,
 scenario('a list that is none is refused, the old set stays in force', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['button_press'], p)
+  await app.subscribed(['button_press'])
   app.send({type: 'subscription_update', packageName: 'com.e2e.one', sessionId: '', subscriptions: 'button_press'})
   const error = await app.take({type: 'tpa_connection_error'})
   assert.equal(error.code, 'MALFORMED_MESSAGE')
@@ -167,7 +167,7 @@ scenario('a list that is none is refused, the old set stays in force', async ({p
 scenario('glasses that connect or change are told to every app', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.one)
-  await app.subscribed(['glasses_connection_state'], p)
+  await app.subscribed(['glasses_connection_state'])
   await p.rest('POST', '/api/client/device/state', {batteryLevel: 33})
   assert.deepEqual((await app.take({type: 'device_state_update', fullSnapshot: false, state: {batteryLevel: 33}})).state, {batteryLevel: 33})
   await p.rest('POST', '/api/client/device/state', {modelName: 'Vuzix Z100'})
@@ -185,8 +185,8 @@ scenario('glasses that connect or change are told to every app', async ({phone, 
 scenario('on-device speech is routed by language, under each app’s own string', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const [one, two] = [await start(p, apps.one), await start(p, apps.two)]
-  await one.subscribed(['transcription:en-US?hints=es'], p)
-  await two.subscribed(['transcription', 'local_transcription'], p)
+  await one.subscribed(['transcription:en-US?hints=es'])
+  await two.subscribed(['transcription', 'local_transcription'])
   const said = {type: 'local_transcription', text: 'turn left', isFinal: true, startTime: 100, endTime: 900, speakerId: 0, transcribeLanguage: 'en-US', provider: 'ondevice'}
   p.send(said)
   assert.deepEqual((await one.stream('transcription:en-US?hints=es')).data, said)

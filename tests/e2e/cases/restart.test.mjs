@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import {Agent, request} from 'node:http'
 import {handshake} from '../lib/http.mjs'
-import {eventually, repeatUntil} from '../lib/inbox.mjs'
+import {repeatUntil} from '../lib/inbox.mjs'
 import {RawSocket} from '../lib/rawsocket.mjs'
 import {suite} from '../lib/suite.mjs'
 import {coreToken} from '../lib/token.mjs'
@@ -104,10 +104,8 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
     const socket = await apps.classic.socket(email, {what: 'the running app to be started after the restart'})
     assert.deepEqual(socket.acked.settings.map(({key, value}) => [key, value]), [['lang', 'pt']])
     assert.equal(socket.acked.mentraosSettings.brightness, 77)
-    await eventually(async () => {
-      const list = (await again.rest('GET', '/api/client/apps')).body.data
-      return list.find((app) => app.packageName === 'com.e2e.classic')?.running === true ? true : undefined
-    }, 'the app to be listed as running')
+    const list = (await again.rest('GET', '/api/client/apps')).body.data
+    assert.equal(list.find((app) => app.packageName === 'com.e2e.classic')?.running, true)
     await apps.modern.webhooks.never({user: email}, 1_000, 'the user had stopped it', mark)
   })
 }
@@ -116,7 +114,7 @@ scenario('a v3 app that returns before its phone is parked, and attached without
   const email = user()
   const p = await phone(email)
   const first = await start(p, apps.modern)
-  await first.subscribed(['button_press'], p)
+  await first.subscribed(['button_press'])
   await restart(cloud, 'SIGTERM')
   const older = await apps.modern.reconnect(first.webhook)
   const deferred = await older.take({type: 'reconnect_deferred'})
@@ -132,7 +130,7 @@ scenario('a v3 app that returns before its phone is parked, and attached without
   const again = await phone(email)
   const ack = await parked.take({type: 'reconnect_ack'})
   assert.equal(ack.sessionId, `${email}-com.e2e.modern`)
-  await parked.subscribed(['button_press'], again)
+  await parked.subscribed(['button_press'])
   assert.deepEqual(apps.modern.webhooks.since(mark, {user: email}), [], 'no webhook')
   // Still v3 after that: lost, it is not given a stop_request.
   await parked.cut()
@@ -150,7 +148,7 @@ scenario('the official SDKs live through a restart of the server', async ({phone
   }
   await restart(cloud, 'SIGTERM')
   assert.match((await apps.sdk2.take(email, 'stop')).reason, /^Clean disconnect/)
-  await eventually(async () => ((await apps.sdk3.command(email, 'isParked')) ? true : undefined), 'the v3 SDK to be parked', 12_000)
+  await apps.sdk3.take(email, 'parked', {}, {within: 12_000})
   const mark = apps.sdk3.events.mark()
   const again = await phone(email)
   await apps.sdk3.take(email, 'reconnected')

@@ -31,7 +31,7 @@ const final = (type, text) => ({type: 'data_stream', data: {type, text, isFinal:
 scenario('each app hears what was said under the name it asked for', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.raw)
-  await app.subscribed(['transcription:en-US?hints=fr'], p)
+  await app.subscribed(['transcription:en-US?hints=fr'])
   const first = await speaking(p, app.messages.take({type: 'data_stream', streamType: 'transcription:en-US?hints=fr', data: {isFinal: false}}))
   assert.equal(first.data.text, 'meet')
   const last = await speaking(p, app.messages.take(final('transcription', 'meet me at noon')))
@@ -59,7 +59,7 @@ for (const sdk of ['v2', 'v3', 'hono8']) {
 scenario('silence makes words final and ends the stream; speech begins another', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.raw)
-  await app.subscribed(['transcription:fr-FR'], p)
+  await app.subscribed(['transcription:fr-FR'])
   recogniser.events.forget()
   p.send({type: 'VAD', status: true})
   await speaking(p, app.messages.take({type: 'data_stream', data: {text: 'rendez-vous', isFinal: false}}))
@@ -85,7 +85,7 @@ scenario('an app that asks after a silence is heard, though the phone detects no
 scenario('a provider that dies is found again', async ({phone, user, apps, start}) => {
   const p = await phone(user())
   const app = await start(p, apps.raw)
-  await app.subscribed(['transcription:en-US'], p)
+  await app.subscribed(['transcription:en-US'])
   await speaking(p, app.messages.take(final('transcription', 'meet me at noon')))
   await recogniser.die()
   await recogniser.listen(recogniser.port)
@@ -97,7 +97,7 @@ scenario('with a key that is refused there is no text, and nothing else is amiss
   const app = await start(p, apps.raw)
   recogniser.keys.clear()
   recogniser.events.forget()
-  await app.subscribed(['transcription:en-US', 'button_press'], p)
+  await app.subscribed(['transcription:en-US', 'button_press'])
   await speaking(p, recogniser.events.take({what: 'opened', language: 'en'}))
   await speaking(p, recogniser.events.take({what: 'closed'}))
   await app.messages.never({type: 'data_stream', data: {type: 'transcription'}}, 1_000, 'nobody recognises anything')

@@ -1,7 +1,6 @@
 // Microphone audio by UDP as a phone does it (protocol.md §11; scenario 12).
 import assert from 'node:assert/strict'
 import {createSocket} from 'node:dgram'
-import {eventually} from '../lib/inbox.mjs'
 import {suite} from '../lib/suite.mjs'
 import {coreToken} from '../lib/token.mjs'
 
@@ -31,16 +30,14 @@ const pcm = (value) => Buffer.alloc(640, value)
 /** The phone announces its hash; the server has handled it when this is over. */
 async function register(p, hash) {
   p.send({type: 'udp_register', userIdHash: hash})
-  p.ping()
-  const asked = p.pongs.items.length
-  await eventually(() => (p.pongs.items.length > asked ? true : undefined), 'the pong behind the registration')
+  await p.handled()
 }
 
 scenario('a phone registers, probes and is heard in the order of its packets', async ({phone, user, apps, start}) => {
   const name = user()
   const p = await phone(name, {query: {token: coreToken(name)}})
   const app = await start(p, apps.one)
-  await app.subscribed(['audio_chunk'], p)
+  await app.subscribed(['audio_chunk'])
   const udp = sender(p.ack, hashOf(name))
   await udp.probe()
   await p.messages.never({type: 'udp_ping_ack'}, 300, 'its hash is not registered yet')
@@ -62,7 +59,7 @@ scenario('a hash of another spelling counts; a phone that asked for encryption i
   const p = await phone(name)
   assert.equal(Buffer.from(p.ack.udpEncryption.key, 'base64').length, 32)
   const app = await start(p, apps.one)
-  await app.subscribed(['audio_chunk'], p)
+  await app.subscribed(['audio_chunk'])
   const udp = sender(p.ack, hashOf(name))
   await register(p, hashOf(name))
   await udp.probe()

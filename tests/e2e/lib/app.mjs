@@ -11,6 +11,8 @@ export class AppSocket {
     this.name = name
     this.messages = new Inbox(name)
     this.audio = new Inbox(`${name} (audio)`)
+    this.pongs = new Inbox(`${name} (protocol pongs)`)
+    this.asked = 0
     /** Everything in order of arrival: JSON types and 'binary'. */
     this.order = []
     this.ws = new WebSocket(url, {perMessageDeflate: false, headers})
@@ -25,6 +27,7 @@ export class AppSocket {
         resolve({code, reason: reason.toString(), at: performance.now()})
       })
     })
+    this.ws.on('pong', (data) => this.pongs.put(data.toString()))
     this.ws.on('message', (data, binary) => {
       this.order.push(binary ? 'binary' : JSON.parse(data.toString()).type)
       if (binary) this.audio.put(data)
@@ -50,18 +53,18 @@ export class AppSocket {
     this.send({type: 'subscription_update', packageName: this.package, sessionId: this.sessionId ?? '', subscriptions})
   }
 
-  /** Subscribes and waits until the server applied it: a probe stream is added, and the phone sends probes until one comes. */
-  async subscribed(subscriptions, phone) {
-    const probe = `e2e_probe_${Math.random().toString(36).slice(2, 10)}`
-    this.subscribe([...subscriptions, probe])
-    const seen = this.stream(probe, undefined, {what: `its subscriptions ${subscriptions} to take effect`})
-    const timer = setInterval(() => phone.send({type: probe}), 100)
-    phone.send({type: probe})
-    try {
-      await seen
-    } finally {
-      clearInterval(timer)
-    }
+  /** Waits until the server has handled what was sent before: it answers a protocol ping in order. */
+  async handled(what = 'the pong behind what was sent') {
+    this.asked += 1
+    const payload = `e2e ${this.asked}`
+    this.ws.ping(payload)
+    await this.pongs.take((pong) => pong === payload, {what})
+  }
+
+  /** Subscribes and waits until the server applied it. */
+  async subscribed(subscriptions) {
+    this.subscribe(subscriptions)
+    await this.handled(`its subscriptions ${subscriptions} to take effect`)
   }
 
   show(text, extra = {}) {

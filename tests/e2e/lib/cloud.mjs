@@ -1,11 +1,12 @@
 // One real `prism` process: its files, its life, its HTTP side.
+import assert from 'node:assert/strict'
 import {mkdtempSync, rmSync, writeFileSync, existsSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join, resolve} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {Child} from './child.mjs'
 import {http} from './http.mjs'
-import {eventually} from './inbox.mjs'
+import {Inbox} from './inbox.mjs'
 import {freePort} from './ports.mjs'
 import {SECRET, coreToken} from './token.mjs'
 
@@ -49,15 +50,20 @@ export class Cloud {
       PRISM_PIN_CORES: 'false',
       ...this.env,
     }
-    const child = new Child('prism', binary(), args, {env, cwd: this.folder})
+    const life = new Inbox('the server')
+    const onLine = (line) => {
+      if (line.includes('listening on http://')) life.put('listens')
+    }
+    const child = new Child('prism', binary(), args, {env, cwd: this.folder, onLine})
+    child.exited.then(() => life.put('has ended'))
     if (this.child) child.log.unshift(...this.child.log, '--- restarted ---')
     this.child = child
-    await eventually(async () => {
-      if (!child.running) throw new Error('the server has ended')
-      return (await this.get('/livez')).status === 200 ? true : undefined
-    }, 'the server to answer /livez', 15_000).catch((error) => {
+    try {
+      assert.equal(await life.take(() => true, {within: 15_000, what: 'the server to listen'}), 'listens')
+      assert.equal((await this.get('/livez')).status, 200)
+    } catch (error) {
       throw new Error(`${error.message}\n${child.tail()}`)
-    })
+    }
     return this
   }
 

@@ -62,6 +62,11 @@ export class Inbox {
     return this.items.filter((item) => fits(item.value, pattern)).map((item) => item.value)
   }
 
+  /** Waits until so many values have come in all. */
+  async reaches(count, what, options) {
+    if (this.items.length < count) await this.take(() => this.items.length >= count, {what, ...options})
+  }
+
   /** A place in the stream; hand it to `since`. */
   mark() {
     return this.items.length
@@ -92,7 +97,10 @@ export class Inbox {
   }
 }
 
-/** Repeats `act` every `every` ms until `event` settles: for probes whose first copies may come too early. */
+/**
+ * Repeats `act` until `event` settles, for what one try may come too early for: an SDK does not say when it has subscribed, and a
+ * microphone does not stop after one chunk.
+ */
 export async function repeatUntil(act, event, every = 150) {
   await act()
   const timer = setInterval(act, every)
@@ -100,26 +108,6 @@ export async function repeatUntil(act, event, every = 150) {
     return await event
   } finally {
     clearInterval(timer)
-  }
-}
-
-/** Asks again every 50 ms until `ask` gives something other than undefined. */
-export async function eventually(ask, what, within = DEFAULT_WAIT) {
-  const failure = new Error()
-  const deadline = performance.now() + within * PATIENCE
-  let last
-  for (;;) {
-    try {
-      const answer = await ask()
-      if (answer !== undefined) return answer
-    } catch (error) {
-      last = error
-    }
-    if (performance.now() > deadline) {
-      failure.message = `waited ${within * PATIENCE} ms for ${what}${last ? `; last error: ${last.message}` : ''}`
-      throw failure
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 

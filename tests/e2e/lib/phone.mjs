@@ -19,7 +19,7 @@ export class Phone {
     this.frames = new Inbox(`phone of ${user} (protocol pings)`)
     this.calls = new Inbox(`REST of ${user}`)
     this.faults = []
-    this.unanswered = 0
+    this.asked = 0
     const search = query ?? {token: this.token, livekit: 'true', udpEncryption: 'true'}
     const url = new URL(path, cloud.wsBase)
     for (const [key, value] of Object.entries(search)) url.searchParams.set(key, value)
@@ -52,7 +52,6 @@ export class Phone {
     }
     const message = JSON.parse(data.toString())
     if (message.type === 'pong') {
-      this.unanswered = 0
       this.pongs.put(message)
       return
     }
@@ -74,13 +73,18 @@ export class Phone {
   ping() {
     if (this.ws.readyState !== WebSocket.OPEN) return
     this.send({type: 'ping'})
-    this.unanswered += 1
     const count = this.pongs.items.length
     setTimeout(() => {
       if (this.ws.readyState === WebSocket.OPEN && this.pongs.items.length === count) {
         this.faults.push(`no pong within ${PONG_WITHIN} ms`)
       }
     }, PONG_WITHIN).unref()
+  }
+
+  /** Waits until the server has handled what was sent before: it answers a ping in order. */
+  async handled(options) {
+    this.send({type: 'ping'})
+    await this.pongs.reaches(this.asked, 'the pong behind what was sent', options)
   }
 
   /** Waits for the ack and for the REST calls that a phone makes on its own. */
@@ -94,6 +98,7 @@ export class Phone {
   }
 
   send(message) {
+    if (message.type === 'ping') this.asked += 1
     this.ws.send(JSON.stringify(message))
   }
 

@@ -137,7 +137,8 @@ export function sdkScenarios(sdk, {comesBack}) {
     const {email, p, app} = await running(t)
     await alive(p, app, email, 'before')
     await p.close()
-    await repeatUntil(() => p.goodbye(), app.take(email, 'disconnected', {}, {what: 'its socket to be closed with the session'}))
+    await p.goodbye()
+    await app.take(email, 'disconnected', {}, {what: 'its socket to be closed with the session'})
     await app.events.never({event: 'session', user: email}, 4_000, 'an ended session is not brought back')
   })
 }

@@ -70,8 +70,8 @@ section! {
         app_cache_refresh_ms: u64 = 30_000, 1000..=3_600_000;
         /// Older app records raise a warning (ms).
         app_cache_stale_warn_ms: u64 = 90_000, 1000..=3_600_000;
-        /// Without effect: keys are looked up in memory, nothing is cached.
-        sdk_auth_cache_entries: u64 = 1000, 0..=1_000_000;
+        /// Keys are looked up in memory, nothing is cached.
+        sdk_auth_cache_entries: u64 = 1000, 0..=1_000_000 => Never;
         /// Poll GET {publicUrl}/health of every app. Established name: UPTIME_SERVICE_RUNNING.
         uptime_checker_enabled: bool = false;
         /// Between polls (ms).

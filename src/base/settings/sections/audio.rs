@@ -35,8 +35,8 @@ section! {
         tts_style: String = "0.0".into();
         /// The first sound must come within this (ms).
         tts_timeout_ms: u64 = 20_000, 100..=30_000;
-        /// Without effect: no endpoint reads recent audio back (ms).
-        audio_recent_buffer_ms: u64 = 0, 0..=600_000;
+        /// No endpoint reads recent audio back (ms).
+        audio_recent_buffer_ms: u64 = 0, 0..=600_000 => Never;
         /// Re-sync the microphone when wanted audio stops.
         audio_gap_resync_enabled: bool = false;
         /// Silence that counts as a gap (ms).

@@ -16,8 +16,8 @@ section! {
         dashboard_heartbeat_ms: u64 = 60_000, 1000..=3_600_000;
         /// Contents kept per mode in mode app.
         dashboard_queue_size: u64 = 5, 1..=100;
-        /// Without effect: mode app renders when something changes, not periodically (ms).
-        dashboard_update_interval_ms: u64 = 45_000, 1000..=3_600_000;
+        /// Mode app renders when something changes, not periodically (ms).
+        dashboard_update_interval_ms: u64 = 45_000, 1000..=3_600_000 => Never;
         /// Displays from this width up put weather beside the header (px).
         dashboard_wide_min_px: u64 = 500, 1..=10_000;
         /// Spaces between header and weather.

@@ -22,10 +22,10 @@ section! {
         device_state_rate_per_s: u64 = 10, 1..=10_000;
         /// Between two warnings of one user who exceeds it (ms).
         device_state_warn_ms: u64 = 60_000, 0..=86_400_000;
-        /// Without effect: the limiter is part of the session and needs no sweep (ms).
-        device_state_sweep_ms: u64 = 60_000, 1000..=86_400_000;
-        /// Without effect, as above: it ends with its session (ms).
-        device_state_entry_ttl_ms: u64 = 300_000, 1000..=86_400_000;
+        /// The limiter is part of the session and needs no sweep (ms).
+        device_state_sweep_ms: u64 = 60_000, 1000..=86_400_000 => Never;
+        /// As above: it ends with its session (ms).
+        device_state_entry_ttl_ms: u64 = 300_000, 1000..=86_400_000 => Never;
         /// A hardware request is logged when the phone was silent for longer (ms).
         device_state_stale_warn_ms: u64 = 60_000, 1000..=86_400_000;
         /// A photo without answer fails (ms).

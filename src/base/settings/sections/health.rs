@@ -10,8 +10,8 @@ section! {
         health_monitor_mode: HealthMonitorMode = HealthMonitorMode::Enforce;
         /// Protocol ping to every socket (ms).
         heartbeat_interval_ms: u64 = 10_000, 100..=600_000;
-        /// Without effect: characters of the ping payload, fixed by the wire.
-        ping_id_len: u64 = 8, 8..=8;
+        /// Characters of the ping payload, fixed by the wire.
+        ping_id_len: u64 = 8, 8..=8 => Never;
         /// Apply app_timeout_ms.
         app_timeout_enabled: bool = true;
         /// Silence after which a proven app socket is dead (ms).

@@ -13,8 +13,8 @@ section! {
         mic_off_holddown_ms: u64 = 3000, 1..=600_000;
         /// State is repeated while on (ms).
         mic_keepalive_ms: u64 = 10_000, 100..=600_000;
-        /// Without effect: the need is recomputed whenever something it depends on changes.
-        mic_cache_max_age_ms: u64 = 5000, 0..=600_000;
+        /// The need is recomputed whenever something it depends on changes.
+        mic_cache_max_age_ms: u64 = 5000, 0..=600_000 => Never;
         /// After switching an unwanted microphone off, audio is no evidence for this long (ms).
         unauthorized_audio_ignore_ms: u64 = 5000, 0..=600_000;
     }

@@ -3,6 +3,7 @@
 
 use crate::session::handlers::{ErrorCode, Reject};
 use crate::session::{Cx, Session, State};
+use crate::wire::members::Members;
 use crate::wire::streams::Permission;
 
 /// What the glasses are asked for.
@@ -92,6 +93,19 @@ pub(crate) fn permission(
     }
 }
 
+/// For requests for video: the camera, and an app that runs.
+///
+/// # Errors
+/// `PERMISSION_DENIED` with `text`, or `INTERNAL_ERROR`.
+pub(crate) fn video(s: &Session, package: &str, text: &str, cx: &Cx<'_>) -> Result<(), Reject> {
+    permission(package, Permission::Camera, text, cx)?;
+    if s.m.apps.is_running(package) {
+        Ok(())
+    } else {
+        Err(internal(format!("App {package} is not running")))
+    }
+}
+
 /// For requests that only need the phone.
 ///
 /// # Errors
@@ -112,4 +126,13 @@ pub(crate) fn internal(text: impl Into<String>) -> Reject {
 /// `MALFORMED_MESSAGE` with `text`.
 pub(crate) fn malformed(text: impl Into<String>) -> Reject {
     Reject::new(ErrorCode::MalformedMessage, text)
+}
+
+/// A text member that must be there and say something.
+///
+/// # Errors
+/// `MALFORMED_MESSAGE`.
+pub(crate) fn required<'m>(members: &'m Members, name: &str) -> Result<&'m str, Reject> {
+    let missing = || malformed(format!("{name} is required"));
+    members.filled(name).ok_or_else(missing)
 }

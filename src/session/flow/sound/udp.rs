@@ -4,12 +4,27 @@
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect};
 use crate::session::event::Chunk;
-use crate::session::flow::audio as sound;
+use crate::session::flow::{audio as sound, gate};
+use crate::session::handlers::Reject;
 use crate::session::managers::udp::{Arrival, Played};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
+use crate::wire::members::Members;
 use crate::wire::udp::{Forged, open};
+use serde_json::Value;
+
+/// The hash that a phone's message names.
+///
+/// # Errors
+/// `MALFORMED_MESSAGE`.
+pub(crate) fn announced(members: &Members) -> Result<u32, Reject> {
+    members
+        .get("userIdHash")
+        .and_then(Value::as_u64)
+        .and_then(|hash| u32::try_from(hash).ok())
+        .ok_or_else(|| gate::malformed("userIdHash must be an unsigned 32-bit number"))
+}
 
 /// The phone announces the hash of its datagrams, whose numbers begin anew.
 pub(crate) fn register(s: &mut Session, hash: u32, cx: &mut Cx<'_>) {

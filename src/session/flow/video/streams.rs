@@ -17,6 +17,19 @@ use serde_json::Value;
 /// What the phone's own stream comes to, for the phone alone; apps that watch hear `stream_status`.
 const PHONE_STATUS: &str = "phone_stream_status";
 
+/// An app asks for a stream, under the name of its generation.
+pub(crate) fn request(
+    s: &mut Session,
+    app: &Package,
+    name: StatusName,
+    m: &Members,
+    cx: &mut Cx<'_>,
+) -> Result<(), Reject> {
+    let text = "Camera permission required to start video streams";
+    gate::video(s, app, text, cx)?;
+    start(s, app, name, m, cx)
+}
+
 /// Starts a stream for `owner`; it replaces whatever streams now. Permissions were checked.
 pub(crate) fn start(
     s: &mut Session,

@@ -20,16 +20,10 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     if !cx.cfg.messages.app_to_app_enabled {
         return Ok(());
     }
-    let message_id = members
-        .filled("messageId")
-        .ok_or_else(|| gate::malformed("messageId is required"))?;
+    let message_id = gate::required(&members, "messageId")?;
     let payload = Payload {
-        json: members
-            .get("payload")
-            .map_or_else(|| "null".to_owned(), ToString::to_string),
-        message_id: message_id.to_owned(),
         room_id: members.filled("roomId").map(str::to_owned),
-        sent_unix_ms: cx.now.unix_ms,
+        ..Payload::of(&members, message_id, cx.now.unix_ms)
     };
     app_messages::broadcast(s, m.package, payload, cx);
     Ok(())

@@ -18,9 +18,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     if !cx.cfg.messages.app_to_app_enabled {
         return Ok(());
     }
-    let room_id = members
-        .filled("roomId")
-        .ok_or_else(|| gate::malformed("roomId is required"))?;
+    let room_id = gate::required(&members, "roomId")?;
     app_messages::leave(s, m.package, room_id, cx);
     Ok(())
 }

@@ -16,9 +16,7 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    let request_id = members
-        .filled("requestId")
-        .ok_or_else(|| gate::malformed("requestId is required"))?;
+    let request_id = gate::required(&members, "requestId")?;
     audio_play::request(s, m.package, request_id, &members, cx);
     Ok(())
 }

@@ -24,9 +24,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         "Location permission required",
         cx,
     )?;
-    let id = members
-        .filled("correlationId")
-        .ok_or_else(|| gate::malformed("correlationId is required"))?;
+    let id = gate::required(&members, "correlationId")?;
     let accuracy = members.filled("accuracy").unwrap_or(WEAKEST);
     location::poll(s, m.package, accuracy, id, cx);
     Ok(())

@@ -8,7 +8,6 @@ use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
 use crate::wire::members::Members;
-use crate::wire::streams::Permission;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
     kind: AppKind::ManagedStreamRequest,
@@ -17,14 +16,11 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    gate::permission(
+    gate::video(
+        s,
         m.package,
-        Permission::Camera,
         "Camera permission required for managed streams",
         cx,
     )?;
-    if !s.m.apps.is_running(m.package) {
-        return Err(gate::internal(format!("App {} is not running", m.package)));
-    }
     managed_streams::request(s, m.package, members, cx)
 }

@@ -26,9 +26,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         "Camera permission required to take photos",
         cx,
     )?;
-    let request_id = members
-        .filled("requestId")
-        .ok_or_else(|| gate::malformed("requestId is required"))?;
+    let request_id = gate::required(&members, "requestId")?;
     gate::hardware(s, gate::Request::Photo, cx).map_err(gate::internal)?;
     let asker = Asker::App(m.package.clone());
     s.m.photos

@@ -3,13 +3,12 @@
 //!
 //! `{"type":"rtmp_stream_request","rtmpUrl":"rtmp://ingest.acme.dev/live/k1","video":{"width":854,"height":480}}`
 
-use crate::session::flow::{gate, streams};
+use crate::session::flow::streams;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::managers::streams::StatusName;
 use crate::session::{Cx, Session};
 use crate::wire::kinds::AppKind;
 use crate::wire::members::Members;
-use crate::wire::streams::Permission;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
     kind: AppKind::RtmpStreamRequest,
@@ -18,14 +17,5 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    gate::permission(
-        m.package,
-        Permission::Camera,
-        "Camera permission required to start video streams",
-        cx,
-    )?;
-    if !s.m.apps.is_running(m.package) {
-        return Err(gate::internal(format!("App {} is not running", m.package)));
-    }
-    streams::start(s, m.package, StatusName::Rtmp, &members, cx)
+    streams::request(s, m.package, StatusName::Rtmp, &members, cx)
 }

@@ -2,12 +2,11 @@
 //!
 //! `{"type":"udp_register","userIdHash":3718288755}`
 
-use crate::session::flow::{gate, udp};
+use crate::session::flow::udp;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
 use crate::wire::members::Members;
-use serde_json::Value;
 
 pub(super) const HANDLER: PhoneHandler = PhoneHandler {
     kind: PhoneKind::UdpRegister,
@@ -16,11 +15,7 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    let hash = members
-        .get("userIdHash")
-        .and_then(Value::as_u64)
-        .and_then(|hash| u32::try_from(hash).ok())
-        .ok_or_else(|| gate::malformed("userIdHash must be an unsigned 32-bit number"))?;
+    let hash = udp::announced(&members)?;
     udp::register(s, hash, cx);
     Ok(())
 }
