@@ -4,7 +4,7 @@
 use super::context::lock;
 use crate::base::settings::Dashboard;
 use crate::session::event::HttpOutcome;
-use crate::session::managers::dashboard::{WEATHER_FAILED_MS, distance_km, tells_weather};
+use crate::session::managers::dashboard::{WEATHER_PAUSE_MS, distance_km, tells_weather};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
@@ -36,7 +36,7 @@ impl Known {
     fn holds(&self, cfg: &Dashboard, now_ms: u64) -> bool {
         let failed = self.outcome.get().is_some_and(|known| !known.told);
         let limit_ms = if failed {
-            WEATHER_FAILED_MS
+            WEATHER_PAUSE_MS
         } else {
             cfg.weather_ttl_ms
         };

@@ -19,10 +19,13 @@ impl Sdk {
     /// The v3 test of protocol.md §0.1.
     #[must_use]
     pub fn from_version(version: Option<&str>) -> Self {
-        let major = version
-            .and_then(|text| text.split('.').next())
-            .and_then(|major| major.trim().parse::<u32>().ok());
-        if major.is_some_and(|major| major >= 3) {
+        let major = version.and_then(|text| text.split('.').next());
+        // As `parseInt` reads it: `3-beta` is 3.
+        let major = major.map(str::trim_start).unwrap_or_default();
+        let major = major.strip_prefix('+').unwrap_or(major);
+        let end = major.find(|c: char| !c.is_ascii_digit());
+        let major = major[..end.unwrap_or(major.len())].trim_start_matches('0');
+        if major.len() > 1 || major >= "3" {
             Self::V3
         } else {
             Self::V2

@@ -324,6 +324,37 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_read_as_an_integer_before_the_first_dot() {
+        for (version, sdk) in [
+            ("3.0.0-hono.8", Sdk::V3),
+            ("3", Sdk::V3),
+            ("3-beta", Sdk::V3),
+            (" 3.1", Sdk::V3),
+            ("+03x.1", Sdk::V3),
+            ("12.0", Sdk::V3),
+            ("99999999999999999999", Sdk::V3),
+            ("2.1.29", Sdk::V2),
+            ("v3.0", Sdk::V2),
+            ("-3.0", Sdk::V2),
+            ("0x3", Sdk::V2),
+            (".3", Sdk::V2),
+            ("00", Sdk::V2),
+            ("", Sdk::V2),
+        ] {
+            let verdict = say(
+                &mut candidate(Some("nadia@lumen.io")),
+                &format!(
+                    r#"{{"type":"tpa_connection_init","packageName":"com.acme.x","sdkVersion":"{version}"}}"#
+                ),
+            );
+            let Verdict::Hello(_, hello) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!(hello.sdk, sdk, "{version:?}");
+        }
+    }
+
+    #[test]
     fn an_init_without_identity_is_closed_without_a_word() {
         assert_eq!(
             say(

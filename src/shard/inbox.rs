@@ -9,6 +9,7 @@ use crate::base::metrics::Counter;
 use crate::session::effects::RestAnswer;
 use crate::session::event::Event;
 use crate::session::rest::Call;
+use crate::session::rest::device::NO_PHOTO;
 use std::any::Any;
 
 /// Mail that `net/` itself handles.
@@ -183,9 +184,7 @@ fn without_session(call: &Call, number: u64) -> RestAnswer {
                 number >> 4
             ),
         ),
-        Call::SystemPhoto { .. } => {
-            RestAnswer::json(404, r#"{"error":"No pending photo request"}"#)
-        }
+        Call::SystemPhoto { .. } => RestAnswer::json(404, NO_PHOTO),
         Call::Connections => RestAnswer::json(200, "[]"),
         _ => RestAnswer::json(
             503,

@@ -74,6 +74,10 @@ enum Auth {
     Client,
     /// C0: a core token, errors as for `/apps`.
     Apps,
+    /// A core token, errors as for `/auth`, `/api/hardware` and `/api/photos`.
+    Plain,
+    /// A core token, errors as for `/api/incidents`.
+    Report,
     /// A core token, errors as for `/appsettings`.
     Settings,
     /// A: package and API key.

@@ -3,6 +3,7 @@
 //! A received text is looked at in up to two ways, each at most once: [`kind`] proves it and finds
 //! its type, [`Scratch::parse`] reads what a handler needs.
 
+mod beyond;
 mod bytes;
 mod kind;
 mod scratch;
@@ -11,6 +12,7 @@ mod tests;
 mod unicode;
 mod write;
 
+pub use beyond::from_slice;
 pub use kind::{KindError, kind};
 pub use scratch::{JsonError, Scratch};
 pub use write::{ArrayWriter, JsonNumber, ObjectWriter, write_number, write_str};

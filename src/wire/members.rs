@@ -3,6 +3,7 @@
 //! `JSON.parse` of everybody else.
 
 use crate::base::footprint::Footprint;
+use crate::wire::json;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -28,7 +29,7 @@ impl Members {
     /// From the body of a REST call: whatever is no JSON object counts as `{}` (protocol.md §18).
     #[must_use]
     pub fn lenient(body: &[u8]) -> Self {
-        serde_json::from_slice(body).unwrap_or_default()
+        json::from_slice(body).unwrap_or_default()
     }
 
     /// A member that is present and not null.

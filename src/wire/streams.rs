@@ -118,8 +118,11 @@ fn second_piece(name: &str) -> Option<&str> {
     name.split(':').nth(1)
 }
 
+/// The last of exactly three: no mini-app writes a fourth.
 fn third_piece(name: &str) -> Option<&str> {
-    name.split('?').next()?.split(':').nth(2)
+    let mut pieces = name.split('?').next()?.split(':').skip(2);
+    let third = pieces.next()?;
+    pieces.next().is_none().then_some(third)
 }
 
 impl Subscription {
@@ -173,16 +176,25 @@ impl Subscription {
         }
     }
 
+    fn is_pair_in_one_piece(&self) -> bool {
+        let piece = split_language(&self.text);
+        piece.is_some_and(|(_, pair)| language::parse_pair(pair).is_some())
+    }
+
     /// Options behind the question mark of a language stream (`protocol.md §5.4.1`).
     #[must_use]
     pub fn language_options(&self) -> LanguageOptions {
-        let query = match self.parsed {
-            Sub::Transcription(_) | Sub::Translation { .. } => {
-                second_piece(&self.text).and_then(|piece| piece.split('?').nth(1))
-            }
+        let piece = match self.parsed {
+            Sub::Translation { .. } if !self.is_pair_in_one_piece() => self.text.split(':').nth(2),
+            Sub::Transcription(_) | Sub::Translation { .. } => second_piece(&self.text),
             _ => None,
         };
-        let option = |name| query.and_then(|query| query_value(query, name));
+        let query = piece.and_then(|piece| piece.split('?').nth(1));
+        // Of an option given twice the last counts.
+        let option = |name| {
+            let mut pairs = query?.rsplit('&');
+            pairs.find_map(|pair| query_value(pair, name))
+        };
         let hints = option("hints").unwrap_or_default();
         LanguageOptions {
             hints: hints

@@ -9,12 +9,14 @@ use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
 use crate::session::managers::settings::full_values;
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
+use crate::wire::auth::TokenError;
 use crate::wire::ids::parse_app_session_id;
 use crate::wire::records::AppRecord;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-const BAD_PAYLOAD: &str = "Invalid update payload format. Expected an array of { key, value } or one { key, value } object.";
+const BAD_PAYLOAD: &str =
+    "Invalid update payload format. Expected an array of settings or a single setting object.";
 
 fn not_found() -> RestAnswer {
     refuse(404, "App not found")
@@ -30,8 +32,17 @@ fn client(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
         .strip_prefix("Bearer ")
         .filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| refuse(401, "Invalid Authorization header format"))?;
-    auth::core_user(cx, token)
-        .map_err(|_| refuse(401, "Invalid core token or error processing request"))
+    let deed = match r.method.as_str() {
+        "POST" => "update",
+        _ => "request",
+    };
+    auth::core_user(cx, token).map_err(|error| match error {
+        TokenError::NoUser => refuse(400, "User ID missing in token"),
+        _ => {
+            let text = format!("Invalid core token or error processing {deed}");
+            refuse(401, &text)
+        }
+    })
 }
 
 /// `/appsettings/:pkg`.

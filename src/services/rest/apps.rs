@@ -7,6 +7,7 @@ use crate::services::store::{Change, Outcome, StoreError};
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
+use crate::wire::auth::TokenError;
 use crate::wire::records::{AppRecord, HardwareRequirement, InstalledApp, UserRecord};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -73,16 +74,25 @@ pub(super) fn compatibility(record: &AppRecord, capabilities: &Value) -> Value {
         };
         capabilities[flag] == true
     };
-    let missing = |level: &str| -> Vec<&HardwareRequirement> {
+    if capabilities.is_null() {
+        return json!({});
+    }
+    let missing = |level: &str| -> Vec<Value> {
         let unmet = record
             .hardware_requirements
             .iter()
             .filter(|need| need.level == level && !has(&need.kind));
-        let unmet = unmet.filter(|_| !capabilities.is_null());
-        unmet.collect()
+        unmet.map(shown).collect()
     };
     let required = missing("REQUIRED");
     json!({ "isCompatible": required.is_empty(), "missingRequired": required, "missingOptional": missing("OPTIONAL") })
+}
+
+fn shown(need: &HardwareRequirement) -> Value {
+    match &need.description {
+        Some(text) => json!({ "type": need.kind, "description": text }),
+        None => json!({ "type": need.kind }),
+    }
 }
 
 /// Records with what is known of them for one user.
@@ -126,13 +136,34 @@ fn data(list: &[Value]) -> RestAnswer {
     reply(200, &json!({ "success": true, "data": list }))
 }
 
+/// Whose list `GET /apps` shows: that of a system app's user, or of the token's.
+fn asked_for(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
+    let keyed = ["apiKey", "packageName", "userId"];
+    if keyed.iter().all(|name| query(r, name).is_some()) {
+        // The same checks as everywhere, said in the words of this family.
+        return match auth::system_app(cx, r) {
+            Ok((_, user)) if cx.shared.live.contains(&user) => Ok(user),
+            Ok(_) => Err(fail(401, "No active session found for user.")),
+            Err(refusal) => {
+                let body: Value = serde_json::from_slice(&refusal.body).unwrap_or_default();
+                let text = body["error"].as_str().unwrap_or("Invalid API key");
+                Err(fail(refusal.status, text))
+            }
+        };
+    }
+    if let Some(user) = &r.user {
+        return Ok(user.clone());
+    }
+    let token = auth::bearer(r).ok_or_else(|| fail(401, "Authentication required"))?;
+    auth::core_user(cx, token.trim()).map_err(|error| match error {
+        TokenError::NoUser => fail(401, "Invalid token data"),
+        _ => fail(401, "Invalid or expired token"),
+    })
+}
+
 /// `GET /apps`.
 pub(super) async fn all(cx: &Services, r: &OutsideRequest) -> Handled {
-    let user = if r.user.is_none() && query(r, "apiKey").is_some() {
-        auth::system_app(cx, r)?.1
-    } else {
-        auth::client_plain(cx, r)?
-    };
+    let user = asked_for(cx, r)?;
     let registry = cx.registry();
     Ok(data(
         &enriched(

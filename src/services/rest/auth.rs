@@ -1,6 +1,6 @@
 //! Outside thread, REST: who asks (protocol.md §18.1). The shard may have checked already; what it did not, is checked here.
 
-use super::{Handled, header, query, refuse, reply};
+use super::{Handled, fail, header, query, refuse, reply};
 use crate::base::ids::{Package, UserId};
 use crate::services::context::Services;
 use crate::session::effects::RestAnswer;
@@ -43,6 +43,35 @@ pub(super) fn client_plain(cx: &Services, r: &OutsideRequest) -> Handled<UserId>
             body["error"].as_str().unwrap_or("Invalid or expired token"),
         )
     })
+}
+
+/// C of `/auth`, `/api/hardware` and `/api/photos`.
+pub(super) fn client_of_old(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
+    if let Some(user) = &r.user {
+        return Ok(user.clone());
+    }
+    let refused = |text: &str| refuse(401, text);
+    let token = bearer(r).ok_or_else(|| refused("Missing or invalid Authorization header"))?;
+    core_user(cx, token.trim()).map_err(|error| match error {
+        TokenError::NoUser => refused("Invalid token data"),
+        _ => refused("Invalid or expired token"),
+    })
+}
+
+/// C of `/api/incidents`; the scheme may be left out.
+pub(super) fn reporter(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
+    if let Some(user) = &r.user {
+        return Ok(user.clone());
+    }
+    let token = plain_token(r).ok_or_else(|| fail(401, "Missing authentication"))?;
+    core_user(cx, token).map_err(|_| fail(401, "Invalid token"))
+}
+
+/// The token of a bug report's request.
+pub(super) fn plain_token(r: &OutsideRequest) -> Option<&str> {
+    let header = header(r, "authorization")?;
+    let token = header.strip_prefix("Bearer ").unwrap_or(header).trim();
+    (!token.is_empty()).then_some(token)
 }
 
 /// The user of a core token.

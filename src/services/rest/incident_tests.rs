@@ -1,6 +1,6 @@
 //! Incidents and the telemetry that apps add to them (protocol.md §8.21, 18.13), with a scripted session.
 
-use super::testkit::{APP, Kit, USER};
+use super::testkit::{APP, KEY, Kit, USER};
 use super::*;
 use crate::base::ids::{Package, UserId};
 use crate::session::effects::IncidentLogs;
@@ -48,17 +48,17 @@ fn an_incident_asks_running_apps_and_takes_their_logs() {
             200
         );
         let stranger = kit.token("eve@lumen.io");
+        let refused =
+            |status: u16, text: &str| (status, json!({"success": false, "message": text}));
         assert_eq!(
             kit.bearer(&stranger, Route::IncidentLogs, "POST", &[&id], logs.clone())
-                .await
-                .0,
-            403
+                .await,
+            refused(403, "Forbidden")
         );
         assert_eq!(
             kit.client(Route::IncidentLogs, "POST", &["../../etc"], logs)
-                .await
-                .0,
-            404
+                .await,
+            refused(404, "Incident not found")
         );
         assert_eq!(
             kit.client(Route::Feedback, "POST", &[], json!({"feedback": " "}))
@@ -149,5 +149,126 @@ fn pictures_of_an_incident_are_counted_and_one_bad_one_does_not_cost_the_others(
         let folder = files::folder(&kit.cx, "incidents").join(&id);
         let kept = std::fs::read_dir(folder).expect("a folder").count();
         assert_eq!(kept, 5, "what is not listed is not kept");
+    });
+}
+
+#[test]
+fn bug_reports_are_refused_in_the_words_of_their_family() {
+    Kit::run(|kit| async move {
+        let refused =
+            |status: u16, text: &str| (status, json!({"success": false, "message": text}));
+        let bug = json!({"feedback": {"type": "bug"}});
+        for (body, text) in [
+            (json!({}), "Missing feedback data"),
+            (json!({"feedback": "it broke"}), "Missing feedback data"),
+            (
+                json!({"feedback": {"type": "feature"}}),
+                "Incidents are only for bug reports",
+            ),
+            (Value::Null, "Invalid JSON body"),
+        ] {
+            let answer = kit.client(Route::Incident, "POST", &[], body.clone()).await;
+            assert_eq!(answer, refused(400, text), "{body}");
+        }
+        let (_, body) = kit.client(Route::Incident, "POST", &[], bug.clone()).await;
+        let id = body["incidentId"].as_str().expect("an id").to_owned();
+        for route in [Route::Incident, Route::IncidentAttachments] {
+            let bare = Kit::request(route, "POST", &[&id], &bug);
+            assert_eq!(
+                kit.send(&bare).await,
+                refused(401, "Missing authentication")
+            );
+            let wrong = kit
+                .bearer("a.b.c", route, "POST", &[&id], bug.clone())
+                .await;
+            assert_eq!(wrong, refused(401, "Invalid token"));
+        }
+    });
+}
+
+#[test]
+fn telemetry_of_an_app_needs_its_key_and_the_token_of_this_incident() {
+    Kit::run(|kit| async move {
+        let refused =
+            |status: u16, text: &str| (status, json!({"success": false, "message": text}));
+        let bug = json!({"feedback": {"type": "bug"}});
+        let (_, body) = kit.client(Route::Incident, "POST", &[], bug).await;
+        let id = body["incidentId"].as_str().expect("an id").to_owned();
+        let minted = |incident: &str, package: &str| {
+            let claims = json!({"incidentId": incident, "packageName": package, "userId": USER});
+            kit.cx.tokens.mint(&claims).expect("claims")
+        };
+        let app = |key: &str, token: Option<String>| {
+            let body = json!({"logs": [], "uploadToken": token});
+            let mut r = Kit::request(Route::IncidentLogs, "POST", &[&id], &body);
+            r.headers = vec![
+                ("x-app-api-key".into(), key.into()),
+                ("x-app-package".into(), APP.into()),
+            ];
+            r
+        };
+        for (request, status, text) in [
+            (
+                Kit::request(Route::IncidentLogs, "POST", &[&id], &json!({})),
+                400,
+                "Invalid payload: logs array required",
+            ),
+            (
+                Kit::request(Route::IncidentLogs, "POST", &[&id], &json!({"logs": []})),
+                401,
+                "Missing authentication",
+            ),
+            (app("wrong", None), 401, "Invalid app credentials"),
+            (app(KEY, None), 401, "Missing uploadToken for app telemetry"),
+            (
+                app(KEY, Some("a.b".into())),
+                401,
+                "Invalid or expired uploadToken",
+            ),
+            (
+                app(KEY, Some(minted(&id, "com.acme.other"))),
+                401,
+                "Invalid uploadToken",
+            ),
+            (
+                app(KEY, Some(minted("another", APP))),
+                401,
+                "Invalid uploadToken",
+            ),
+        ] {
+            assert_eq!(kit.send(&request).await, refused(status, text));
+        }
+        let bare = minted("another", APP);
+        let misused = kit
+            .bearer(
+                &bare,
+                Route::IncidentLogs,
+                "POST",
+                &[&id],
+                json!({"logs": []}),
+            )
+            .await;
+        assert_eq!(misused, refused(401, "Invalid token"));
+        let fine = app(KEY, Some(minted(&id, APP)));
+        assert_eq!(kit.send(&fine).await, (200, json!({"success": true})));
+    });
+}
+
+#[test]
+fn feedback_without_a_type_is_refused() {
+    Kit::run(|kit| async move {
+        for (body, text) in [
+            (json!({}), "Feedback content required"),
+            (
+                json!({"feedback": {"text": "nice"}}),
+                "Structured feedback must include 'type' field ('bug' or 'feature')",
+            ),
+        ] {
+            let (status, answer) = kit.client(Route::Feedback, "POST", &[], body).await;
+            assert_eq!((status, &answer["message"]), (400, &json!(text)));
+            assert!(answer["timestamp"].is_string());
+        }
+        let idea = json!({"feedback": {"type": "feature"}});
+        assert_eq!(kit.client(Route::Feedback, "POST", &[], idea).await.0, 200);
     });
 }

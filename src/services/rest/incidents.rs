@@ -38,20 +38,22 @@ async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String>
     Ok(id)
 }
 
-fn has_feedback(fields: &Value) -> bool {
-    match fields.get("feedback") {
-        Some(Value::String(text)) => !text.trim().is_empty(),
-        Some(Value::Object(_)) => true,
-        _ => false,
-    }
-}
-
 /// `POST /api/client/feedback`.
 pub(super) async fn feedback(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client(cx, r)?;
     let fields = body(r);
-    if !has_feedback(&fields) {
-        return Err(fail(400, "Feedback content required"));
+    let refused = |text: &str| {
+        let body = json!({ "success": false, "message": text, "timestamp": cx.iso() });
+        reply(400, &body)
+    };
+    match fields.get("feedback") {
+        Some(Value::Object(given)) if given.contains_key("type") => {}
+        Some(Value::Object(_)) => {
+            let text = "Structured feedback must include 'type' field ('bug' or 'feature')";
+            return Err(refused(text));
+        }
+        Some(Value::String(text)) if !text.trim().is_empty() => {}
+        _ => return Err(refused("Feedback content required")),
     }
     create(cx, &user, &fields).await?;
     Ok(reply(
@@ -62,10 +64,14 @@ pub(super) async fn feedback(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// `POST /api/incidents`.
 pub(super) async fn open(cx: &Services, r: &OutsideRequest) -> Handled {
-    let user = auth::client(cx, r)?;
-    let fields = body(r);
-    if !has_feedback(&fields) {
-        return Err(fail(400, "Feedback content required"));
+    let user = auth::reporter(cx, r)?;
+    let fields = report(r)?;
+    match fields.get("feedback") {
+        Some(Value::Object(given)) if given.get("type") == Some(&json!("bug")) => {}
+        Some(Value::Object(_)) => {
+            return Err(fail(400, "Incidents are only for bug reports"));
+        }
+        _ => return Err(fail(400, "Missing feedback data")),
     }
     let id = create(cx, &user, &fields).await?;
     if let Some(live) = super::apps::snapshot(cx, &user).await {
@@ -85,6 +91,11 @@ pub(super) async fn open(cx: &Services, r: &OutsideRequest) -> Handled {
     Ok(reply(200, &json!({ "success": true, "incidentId": id })))
 }
 
+/// A body of this family; here what is no JSON is refused.
+fn report(r: &OutsideRequest) -> Handled<Value> {
+    crate::wire::json::from_slice(&r.body).map_err(|_| fail(400, "Invalid JSON body"))
+}
+
 fn upload_token(cx: &Services, incident: &str, package: &str, user: &UserId) -> Option<String> {
     let now_s = cx.clock.now().unix_s();
     let claims = json!({
@@ -93,45 +104,67 @@ fn upload_token(cx: &Services, incident: &str, package: &str, user: &UserId) -> 
     cx.tokens.mint(&claims).ok()
 }
 
-/// Who uploads: a source word and, for the phone, its user.
-enum Uploader {
-    Phone(UserId),
-    App(String),
+/// Who uploads: the user, and the app that does it for them.
+struct Uploader {
+    user: UserId,
+    package: Option<String>,
 }
 
-/// The package of an upload token for this incident.
-fn token_package(cx: &Services, token: &str, incident: &str) -> Option<String> {
+/// Package and user of an upload token for this incident.
+fn token_owner(cx: &Services, token: &str, incident: &str) -> Option<(String, UserId)> {
     let claims = cx.tokens.verify(token, cx.clock.now().unix_s()).ok()?;
     let claim = |name: &str| claims.get(name).and_then(Value::as_str);
-    (claim("incidentId")? == incident).then(|| claim("packageName").map(str::to_owned))?
+    let owner = || {
+        Some((
+            claim("packageName")?.to_owned(),
+            UserId::new(claim("userId")?),
+        ))
+    };
+    (claim("incidentId")? == incident).then(owner)?
 }
 
+/// Who uploads. A token of the phone comes before an app's credentials.
 fn uploader(
     cx: &Services,
     r: &OutsideRequest,
     fields: &Value,
     incident: &str,
 ) -> Handled<Uploader> {
-    let refused = || fail(401, "Invalid or expired upload token");
-    if let (Some(key), Some(package)) = (header(r, "x-app-api-key"), header(r, "x-app-package")) {
-        if !auth::key_matches(cx, package, key)? {
-            return Err(fail(401, "Invalid API key"));
-        }
-        let token = member(fields, "uploadToken").ok_or_else(refused)?;
-        return match token_package(cx, token, incident) {
-            Some(of) if of == package => Ok(Uploader::App(of)),
-            Some(_) => Err(fail(403, "Upload token was issued for another package")),
-            None => Err(refused()),
+    let refused = |text: &str| fail(401, text);
+    if let Some(token) = auth::plain_token(r) {
+        // SDK 3.x sends its upload token where a phone has its own.
+        return match auth::reporter(cx, r) {
+            Ok(user) => Ok(Uploader {
+                user,
+                package: None,
+            }),
+            Err(refusal) => token_owner(cx, token, incident)
+                .map(|(package, user)| Uploader {
+                    user,
+                    package: Some(package),
+                })
+                .ok_or(refusal),
         };
     }
-    if r.user.is_none()
-        && let Some(package) = auth::bearer(r).and_then(|token| token_package(cx, token, incident))
-    {
-        return Ok(Uploader::App(package));
+    let (Some(key), Some(package)) = (header(r, "x-app-api-key"), header(r, "x-app-package"))
+    else {
+        return Err(refused("Missing authentication"));
+    };
+    if !auth::key_matches(cx, package, key)? {
+        return Err(refused("Invalid app credentials"));
     }
-    let user =
-        auth::client(cx, r).map_err(|_| fail(401, "Authorization header missing or invalid"))?;
-    Ok(Uploader::Phone(user))
+    let token = member(fields, "uploadToken")
+        .ok_or_else(|| refused("Missing uploadToken for app telemetry"))?;
+    if cx.tokens.verify(token, cx.clock.now().unix_s()).is_err() {
+        return Err(refused("Invalid or expired uploadToken"));
+    }
+    match token_owner(cx, token, incident) {
+        Some((of, user)) if of == package => Ok(Uploader {
+            user,
+            package: Some(of),
+        }),
+        _ => Err(refused("Invalid uploadToken")),
+    }
 }
 
 async fn stored(cx: &Services, id: &str) -> Handled<Value> {
@@ -143,7 +176,7 @@ fn check_owner(incident: &Value, user: &UserId) -> Handled<()> {
     if incident["user"] == user.as_str() {
         Ok(())
     } else {
-        Err(fail(403, "Incident belongs to another user"))
+        Err(fail(403, "Forbidden"))
     }
 }
 
@@ -188,25 +221,21 @@ async fn keep(
 
 /// `POST /api/incidents/:id/logs`.
 pub(super) async fn logs(cx: &Services, r: &OutsideRequest) -> Handled {
-    let (id, fields) = (param(r, 0), body(r));
-    let uploader = uploader(cx, r, &fields, id)?;
-    let incident = stored(cx, id).await?;
-    let source = match &uploader {
-        Uploader::Phone(user) => {
-            check_owner(&incident, user)?;
-            let named = member(&fields, "source").unwrap_or("phone");
-            SOURCES
-                .iter()
-                .find(|known| **known == named)
-                .map_or("phone", |known| *known)
-                .to_owned()
-        }
-        Uploader::App(package) => format!("app:{package}"),
-    };
+    let (id, fields) = (param(r, 0), report(r)?);
     let logs = fields
         .get("logs")
         .filter(|logs| logs.is_array())
-        .ok_or_else(|| fail(400, "logs array required"))?;
+        .ok_or_else(|| fail(400, "Invalid payload: logs array required"))?;
+    let uploader = uploader(cx, r, &fields, id)?;
+    check_owner(&stored(cx, id).await?, &uploader.user)?;
+    let source = match &uploader.package {
+        Some(package) => format!("app:{package}"),
+        None => {
+            let named = member(&fields, "source").unwrap_or("phone");
+            let known = SOURCES.iter().find(|known| **known == named);
+            known.map_or("phone", |known| *known).to_owned()
+        }
+    };
     add_logs(cx, id, &source, logs.to_string()).await?;
     Ok(reply(200, &json!({ "success": true })))
 }
@@ -227,7 +256,7 @@ async fn add_logs(cx: &Services, id: &str, source: &str, logs: String) -> Handle
 
 /// `POST /api/incidents/:id/attachments`. One picture that cannot be kept does not cost the others; the phone counts both.
 pub(super) async fn attachments(cx: &Services, r: &OutsideRequest) -> Handled {
-    let user = auth::client(cx, r)?;
+    let user = auth::reporter(cx, r)?;
     let id = param(r, 0);
     let incident = stored(cx, id).await?;
     check_owner(&incident, &user)?;

@@ -96,31 +96,38 @@ pub(super) async fn request(cx: &Services, r: &OutsideRequest) -> Handled {
         .await)
 }
 
-/// `POST …/upload/:requestId`.
-pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
+/// User and request of the upload token.
+fn upload_owner(cx: &Services, r: &OutsideRequest) -> Handled<(UserId, String)> {
+    let token =
+        auth::bearer(r).ok_or_else(|| refuse(401, "Missing or invalid Authorization header"))?;
     let refused = || refuse(401, "Invalid or expired upload token");
-    let token = auth::bearer(r).ok_or_else(refused)?;
     let claims = cx
         .memory
         .photo_keys
         .verify(token, cx.clock.now().unix_s())
         .map_err(|_| refused())?;
     let claim = |name: &str| claims.get(name).and_then(Value::as_str);
-    let (Some(request_id), Some(user), Some(PURPOSE)) =
-        (claim("requestId"), claim("userId"), claim("purpose"))
-    else {
-        return Err(refused());
-    };
-    if request_id != param(r, 0) {
-        return Err(refused());
+    match (claim("requestId"), claim("userId"), claim("purpose")) {
+        (Some(request_id), Some(user), Some(PURPOSE)) if request_id == param(r, 0) => {
+            Ok((UserId::new(user), request_id.to_owned()))
+        }
+        _ => Err(refused()),
     }
-    let (user, request_id) = (UserId::new(user), request_id.to_owned());
+}
+
+/// `POST …/upload/:requestId`.
+pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
+    let owner = upload_owner(cx, r);
+    // The glasses need not know why; a report that nobody may make has no effect.
     if let Some(error) = query(r, "error") {
-        let result = Err(error.to_owned());
-        cx.tell_session(&user, Call::MiniappPhotoUploaded { request_id, result })
-            .await;
+        if let Ok((user, request_id)) = owner {
+            let result = Err(error.to_owned());
+            cx.tell_session(&user, Call::MiniappPhotoUploaded { request_id, result })
+                .await;
+        }
         return Ok(reply(200, &json!({ "received": true, "error": error })));
     }
+    let (user, request_id) = owner?;
     let photo = multipart::parts(r)
         .and_then(|parts| {
             parts

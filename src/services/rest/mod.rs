@@ -30,6 +30,7 @@ use super::store::StoreError;
 use crate::base::settings::Settings;
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute as Route};
+use crate::wire::json;
 use crate::wire::members::settle_numbers;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -149,7 +150,7 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::SystemApps => system_apps::list(cx, r).await,
         Route::SystemAppStart | Route::SystemAppStop => system_apps::start_or_stop(cx, r).await,
         Route::SystemTools => tools::of_system(cx, r).await,
-        Route::SystemInvokeTool => tools::invoke(cx, r).await,
+        Route::SystemInvokeTool => tools::of_assistant(cx, r).await,
         Route::Tool => tools::call(cx, r).await,
         Route::AppTools => tools::of_app(cx, r),
         Route::UserTools => tools::of_user(cx, r).await,
@@ -201,7 +202,7 @@ impl From<StoreError> for RestAnswer {
 
 /// The JSON body; one that cannot be parsed counts as `{}`.
 fn body(r: &OutsideRequest) -> Value {
-    let mut body = serde_json::from_slice(&r.body).unwrap_or_else(|_| json!({}));
+    let mut body = json::from_slice(&r.body).unwrap_or_else(|_| json!({}));
     settle_numbers(&mut body);
     body
 }

@@ -1,7 +1,7 @@
 //! Outside thread, REST: restream outputs (protocol.md §18.15). Authenticates the app; the session owns the streams, and the
 //! user who owns the stream is the one whose session answers.
 
-use super::{Handled, auth, body, member, param, query, reply};
+use super::{Handled, auth, body, member, param, query, refuse, reply};
 use crate::base::ids::UserId;
 use crate::services::context::Services;
 use crate::session::effects::RestAnswer;
@@ -17,8 +17,11 @@ fn package(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String>
     if let Some(package) = &r.package {
         return Ok(package.to_string());
     }
-    let refused = || error(401, "UNAUTHORIZED", "Missing or invalid API key");
-    let token = auth::bearer(r).ok_or_else(refused)?;
+    let token =
+        auth::bearer(r).ok_or_else(|| refuse(401, "Missing or invalid Authorization header"))?;
+    if token.is_empty() {
+        return Err(refuse(401, "API Key required"));
+    }
     let (named, key) = match token.split_once(':') {
         Some((package, key)) => (Some(package), key),
         None => (None, token),
@@ -27,11 +30,16 @@ fn package(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String>
         .or_else(|| query(r, "packageName"))
         .or_else(|| query(r, "package"))
         .or_else(|| member(fields, "packageName"))
-        .ok_or_else(|| error(400, "MISSING_PACKAGE_NAME", "packageName is required"))?;
+        .ok_or_else(|| refuse(400, "Package name required for API key validation"))?;
     if auth::key_matches(cx, package, key)? {
         Ok(package.to_owned())
     } else {
-        Err(refused())
+        let is_known = cx.registry().get(package).is_some();
+        let text = match is_known {
+            true => "Invalid API Key",
+            false => "Invalid API Key or Package Name",
+        };
+        Err(refuse(401, text))
     }
 }
 
@@ -46,12 +54,12 @@ pub(super) async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         },
         _ => {
             let url = member(&fields, "url")
-                .ok_or_else(|| error(400, "INVALID_URL", "url is required"))?;
+                .ok_or_else(|| error(400, "INVALID_URL", "URL is required and must be a string"))?;
             if !(url.starts_with("rtmp://") || url.starts_with("rtmps://")) {
                 return Err(error(
                     400,
                     "INVALID_URL_FORMAT",
-                    "url must begin with rtmp:// or rtmps://",
+                    "URL must start with rtmp:// or rtmps://",
                 ));
             }
             OutputAction::Add {
@@ -65,7 +73,11 @@ pub(super) async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Some(user) => vec![user],
         None => super::registrations::users_of(cx, &package),
     };
-    let mut last = error(404, "STREAM_NOT_FOUND", "Stream not found");
+    let nowhere = match r.method.as_str() {
+        "POST" => "Managed stream not found or app is not a viewer",
+        _ => "Managed stream not found",
+    };
+    let last = || error(404, "STREAM_NOT_FOUND", nowhere);
     for user in candidates {
         let call = Call::Outputs {
             stream_id: stream_id.clone(),
@@ -78,14 +90,11 @@ pub(super) async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
             404 if answer
                 .body
                 .windows(16)
-                .any(|text| text == b"STREAM_NOT_FOUND") =>
-            {
-                last = answer
-            }
+                .any(|text| text == b"STREAM_NOT_FOUND") => {}
             _ => return Ok(answer),
         }
     }
-    Err(last)
+    Err(last())
 }
 
 fn header_user(r: &OutsideRequest) -> Option<UserId> {

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 /// The handler.
 pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
-    let user = auth::client_plain(cx, r)?;
+    let user = auth::client_of_old(cx, r)?;
     let parts = multipart::parts(r).ok_or_else(|| refuse(400, "Invalid form data"))?;
     let find = |name: &str| parts.iter().find(|part| part.name == name);
     let metadata: Value = match find("metadata") {
-        Some(part) if !part.data.is_empty() => serde_json::from_slice(&part.data)
+        Some(part) if !part.data.is_empty() => crate::wire::json::from_slice(&part.data)
             .map_err(|_| refuse(400, "Invalid metadata format"))?,
         _ => Value::Null,
     };

@@ -1,6 +1,6 @@
 //! Outside thread, REST: simple storage (protocol.md §18.12, behaviour.md §7.11). Keys are literal, values are strings.
 
-use super::{Handled, auth, body, param, refuse, reply};
+use super::{Handled, auth, body, fail, param, refuse, reply};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::services::store::{Change, DocKey, Outcome, Quota};
@@ -23,10 +23,7 @@ fn done(message: impl Into<Value>) -> Handled {
 }
 
 fn not_found(message: &str) -> crate::session::effects::RestAnswer {
-    reply(
-        404,
-        &json!({ "success": false, "message": message, "error": message }),
-    )
+    fail(404, message)
 }
 
 fn check_rate(cx: &Services, user: &UserId, package: &str) -> Handled<()> {
@@ -109,8 +106,12 @@ pub(super) async fn all(cx: &Services, r: &OutsideRequest) -> Handled {
                 .ok_or_else(shape)?;
             let text =
                 |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-            let data: Option<Data> = map.iter().map(text).collect();
-            let data = data.ok_or_else(|| refuse(400, "All values must be strings"))?;
+            if let Some((key, _)) = map.iter().find(|(_, value)| !value.is_string()) {
+                let detail = format!("Invalid value for key \"{key}\"");
+                let body = json!({ "error": "All values must be strings", "detail": detail });
+                return Err(reply(400, &body));
+            }
+            let data: Data = map.iter().filter_map(text).collect();
             check_rate(cx, &user, &package)?;
             merge(cx, user, &package, data).await?;
             done("Storage updated")

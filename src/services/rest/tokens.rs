@@ -1,6 +1,6 @@
 //! Outside thread, REST: tokens (protocol.md §18.9). Web-view tickets live in memory for 60 s and work once.
 
-use super::{Handled, auth, body, fail, member, refuse, reply};
+use super::{Handled, auth, body, member, refuse, reply};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::shard::mailbox::OutsideRequest;
@@ -60,17 +60,17 @@ impl Tickets {
         let ticket = self
             .0
             .get_mut(text)
-            .ok_or(("token_not_found", "Token not found"))?;
+            .ok_or(("token_not_found", "Temporary token not found"))?;
         if ticket.used {
-            return Err(("token_used", "Token was already used"));
+            return Err(("token_used", "Temporary token already used"));
         }
         if now_ms >= ticket.expires_ms {
-            return Err(("token_expired", "Token has expired"));
+            return Err(("token_expired", "Temporary token expired"));
         }
         if ticket.package != package {
             return Err((
                 "token_package_mismatch",
-                "Token was issued for another package",
+                "Temporary token was issued for a different app",
             ));
         }
         ticket.used = true;
@@ -111,13 +111,13 @@ pub(super) async fn exchange(cx: &Services, r: &OutsideRequest) -> Handled {
     Ok(reply(200, &json!({ "coreToken": core })))
 }
 
+/// `{"success": false, "error": text}`.
+fn denied(status: u16, text: &str) -> crate::session::effects::RestAnswer {
+    reply(status, &json!({ "success": false, "error": text }))
+}
+
 fn package_of(fields: &Value) -> Handled<&str> {
-    member(fields, "packageName").ok_or_else(|| {
-        reply(
-            400,
-            &json!({ "success": false, "error": "packageName is required" }),
-        )
-    })
+    member(fields, "packageName").ok_or_else(|| denied(400, "packageName is required"))
 }
 
 fn ticket(cx: &Services, user: UserId, package: &str) -> Handled {
@@ -128,7 +128,7 @@ fn ticket(cx: &Services, user: UserId, package: &str) -> Handled {
 
 /// `POST /api/auth/generate-webview-token`.
 pub(super) fn webview(cx: &Services, r: &OutsideRequest) -> Handled {
-    let user = auth::client(cx, r)?;
+    let user = auth::client_of_old(cx, r)?;
     let fields = body(r);
     ticket(cx, user, package_of(&fields)?)
 }
@@ -144,7 +144,7 @@ fn keyed_hash(cx: &Services, package: &str, text: &str) -> Handled<String> {
 
 /// `POST /api/auth/generate-webview-signed-user-token`.
 pub(super) fn signed(cx: &Services, r: &OutsideRequest) -> Handled {
-    let user = auth::client(cx, r)?;
+    let user = auth::client_of_old(cx, r)?;
     let fields = body(r);
     let hash = keyed_hash(cx, package_of(&fields)?, &user)?;
     let now_s = cx.clock.now().unix_s();
@@ -170,7 +170,7 @@ pub(super) fn signed(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// `POST /api/auth/hash-with-api-key`.
 pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
-    auth::client(cx, r)?;
+    auth::client_of_old(cx, r)?;
     let fields = body(r);
     let (Some(text), Some(package)) = (
         member(&fields, "stringToHash"),
@@ -234,12 +234,8 @@ fn redeem(cx: &Services, token: &str, package: &str) -> Handled {
 pub(super) fn exchange_user(cx: &Services, r: &OutsideRequest) -> Handled {
     let fields = body(r);
     let package = app_of(cx, r, &fields)?;
-    let token = member(&fields, "aos_temp_token").ok_or_else(|| {
-        reply(
-            400,
-            &json!({ "success": false, "error": "Missing aos_temp_token" }),
-        )
-    })?;
+    let token =
+        member(&fields, "aos_temp_token").ok_or_else(|| denied(400, "Missing aos_temp_token"))?;
     redeem(cx, token, &package)
 }
 
@@ -247,9 +243,9 @@ pub(super) fn exchange_user(cx: &Services, r: &OutsideRequest) -> Handled {
 pub(super) fn exchange_store(cx: &Services, r: &OutsideRequest) -> Handled {
     let fields = body(r);
     let token =
-        member(&fields, "aos_temp_token").ok_or_else(|| fail(400, "Missing aos_temp_token"))?;
+        member(&fields, "aos_temp_token").ok_or_else(|| denied(400, "Missing aos_temp_token"))?;
     if member(&fields, "packageName") != Some(STORE_PACKAGE) {
-        return Err(refuse(403, "Invalid packageName for this endpoint"));
+        return Err(denied(403, "Invalid package name for this endpoint"));
     }
     redeem(cx, token, STORE_PACKAGE)
 }

@@ -98,16 +98,11 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
     let caller = caller(cx, r)?;
     let fields = body(r);
     let package = param(r, 0);
-    let missing: Vec<_> = ["toolId", "userId"]
-        .into_iter()
-        .filter(|name| member(&fields, name).is_none())
-        .collect();
-    let (Some(tool), Some(user)) = (member(&fields, "toolId"), member(&fields, "userId")) else {
-        return Err(error(
-            400,
-            &format!("Missing required fields: {}", missing.join(", ")),
-        ));
+    let given = |name: &str| {
+        let missing = || error(400, &format!("Missing required fields: {name}"));
+        member(&fields, name).ok_or_else(missing)
     };
+    let (tool, user) = (given("toolId")?, given("userId")?);
     let user = UserId::new(user);
     let allowed = match &caller {
         Caller::User(own) => *own == user,
@@ -138,38 +133,105 @@ fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserI
     json!({ "toolId": tool, "toolParameters": parameters, "userId": user.as_str(), "timestamp": cx.iso() })
 }
 
+fn denied(status: u16, text: &str) -> RestAnswer {
+    reply(status, &json!({ "success": false, "error": text }))
+}
+
 /// `POST …/system-app/apps/:target/tool` and `…/invoke-tool`.
-pub(super) async fn invoke(cx: &Services, r: &OutsideRequest) -> Handled {
+pub(super) async fn of_assistant(cx: &Services, r: &OutsideRequest) -> Handled {
     let (_, user) = auth::system_app(cx, r)?;
-    system_apps::live(cx, &user).await?;
-    let fields = body(r);
-    let refused = |status, text: &str| reply(status, &json!({ "success": false, "error": text }));
-    let target = Some(param(r, 0))
-        .filter(|target| !target.is_empty())
-        .or_else(|| member(&fields, "targetPackage"))
-        .or_else(|| member(&fields, "packageName"))
-        .ok_or_else(|| refused(400, "Missing target package"))?;
-    let tool =
-        member(&fields, "toolId").ok_or_else(|| refused(400, "Missing required fields: toolId"))?;
-    let record = cx
-        .registry()
-        .get(target)
-        .cloned()
-        .ok_or_else(|| refused(404, "App not found"))?;
-    if !super::apps::user_record(cx, &user)
-        .await?
-        .installed_apps
-        .iter()
-        .any(|entry| entry.package_name == target)
-    {
-        return Err(refused(404, "App is not installed"));
+    let live = system_apps::live(cx, &user).await?;
+    match param(r, 0) {
+        "" => invoke(cx, r, &user, &live).await,
+        target => pass_on(cx, r, target).await,
     }
+}
+
+/// The call is passed on as it came, and the app's answer with it.
+async fn pass_on(cx: &Services, r: &OutsideRequest, target: &str) -> Handled {
+    let fields = body(r);
+    for name in ["toolId", "userId"] {
+        if member(&fields, name).is_none() {
+            return Err(denied(400, &format!("Missing required field: {name}")));
+        }
+    }
+    let record = cx.registry().get(target).cloned();
+    let record = record.ok_or_else(|| denied(404, "App not found"))?;
+    if record.public_url.is_empty() {
+        return Err(denied(400, "App does not have a public URL"));
+    }
+    let limit_ms = cx.settings().apps.tool_webhook_timeout_ms;
+    passed_on(&post(cx, &record, &fields, true, 1, limit_ms).await)
+}
+
+fn passed_on(outcome: &HttpOutcome) -> Handled {
+    match said(outcome) {
+        Ok(data) => Ok(reply(200, &json!({ "success": true, "data": data }))),
+        Err(text) => Err(denied(500, &text)),
+    }
+}
+
+/// A tool of an app that runs for the user.
+async fn invoke(
+    cx: &Services,
+    r: &OutsideRequest,
+    user: &UserId,
+    live: &super::apps::Snapshot,
+) -> Handled {
+    let fields = body(r);
+    let given = |name: &str| {
+        let missing = || denied(400, &format!("{name} is required"));
+        member(&fields, name).ok_or_else(missing)
+    };
+    let (target, tool) = (given("targetPackageName")?, given("toolId")?);
+    if !live.running.contains(target) {
+        let text = format!(
+            "App {target} is not running. Start it first using /api/sdk/system-app/{target}/start"
+        );
+        return Err(denied(400, &text));
+    }
+    let record = cx.registry().get(target).cloned();
+    let Some(record) = record.filter(|record| !record.public_url.is_empty()) else {
+        let text = format!("App {target} does not have a public URL configured");
+        return Err(denied(400, &text));
+    };
     let limit_ms = cx.settings().apps.tool_invoke_timeout_ms;
-    let body = tool_body(cx, tool, fields.get("toolParameters"), &user);
-    let call = post(cx, &record, &body, false, 1, limit_ms);
-    match timeout(Duration::from_millis(limit_ms), call).await {
-        Ok(outcome) => relayed(outcome),
-        Err(_) => Err(refused(504, "Tool call timed out")),
+    let call = tool_body(cx, tool, fields.get("parameters"), user);
+    let call = post(cx, &record, &call, false, 1, limit_ms);
+    let outcome = timeout(Duration::from_millis(limit_ms), call).await;
+    let late = || HttpOutcome::Failed {
+        error: "timeout".into(),
+    };
+    invoked(target, tool, &outcome.unwrap_or_else(|_| late()))
+}
+
+fn invoked(target: &str, tool: &str, outcome: &HttpOutcome) -> Handled {
+    match said(outcome) {
+        Ok(data) if data["status"] == "success" => {
+            let text = format!("Tool {tool} executed successfully on {target}");
+            let body = json!({ "success": true, "result": data["reply"], "message": text });
+            Ok(reply(200, &body))
+        }
+        Ok(data) => {
+            let text = member(&data, "message").unwrap_or("Tool execution failed");
+            Err(denied(500, text))
+        }
+        Err(text) => Err(denied(500, &format!("Tool execution failed: {text}"))),
+    }
+}
+
+/// What the app answered, or its words for why not.
+fn said(outcome: &HttpOutcome) -> Result<Value, String> {
+    match outcome {
+        HttpOutcome::Answer { status, body, .. } => {
+            let data: Value = crate::wire::json::from_slice(body).unwrap_or_default();
+            if outcome.is_success() {
+                return Ok(data);
+            }
+            let text = || format!("Request failed with status code {status}");
+            Err(member(&data, "message").map_or_else(text, str::to_owned))
+        }
+        HttpOutcome::Failed { error } => Err(error.clone()),
     }
 }
 
@@ -193,18 +255,19 @@ async fn installed_tools(cx: &Services, user: &UserId) -> Handled<Vec<Value>> {
     Ok(records.flat_map(|record| schemas(record)).collect())
 }
 
-/// `GET …/system-app/tools` and `…/apps/:target/tools`.
+/// `GET …/system-app/tools`, the user's, and `…/apps/:target/tools`, those of one app.
 pub(super) async fn of_system(cx: &Services, r: &OutsideRequest) -> Handled {
     let (_, user) = auth::system_app(cx, r)?;
     system_apps::live(cx, &user).await?;
-    let mut tools = installed_tools(cx, &user).await?;
-    if !param(r, 0).is_empty() {
-        tools.retain(|tool| tool["appPackageName"] == param(r, 0));
-    }
-    Ok(reply(
-        200,
-        &json!({ "success": true, "data": tools, "tools": tools }),
-    ))
+    let tools = match param(r, 0) {
+        "" => installed_tools(cx, &user).await?,
+        target => {
+            let record = cx.registry().get(target).cloned();
+            let record = record.ok_or_else(|| denied(404, "App not found"))?;
+            record.tools.clone()
+        }
+    };
+    Ok(reply(200, &json!({ "success": true, "data": tools })))
 }
 
 fn known_app(cx: &Services, package: &str) -> Result<Arc<AppRecord>, RestAnswer> {
@@ -238,4 +301,126 @@ pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
         _ => return Err(error(401, "Unauthorized")),
     };
     Ok(reply(200, &Value::Array(tools)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::rest::testkit::{APP, KEY, Kit, USER};
+    use crate::shard::mailbox::OutsideRoute as Route;
+
+    fn answer(status: u16, body: &'static str) -> HttpOutcome {
+        HttpOutcome::Answer {
+            status,
+            body: body.into(),
+            retry_after_s: None,
+        }
+    }
+
+    fn shown(handled: Handled) -> (u16, Value) {
+        let answer = handled.unwrap_or_else(|refusal| refusal);
+        let body = serde_json::from_slice(&answer.body).expect("JSON");
+        (answer.status, body)
+    }
+
+    #[test]
+    fn an_assistant_hears_the_reply_of_a_tool_or_what_the_app_says_of_its_failure() {
+        let failed = |text: &str| (500, json!({"success": false, "error": text}));
+        for (outcome, wanted) in [
+            (
+                answer(200, r#"{"status":"success","reply":[1]}"#),
+                (
+                    200,
+                    json!({"success": true, "result": [1], "message": "Tool t executed successfully on a"}),
+                ),
+            ),
+            (
+                answer(200, r#"{"status":"error","message":"no"}"#),
+                failed("no"),
+            ),
+            (answer(200, "ok"), failed("Tool execution failed")),
+            (
+                answer(500, r#"{"message":"no"}"#),
+                failed("Tool execution failed: no"),
+            ),
+            (
+                answer(404, ""),
+                failed("Tool execution failed: Request failed with status code 404"),
+            ),
+        ] {
+            assert_eq!(shown(invoked("a", "t", &outcome)), wanted);
+        }
+        let data = json!({"success": true, "data": {"x": 1}});
+        assert_eq!(shown(passed_on(&answer(200, r#"{"x":1}"#))), (200, data));
+        assert_eq!(
+            shown(passed_on(&answer(500, r#"{"message":"no"}"#))),
+            failed("no")
+        );
+    }
+
+    #[test]
+    fn an_assistant_calls_tools_of_running_apps_by_their_names() {
+        Kit::run(|kit| async move {
+            kit.session(|_| {
+                let live = r#"{"running":["com.acme.scribe"],"capabilities":null}"#;
+                Some(RestAnswer::json(200, live))
+            });
+            let asked = |params: &[&str], body: Value| {
+                let mut r = Kit::request(Route::SystemInvokeTool, "POST", params, &body);
+                let query = [
+                    ("apiKey", KEY),
+                    ("packageName", "com.mentra.assistant"),
+                    ("userId", USER),
+                ];
+                r.query = query
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .to_vec();
+                r
+            };
+            let named = |target: &str| json!({"targetPackageName": target, "toolId": "t"});
+            for (params, body, status, text) in [
+                (&[][..], json!({}), 400, "targetPackageName is required"),
+                (
+                    &[],
+                    json!({"targetPackageName": APP}),
+                    400,
+                    "toolId is required",
+                ),
+                (
+                    &[],
+                    named("com.acme.other"),
+                    400,
+                    "App com.acme.other is not running. Start it first using /api/sdk/system-app/com.acme.other/start",
+                ),
+                (
+                    &[],
+                    named(APP),
+                    400,
+                    "App com.acme.scribe does not have a public URL configured",
+                ),
+                (&[APP], json!({}), 400, "Missing required field: toolId"),
+                (
+                    &[APP],
+                    json!({"toolId": "t"}),
+                    400,
+                    "Missing required field: userId",
+                ),
+                (
+                    &["com.nobody"],
+                    json!({"toolId": "t", "userId": USER}),
+                    404,
+                    "App not found",
+                ),
+                (
+                    &[APP],
+                    json!({"toolId": "t", "userId": USER}),
+                    400,
+                    "App does not have a public URL",
+                ),
+            ] {
+                let answer = kit.send(&asked(params, body)).await;
+                assert_eq!(answer, (status, json!({"success": false, "error": text})));
+            }
+        });
+    }
 }

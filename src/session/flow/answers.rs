@@ -105,11 +105,11 @@ pub(crate) fn succeed(s: &Session, verb: Verb, package: &str, waiters: &[Waiter]
             AnswerShape::Rest(Shape::Phone) => phone_body(&mut body, verb, running, None),
             AnswerShape::Rest(Shape::SystemApp) => {
                 let text = match verb {
-                    Verb::Start => format!("App {package} started successfully"),
-                    Verb::Stop => format!("App {package} stopped successfully"),
+                    Verb::Start => "App started successfully",
+                    Verb::Stop => "App stopped successfully",
                 };
                 let mut object = ObjectWriter::begin(&mut body);
-                object.bool("success", true).str("message", &text);
+                object.bool("success", true).str("message", text);
                 object.end();
             }
             AnswerShape::Empty => body.extend_from_slice(b"{}"),

@@ -1,6 +1,9 @@
 //! Layer 2, flow: requests and streams that an app owns: photos, polls, video, audio output, play requests.
 
-use super::{app_messages, audio_output, audio_play, location, managed_streams, photos, streams};
+use super::{
+    app_messages, audio_output, audio_play, location, managed_status, managed_streams, photos,
+    streams,
+};
 use crate::base::ids::{CallId, Package};
 use crate::session::event::{Event, HttpOutcome};
 use crate::session::{Cx, Session};
@@ -25,8 +28,8 @@ pub(crate) fn app_starting(s: &mut Session, package: &Package) {
 /// An app attached: what it was told before counts no more, and v3 gets the state of running streams (behaviour.md §7.6.4,
 /// protocol.md §9.13, 9.14).
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    managed_status::app_attached(s, package, cx);
     streams::app_attached(s, package, cx);
-    managed_streams::app_attached(s, package, cx);
     app_messages::app_attached(s, package, cx);
 }
 

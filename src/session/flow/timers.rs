@@ -108,7 +108,13 @@ fn phone_grace_ended(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 fn start_late(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    let error = StartError::new(Stage::Timeout, "App did not connect in time");
+    let error = StartError::new(
+        Stage::Timeout,
+        format!(
+            "Connection timeout after {}ms",
+            cx.cfg.apps.app_start_timeout_ms
+        ),
+    );
     start::fail(s, package, &error, cx);
 }
 

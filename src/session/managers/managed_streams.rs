@@ -157,6 +157,8 @@ pub struct Managed {
     pub ingest: Ingest,
     /// Restream outputs.
     pub outputs: Vec<Output>,
+    /// The glasses said that they send video.
+    pub flows: bool,
     /// When it was asked for.
     pub created: Now,
     /// `mono_ms` of the last sign of life.

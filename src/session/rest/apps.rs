@@ -8,7 +8,7 @@ use crate::session::event::DisposeCause;
 use crate::session::flow::{answers, device, dispose, notices, start, stop};
 use crate::session::managers::apps::intent::Health;
 use crate::session::managers::apps::start::{Origin, Recovery};
-use crate::session::managers::apps::{AnswerShape, AppState, StopWhy, Waiter};
+use crate::session::managers::apps::{AnswerShape, AppSession, AppState, StopWhy, Waiter};
 use crate::session::rest::{Call, Shape, connections};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -79,6 +79,12 @@ fn start_app(s: &mut Session, reply: ReplyTo, package: &str, shape: Shape, cx: &
 
 fn stop_app(s: &mut Session, reply: ReplyTo, package: &str, shape: Shape, cx: &mut Cx<'_>) {
     let answer = AnswerShape::Rest(shape);
+    let is_active = s.m.apps.get(package).is_some_and(AppSession::is_active);
+    if shape == Shape::SystemApp && !is_active {
+        let body = r#"{"success":true,"message":"App is not running"}"#;
+        cx.fx.reply(reply, RestAnswer::json(200, body));
+        return;
+    }
     // An app whose record was removed while it runs can still be stopped.
     if cx.apps.get(package).is_none() && s.m.apps.get(package).is_none() {
         let (status, text) = if cx.apps.loaded {

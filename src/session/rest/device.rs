@@ -2,6 +2,7 @@
 //! 18.13, 18.15).
 
 use super::Call;
+use crate::base::clock::Now;
 use crate::base::ids::ReplyTo;
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, RestAnswer};
@@ -14,6 +15,7 @@ use crate::session::managers::device::{Admission, Source};
 use crate::session::managers::location::Fix;
 use crate::session::managers::photos::Asker;
 use crate::session::{Cx, Session};
+use crate::wire::dates;
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use serde_json::{Map, Value, json};
@@ -156,7 +158,8 @@ fn location_posted(
     };
     let inside = given.get("correlationId").and_then(Value::as_str);
     if let Some(fix) = Fix::from_members(given) {
-        location::fix_arrived(s, fix, correlation_id.or(inside), cx);
+        let taken = taken(given, cx.now);
+        location::fix_arrived(s, fix, taken, correlation_id.or(inside), cx);
     }
     if correlation_id.is_none() {
         return outcome(200, None, cx);
@@ -169,6 +172,19 @@ fn location_posted(
         .str("timestamp", cx.now.iso().as_str());
     object.end();
     RestAnswer::json(200, body)
+}
+
+/// When a fix was taken, by the phone's word; not later than now.
+fn taken(location: &Map<String, Value>, now: Now) -> Now {
+    let coords = location.get("coords").and_then(Value::as_object);
+    let places = [Some(location), coords];
+    let mut stamps = places.into_iter().flatten();
+    let unix_ms = stamps.find_map(|place| dates::unix_ms(place.get("timestamp")?));
+    let age_ms = unix_ms.map_or(0, |unix_ms| now.unix_ms.saturating_sub(unix_ms));
+    Now {
+        mono_ms: now.mono_ms.saturating_sub(age_ms),
+        unix_ms: now.unix_ms - age_ms,
+    }
 }
 
 fn calendar_posted(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
@@ -190,7 +206,8 @@ fn calendar_posted(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer 
 fn photo_response(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
     let members = Members::lenient(body);
     let refuse = |text: &str, cx: &Cx<'_>| outcome(400, Some(text), cx);
-    let Some(request_id) = members.filled("requestId") else {
+    let spoken = |id: &&str| !id.trim().is_empty();
+    let Some(request_id) = members.text("requestId").filter(spoken) else {
         return refuse("requestId is required and must be a non-empty string", cx);
     };
     if members.flag("success").is_none() {
@@ -240,12 +257,15 @@ fn button_press(s: &mut Session, cx: &Cx<'_>) -> RestAnswer {
     RestAnswer::json(200, body.to_string())
 }
 
+/// The answer for a photo that no press asked for.
+pub(crate) const NO_PHOTO: &str = r#"{"success":false,"message":"Photo request not found"}"#;
+
 /// Whether a press of the button asked for this photo a moment ago.
 fn system_photo(s: &Session, request_id: &str, cx: &Cx<'_>) -> RestAnswer {
     if s.m.photos.was_pressed(request_id, cx.now.mono_ms) {
         RestAnswer::json(200, r#"{"success":true,"action":"take_photo"}"#)
     } else {
-        RestAnswer::json(404, r#"{"error":"No pending photo request"}"#)
+        RestAnswer::json(404, NO_PHOTO)
     }
 }
 

@@ -51,6 +51,15 @@ struct Notification {
     package_name: Value,
 }
 
+fn incomplete(missing: &str) -> RestAnswer {
+    let mut out = Vec::new();
+    ObjectWriter::begin(&mut out)
+        .bool("success", false)
+        .str("message", missing)
+        .end();
+    RestAnswer::json(400, out)
+}
+
 /// A required text; empty and anything else count as missing.
 fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
@@ -75,7 +84,7 @@ fn notification(s: &mut Session, body: Notification, cx: &mut Cx<'_>) -> RestAns
         text(&body.content),
     ) else {
         let missing = "Missing required fields: notificationId, app, title, content";
-        return message(400, missing, cx);
+        return incomplete(missing);
     };
     let mut data = Vec::new();
     let mut object = ObjectWriter::begin(&mut data);
@@ -100,7 +109,6 @@ struct Dismissed {
     notification_id: Value,
     notification_key: Value,
     package_name: Value,
-    timestamp: Value,
 }
 
 fn dismissed(s: &mut Session, body: Dismissed, cx: &mut Cx<'_>) -> RestAnswer {
@@ -110,7 +118,7 @@ fn dismissed(s: &mut Session, body: Dismissed, cx: &mut Cx<'_>) -> RestAnswer {
         text(&body.package_name),
     ) else {
         let missing = "Missing required fields: notificationId, notificationKey, packageName";
-        return message(400, missing, cx);
+        return incomplete(missing);
     };
     let mut data = Vec::new();
     let mut object = ObjectWriter::begin(&mut data);
@@ -119,7 +127,7 @@ fn dismissed(s: &mut Session, body: Dismissed, cx: &mut Cx<'_>) -> RestAnswer {
         .str("notificationId", id)
         .str("notificationKey", key)
         .str("packageName", package)
-        .raw("timestamp", &timestamp(&body.timestamp, cx));
+        .num("timestamp", cx.now.unix_ms);
     object.end();
     flow::relay::server_event(s, "phone_notification_dismissed", &data, cx);
     flow::dashboard::notification_dismissed(s, id, cx);

@@ -5,6 +5,7 @@ use crate::base::ids::{Package, UserId};
 use crate::base::settings::Server;
 use crate::session::effects::RestAnswer;
 use crate::wire::auth::{TokenError, api_key_matches, sha256_hex};
+use crate::wire::http::Method;
 use crate::wire::json::ObjectWriter;
 
 /// Verified credentials.
@@ -38,6 +39,8 @@ pub(super) fn check(auth: Auth, ask: &Ask<'_>) -> Result<Who, RestAnswer> {
         Auth::None => Ok(Who::default()),
         Auth::Client => client(ask, Reason::Told),
         Auth::Apps => client(ask, Reason::Untold),
+        Auth::Plain => plain(ask),
+        Auth::Report => report(ask),
         Auth::Settings => settings(ask),
         Auth::App => app(ask),
         Auth::System => system(ask),
@@ -80,6 +83,39 @@ fn client(ask: &Ask<'_>, reason: Reason) -> Result<Who, RestAnswer> {
     }
 }
 
+fn plain(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    let header = ask.head.header("authorization").unwrap_or_default();
+    let Some(token) = header.strip_prefix("Bearer ") else {
+        return Err(refusal("Missing or invalid Authorization header", None));
+    };
+    match ask.keys.verify_core(token.trim(), ask.now.unix_s()) {
+        Ok(claims) => Ok(Who::user(&claims.email)),
+        Err(TokenError::NoUser) => Err(refusal("Invalid token data", None)),
+        Err(_) => Err(refusal("Invalid or expired token", None)),
+    }
+}
+
+/// Bug reports take a token without its scheme too.
+fn report(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
+    let refused = |message: &str| {
+        let mut body = Vec::with_capacity(64);
+        ObjectWriter::begin(&mut body)
+            .bool("success", false)
+            .str("message", message)
+            .end();
+        Err(RestAnswer::json(401, body))
+    };
+    let header = ask.head.header("authorization").unwrap_or_default();
+    let token = header.strip_prefix("Bearer ").unwrap_or(header).trim();
+    if token.is_empty() {
+        return refused("Missing authentication");
+    }
+    match ask.keys.verify_core(token, ask.now.unix_s()) {
+        Ok(claims) => Ok(Who::user(&claims.email)),
+        Err(_) => refused("Invalid token"),
+    }
+}
+
 /// protocol.md §18.13.
 fn settings(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
     let Some(header) = ask.head.header("authorization") else {
@@ -88,10 +124,21 @@ fn settings(ask: &Ask<'_>) -> Result<Who, RestAnswer> {
     let Some(token) = header.strip_prefix("Bearer ") else {
         return Err(refusal("Invalid Authorization header format", None));
     };
-    ask.keys
-        .verify_core(token.trim(), ask.now.unix_s())
-        .map(|claims| Who::user(&claims.email))
-        .map_err(|_| refusal("Invalid core token or error processing request", None))
+    let deed = match ask.head.method {
+        Method::Post => "update",
+        _ => "request",
+    };
+    match ask.keys.verify_core(token.trim(), ask.now.unix_s()) {
+        Ok(claims) => Ok(Who::user(&claims.email)),
+        Err(TokenError::NoUser) => Err(RestAnswer {
+            status: 400,
+            ..refusal("User ID missing in token", None)
+        }),
+        Err(_) => {
+            let text = format!("Invalid core token or error processing {deed}");
+            Err(refusal(&text, None))
+        }
+    }
 }
 
 fn app(ask: &Ask<'_>) -> Result<Who, RestAnswer> {

@@ -189,6 +189,53 @@ fn app_credentials_are_checked_against_the_registry() {
 }
 
 #[test]
+fn older_families_refuse_in_their_own_words() {
+    let world = World::new();
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let anonymous = world
+        .keys
+        .mint(&serde_json::json!({"sub": "1"}))
+        .expect("claims are an object");
+    let error = |status: u16, text: &str| (status, format!(r#"{{"error":"{text}"}}"#));
+    for line in [
+        "POST /api/hardware/button-press",
+        "POST /api/photos/upload",
+        "POST /api/auth/hash-with-api-key",
+    ] {
+        let missing = error(401, "Missing or invalid Authorization header");
+        assert_eq!(world.answer(line, ""), missing, "{line}");
+        assert_eq!(
+            world.answer(line, &bearer("a.b")),
+            error(401, "Invalid or expired token")
+        );
+        assert_eq!(
+            world.answer(line, &bearer(&anonymous)),
+            error(401, "Invalid token data")
+        );
+    }
+    for (method, deed) in [("GET", "request"), ("POST", "update")] {
+        let line = format!("{method} /appsettings/com.acme.x");
+        let text = format!("Invalid core token or error processing {deed}");
+        assert_eq!(world.answer(&line, &bearer("a.b")), error(401, &text));
+        assert_eq!(
+            world.answer(&line, &bearer(&anonymous)),
+            error(400, "User ID missing in token")
+        );
+    }
+    let line = "POST /api/incidents";
+    let refused = |text: &str| (401, format!(r#"{{"success":false,"message":"{text}"}}"#));
+    assert_eq!(world.answer(line, ""), refused("Missing authentication"));
+    for header in [bearer("a.b"), bearer(&anonymous)] {
+        assert_eq!(world.answer(line, &header), refused("Invalid token"));
+    }
+    let bare = format!("Authorization: {}\r\n", world.token("ana@x.io"));
+    assert!(
+        matches!(world.ask(line, &bare), Decision::Outside(_)),
+        "no scheme"
+    );
+}
+
+#[test]
 fn system_apps_need_all_three_parameters_and_a_place_on_the_list() {
     let world = World::new();
     let ask = |query: &str| {

@@ -67,6 +67,17 @@ pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
     }
 }
 
+/// Whether `text` is one number by the grammar of JSON.
+pub(super) fn is_number(text: &[u8]) -> bool {
+    let mut scan = Scan { text, at: 0 };
+    let first = scan.next();
+    let begins = |first: &u8| matches!(first, b'-' | b'0'..=b'9');
+    first
+        .filter(begins)
+        .is_some_and(|first| scan.number(first).is_ok())
+        && scan.at == text.len()
+}
+
 /// A string between its quotes, as it stands in the text.
 struct Raw<'a> {
     bytes: &'a [u8],

@@ -3,7 +3,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use simd_json::{Buffers, Deserializer, ErrorType, INPUT_PADDING, Tape, fill_tape_padded};
 
-use super::{DEPTH_MAX, unicode};
+use super::{DEPTH_MAX, beyond, unicode};
 use crate::wire::members::settle_numbers;
 
 /// Memory of a scratch that served a longer text is given back before the next one.
@@ -71,13 +71,17 @@ impl Scratch {
     }
 
     /// Parses a whole text into a value that owns what it holds. As for `JSON.parse`, of a member given twice the last
-    /// counts, and `60.0` is the whole number 60.
+    /// counts, `60.0` is the whole number 60, and a number beyond what a double holds is `null`.
     ///
     /// # Errors
     /// See [`JsonError`].
     pub fn parse<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, JsonError> {
         match self.parse_borrowed(text) {
             Err(JsonError::Shape(_)) => self.parse_settled(text),
+            Err(JsonError::Syntax(error)) => match beyond::without(text) {
+                Some(text) => self.parse(&text),
+                None => Err(JsonError::Syntax(error)),
+            },
             done => done,
         }
     }

@@ -128,7 +128,9 @@ pub(super) fn parse_colon_pair(source: &str, target: &str) -> Option<(LangOrAuto
 /// Short tags are taken in the long form too, and regions in the short one: nothing else such a
 /// string could mean.
 pub(super) fn parse_pair(text: &str) -> Option<(LangOrAuto, Lang)> {
-    if let Some((source, target)) = text.split_once("-to-") {
+    let mut long = text.split("-to-");
+    // What stands behind a second separator does not count.
+    if let (Some(source), Some(target)) = (long.next(), long.next()) {
         return Some((LangOrAuto::parse_source(source)?, parse_target(target)?));
     }
     // Regions are upper-case, so at most one hyphen separates two languages.

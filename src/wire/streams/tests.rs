@@ -391,3 +391,61 @@ proptest! {
         prop_assert_eq!(delivered_as(&own, &event), Some(&*subscription.text));
     }
 }
+
+#[test]
+fn surplus_pieces_of_a_language_stream_do_not_count() {
+    let pair = |source: &str, target: &str| Sub::Translation {
+        source: LangOrAuto::Lang(Lang::parse(source).expect("a language")),
+        target: Lang::parse(target).expect("a language"),
+    };
+    for (name, wanted) in [
+        ("translation:es-ES-to-en-US:x", pair("es-ES", "en-US")),
+        (
+            "translation:es-ES-to-en-US-to-fr-FR",
+            pair("es-ES", "en-US"),
+        ),
+        ("translation:es-ES-to-en-US?a=b?c=d", pair("es-ES", "en-US")),
+        ("translation:en-US:fr-FR", pair("en-US", "fr-FR")),
+        ("translation:en-US:fr-FR?hints=a:b", pair("en-US", "fr-FR")),
+        ("translation:en-US:fr-FR:x", Sub::Named),
+        ("translation:en-US:fr-FR:", Sub::Named),
+        ("translation:en-US:", Sub::Named),
+        ("translation:en-US", Sub::Named),
+        ("translation:en-US?x:fr-FR", Sub::Named),
+        ("translation:?en-US-to-fr-FR", Sub::Named),
+        ("transcription:", Sub::Named),
+        ("transcription:?hints=es", Sub::Named),
+        ("touch_event:", Sub::Touch(Gestures::Named)),
+        ("touch_event:xyz", Sub::Touch(Gestures::Named)),
+    ] {
+        assert_eq!(parse(name).parsed, wanted, "{name}");
+    }
+    let spoken = parse("transcription:en-US:x?hints=es");
+    assert_eq!(spoken.canonical().as_deref(), Some("transcription:en-US"));
+    assert_eq!(spoken.language_options(), LanguageOptions::default());
+}
+
+#[test]
+fn options_stand_behind_the_first_question_mark_and_the_last_of_two_counts() {
+    let hints = |name: &str| parse(name).language_options().hints;
+    assert_eq!(hints("transcription:en-US?hints=es&hints=fr"), ["fr"]);
+    assert_eq!(hints("transcription:en-US?hints=es?hints=fr"), ["es"]);
+    assert_eq!(
+        hints("transcription:en-US?x&hints=es%2Cfr&&y=z"),
+        ["es", "fr"]
+    );
+    assert_eq!(hints("translation:en-US:fr-FR?hints=es"), ["es"]);
+    assert_eq!(hints("translation:en-US-to-fr-FR:x?hints=es"), [""; 0]);
+    let off = |name: &str| parse(name).language_options().no_language_identification;
+    assert!(off("transcription:ja-JP?no-language-identification=true"));
+    for other in [
+        "TRUE",
+        "1",
+        "",
+        "false",
+        "true&no-language-identification=false",
+    ] {
+        let name = format!("transcription:ja-JP?no-language-identification={other}");
+        assert!(!off(&name), "{name}");
+    }
+}

@@ -91,14 +91,20 @@ fn simple_storage_follows_its_table() {
         );
         assert_eq!(
             all("PUT", json!({"data": {"x": 1}})).await,
-            (400, json!({"error": "All values must be strings"}))
+            (
+                400,
+                json!({"error": "All values must be strings", "detail": "Invalid value for key \"x\""})
+            )
         );
         assert_eq!(all("PUT", json!([])).await.0, 400);
         assert_eq!(
             key("GET", "a.b", Value::Null).await,
             (200, json!({"success": true, "data": {"value": "1"}}))
         );
-        assert_eq!(key("GET", "a", Value::Null).await.0, 404);
+        assert_eq!(
+            key("GET", "a", Value::Null).await,
+            (404, json!({"success": false, "message": "Key not found"}))
+        );
         assert_eq!(key("PUT", "k", json!({"value": 1})).await.0, 400);
         assert_eq!(
             key("PUT", "k", json!({"value": "v"})).await.1["message"],

@@ -145,7 +145,7 @@ fn already_running(s: &mut Session, package: &Package, waiters: Vec<Waiter>, cx:
 
 fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, StartError> {
     if is_deprecated(cx.cfg, package) {
-        let text = format!("App {package} is deprecated and no longer accepted");
+        let text = format!("App {package} is deprecated and can no longer be started");
         return Err(StartError::new(Stage::Webhook, text));
     }
     let record = cx
@@ -154,7 +154,15 @@ fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, 
         .ok_or_else(|| StartError::new(Stage::Webhook, format!("App {package} not found")))?;
     let missing = device::missing_hardware(s, record);
     if !missing.is_empty() {
-        let text = format!("Required hardware is missing: {}", missing.join(", "));
+        let listed = missing.join(", ").to_lowercase();
+        let text = match missing.len() {
+            1 => format!(
+                "This app requires a {listed} which is not available on your connected glasses"
+            ),
+            _ => format!(
+                "This app requires the following hardware which is not available on your connected glasses: {listed}"
+            ),
+        };
         return Err(StartError::new(Stage::HardwareCheck, text));
     }
     let others = s.m.apps.iter().filter(|app| app.package != *package);

@@ -244,3 +244,34 @@ fn the_location_is_seeded_and_saved_when_it_changed() {
     let saved = kit.fx.list().iter().any(|effect| matches!(effect, Effect::Store { op: StoreOp::SetLocation(at), .. } if at.lat == 38.7169));
     assert!(saved);
 }
+
+#[test]
+fn a_fix_is_as_old_as_the_phone_says() {
+    // 2026-03-14T09:26:53.589Z is now.
+    for (location, is_fresh) in [
+        (r#"{"lat":1,"lng":2,"timestamp":1773480408589}"#, true),
+        (
+            r#"{"lat":1,"lng":2,"timestamp":"2026-03-14T09:26:33.589Z"}"#,
+            false,
+        ),
+        (
+            r#"{"coords":{"latitude":1,"longitude":2},"timestamp":1773480300000}"#,
+            false,
+        ),
+        (
+            r#"{"coords":{"latitude":1,"longitude":2,"timestamp":1773480300000}}"#,
+            false,
+        ),
+        (r#"{"lat":1,"lng":2,"timestamp":1773490000000}"#, true),
+        (r#"{"lat":1,"lng":2,"timestamp":"soon"}"#, true),
+        (r#"{"lat":1,"lng":2}"#, true),
+    ] {
+        let mut kit = Kit::new();
+        let body = format!(r#"{{"location":{location}}}"#);
+        kit.rest(Call::Location { body: body.into() });
+        kit.app(OTHER, POLL).expect("taken");
+        let sent = kit.sent();
+        assert_eq!(sent.other().len(), usize::from(is_fresh), "{location}");
+        assert_eq!(sent.phone().len(), usize::from(!is_fresh), "{location}");
+    }
+}

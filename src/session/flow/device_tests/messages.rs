@@ -291,3 +291,52 @@ fn rooms_are_entered_left_and_reported() {
         .collect();
     assert_eq!(left, [To::Rooms(RoomRequest::LeaveAll), To::Everybody]);
 }
+
+#[test]
+fn a_stream_status_that_says_nothing_ends_no_stream() {
+    let mut kit = Kit::with_glasses();
+    kit.app(
+        OTHER,
+        r#"{"type":"stream_request","streamUrl":"rtmp://x/k"}"#,
+    )
+    .expect("taken");
+    let id = kit
+        .s
+        .m
+        .streams
+        .current
+        .as_ref()
+        .expect("streams")
+        .id
+        .clone();
+    kit.sent();
+    for status in ["", r#","status":"""#, r#","status":null"#] {
+        let text = format!(r#"{{"type":"stream_status","streamId":"{id}"{status}}}"#);
+        kit.phone(&text).expect("taken");
+        assert!(kit.sent().texts.is_empty(), "{status}");
+    }
+    let text = format!(r#"{{"type":"stream_status","streamId":"{id}","status":7}}"#);
+    kit.phone(&text).expect("taken");
+    assert_eq!(value(kit.sent().other()[0])["status"], "stopped");
+}
+
+#[test]
+fn a_number_that_is_infinite_is_none_and_refuses_no_message() {
+    let mut kit = Kit::with_glasses();
+    let ask = r#"{"type":"photo_request","requestId":"p1","exposureTimeNs":1e400}"#;
+    kit.app(OTHER, ask).expect("taken");
+    let asked = value(kit.sent().phone()[0]);
+    assert_eq!(asked["requestId"], "p1");
+    assert_eq!(asked.get("exposureTimeNs"), None);
+    let led =
+        r#"{"type":"rgb_led_control","requestId":"l1","action":"on","ontime":1e400,"count":2}"#;
+    kit.app(OTHER, led).expect("taken");
+    let asked = value(kit.sent().phone()[0]);
+    assert_eq!(
+        (&asked["ontime"], &asked["count"]),
+        (&Value::Null, &2.into())
+    );
+    assert!(asked.get("ontime").is_some(), "as every JSON writer has it");
+    let fix = r#"{"type":"location_update","lat":1e400,"lng":2}"#;
+    assert!(kit.phone(fix).is_err(), "nowhere");
+}

@@ -98,7 +98,7 @@ fn a_custom_webhook_is_answered_at_once_and_nothing_waits() {
     assert_eq!(
         sent.other(),
         [
-            r#"{"type":"photo_response","requestId":"p1","success":true,"photoUrl":"https://c/up","savedToGallery":false}"#
+            r#"{"type":"photo_response","requestId":"p1","success":true,"photoUrl":"https://c/up","savedToGallery":false,"timestamp":"2026-03-14T09:26:53.589Z"}"#
         ]
     );
     report(&mut kit, r#"{"requestId":"p1","success":false}"#);
@@ -326,7 +326,10 @@ fn a_photo_that_a_button_asked_for_is_known_for_half_a_minute() {
         })
     };
     let known = (200, r#"{"success":true,"action":"take_photo"}"#.to_owned());
-    let unknown = (404, r#"{"error":"No pending photo request"}"#.to_owned());
+    let unknown = (
+        404,
+        r#"{"success":false,"message":"Photo request not found"}"#.to_owned(),
+    );
     assert_eq!(asked(&mut kit, &id), known);
     assert_eq!(asked(&mut kit, "p1"), unknown);
     kit.pass(29_999);

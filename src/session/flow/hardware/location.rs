@@ -1,5 +1,6 @@
 //! Layer 2, flow: fixes, polls and the accuracy tier meet phone and apps (behaviour.md §7.1).
 
+use crate::base::clock::Now;
 use crate::base::ids::Package;
 use crate::session::effects::Class;
 use crate::session::flow::{dashboard, relay, sync};
@@ -8,15 +9,16 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 
-/// A fix arrived. With the id of a pending poll it goes to those who asked, else to every subscriber; it is the last known
+/// A fix arrived that was taken at `taken`. With the id of a pending poll it goes to those who asked, else to every subscriber; it is the last known
 /// location either way.
 pub(crate) fn fix_arrived(
     s: &mut Session,
     fix: Fix,
+    taken: Now,
     correlation_id: Option<&str>,
     cx: &mut Cx<'_>,
 ) {
-    s.m.location.set(fix, cx.now);
+    s.m.location.set(fix, taken);
     match correlation_id {
         Some(id) if s.m.location.is_pending(id) => {
             let data = fix.event(cx.now, Some(id));

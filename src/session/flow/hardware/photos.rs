@@ -1,5 +1,6 @@
 //! Layer 2, flow: photo requests between apps, mini-apps and the phone (behaviour.md §7.5, protocol.md §8.15, 9.10, 18.8).
 
+use crate::base::clock::IsoTime;
 use crate::base::ids::ConnId;
 use crate::session::effects::Class;
 use crate::session::flow::relay;
@@ -19,6 +20,8 @@ pub(crate) enum Outcome {
         url: String,
         /// Also kept on the glasses.
         saved: Option<bool>,
+        /// When this server said so; what the phone reports has no time.
+        at: Option<IsoTime>,
     },
     /// It is not.
     Failed {
@@ -37,6 +40,7 @@ impl Outcome {
             (Some(true) | None, Some(url)) => Some(Self::Ready {
                 url: url.to_owned(),
                 saved: m.flag("savedToGallery"),
+                at: None,
             }),
             (Some(false), _) => {
                 let nested = |key: &str| {
@@ -245,10 +249,13 @@ pub(crate) fn tell_app(
             .str("type", "photo_response")
             .str("requestId", request_id);
         match outcome {
-            Outcome::Ready { url, saved } => {
+            Outcome::Ready { url, saved, at } => {
                 object.bool("success", true).str("photoUrl", url);
                 if let Some(saved) = saved {
                     object.bool("savedToGallery", *saved);
+                }
+                if let Some(at) = at {
+                    object.str("timestamp", at.as_str());
                 }
             }
             Outcome::Failed { code, message } => {

@@ -35,7 +35,7 @@ pub(crate) fn request(
             object.str("audioUrl", url);
         }
         for key in ["volume", "stopOtherAudio"] {
-            if let Some(value) = m.get(key) {
+            if let Some(value) = m.0.get(key) {
                 object.value(key, value);
             }
         }

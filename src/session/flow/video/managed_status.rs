@@ -2,6 +2,7 @@
 
 use crate::base::ids::Package;
 use crate::session::effects::Class;
+use crate::session::event::Sdk;
 use crate::session::flow::outputs;
 use crate::session::managers::managed_streams::{Managed, Playback};
 use crate::session::{Cx, Session};
@@ -59,17 +60,21 @@ pub(crate) fn tell_joined(
     s: &mut Session,
     viewer: &Package,
     request_id: Option<&str>,
-    (status, message): (&str, &str),
+    (status, message): (&str, Option<&str>),
     cx: &mut Cx<'_>,
 ) {
-    s.m.streams.forget_app(viewer);
     let Some(stream) = s.m.managed_streams.current.as_ref() else {
         return;
     };
-    let body = |request_id| status_body(stream, viewer, status, Some(message), request_id);
+    // What one mini-app is told is news to the others all the same.
+    let others = is_phone(viewer) && stream.phone_requests.len() > 1;
+    if !others {
+        s.m.streams.forget_app(viewer);
+    }
+    let body = |request_id| status_body(stream, viewer, status, message, request_id);
     let content = String::from_utf8_lossy(&body(None)).into_owned();
     let (id, body) = (stream.id.clone(), body(request_id));
-    if deliver(s, viewer, &body, cx) {
+    if deliver(s, viewer, &body, cx) && !others {
         s.m.streams.is_news(&id, viewer, &content);
     }
 }
@@ -103,6 +108,33 @@ fn status_body(
     }
     object.end();
     body
+}
+
+/// A v3 viewer came back (never told to v2, which would take it for a stream of its own).
+pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    let is_v3 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V3);
+    let Some(stream) = s.m.managed_streams.current.as_ref().filter(|stream| {
+        is_v3 && stream.input.is_some() && stream.viewers.iter().any(|viewer| &**viewer == package)
+    }) else {
+        return;
+    };
+    let now = cx.now.iso();
+    let _ = s.send_app(package, cx, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "managed_stream_status")
+            .str("status", "active")
+            .str("streamId", &stream.id);
+        write_playback(
+            &mut object,
+            stream.input.as_ref().map(|input| &input.playback),
+        );
+        object
+            .num("activeViewers", stream.viewers.len() as u64)
+            .bool("resumed", true)
+            .str("timestamp", now.as_str());
+        object.end();
+    });
 }
 
 /// A status without a stream.

@@ -2,19 +2,16 @@
 //! 8.12, 9.14).
 
 use crate::base::ids::Package;
-use crate::session::effects::{Class, Effect, HttpCall, HttpKind};
+use crate::session::effects::{Effect, HttpCall, HttpKind};
 use crate::session::event::{HttpOutcome, Sdk};
 use crate::session::flow::gate::{self, internal};
-use crate::session::flow::managed_status::{
-    tell, tell_all, tell_alone, tell_joined, write_playback,
-};
+use crate::session::flow::managed_status::{tell, tell_all, tell_alone, tell_joined};
 use crate::session::flow::provider::{self, Provider, Request};
 use crate::session::flow::{keep_alive, outputs, streams};
 use crate::session::handlers::Reject;
 use crate::session::managers::managed_streams::{APP_ID, Ingest, Managed, Purpose, Stage};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
-use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 
 /// An app (or the phone) wants the managed stream: joins it, or starts it. Permissions were checked.
@@ -54,6 +51,7 @@ pub(crate) fn request(
         phone_requests: streams::phone_request(viewer, &m).into_iter().collect(),
         request: m,
         outputs: Vec::new(),
+        flows: false,
         created: cx.now,
         active_ms: cx.now.mono_ms,
     });
@@ -83,20 +81,25 @@ fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
         stream.phone_asked(request_id);
     }
     // Who joins is told `active` as soon as there are URLs to give, live or not (protocol.md §8.11).
-    let status = match stream.input {
-        Some(_) => "active",
-        None => "initializing",
-    };
-    let message = match stream.stage {
-        Stage::Live => "Stream is now live",
-        _ => "Waiting for stream to start...",
+    let (status, message) = match stream.input {
+        Some(_) => ("active", None),
+        None => ("initializing", Some("Waiting for stream to start...")),
     };
     tell_joined(s, viewer, request_id.as_deref(), (status, message), cx);
     touch(s, cx);
 }
 
+/// An app asks to watch no more. Who did not watch is told the same.
+pub(crate) fn stop(s: &mut Session, viewer: &Package, cx: &mut Cx<'_>) {
+    let watches = |stream: &Managed| stream.viewers.contains(viewer);
+    match &s.m.managed_streams.current {
+        Some(stream) if watches(stream) => leave(s, viewer, cx),
+        _ => tell(s, viewer, "stopped", None, cx),
+    }
+}
+
 /// A viewer leaves; with the last one the stream ends. Not a viewer: nothing.
-pub(crate) fn leave(s: &mut Session, viewer: &str, cx: &mut Cx<'_>) {
+fn leave(s: &mut Session, viewer: &str, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.managed_streams.current.as_mut() else {
         return;
     };
@@ -144,33 +147,6 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     leave(s, package, cx);
 }
 
-/// A v3 viewer came back (never told to v2, which would take it for a stream of its own).
-pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    let is_v3 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V3);
-    let Some(stream) = s.m.managed_streams.current.as_ref().filter(|stream| {
-        is_v3 && stream.input.is_some() && stream.viewers.iter().any(|viewer| &**viewer == package)
-    }) else {
-        return;
-    };
-    let now = cx.now.iso();
-    let _ = s.send_app(package, cx, Class::Control, |out| {
-        let mut object = ObjectWriter::begin(out);
-        object
-            .str("type", "managed_stream_status")
-            .str("status", "active")
-            .str("streamId", &stream.id);
-        write_playback(
-            &mut object,
-            stream.input.as_ref().map(|input| &input.playback),
-        );
-        object
-            .num("activeViewers", stream.viewers.len() as u64)
-            .bool("resumed", true)
-            .str("timestamp", now.as_str());
-        object.end();
-    });
-}
-
 /// `stream_status` of the glasses; `false`: not this stream. Of an error the viewers hear what the phone said about it.
 pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) -> bool {
     let id = m.text("streamId").unwrap_or_default();
@@ -185,10 +161,15 @@ pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) -> b
         "stopped" => end(s, "stopped", None, cx),
         "error" => {
             let details = m.filled("errorDetails");
-            let message = details.unwrap_or("The glasses reported an error");
+            let message = details.unwrap_or("Stream error reported by glasses");
             end(s, "error", Some(message), cx);
         }
-        _ => tell_all(s, "active", None, cx),
+        word => {
+            if let Some(stream) = s.m.managed_streams.by_id(id) {
+                stream.flows |= matches!(word, "active" | "streaming");
+            }
+            tell_all(s, "active", None, cx);
+        }
     }
     true
 }
@@ -229,17 +210,16 @@ pub(crate) fn timed_out(s: &mut Session, cx: &mut Cx<'_>) {
 
 /// The next step with the provider is due.
 pub(crate) fn step(s: &mut Session, cx: &mut Cx<'_>) {
-    let Some(stage) =
-        s.m.managed_streams
-            .current
-            .as_ref()
-            .map(|stream| stream.stage)
-    else {
+    let Some(stream) = s.m.managed_streams.current.as_mut() else {
         return;
     };
-    match stage {
+    match stream.stage {
         Stage::Creating { .. } => create(s, cx),
         Stage::IngestWait => begin(s, cx),
+        // The glasses said that video flows, and viewers have heard it.
+        Stage::Polling { until_ms } if cx.now.mono_ms >= until_ms && stream.flows => {
+            stream.stage = Stage::Live;
+        }
         Stage::Polling { until_ms } if cx.now.mono_ms >= until_ms => {
             end(s, "error", Some("Stream did not become live in time"), cx);
         }

@@ -3,22 +3,34 @@
 use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::session::event::HttpOutcome;
+use crate::session::flow::managed_status::tell_all;
 use crate::session::flow::managed_streams::call;
 use crate::session::flow::provider::{self, Provider};
-use crate::session::managers::managed_streams::{Managed, Output, Purpose};
+use crate::session::managers::managed_streams::{Managed, Output, Purpose, Stage};
 use crate::session::rest::OutputAction;
 use crate::session::{Cx, Session};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// An error answer.
-type Refusal = (u16, &'static str, &'static str);
+type Refusal = (u16, &'static str, Cow<'static, str>);
 
-const NOT_FOUND: Refusal = (404, "STREAM_NOT_FOUND", "Stream not found");
-const NOT_A_VIEWER: Refusal = (
-    403,
-    "NOT_A_VIEWER",
-    "Only viewers of the stream can add and see outputs",
-);
+fn refusal(status: u16, error: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
+    (status, error, message.into())
+}
+
+fn not_found() -> Refusal {
+    refusal(404, "STREAM_NOT_FOUND", "Managed stream not found")
+}
+
+fn not_a_viewer(verb: &str) -> Refusal {
+    let text = format!("App must be viewing the stream to {verb} outputs");
+    refusal(403, "NOT_A_VIEWER", text)
+}
+
+fn provider_refused() -> Refusal {
+    refusal(502, "CLOUDFLARE_ERROR", "Failed to create output")
+}
 
 fn is_viewer(stream: &Managed, package: &str) -> bool {
     stream.viewers.iter().any(|viewer| &**viewer == package)
@@ -34,12 +46,14 @@ pub(crate) fn rest(
     cx: &mut Cx<'_>,
 ) {
     let Some(stream) = s.m.managed_streams.by_id(stream_id) else {
-        refuse(reply, NOT_FOUND, cx);
+        refuse(reply, not_found(), cx);
         return;
     };
     match action {
         // Addresses carry the keys of other services.
-        OutputAction::List if !is_viewer(stream, package) => refuse(reply, NOT_A_VIEWER, cx),
+        OutputAction::List if !is_viewer(stream, package) => {
+            refuse(reply, not_a_viewer("list"), cx)
+        }
         OutputAction::List => {
             let streaming = &cx.cfg.streaming;
             let outputs: Vec<Value> = stream.outputs.iter().map(in_list).collect();
@@ -60,44 +74,40 @@ pub(crate) fn rest(
 fn check_add(stream: &Managed, package: &str, url: &str, cx: &Cx<'_>) -> Result<(), Refusal> {
     let streaming = &cx.cfg.streaming;
     if url.is_empty() {
-        return Err((400, "INVALID_URL", "url is required"));
+        let text = "URL is required and must be a string";
+        return Err(refusal(400, "INVALID_URL", text));
     }
     let rest = url
         .strip_prefix("rtmp://")
         .or_else(|| url.strip_prefix("rtmps://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
-        return Err((
-            400,
-            "INVALID_URL_FORMAT",
-            "url must start with rtmp:// or rtmps://",
-        ));
+        let text = "URL must start with rtmp:// or rtmps://";
+        return Err(refusal(400, "INVALID_URL_FORMAT", text));
     }
     if !is_viewer(stream, package) {
-        return Err(NOT_A_VIEWER);
+        return Err(not_a_viewer("add"));
     }
-    if stream.outputs.len() as u64 >= streaming.managed_outputs_per_stream {
-        return Err((
-            409,
-            "MAX_OUTPUTS_REACHED",
-            "The stream has the maximum number of outputs",
-        ));
+    let max = streaming.managed_outputs_per_stream;
+    if stream.outputs.len() as u64 >= max {
+        let text = format!("Stream has reached maximum of {max} outputs");
+        return Err(refusal(409, "MAX_OUTPUTS_REACHED", text));
     }
     let own = stream
         .outputs
         .iter()
         .filter(|output| &*output.added_by == package);
-    if own.count() as u64 >= streaming.managed_outputs_per_app {
-        return Err((
-            409,
-            "MAX_APP_OUTPUTS_REACHED",
-            "The app has the maximum number of outputs",
-        ));
+    let max = streaming.managed_outputs_per_app;
+    if own.count() as u64 >= max {
+        let text = format!("Your app has reached maximum of {max} outputs for this stream");
+        return Err(refusal(409, "MAX_APP_OUTPUTS_REACHED", text));
     }
     if stream.outputs.iter().any(|output| output.url == url) {
-        return Err((409, "DUPLICATE_URL", "The stream already has this output"));
+        let text = "This RTMP URL is already configured as an output";
+        return Err(refusal(409, "DUPLICATE_URL", text));
     }
     if stream.input.is_none() {
-        return Err((500, "INTERNAL_ERROR", "The stream is still being created"));
+        let text = "The stream is still being created";
+        return Err(refusal(500, "INTERNAL_ERROR", text));
     }
     Ok(())
 }
@@ -122,7 +132,7 @@ pub(crate) fn add_requested(
             name,
             added_by: added_by.clone(),
             status: "error",
-            error: Some(message.to_owned()),
+            error: Some(message.into_owned()),
         }),
     }
 }
@@ -164,10 +174,10 @@ pub(crate) fn begin_add(
 
 fn remove(s: &mut Session, reply: ReplyTo, package: &str, output_id: String, cx: &mut Cx<'_>) {
     let Some(provider) = provider::configured(&cx.cfg.streaming) else {
-        return refuse(reply, NOT_FOUND, cx);
+        return refuse(reply, not_found(), cx);
     };
     let Some(stream) = s.m.managed_streams.current.as_ref() else {
-        return refuse(reply, NOT_FOUND, cx);
+        return refuse(reply, not_found(), cx);
     };
     let known = stream
         .outputs
@@ -175,8 +185,8 @@ fn remove(s: &mut Session, reply: ReplyTo, package: &str, output_id: String, cx:
         .find(|output| !output.id.is_empty() && output.id == output_id);
     match (known, &stream.input) {
         (Some(output), _) if &*output.added_by != package => {
-            let text = "Only the app that added an output can remove it";
-            refuse(reply, (403, "NOT_AUTHORIZED", text), cx);
+            let text = "You can only remove outputs that you added";
+            refuse(reply, refusal(403, "NOT_AUTHORIZED", text), cx);
         }
         (Some(_), Some(input)) => {
             let request = provider.remove_output(&input.uid, &output_id);
@@ -187,7 +197,10 @@ fn remove(s: &mut Session, reply: ReplyTo, package: &str, output_id: String, cx:
             };
             call(s, &provider, request, purpose, cx);
         }
-        _ => refuse(reply, (404, "OUTPUT_NOT_FOUND", "Output not found"), cx),
+        _ => {
+            let refusal = refusal(404, "OUTPUT_NOT_FOUND", "Output not found");
+            refuse(reply, refusal, cx);
+        }
     }
 }
 
@@ -206,12 +219,13 @@ pub(crate) fn answered(s: &mut Session, purpose: Purpose, outcome: &HttpOutcome,
         } => {
             let gone = matches!(outcome, HttpOutcome::Answer { status: 404, .. });
             if !outcome.is_success() && !gone {
-                return refuse(reply, (502, "CLOUDFLARE_ERROR", "The provider refused"), cx);
+                return refuse(reply, provider_refused(), cx);
             }
             if let Some(stream) = s.m.managed_streams.by_id(&stream_id) {
                 stream.outputs.retain(|output| output.id != output_id);
             }
-            let body = json!({"success": true, "message": "Output removed"});
+            tell_changed(s, &stream_id, cx);
+            let body = json!({"success": true, "message": "Output removed successfully"});
             cx.fx.reply(reply, RestAnswer::json(200, body.to_string()));
         }
         Purpose::Create { .. } | Purpose::Poll { .. } | Purpose::Delete => {}
@@ -253,13 +267,28 @@ fn added(
     };
     let Some(reply) = reply else { return };
     match id {
-        _ if !is_there => refuse(reply, NOT_FOUND, cx),
-        None => refuse(reply, (502, "CLOUDFLARE_ERROR", "The provider refused"), cx),
+        _ if !is_there => refuse(reply, not_found(), cx),
+        None => refuse(reply, provider_refused(), cx),
         Some(id) => {
-            let body = json!({"success": true, "outputId": id, "message": "Output added"});
+            tell_changed(s, stream_id, cx);
+            let text = "Output added successfully";
+            let body = json!({"success": true, "outputId": id, "message": text});
             cx.fx.reply(reply, RestAnswer::json(200, body.to_string()));
         }
     }
+}
+
+/// Viewers hear of outputs that came or went.
+fn tell_changed(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.by_id(stream_id) else {
+        return;
+    };
+    let status = match stream.stage {
+        Stage::Live => "active",
+        _ if stream.flows => "active",
+        _ => "initializing",
+    };
+    tell_all(s, status, Some("Outputs updated"), cx);
 }
 
 /// The session ends while a REST caller waits.
@@ -270,7 +299,7 @@ pub(crate) fn abandoned(purpose: &Purpose, cx: &mut Cx<'_>) {
         _ => None,
     };
     if let Some(reply) = reply {
-        refuse(reply, NOT_FOUND, cx);
+        refuse(reply, not_found(), cx);
     }
 }
 

@@ -163,10 +163,15 @@ pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) {
     if managed_streams::glasses_status(s, m, cx) {
         return;
     }
-    let status = Status::from_glasses(m.text("status").unwrap_or_default());
     let Some(stream) = s.m.streams.by_id(id) else {
         return;
     };
+    // A missing word is a sign of life and says nothing about the stream.
+    let Some(word) = m.get("status").filter(|word| *word != "") else {
+        keep_alive::active(s, id);
+        return;
+    };
+    let status = Status::from_glasses(word.as_str().unwrap_or_default());
     stream.status = status;
     keep_alive::active(s, id);
     if status.is_final() {

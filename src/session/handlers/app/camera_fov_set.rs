@@ -20,6 +20,7 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 /// Degrees.
 const FOVS: [f64; 4] = [82.0, 92.0, 102.0, 118.0];
 const POSITIONS: [&str; 3] = ["center", "top", "bottom"];
+const ILLEGAL: &str = r#"Invalid FOV/ROI: fov must be one of [82, 92, 102, 118], roiPosition must be one of "center", "top", "bottom""#;
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
@@ -29,16 +30,13 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         "Camera permission required to set FOV",
         cx,
     )?;
-    let fov = members
-        .number("fov")
-        .filter(|fov| FOVS.contains(fov))
-        .ok_or_else(|| gate::malformed("Invalid fov: must be one of 82, 92, 102, 118"))?;
+    let fov = members.number("fov").filter(|fov| FOVS.contains(fov));
     let position = members
         .text("roiPosition")
-        .filter(|position| POSITIONS.contains(position))
-        .ok_or_else(|| {
-            gate::malformed("Invalid roiPosition: must be one of center, top, bottom")
-        })?;
+        .filter(|position| POSITIONS.contains(position));
+    let (Some(fov), Some(position)) = (fov, position) else {
+        return Err(gate::malformed(ILLEGAL));
+    };
     gate::phone(s)?;
     let now = cx.now.iso();
     let _ = s.send_phone(cx, Class::Control, |out| {

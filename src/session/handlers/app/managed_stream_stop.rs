@@ -14,6 +14,6 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 };
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    managed_streams::leave(s, m.package, cx);
+    managed_streams::stop(s, m.package, cx);
     Ok(())
 }

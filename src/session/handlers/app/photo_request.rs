@@ -51,6 +51,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
             let outcome = Outcome::Ready {
                 url: url.to_owned(),
                 saved: Some(members.flag("saveToGallery").unwrap_or(false)),
+                at: Some(cx.now.iso()),
             };
             photos::forget(s, request_id);
             photos::tell_app(s, m.package, request_id, &outcome, cx);

@@ -30,7 +30,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         }
         object.str("packageName", m.package);
         for key in ["action", "color", "ontime", "offtime", "count"] {
-            if let Some(value) = members.get(key) {
+            if let Some(value) = members.0.get(key) {
                 object.value(key, value);
             }
         }

@@ -19,6 +19,7 @@ fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rej
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
     let fix = Fix::from_members(&members.0)
         .ok_or_else(|| gate::malformed("lat and lng must be finite numbers"))?;
-    location::fix_arrived(s, fix, members.filled("correlationId"), cx);
+    let id = members.filled("correlationId");
+    location::fix_arrived(s, fix, cx.now, id, cx);
     Ok(())
 }

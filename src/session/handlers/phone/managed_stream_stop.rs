@@ -14,6 +14,6 @@ pub(super) const HANDLER: PhoneHandler = PhoneHandler {
 };
 
 fn run(s: &mut Session, _: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
-    managed_streams::leave(s, Package::PHONE, cx);
+    managed_streams::stop(s, &Package::new(Package::PHONE), cx);
     Ok(())
 }

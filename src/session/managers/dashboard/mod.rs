@@ -10,7 +10,7 @@ mod tests;
 
 pub use agenda::AgendaEvent;
 pub use sections::{Mode, Section, Sections};
-pub use weather::{Units, WEATHER_FAILED_MS, Weather, distance_km, tells_weather};
+pub use weather::{Units, WEATHER_PAUSE_MS, Weather, distance_km, tells_weather};
 
 use crate::base::footprint::owns;
 use crate::base::ids::Package;

@@ -36,12 +36,10 @@ struct Fetch {
     at_ms: u64,
     lat: f64,
     lng: f64,
-    /// Whether the answer told the weather.
-    told: bool,
 }
 
-/// What did not tell the weather is asked again after this (ms).
-pub const WEATHER_FAILED_MS: u64 = 60_000;
+/// A session asks no sooner again (ms), and what did not tell the weather is asked again after this.
+pub const WEATHER_PAUSE_MS: u64 = 60_000;
 /// The call for a base URL that names none: every key may make it.
 const CURRENT: &str = "/data/2.5/weather";
 
@@ -122,13 +120,10 @@ impl Weather {
         {
             return None;
         }
+        // How old an answer may be is judged where answers are shared: it may have been old when it came.
+        let pause_ms = WEATHER_PAUSE_MS.min(cfg.weather_ttl_ms);
         let holds = self.fetched.is_some_and(|known| {
-            let limit_ms = if known.told {
-                cfg.weather_ttl_ms
-            } else {
-                WEATHER_FAILED_MS
-            };
-            now_ms < known.at_ms + limit_ms
+            now_ms < known.at_ms + pause_ms
                 && distance_km(known.lat, known.lng, lat, lng) <= cfg.weather_radius_km as f64
         });
         if holds {
@@ -138,7 +133,6 @@ impl Weather {
             at_ms: now_ms,
             lat,
             lng,
-            told: false,
         });
         let base = cfg.weather_url.trim_end_matches('/');
         let path = if base.contains("/data/") { "" } else { CURRENT };
@@ -172,9 +166,6 @@ impl Weather {
     /// Reads a successful answer; an unreadable one keeps the previous line. Says whether the line changed.
     pub fn read(&mut self, body: &[u8]) -> bool {
         let line = reading(body);
-        if let Some(known) = &mut self.fetched {
-            known.told = line.is_some();
-        }
         let changed = line.is_some() && line != self.line;
         self.line = line.or(self.line.take());
         changed
@@ -254,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn weather_is_asked_for_again_after_ten_minutes_or_five_kilometres() {
+    fn a_session_asks_again_after_a_minute_or_five_kilometres() {
         let cfg = cfg();
         let mut weather = Weather::default();
         let url = weather.wanted(38.72, -9.14, 1000, &cfg);
@@ -268,8 +259,8 @@ mod tests {
         assert_eq!(weather.wanted(38.73, -9.14, 2000, &cfg), None);
         assert!(weather.wanted(38.80, -9.14, 3000, &cfg).is_some());
         weather.read(RAIN);
-        assert_eq!(weather.wanted(38.80, -9.14, 602_999, &cfg), None);
-        assert!(weather.wanted(38.80, -9.14, 603_000, &cfg).is_some());
+        assert_eq!(weather.wanted(38.80, -9.14, 62_999, &cfg), None);
+        assert!(weather.wanted(38.80, -9.14, 63_000, &cfg).is_some());
     }
 
     #[test]

@@ -40,8 +40,8 @@ fn a_destination_that_rest_would_refuse_is_listed_as_failed() {
         value(sent.other()[0])["outputs"],
         serde_json::json!([
             {"url": "rtmp://a/k", "status": "active"},
-            {"url": "https://a/k", "status": "error", "error": "url must start with rtmp:// or rtmps://"},
-            {"url": "rtmp://a/k", "status": "error", "error": "The stream already has this output"},
+            {"url": "https://a/k", "status": "error", "error": "URL must start with rtmp:// or rtmps://"},
+            {"url": "rtmp://a/k", "status": "error", "error": "This RTMP URL is already configured as an output"},
         ])
     );
 }
@@ -78,6 +78,13 @@ fn outputs_are_added_listed_and_removed_by_their_app() {
     let call = kit.sent().http()[0].call;
     answer_call(&mut kit, call, 200, r#"{"result":{"uid":"o1"}}"#);
     assert_eq!(kit.answer(reply).map(|answer| answer.status), Some(200));
+    let told = |kit: &mut Kit| {
+        let status = value(kit.sent().other()[0]);
+        let listed = status["outputs"].as_array().map_or(0, Vec::len);
+        assert_eq!(status["message"], "Outputs updated");
+        (status["status"].clone(), listed)
+    };
+    assert_eq!(told(&mut kit), ("active".into(), 1));
     let reply = outputs(&mut kit, OTHER, OutputAction::List);
     let listed: Value =
         serde_json::from_slice(&kit.answer(reply).expect("answered").body).expect("JSON");
@@ -99,6 +106,7 @@ fn outputs_are_added_listed_and_removed_by_their_app() {
     let call = kit.sent().http()[0].call;
     answer_call(&mut kit, call, 200, "{}");
     assert_eq!(kit.answer(reply).map(|answer| answer.status), Some(200));
+    assert_eq!(told(&mut kit), ("active".into(), 0));
     let reply = outputs(&mut kit, OTHER, remove());
     assert_eq!(error(&kit, reply), (404, "OUTPUT_NOT_FOUND".into()));
 }

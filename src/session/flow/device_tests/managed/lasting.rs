@@ -1,0 +1,36 @@
+//! What does not end a managed stream (protocol.md §8.12, behaviour.md §7.6.3).
+
+use super::*;
+
+#[test]
+fn a_stream_that_the_glasses_send_outlives_a_provider_that_does_not_say_so() {
+    let mut kit = waiting();
+    kit.cfg.streaming.stream_max_missed_acks = 100;
+    let id = id(&kit);
+    let streaming = format!(r#"{{"type":"stream_status","streamId":"{id}","status":"streaming"}}"#);
+    kit.phone(&streaming).expect("taken");
+    for _ in 0..29 {
+        kit.pass(2_000);
+        answer(&mut kit, 200, "{}");
+    }
+    kit.pass(60_000);
+    let sent = kit.sent();
+    assert!(sent.other().is_empty() && sent.http().is_empty());
+    kit.app(OTHER, STOP).expect("leaves");
+    assert_eq!(value(kit.sent().other()[0])["status"], "stopped");
+}
+
+#[test]
+fn who_does_not_watch_is_told_stopped_and_the_stream_goes_on() {
+    let mut kit = live();
+    for heard in [1, 0] {
+        kit.app(SCRIBE, STOP).expect("taken");
+        let sent = kit.sent();
+        assert_eq!(sent.scribe().len(), heard, "once");
+        assert!(sent.other().is_empty() && sent.phone().is_empty());
+        for told in sent.scribe() {
+            assert_eq!(value(told)["status"], "stopped");
+        }
+    }
+    assert!(kit.s.m.managed_streams.current.is_some());
+}

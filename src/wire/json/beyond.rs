@@ -1,0 +1,115 @@
+//! Layer `wire`: numbers beyond what a double holds, such as `1e400`. `JSON.parse` reads them as Infinity, and Infinity is written
+//! `null`; our parsers refuse them. Looked for only in what was refused, so that no other text pays for them.
+
+use serde::de::DeserializeOwned;
+
+use super::kind::is_number;
+
+/// `text` with `null` in place of every such number; `None`: there is none. What is no JSON does not become JSON by it.
+#[cold]
+pub(super) fn without(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let (mut at, mut copied) = (0, 0);
+    while let Some(first) = text.get(at) {
+        match first {
+            b'"' => at = after_string(text, at + 1),
+            b'-' | b'+' | b'.' | b'0'..=b'9' => {
+                let end = after_number(text, at);
+                if is_beyond(&text[at..end]) {
+                    out.extend_from_slice(&text[copied..at]);
+                    out.extend_from_slice(b"null");
+                    copied = end;
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    out.extend_from_slice(&text[copied..]);
+    (copied > 0).then_some(out)
+}
+
+fn after_string(text: &[u8], mut at: usize) -> usize {
+    loop {
+        match text.get(at) {
+            None | Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+fn after_number(text: &[u8], from: usize) -> usize {
+    let is_part = |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+    let rest = &text[from..];
+    from + rest
+        .iter()
+        .position(|byte| !is_part(byte))
+        .unwrap_or(rest.len())
+}
+
+fn is_beyond(number: &[u8]) -> bool {
+    let value = || std::str::from_utf8(number).ok()?.parse::<f64>().ok();
+    is_number(number) && value().is_some_and(f64::is_infinite)
+}
+
+/// As `serde_json::from_slice`, with such numbers read as `null`.
+///
+/// # Errors
+/// Those of `serde_json`.
+pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(text).or_else(|error| match without(text) {
+        Some(text) => serde_json::from_slice(&text),
+        None => Err(error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Scratch;
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_number_beyond_what_a_double_holds_is_null_to_who_reads_it() {
+        let long = "9".repeat(400);
+        let text = format!(
+            r#"{{"a":1e400,"b":[-1e400,1.8e308,{long},1e308],"c":"1e400 \" 2e400","d":1e-400,"e\"":1E+999999999999}}"#
+        );
+        let wanted = serde_json::json!(
+            {"a": null, "b": [null, null, null, 1e308], "c": "1e400 \" 2e400", "d": 0, "e\"": null}
+        );
+        let read: Value = Scratch::new().parse(text.as_bytes()).unwrap();
+        // Beyond the safe integers nothing but the value matters.
+        assert_eq!(read["b"][3].as_f64(), Some(1e308));
+        assert_eq!(read["d"].as_f64(), Some(0.0));
+        for key in ["a", "c", "e\""] {
+            assert_eq!(read[key], wanted[key], "{key}");
+        }
+        for at in 0..3 {
+            assert_eq!(read["b"][at], Value::Null, "{at}");
+        }
+        assert_eq!(from_slice::<Value>(text.as_bytes()).unwrap(), read);
+    }
+
+    #[test]
+    fn what_is_no_json_stays_so_whatever_its_numbers() {
+        let mut scratch = Scratch::new();
+        for text in [
+            "[01e400]",
+            "[1.e400]",
+            "[+1e400]",
+            "[1e400e1]",
+            "[1e400",
+            "[1e400,]",
+            "[\"1e400]",
+            "[1e400-]",
+            "[--1e400]",
+            "[e400]",
+            "[.1e400]",
+        ] {
+            assert!(scratch.parse::<Value>(text.as_bytes()).is_err(), "{text}");
+            assert!(from_slice::<Value>(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
