@@ -101,14 +101,18 @@ pub(super) async fn exchange(cx: &Services, r: &OutsideRequest) -> Handled {
         .map_err(|_| refused())?;
     let user = UserId::new(&claims.email);
     super::apps::user_record(cx, &user).await?;
-    let claims = json!({
-        "sub": claims.sub, "email": user.as_str(), "organizations": [], "defaultOrg": null, "iat": now_s,
-    });
-    let core = cx
-        .tokens
-        .mint(&claims)
-        .map_err(|_| refuse(500, "Failed to sign token"))?;
+    let core = core_token(cx, claims.sub.as_deref(), user.as_str())?;
     Ok(reply(200, &json!({ "coreToken": core })))
+}
+
+/// The token that a phone shows from now on.
+fn core_token(cx: &Services, subject: Option<&str>, email: &str) -> Handled<String> {
+    let claims = json!({
+        "sub": subject, "email": email, "organizations": [], "defaultOrg": null,
+        "iat": cx.clock.now().unix_s(),
+    });
+    let signed = cx.tokens.mint(&claims);
+    signed.map_err(|_| refuse(500, "Failed to sign token"))
 }
 
 /// `{"success": false, "error": text}`.
@@ -216,18 +220,14 @@ fn app_of(cx: &Services, r: &OutsideRequest, fields: &Value) -> Handled<String> 
     }
 }
 
-fn redeem(cx: &Services, token: &str, package: &str) -> Handled {
+fn redeem(cx: &Services, token: &str, package: &str) -> Handled<UserId> {
     let redeemed = lock(&cx.memory.tickets).redeem(token, package, cx.clock.now().mono_ms);
-    match redeemed {
-        Ok(user) => Ok(reply(
-            200,
-            &json!({ "success": true, "userId": user.as_str() }),
-        )),
-        Err((code, error)) => Err(reply(
+    redeemed.map_err(|(code, error)| {
+        reply(
             401,
             &json!({ "success": false, "code": code, "error": error }),
-        )),
-    }
+        )
+    })
 }
 
 /// `POST /api/auth/exchange-user-token`.
@@ -236,7 +236,11 @@ pub(super) fn exchange_user(cx: &Services, r: &OutsideRequest) -> Handled {
     let package = app_of(cx, r, &fields)?;
     let token =
         member(&fields, "aos_temp_token").ok_or_else(|| denied(400, "Missing aos_temp_token"))?;
-    redeem(cx, token, &package)
+    let user = redeem(cx, token, &package)?;
+    Ok(reply(
+        200,
+        &json!({ "success": true, "userId": user.as_str() }),
+    ))
 }
 
 /// `POST /api/auth/exchange-store-token`.
@@ -247,7 +251,14 @@ pub(super) fn exchange_store(cx: &Services, r: &OutsideRequest) -> Handled {
     if member(&fields, "packageName") != Some(STORE_PACKAGE) {
         return Err(denied(403, "Invalid package name for this endpoint"));
     }
-    redeem(cx, token, STORE_PACKAGE)
+    let user = redeem(cx, token, STORE_PACKAGE)?;
+    let user = user.as_str();
+    let core = core_token(cx, Some(user), user)?;
+    Ok(reply(
+        200,
+        // The store's page reads both levels.
+        &json!({ "success": true, "userId": user, "tokens": { "coreToken": core } }),
+    ))
 }
 
 #[cfg(test)]

@@ -90,7 +90,8 @@ fn a_webview_ticket_becomes_a_user_once() {
         let (status, body) = kit
             .bearer(KEY, Route::ExchangeUserToken, "POST", &[], redeem)
             .await;
-        assert_eq!((status, &body["code"]), (401, &json!("token_used")));
+        let used = json!({"success": false, "code": "token_used", "error": "Temporary token already used"});
+        assert_eq!((status, body), (401, used));
         let (status, body) = kit
             .app(Route::ExchangeUserToken, "POST", &[], json!({}))
             .await;
@@ -109,6 +110,43 @@ fn a_webview_ticket_becomes_a_user_once() {
         let wanted =
             crate::wire::auth::sha256_hex(format!("x{}", crate::wire::auth::sha256_hex(KEY)));
         assert_eq!(hashed, (200, json!({"success": true, "hash": wanted})));
+    });
+}
+
+/// The app store's page has no key; what it gets lets it call in the user's name.
+#[test]
+fn the_stores_page_redeems_its_ticket_for_a_core_token() {
+    Kit::run(|kit| async move {
+        let (_, body) = kit
+            .client(
+                Route::WebviewToken,
+                "POST",
+                &[],
+                json!({"packageName": "org.augmentos.store"}),
+            )
+            .await;
+        let redeem = json!({"aos_temp_token": body["token"], "packageName": "org.augmentos.store"});
+        let call = Kit::request(Route::ExchangeStoreToken, "POST", &[], &redeem);
+        let (status, body) = kit.send(&call).await;
+        assert_eq!((status, &body["userId"]), (200, &json!(USER)));
+        let core = body["tokens"]["coreToken"].as_str().expect("a token");
+        let now_s = kit.cx.clock.now().unix_s();
+        assert_eq!(
+            kit.cx.tokens.verify_core(core, now_s).expect("ours").email,
+            USER
+        );
+        for (body, status, error) in [
+            (json!({}), 400, "Missing aos_temp_token"),
+            (
+                json!({"aos_temp_token": "x", "packageName": APP}),
+                403,
+                "Invalid package name for this endpoint",
+            ),
+        ] {
+            let call = Kit::request(Route::ExchangeStoreToken, "POST", &[], &body);
+            let refused = (status, json!({"success": false, "error": error}));
+            assert_eq!(kit.send(&call).await, refused);
+        }
     });
 }
 
