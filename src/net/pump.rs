@@ -139,10 +139,13 @@ impl Pump {
                 net.fetch_ahead(1);
                 done
             };
-            self.gathering.took();
+            // Rings and ends of turns are not counted: a shard that gathers has fewer, and its rate would depend on how it waits.
             match done {
                 None => return,
-                Some(Done::Rung) => self.more_mail = true,
+                Some(Done::Rung) => {
+                    self.more_mail = true;
+                    continue;
+                }
                 Some(Done::Accepted { connection, last }) => {
                     contain("accept", || accept::accepted(&self.node, connection, last));
                 }
@@ -154,6 +157,7 @@ impl Pump {
                     }
                 }
             }
+            self.gathering.took();
         }
     }
 
