@@ -48,6 +48,8 @@ export class Cloud {
       NODE_ENV: 'e2e',
       PRISM_UDP_PORT: String(this.udpPort),
       PRISM_PIN_CORES: 'false',
+      // However few sockets: what waits for others is to be seen here.
+      PRISM_GATHER_SOCKETS_MIN: '0',
       ...this.env,
     }
     const life = new Inbox('the server')
