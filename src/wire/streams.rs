@@ -4,12 +4,14 @@
 mod language;
 mod matching;
 mod permission;
+mod region;
 #[cfg(test)]
 mod tests;
 
 pub use language::{Lang, LangOrAuto, LanguageOptions};
 pub use matching::{AutoSubscribers, StreamEvent, delivered_as};
 pub use permission::{Permission, PermissionSet, UnknownPermission, permission_for};
+pub use region::with_region;
 
 use super::http::query_value;
 

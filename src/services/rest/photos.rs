@@ -7,6 +7,20 @@ use crate::shard::mailbox::OutsideRequest;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
+/// A name that no other picture has: glasses call all of theirs alike, and apps save them under it.
+fn fresh_name(cx: &Services, mime_type: &str) -> String {
+    let extension = match mime_type {
+        "image/png" => "png",
+        "image/gif" => "gif",
+        "image/webp" => "webp",
+        "image/heic" => "heic",
+        "image/heif" => "heif",
+        _ => "jpg",
+    };
+    let stamp = cx.iso().replace([':', '.'], "-");
+    format!("{stamp}_{}.{extension}", super::uuid())
+}
+
 /// The handler.
 pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client_of_old(cx, r)?;
@@ -44,10 +58,7 @@ pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
             Call::PhotoUploaded {
                 data: base64::engine::general_purpose::STANDARD.encode(&file.data),
                 mime_type: file.content_type.clone(),
-                filename: file
-                    .filename
-                    .clone()
-                    .unwrap_or_else(|| format!("{request_id}.jpg")),
+                filename: fresh_name(cx, &file.content_type),
             },
         )
         .await;

@@ -70,11 +70,14 @@ fn start_app(s: &mut Session, reply: ReplyTo, package: &str, shape: Shape, cx: &
         answers::failure(reply, 404, answer, "App is not installed", cx);
         return;
     }
-    let waiter = Waiter {
+    let waiter = Some(Waiter {
         reply,
         shape: answer,
-    };
-    start::request(s, package, Origin::User, Some(waiter), cx);
+    });
+    match shape {
+        Shape::Phone => start::request_of_phone(s, package, waiter, cx),
+        Shape::SystemApp => start::request(s, package, Origin::User, waiter, cx),
+    }
 }
 
 fn stop_app(s: &mut Session, reply: ReplyTo, package: &str, shape: Shape, cx: &mut Cx<'_>) {

@@ -147,7 +147,7 @@ pub enum Call {
         data: String,
         /// MIME type.
         mime_type: String,
-        /// File name.
+        /// File name; the server makes one for each picture.
         filename: String,
     },
     /// `POST /api/hardware/button-press`.

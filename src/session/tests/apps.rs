@@ -150,7 +150,12 @@ fn a_failed_webhook_is_tried_again_within_the_budget() {
         call: second.call,
         outcome,
     });
-    assert_eq!(stage(kit.answer(call)), "WEBHOOK");
+    let answer = kit.answer(call);
+    assert_eq!(
+        answer.as_ref().expect("answered").1["data"]["error"]["message"],
+        "Webhook failed: Webhook failed after 2 attempts: refused"
+    );
+    assert_eq!(stage(answer), "WEBHOOK");
     assert_eq!(kit.state(SCRIBE), AppState::Stopped);
     assert!(kit.writes().is_empty());
     assert_eq!(kit.metrics.get(Counter::AppStartsWebhook), 1);
@@ -397,6 +402,11 @@ fn the_phone_hears_of_a_start_or_stop_that_changed_nothing() {
         kit.advance(150);
         assert_eq!(kit.types(phone), ["app_state_change"], "{text}");
     }
+    // By REST as well.
+    kit.forget();
+    kit.start(SCRIBE);
+    kit.advance(150);
+    assert_eq!(kit.types(phone), ["app_state_change"]);
     // One that begins is told of at its end, when there is news.
     kit.forget();
     kit.phone_text(

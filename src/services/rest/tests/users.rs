@@ -368,3 +368,25 @@ fn an_uploaded_photo_of_a_user_without_session_is_not_kept() {
         assert_eq!(kept, 0);
     });
 }
+
+#[test]
+fn two_photos_of_one_name_reach_apps_under_two() {
+    Kit::run(|kit| async move {
+        kit.cx.shared.live.enter(Kit::user());
+        kit.session(|_| ok());
+        for kind in ["image/jpeg", "image/png"] {
+            let file = Some((kind, "IMAGE"));
+            let (status, _) = upload_photo(&kit, r#"{"requestId":"r1"}"#, file).await;
+            assert_eq!(status, 200);
+        }
+        let calls = crate::services::context::lock(&kit.calls).clone();
+        let names = calls.iter().filter_map(|call| match call {
+            Call::PhotoUploaded { filename, .. } => Some(filename.as_str()),
+            _ => None,
+        });
+        let names: Vec<&str> = names.collect();
+        assert_ne!(names[0], names[1]);
+        assert!(names[0].ends_with(".jpg") && names[1].ends_with(".png"));
+        assert!(names.iter().all(|name| !name.contains(['/', ':'])));
+    });
+}

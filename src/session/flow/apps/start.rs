@@ -74,6 +74,21 @@ pub(crate) fn request(
     reserve(s, &package, start, &record, cx);
 }
 
+/// [`request`] by the phone, which is told of the end; of one that runs already or was refused, which has none, at once.
+pub(crate) fn request_of_phone(
+    s: &mut Session,
+    package: &str,
+    waiter: Option<Waiter>,
+    cx: &mut Cx<'_>,
+) {
+    request(s, package, Origin::User, waiter, cx);
+    let app = s.m.apps.get(package);
+    let will_be_told = app.is_some_and(|app| app.start.is_some());
+    if !will_be_told {
+        notices::app_state_changed(s, cx);
+    }
+}
+
 /// Restarts an app for a recovery of its server: `resurrecting → connecting`, webhook to the registration's URL.
 pub(crate) fn recover(s: &mut Session, package: &Package, recovery: Recovery, cx: &mut Cx<'_>) {
     attach::detach_for_restart(s, package, cx);

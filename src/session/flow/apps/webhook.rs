@@ -80,10 +80,12 @@ pub(crate) fn session_request_result(
         s.timers.set(Timer::WebhookRetry(package.clone()), retry_ms);
         return;
     }
-    let text = match outcome {
-        HttpOutcome::Answer { status, .. } => format!("Webhook answered {status}"),
-        HttpOutcome::Failed { error } => format!("Webhook failed: {error}"),
+    let cause = match outcome {
+        HttpOutcome::Answer { status, .. } => format!("Request failed with status code {status}"),
+        HttpOutcome::Failed { error } => error.clone(),
     };
+    let attempts = start.attempts;
+    let text = format!("Webhook failed: Webhook failed after {attempts} attempts: {cause}");
     start::fail(s, package, &StartError::new(Stage::Webhook, text), cx);
 }
 

@@ -214,6 +214,10 @@ fn bad_reports_have_their_texts() {
             r#"{"requestId":"p1","success":true}"#,
             "photoUrl is required for success responses",
         ),
+        (
+            r#"{"requestId":"p1","success":true,"photoUrl":" "}"#,
+            "photoUrl is required for success responses",
+        ),
     ] {
         let (status, answer) = report(&mut kit, body);
         assert_eq!(

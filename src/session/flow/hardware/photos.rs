@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
 impl Outcome {
     /// From a report of the phone, over the socket or by REST; `None` when it says neither success nor failure.
     pub(crate) fn from_members(m: &Members) -> Option<Self> {
-        let url = m.filled("photoUrl");
+        let url = m.filled("photoUrl").filter(|url| !url.trim().is_empty());
         match (m.flag("success"), url) {
             (Some(true) | None, Some(url)) => Some(Self::Ready {
                 url: url.to_owned(),

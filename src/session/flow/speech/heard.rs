@@ -7,7 +7,7 @@ use crate::session::flow::relay;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::speech::{SpeechId, Token, Utterance};
-use crate::wire::streams::{AutoSubscribers, Lang, LangOrAuto, StreamEvent, Sub};
+use crate::wire::streams::{AutoSubscribers, Lang, LangOrAuto, StreamEvent, Sub, with_region};
 
 /// Who speaks, where voices are not told apart.
 const ONLY_SPEAKER: &str = "0";
@@ -60,8 +60,11 @@ fn timing(stream: Sub, utterance: &Utterance) -> Timing {
     }
 }
 
-/// protocol.md §5.5; `language`: what the subscription asks for, not what was recognised.
+/// protocol.md §5.5; `language`: what the subscription asks for, not what was recognised. A recogniser that does not tell
+/// languages apart heard the one that it was asked for.
 fn transcription(out: &mut Vec<u8>, language: LangOrAuto, u: &Utterance) {
+    let asked = language.lang();
+    let detected = u.detected.as_deref().or(asked.as_ref().map(Lang::as_str));
     let mut data = ObjectWriter::begin(out);
     data.str("type", "transcription")
         .str("text", &u.text)
@@ -73,7 +76,7 @@ fn transcription(out: &mut Vec<u8>, language: LangOrAuto, u: &Utterance) {
         .num("endTime", u.end_ms)
         .num("duration", u.end_ms.saturating_sub(u.start_ms))
         .str("transcribeLanguage", &language.to_string())
-        .opt_str("detectedLanguage", u.detected.as_deref())
+        .opt_str("detectedLanguage", detected)
         .str("provider", u.provider);
     if !u.tokens.is_empty() {
         data.object("metadata", |metadata| {
@@ -101,10 +104,13 @@ fn token(out: &mut ObjectWriter<'_>, token: &Token) {
         .opt_str("speaker", token.speaker.as_deref());
 }
 
-/// protocol.md §5.6, and the utterance of behaviour.md §8.8. A recogniser of any language names the one it heard.
+/// protocol.md §5.6, and the utterance of behaviour.md §8.8. A recogniser of any language names the one it heard, with a region
+/// where the app writes regions.
 fn translation(out: &mut Vec<u8>, source: LangOrAuto, target: Lang, u: &Utterance) {
     let spoken = match (source, &u.detected) {
-        (LangOrAuto::Auto, Some(detected)) => detected.clone(),
+        (LangOrAuto::Auto, Some(detected)) if target.is_bare() => detected.clone(),
+        (LangOrAuto::Auto, Some(detected)) if detected == target.base() => target.to_string(),
+        (LangOrAuto::Auto, Some(detected)) => with_region(detected).to_owned(),
         (source, _) => source.to_string(),
     };
     ObjectWriter::begin(out)

@@ -173,6 +173,38 @@ fn a_translation_of_any_language_names_the_one_it_heard() {
 }
 
 #[test]
+fn apps_that_write_regions_hear_of_spoken_languages_with_theirs() {
+    let mut kit = kit();
+    kit.subscribe("main", &["translation:all-to-en-GB"]);
+    kit.forget();
+    for (at, detected) in ["es", "en", "no", "xx"].into_iter().enumerate() {
+        let detected = Some(detected.to_owned());
+        let text = said("hello", true, &at.to_string());
+        hear(&mut kit, 1, Utterance { detected, ..text });
+    }
+    let conn = conn_of(&kit, "main");
+    let heard = kit.texts(conn).into_iter();
+    let spoken: Vec<Value> = heard
+        .map(|(_, message)| message["data"]["transcribeLanguage"].clone())
+        .collect();
+    assert_eq!(spoken, ["es-ES", "en-GB", "nb-NO", "xx"]);
+}
+
+#[test]
+fn a_recogniser_that_names_no_language_heard_the_one_it_was_asked_for() {
+    let mut kit = kit();
+    kit.subscribe(
+        "main",
+        &["transcription:ja-JP?no-language-identification=true"],
+    );
+    kit.forget();
+    hear(&mut kit, 1, said("hai", true, "u1"));
+    let conn = conn_of(&kit, "main");
+    let (_, envelope) = kit.texts(conn).remove(0);
+    assert_eq!(envelope["data"]["detectedLanguage"], "ja-JP");
+}
+
+#[test]
 fn the_phones_mini_apps_get_speech_too() {
     let mut kit = kit();
     kit.phone(

@@ -6,9 +6,8 @@
 //! {"type":"start_app","packageName":"com.acme.scribe","timestamp":1773480413589}
 //! ```
 
-use crate::session::flow::{notices, start};
+use crate::session::flow::start;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
-use crate::session::managers::apps::start::Origin;
 use crate::session::{Cx, Session};
 use crate::wire::kinds::PhoneKind;
 use serde::Deserialize;
@@ -26,12 +25,6 @@ struct Body {
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let body: Body = cx.scratch.parse(m.text).map_err(Reject::json)?;
-    start::request(s, &body.package_name, Origin::User, None, cx);
-    // One that runs already or was refused has no outcome that would tell the phone.
-    let app = s.m.apps.get(&body.package_name);
-    let will_be_told = app.is_some_and(|app| app.start.is_some());
-    if !will_be_told {
-        notices::app_state_changed(s, cx);
-    }
+    start::request_of_phone(s, &body.package_name, None, cx);
     Ok(())
 }
