@@ -21,6 +21,7 @@ pub(crate) fn user_loaded(s: &mut Session, record: &UserRecord, cx: &mut Cx<'_>)
         && s.m.location.last().is_none()
     {
         s.m.location.seed(stored, cx.now);
+        dashboard::position_changed(s, stored.lat, stored.lng, cx);
     }
     if s.m.device.model().is_none()
         && let Some(model) = s.m.settings.default_wearable().map(str::to_owned)

@@ -102,6 +102,10 @@ pub(crate) fn weather_result(
     {
         input_changed(s, cx);
     }
+    // The user may have turned out to be elsewhere meanwhile: the place that the session began with is an old one.
+    if let Some(fix) = s.m.location.last() {
+        position_changed(s, fix.lat, fix.lng, cx);
+    }
     true
 }
 
