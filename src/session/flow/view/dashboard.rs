@@ -239,7 +239,7 @@ pub(crate) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = &cx.cfg.dashboard;
     let (now_ms, every_ms) = (cx.now.mono_ms, cfg.dashboard_heartbeat_ms);
     s.timers.set(Timer::DashboardHeartbeat, now_ms + every_ms);
-    if reachable(s) && !s.m.device.lacks_display() {
+    if reachable(s, cx) && !s.m.device.lacks_display() {
         s.m.dashboard.forget_sent();
         input_changed(s, cx);
         if let Some((lat, lng)) = s.m.dashboard.weather.place() {
@@ -250,7 +250,7 @@ pub(crate) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
 
 /// Says whether it was sent.
 fn render(s: &mut Session, repeat: Repeat, cx: &mut Cx<'_>) -> bool {
-    if !reachable(s) {
+    if !reachable(s, cx) {
         return false;
     }
     match cx.cfg.dashboard.dashboard_mode {
