@@ -247,7 +247,7 @@ fn an_answer_that_gets_lost_ends_no_weather_and_no_ranking_for_ever() {
     assert_eq!(elsewhere(&mut kit, 48.7), 1);
 
     let notify = |kit: &mut Kit, id: &str| {
-        kit.run(|s, cx| super::notification(s, id, ["Mail", "Ines", "late"], cx));
+        kit.run(|s, cx| super::notification(s, id, ["Mail", "Ines", "late"], None, cx));
         asked(kit).len()
     };
     assert_eq!(notify(&mut kit, "n1"), 1);

@@ -39,6 +39,18 @@ const HEAD_REPEAT_MS: u64 = 100;
 struct Widget {
     package: Package,
     text: String,
+    /// When its app wrote it, by the message's own word.
+    unix_ms: u64,
+}
+
+/// Replaces the app's widget in a list that has the newest first; an empty text only removes it. Of two written at once the
+/// later to come is the newer.
+fn put(list: &mut Vec<Widget>, widget: Widget) {
+    list.retain(|known| known.package != widget.package);
+    if !widget.text.is_empty() {
+        let at = list.partition_point(|known| known.unix_ms > widget.unix_ms);
+        list.insert(at, widget);
+    }
 }
 
 /// State of the dashboard.
@@ -83,15 +95,34 @@ impl Dashboard {
         });
     }
 
-    /// An app's content for the main dashboard; an empty text removes it.
-    pub fn set_widget(&mut self, package: &Package, text: String) {
-        if text.is_empty() {
-            self.remove_widget(package);
-            return;
-        }
-        self.widgets.retain(|widget| widget.package != *package);
+    /// An app's content for the main dashboard, and when it was written; an empty text removes it.
+    pub fn set_widget(&mut self, package: &Package, text: String, unix_ms: u64) {
         let package = package.clone();
-        self.widgets.insert(0, Widget { package, text });
+        let widget = Widget {
+            package,
+            text,
+            unix_ms,
+        };
+        put(&mut self.widgets, widget);
+        self.bound_rotation();
+    }
+
+    /// An app's content of one mode of `dashboard_mode: app`, as [`Self::set_widget`]; beyond `max` apps the oldest goes.
+    pub fn set_content(
+        &mut self,
+        mode: Mode,
+        package: &Package,
+        text: String,
+        unix_ms: u64,
+        max: usize,
+    ) {
+        let package = package.clone();
+        let content = Widget {
+            package,
+            text,
+            unix_ms,
+        };
+        self.sections.set_content(mode, content, max);
     }
 
     /// Removes everything of an app; says whether there was anything.
@@ -104,6 +135,10 @@ impl Dashboard {
 
     fn remove_widget(&mut self, package: &str) {
         self.widgets.retain(|widget| *widget.package != *package);
+        self.bound_rotation();
+    }
+
+    fn bound_rotation(&mut self) {
         if self.rotation >= self.widgets.len() {
             self.rotation = 0;
         }
@@ -164,7 +199,7 @@ impl Dashboard {
         lines.extend(agenda::line(&self.agenda, unix_ms, zone, cfg));
         lines.extend(notifications);
         lines.extend(self.widget().map(str::to_owned));
-        lines.retain(|line| !line.is_empty());
+        lines.retain(|line| !line.trim().is_empty());
         lines.join("\n")
     }
 
