@@ -2,6 +2,7 @@
 //! sends nothing.
 
 mod agenda;
+mod glyphs;
 mod sections;
 mod weather;
 
@@ -29,8 +30,6 @@ const HEADER: &str = "◌ $DATE$, $TIME12$, $GBATT$";
 const HEADER_PX: u64 = 228;
 /// Width of a space (px).
 const SPACE_PX: u64 = 6;
-/// Width of a wide character (px), to keep weather on one line of the right half.
-const GLYPH_PX: u64 = 12;
 /// Both events of one head movement come within this time (ms).
 const HEAD_REPEAT_MS: u64 = 100;
 
@@ -184,11 +183,8 @@ impl Dashboard {
             Some(weather) if width >= cfg.dashboard_wide_min_px => {
                 let free = (width / 2).saturating_sub(HEADER_PX) / SPACE_PX;
                 let pad = free.max(cfg.dashboard_header_min_pad) as usize;
-                let cut: String = weather
-                    .chars()
-                    .take((width / 2 / GLYPH_PX) as usize)
-                    .collect();
-                lines.push(format!("{HEADER}{:pad$}{cut}", ""));
+                let fits = glyphs::fitting(&weather, width - width / 2);
+                lines.push(format!("{HEADER}{:pad$}{fits}", ""));
             }
             Some(weather) => {
                 lines.push(HEADER.to_owned());

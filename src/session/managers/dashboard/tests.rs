@@ -77,6 +77,18 @@ fn what_is_blank_takes_no_line() {
 }
 
 #[test]
+fn weather_keeps_to_one_line_of_the_right_half() {
+    let mut dashboard = Dashboard::default();
+    let long = "Thunderstorm with light rain, 72°F";
+    dashboard.weather.set_text(long);
+    let text = compose(&dashboard);
+    let shown = text.trim_start_matches(HEADER).trim_start();
+    assert_eq!(shown, "Thunderstorm with light rain, 72");
+    dashboard.set_model(Some("Vuzix Z100"));
+    assert_eq!(compose(&dashboard), format!("{HEADER}\n{long}"));
+}
+
+#[test]
 fn texts_are_taken_out_of_layouts() {
     let cases = [
         (json!("plain"), "plain"),
