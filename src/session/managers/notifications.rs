@@ -23,10 +23,12 @@ pub struct Notification {
     pub title: String,
     /// Body.
     pub content: String,
+    /// When the phone showed it.
+    unix_ms: u64,
     views: u64,
 }
 
-/// The cache, newest last.
+/// The cache, newest last by the phone's clock: one that comes back lists what it still shows in any order.
 #[derive(Default)]
 pub struct Notifications {
     list: Vec<Notification>,
@@ -35,20 +37,23 @@ pub struct Notifications {
 
 impl Notifications {
     /// Adds one, or replaces the one with its id. Beyond `notif_cache` the oldest goes.
-    pub fn add(&mut self, id: &str, app: &str, title: &str, content: &str, cfg: &Config) {
+    pub fn add(&mut self, id: &str, [app, title, content]: [&str; 3], unix_ms: u64, cfg: &Config) {
         let same = |known: &Notification| known.title == title && known.content == content;
         if !self.list.iter().any(|known| known.id == id && same(known)) {
             // The model's words are of what it said before.
             self.ranking.order.retain(|ranked| ranked.id != id);
         }
         self.list.retain(|known| known.id != id);
-        self.list.push(Notification {
+        let at = self.list.partition_point(|known| known.unix_ms <= unix_ms);
+        let added = Notification {
             id: id.to_owned(),
             app: app.to_owned(),
             title: title.to_owned(),
             content: content.to_owned(),
+            unix_ms,
             views: 0,
-        });
+        };
+        self.list.insert(at, added);
         let over = self.list.len().saturating_sub(cfg.notif_cache as usize);
         self.list.drain(..over);
         self.forget_unknown();
@@ -109,8 +114,12 @@ impl Notifications {
             .into_iter()
             .map(|(at, summary)| {
                 let one = &self.list[at];
+                let tag = match short_name(&one.app) {
+                    "" => String::new(),
+                    app => format!("[{app}] "),
+                };
                 if let Some(summary) = summary {
-                    return format!("[{}] {summary}", short_name(&one.app));
+                    return format!("{tag}{summary}");
                 }
                 let text = match (one.title.trim(), one.content.trim()) {
                     ("", content) => content.to_owned(),
@@ -118,7 +127,7 @@ impl Notifications {
                     (title, content) => format!("{title}: {content}"),
                 };
                 let text = one_line(&text, cfg.notif_chars as usize);
-                format!("[{}] {text}", short_name(&one.app))
+                format!("{tag}{text}")
             })
             .collect()
     }
@@ -174,17 +183,14 @@ fn short_name(app: &str) -> &str {
 mod tests {
     use super::*;
 
+    const NOW_MS: u64 = 1_773_480_413_000;
+
     fn with(count: usize) -> (Notifications, Config) {
         let cfg = crate::base::settings::Settings::default().dashboard;
         let mut cache = Notifications::default();
         for index in 0..count {
-            cache.add(
-                &format!("n{index}"),
-                "Mail",
-                &format!("T{index}"),
-                "body",
-                &cfg,
-            );
+            let (id, title) = (format!("n{index}"), format!("T{index}"));
+            cache.add(&id, ["Mail", &title, "body"], NOW_MS, &cfg);
         }
         (cache, cfg)
     }
@@ -196,10 +202,33 @@ mod tests {
     }
 
     #[test]
+    fn the_phones_clock_says_which_are_the_newest() {
+        let (mut cache, cfg) = with(0);
+        for (id, at_ms) in [("a", 3), ("b", 1), ("c", 2), ("d", 2)] {
+            cache.add(id, ["Mail", id, "x"], NOW_MS + at_ms, &cfg);
+        }
+        assert_eq!(cache.lines(&cfg), ["[Mail] a: x", "[Mail] d: x"]);
+        cache.add("b", ["Mail", "b", "again"], NOW_MS + 9, &cfg);
+        assert_eq!(cache.lines(&cfg)[0], "[Mail] b: again");
+        for index in 0..30 {
+            let id = format!("old{index}");
+            cache.add(&id, ["Mail", &id, "x"], NOW_MS, &cfg);
+        }
+        assert_eq!(cache.lines(&cfg), ["[Mail] b: again", "[Mail] a: x"]);
+    }
+
+    #[test]
+    fn without_an_app_there_is_no_tag() {
+        let (mut cache, cfg) = with(0);
+        cache.add("x", ["", "Ines", "late"], NOW_MS, &cfg);
+        assert_eq!(cache.lines(&cfg), ["Ines: late"]);
+    }
+
+    #[test]
     fn twenty_are_kept_and_a_repeat_replaces() {
         let (mut cache, cfg) = with(25);
         assert_eq!(cache.len(), 20);
-        cache.add("n10", "Google Messages", "Ines", "late", &cfg);
+        cache.add("n10", ["Google Messages", "Ines", "late"], NOW_MS, &cfg);
         assert_eq!(cache.len(), 20);
         assert_eq!(cache.lines(&cfg)[0], "[Msg] Ines: late");
     }
@@ -207,13 +236,8 @@ mod tests {
     #[test]
     fn a_summary_fits_35_characters_on_one_line() {
         let (mut cache, cfg) = with(0);
-        cache.add(
-            "x",
-            "WhatsApp",
-            "Ines",
-            "I am running\nlate, start without me please",
-            &cfg,
-        );
+        let long = "I am running\nlate, start without me please";
+        cache.add("x", ["WhatsApp", "Ines", long], NOW_MS, &cfg);
         let line = cache.lines(&cfg).remove(0);
         assert_eq!(line, "[WA] Ines: I am running late, start with");
         assert_eq!(line.chars().count() - "[WA] ".len(), 35);
@@ -226,7 +250,7 @@ mod tests {
         cfg.llm_api_key = "k".into();
         assert!(cache.ranking_wanted(&cfg).is_some());
         cache.ranking_started(CallId(7));
-        cache.add("n9", "Mail", "T9", "body", &cfg);
+        cache.add("n9", ["Mail", "T9", "body"], NOW_MS, &cfg);
         assert_eq!(cache.ranking_wanted(&cfg), None, "one at a time");
         let content = r#"{"notification_ranking":[{"uuid":"n1","summary":"less","rank":2},{"uuid":"n0","summary":"more","rank":1},
             {"uuid":"gone","summary":"x","rank":0},{"uuid":"n2","rank":3}]}"#;
@@ -240,9 +264,9 @@ mod tests {
         assert_eq!(cache.lines(&cfg), ["[Mail] more", "[Mail] T9: body"]);
         assert!(!cache.ranked(b"{}", &cfg));
         assert_eq!(cache.lines(&cfg)[0], "[Mail] more", "the last one holds");
-        cache.add("n0", "Mail", "T0", "body", &cfg);
+        cache.add("n0", ["Mail", "T0", "body"], NOW_MS, &cfg);
         assert_eq!(cache.lines(&cfg)[0], "[Mail] more", "said again");
-        cache.add("n0", "Mail", "T0", "cancelled", &cfg);
+        cache.add("n0", ["Mail", "T0", "cancelled"], NOW_MS, &cfg);
         assert_eq!(cache.lines(&cfg)[0], "[Mail] T0: cancelled");
     }
 

@@ -5,6 +5,7 @@ use crate::base::ids::ReplyTo;
 use crate::session::effects::RestAnswer;
 use crate::session::managers::audio::Format;
 use crate::session::{Cx, Session, flow};
+use crate::wire::dates;
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::{settle_numbers, whole};
 use serde::Deserialize;
@@ -99,7 +100,8 @@ fn notification(s: &mut Session, body: Notification, cx: &mut Cx<'_>) -> RestAns
         .opt_str("packageName", text(&body.package_name));
     object.end();
     flow::relay::server_event(s, "phone_notification", &data, cx);
-    flow::dashboard::notification(s, id, [app, title, content], cx);
+    let unix_ms = dates::unix_ms(&body.timestamp);
+    flow::dashboard::notification(s, id, [app, title, content], unix_ms, cx);
     message(200, "Notification relayed to subscribed apps", cx)
 }
 

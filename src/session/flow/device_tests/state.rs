@@ -253,6 +253,22 @@ fn a_default_wearable_sets_the_model_without_connecting() {
 }
 
 #[test]
+fn a_default_wearable_is_told_though_it_is_the_model_in_use() {
+    let mut kit = Kit::with_glasses();
+    let prefer = |kit: &mut Kit, model: &str| {
+        let changes = json!({"default_wearable": model});
+        let changes = changes.as_object().cloned().expect("an object");
+        kit.rest(Call::UserSettings { changes });
+        kit.sent()
+    };
+    let told = prefer(&mut kit, " Mentra Live ");
+    assert_eq!(types(&told.scribe()), ["capabilities_update"]);
+    assert_eq!(value(told.scribe()[0])["modelName"], "Mentra Live");
+    assert!(prefer(&mut kit, " ").scribe().is_empty());
+    assert_eq!(kit.s.m.device.model(), Some("Mentra Live"));
+}
+
+#[test]
 fn app_settings_go_to_the_socket_the_webhook_and_the_next_ack() {
     let mut kit = Kit::new();
     let settings = vec![json!({"key": "lang", "value": "pt"})];

@@ -21,6 +21,7 @@ pub(crate) fn user_loaded(s: &mut Session, record: &UserRecord, cx: &mut Cx<'_>)
         && s.m.location.last().is_none()
     {
         s.m.location.seed(stored, cx.now);
+        dashboard::position_changed(s, stored.lat, stored.lng, cx);
     }
     if s.m.device.model().is_none()
         && let Some(model) = s.m.settings.default_wearable().map(str::to_owned)
@@ -29,8 +30,17 @@ pub(crate) fn user_loaded(s: &mut Session, record: &UserRecord, cx: &mut Cx<'_>)
     }
 }
 
-/// The user chose a default wearable: the model without a connection (behaviour.md §7.3.3).
+/// The user chose a default wearable: the model without a connection (behaviour.md §7.3.3). Apps are told even if it is the
+/// model that they know, and judged anew.
 pub(crate) fn prefer_model(s: &mut Session, model: &str, cx: &mut Cx<'_>) {
+    let model = model.trim();
+    if model.is_empty() {
+        return;
+    }
+    if s.m.device.model() == Some(model) {
+        new_hardware(s, cx);
+        return;
+    }
     let mut wish = Map::new();
     wish.insert("modelName".to_owned(), Value::from(model));
     update(s, wish, Source::Preference, cx);

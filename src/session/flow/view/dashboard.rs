@@ -102,18 +102,24 @@ pub(crate) fn weather_result(
     {
         input_changed(s, cx);
     }
+    // The user may have turned out to be elsewhere meanwhile: the place that the session began with is an old one.
+    if let Some(fix) = s.m.location.last() {
+        position_changed(s, fix.lat, fix.lng, cx);
+    }
     true
 }
 
-/// The phone showed a notification.
+/// The phone showed a notification, by its word at `unix_ms`, else now.
 pub(crate) fn notification(
     s: &mut Session,
     id: &str,
     [app, title, content]: [&str; 3],
+    unix_ms: Option<u64>,
     cx: &mut Cx<'_>,
 ) {
+    let unix_ms = unix_ms.unwrap_or(cx.now.unix_ms);
     s.m.notifications
-        .add(id, app, title, content, &cx.cfg.dashboard);
+        .add(id, [app, title, content], unix_ms, &cx.cfg.dashboard);
     input_changed(s, cx);
     ranking::changed(s, cx);
 }
@@ -126,27 +132,29 @@ pub(crate) fn notification_dismissed(s: &mut Session, id: &str, cx: &mut Cx<'_>)
     }
 }
 
-/// An app's `dashboard_content_update`.
+/// An app's `dashboard_content_update`, by its word of `unix_ms`, else of now.
 pub(crate) fn content(
     s: &mut Session,
     package: &Package,
     content: &Value,
+    unix_ms: Option<u64>,
     modes: &[Mode],
     cx: &mut Cx<'_>,
 ) {
     let text = content_text(content);
+    let unix_ms = unix_ms.unwrap_or(cx.now.unix_ms);
     match cx.cfg.dashboard.dashboard_mode {
         DashboardMode::Internal => {
             if !modes.contains(&Mode::Main) {
                 return;
             }
-            s.m.dashboard.set_widget(package, text);
+            s.m.dashboard.set_widget(package, text, unix_ms);
         }
         DashboardMode::App => {
             let max = cx.cfg.dashboard.dashboard_queue_size as usize;
             for mode in modes {
-                let sections = &mut s.m.dashboard.sections;
-                sections.set_content(*mode, package, text.clone(), max);
+                let dashboard = &mut s.m.dashboard;
+                dashboard.set_content(*mode, package, text.clone(), unix_ms, max);
             }
         }
     }
@@ -235,7 +243,7 @@ pub(crate) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
     let cfg = &cx.cfg.dashboard;
     let (now_ms, every_ms) = (cx.now.mono_ms, cfg.dashboard_heartbeat_ms);
     s.timers.set(Timer::DashboardHeartbeat, now_ms + every_ms);
-    if reachable(s) && !s.m.device.lacks_display() {
+    if reachable(s, cx) && !s.m.device.lacks_display() {
         s.m.dashboard.forget_sent();
         input_changed(s, cx);
         if let Some((lat, lng)) = s.m.dashboard.weather.place() {
@@ -246,7 +254,7 @@ pub(crate) fn heartbeat_due(s: &mut Session, cx: &mut Cx<'_>) {
 
 /// Says whether it was sent.
 fn render(s: &mut Session, repeat: Repeat, cx: &mut Cx<'_>) -> bool {
-    if !reachable(s) {
+    if !reachable(s, cx) {
         return false;
     }
     match cx.cfg.dashboard.dashboard_mode {

@@ -3,7 +3,9 @@
 use crate::base::settings::DashboardMode;
 use crate::session::effects::Effect;
 use crate::session::event::{HttpOutcome, Sdk};
+use crate::session::flow::device;
 use crate::session::testkit::media::Kit;
+use crate::wire::records::{StoredLocation, UserRecord};
 use serde_json::{Value, json};
 
 fn dashboards(kit: &mut Kit) -> Vec<(u64, Value)> {
@@ -177,6 +179,48 @@ fn weather_is_fetched_for_the_users_place() {
     );
 }
 
+#[test]
+fn weather_is_there_from_the_start_and_follows_a_user_who_turns_out_to_be_elsewhere() {
+    let mut kit = Kit::new();
+    kit.cfg.dashboard.weather_api_key = "k".into();
+    let stored = |lat| StoredLocation {
+        lat,
+        lng: -9.1,
+        accuracy: None,
+        unix_ms: 0,
+    };
+    let record = UserRecord {
+        location: Some(stored(0.0)),
+        ..UserRecord::default()
+    };
+    kit.run(|s, cx| device::user_loaded(s, &record, cx));
+    let answer = |kit: &mut Kit, place: &str, body: &str| {
+        let mut effects = std::mem::take(&mut kit.other).into_iter();
+        let call = effects.find_map(|effect| match effect {
+            Effect::Http(call) => Some(call),
+            _ => None,
+        });
+        let call = call.expect("asked");
+        assert!(call.url.contains(place), "{}", call.url);
+        let outcome = HttpOutcome::Answer {
+            status: 200,
+            body: body.to_owned().into(),
+            retry_after_s: None,
+        };
+        assert!(kit.run(|s, cx| super::weather_result(s, call.call, &outcome, cx)));
+        kit.advance(600);
+        dashboards(kit).pop().expect("rendered").1["text"].to_string()
+    };
+    kit.phone(&json!({"type": "location_update", "lat": 48.7, "lng": -9.1}));
+    let rain = r#"{"weather":[{"main":"Rain"}],"main":{"temp":60}}"#;
+    let there = answer(&mut kit, "lat=0&", rain);
+    assert!(there.contains("Rain, 60°F"), "{there}");
+    let snow = r#"{"weather":[{"main":"Snow"}],"main":{"temp":30}}"#;
+    let here = answer(&mut kit, "lat=48.7&", snow);
+    assert!(here.contains("Snow, 30°F"), "{here}");
+    assert!(asked(&mut kit).is_empty(), "known by now");
+}
+
 /// URLs asked for, oldest first.
 fn asked(kit: &mut Kit) -> Vec<String> {
     let effects = std::mem::take(&mut kit.other);
@@ -203,7 +247,7 @@ fn an_answer_that_gets_lost_ends_no_weather_and_no_ranking_for_ever() {
     assert_eq!(elsewhere(&mut kit, 48.7), 1);
 
     let notify = |kit: &mut Kit, id: &str| {
-        kit.run(|s, cx| super::notification(s, id, ["Mail", "Ines", "late"], cx));
+        kit.run(|s, cx| super::notification(s, id, ["Mail", "Ines", "late"], None, cx));
         asked(kit).len()
     };
     assert_eq!(notify(&mut kit, "n1"), 1);

@@ -64,9 +64,11 @@ pub(crate) fn request(s: &mut Session, request: Request, cx: &mut Cx<'_>) -> Out
     outcome
 }
 
-/// Whether anything can be shown: phone socket open and glasses connected (protocol.md §14.3).
-pub(crate) fn reachable(s: &Session) -> bool {
-    s.m.phone.open().is_some() && crate::session::flow::device::glasses_connected(s)
+/// Whether anything can be shown: phone socket open and glasses connected (protocol.md §14.3), unless nobody is to judge the
+/// glasses (`validation_enabled`).
+pub(crate) fn reachable(s: &Session, cx: &Cx<'_>) -> bool {
+    let judged = cx.cfg.device.validation_enabled;
+    s.m.phone.open().is_some() && (!judged || crate::session::flow::device::glasses_connected(s))
 }
 
 /// The boot screen of an app is over.
@@ -92,7 +94,7 @@ pub(crate) fn with_stage<R>(
     decide: impl FnOnce(&mut crate::session::managers::display::Display, &mut Stage<'_>) -> R,
 ) -> R {
     let mut out = Vec::new();
-    let (reachable, main_app) = (reachable(s), main_app(s, cx));
+    let (reachable, main_app) = (reachable(s, cx), main_app(s, cx));
     let apps = &s.m.apps;
     let result = decide(
         &mut s.m.display,

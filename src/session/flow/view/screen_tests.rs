@@ -334,6 +334,17 @@ fn a_returning_phone_is_painted_what_it_missed() {
 }
 
 #[test]
+fn glasses_that_nobody_is_to_judge_are_written_to_in_any_case() {
+    let mut kit = kit();
+    kit.phone(&json!({"type": "glasses_connection_state", "status": "DISCONNECTED"}));
+    show(&mut kit, "main", "lost");
+    assert_eq!(texts(&mut kit), Vec::<String>::new());
+    kit.cfg.device.validation_enabled = false;
+    show(&mut kit, "main", "shown");
+    assert_eq!(texts(&mut kit), ["shown"]);
+}
+
+#[test]
 fn what_a_phone_missed_outlives_the_end_of_what_it_still_shows() {
     let mut kit = kit();
     show_with(&mut kit, "main", "m", &json!({"durationMs": 3000}));

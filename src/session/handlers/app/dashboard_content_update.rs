@@ -1,7 +1,7 @@
 //! `dashboard_content_update`: an app's line in the dashboard (protocol.md §8.6, behaviour.md §6.2).
 //!
 //! Changes: the app's widget, if `modes` has `main`; with `dashboard_mode: app` its content of every listed mode. Sends: a
-//! dashboard to the phone after the debounce.
+//! dashboard to the phone after the debounce. `timestamp` says whose is the newest.
 //!
 //! `{"type":"dashboard_content_update","packageName":"com.acme.scribe","content":"3 notes today","modes":["main"]}`
 
@@ -9,6 +9,7 @@ use crate::session::flow;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::managers::dashboard::Mode;
 use crate::session::{Cx, Session};
+use crate::wire::dates;
 use crate::wire::kinds::AppKind;
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,6 +25,8 @@ struct Body {
     content: Value,
     #[serde(default)]
     modes: Value,
+    #[serde(default)]
+    timestamp: Value,
 }
 
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
@@ -34,7 +37,8 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         .filter(|mode| listed.iter().any(|one| one.as_str() == Some(mode.as_str())))
         .collect();
     if !modes.is_empty() {
-        flow::dashboard::content(s, m.package, &body.content, &modes, cx);
+        let unix_ms = dates::unix_ms(&body.timestamp);
+        flow::dashboard::content(s, m.package, &body.content, unix_ms, &modes, cx);
     }
     Ok(())
 }

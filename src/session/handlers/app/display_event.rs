@@ -31,7 +31,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         && flow::dashboard::may_draw(m.package, cx);
     let view = if to_dashboard { "dashboard" } else { "main" };
     if to_dashboard {
-        if flow::screen::reachable(s) {
+        if flow::screen::reachable(s, cx) {
             let _ = s.send_phone(cx, Class::Display, |out| {
                 members.write(out, m.package, view);
             });

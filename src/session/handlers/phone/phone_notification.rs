@@ -7,6 +7,7 @@
 use crate::session::flow;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};
+use crate::wire::dates;
 use crate::wire::kinds::PhoneKind;
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,13 +28,15 @@ struct Body {
     title: Value,
     #[serde(default)]
     content: Value,
+    #[serde(default)]
+    timestamp: Value,
 }
 
 fn run(s: &mut Session, m: &PhoneMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     let body: Body = cx.scratch.parse(m.text).map_err(Reject::json)?;
     if let Some(id) = body.notification_id.as_str() {
         let text = [&body.app, &body.title, &body.content].map(|v| v.as_str().unwrap_or_default());
-        flow::dashboard::notification(s, id, text, cx);
+        flow::dashboard::notification(s, id, text, dates::unix_ms(&body.timestamp), cx);
     }
     flow::relay::phone_message(s, m.name, m.text, cx);
     Ok(())

@@ -2,6 +2,7 @@
 //! sends nothing.
 
 mod agenda;
+mod glyphs;
 mod sections;
 mod weather;
 
@@ -29,8 +30,6 @@ const HEADER: &str = "◌ $DATE$, $TIME12$, $GBATT$";
 const HEADER_PX: u64 = 228;
 /// Width of a space (px).
 const SPACE_PX: u64 = 6;
-/// Width of a wide character (px), to keep weather on one line of the right half.
-const GLYPH_PX: u64 = 12;
 /// Both events of one head movement come within this time (ms).
 const HEAD_REPEAT_MS: u64 = 100;
 
@@ -39,6 +38,18 @@ const HEAD_REPEAT_MS: u64 = 100;
 struct Widget {
     package: Package,
     text: String,
+    /// When its app wrote it, by the message's own word.
+    unix_ms: u64,
+}
+
+/// Replaces the app's widget in a list that has the newest first; an empty text only removes it. Of two written at once the
+/// later to come is the newer.
+fn put(list: &mut Vec<Widget>, widget: Widget) {
+    list.retain(|known| known.package != widget.package);
+    if !widget.text.is_empty() {
+        let at = list.partition_point(|known| known.unix_ms > widget.unix_ms);
+        list.insert(at, widget);
+    }
 }
 
 /// State of the dashboard.
@@ -83,15 +94,34 @@ impl Dashboard {
         });
     }
 
-    /// An app's content for the main dashboard; an empty text removes it.
-    pub fn set_widget(&mut self, package: &Package, text: String) {
-        if text.is_empty() {
-            self.remove_widget(package);
-            return;
-        }
-        self.widgets.retain(|widget| widget.package != *package);
+    /// An app's content for the main dashboard, and when it was written; an empty text removes it.
+    pub fn set_widget(&mut self, package: &Package, text: String, unix_ms: u64) {
         let package = package.clone();
-        self.widgets.insert(0, Widget { package, text });
+        let widget = Widget {
+            package,
+            text,
+            unix_ms,
+        };
+        put(&mut self.widgets, widget);
+        self.bound_rotation();
+    }
+
+    /// An app's content of one mode of `dashboard_mode: app`, as [`Self::set_widget`]; beyond `max` apps the oldest goes.
+    pub fn set_content(
+        &mut self,
+        mode: Mode,
+        package: &Package,
+        text: String,
+        unix_ms: u64,
+        max: usize,
+    ) {
+        let package = package.clone();
+        let content = Widget {
+            package,
+            text,
+            unix_ms,
+        };
+        self.sections.set_content(mode, content, max);
     }
 
     /// Removes everything of an app; says whether there was anything.
@@ -104,6 +134,10 @@ impl Dashboard {
 
     fn remove_widget(&mut self, package: &str) {
         self.widgets.retain(|widget| *widget.package != *package);
+        self.bound_rotation();
+    }
+
+    fn bound_rotation(&mut self) {
         if self.rotation >= self.widgets.len() {
             self.rotation = 0;
         }
@@ -149,11 +183,8 @@ impl Dashboard {
             Some(weather) if width >= cfg.dashboard_wide_min_px => {
                 let free = (width / 2).saturating_sub(HEADER_PX) / SPACE_PX;
                 let pad = free.max(cfg.dashboard_header_min_pad) as usize;
-                let cut: String = weather
-                    .chars()
-                    .take((width / 2 / GLYPH_PX) as usize)
-                    .collect();
-                lines.push(format!("{HEADER}{:pad$}{cut}", ""));
+                let fits = glyphs::fitting(&weather, width - width / 2);
+                lines.push(format!("{HEADER}{:pad$}{fits}", ""));
             }
             Some(weather) => {
                 lines.push(HEADER.to_owned());
@@ -164,7 +195,7 @@ impl Dashboard {
         lines.extend(agenda::line(&self.agenda, unix_ms, zone, cfg));
         lines.extend(notifications);
         lines.extend(self.widget().map(str::to_owned));
-        lines.retain(|line| !line.is_empty());
+        lines.retain(|line| !line.trim().is_empty());
         lines.join("\n")
     }
 

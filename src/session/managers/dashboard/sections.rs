@@ -1,7 +1,7 @@
 //! Layer 2, manager part: the dashboard that a system app composes (`dashboard_mode: app`, behaviour.md §6.2.2).
 
+use super::{Widget, put};
 use crate::base::footprint::owns;
-use crate::base::ids::Package;
 use crate::wire::json::ObjectWriter;
 
 owns! { Sections: corners, contents; }
@@ -72,7 +72,7 @@ pub struct Sections {
     mode: Mode,
     corners: [String; 4],
     /// Per mode, newest first.
-    contents: [Vec<(Package, String)>; 3],
+    contents: [Vec<Widget>; 3],
     rotation: usize,
 }
 
@@ -95,13 +95,10 @@ impl Sections {
     }
 
     /// Sets an app's content of one mode; an empty text removes it, beyond `max` apps the oldest goes.
-    pub fn set_content(&mut self, mode: Mode, package: &Package, text: String, max: usize) {
+    pub(super) fn set_content(&mut self, mode: Mode, content: Widget, max: usize) {
         let list = &mut self.contents[mode as usize];
-        list.retain(|(own, _)| own != package);
-        if !text.is_empty() {
-            list.insert(0, (package.clone(), text));
-            list.truncate(max);
-        }
+        put(list, content);
+        list.truncate(max);
     }
 
     /// Removes an app's contents of all modes; says whether there were any.
@@ -109,7 +106,7 @@ impl Sections {
         let mut removed = false;
         for list in &mut self.contents {
             let before = list.len();
-            list.retain(|(own, _)| **own != *package);
+            list.retain(|content| *content.package != *package);
             removed |= list.len() < before;
         }
         if removed {
@@ -132,7 +129,7 @@ impl Sections {
         let newest = |mode: Mode| {
             self.contents[mode as usize]
                 .first()
-                .map(|(_, text)| text.as_str())
+                .map(|content| content.text.as_str())
         };
         let [top_left, top_right, bottom_left, bottom_right] = &self.corners;
         match self.mode {
@@ -141,7 +138,7 @@ impl Sections {
                 let content = self
                     .rotation
                     .checked_rem(contents.len())
-                    .map(|index| contents[index].1.as_str());
+                    .map(|index| contents[index].text.as_str());
                 let mut left = top_left.clone();
                 append(&mut left, "\n", bottom_left);
                 let mut right = top_right.clone();

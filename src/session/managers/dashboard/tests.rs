@@ -32,7 +32,7 @@ fn weather_stands_right_of_the_middle_on_wide_displays_only() {
 fn looking_up_turns_to_the_next_widget_once_per_movement() {
     let mut dashboard = Dashboard::default();
     for name in ["a", "b", "c"] {
-        dashboard.set_widget(&Package::new(name), format!("from {name}"));
+        dashboard.set_widget(&Package::new(name), format!("from {name}"), 7);
     }
     let last = |dashboard: &Dashboard| compose(dashboard).lines().last().map(str::to_owned);
     assert_eq!(last(&dashboard).as_deref(), Some("from c"));
@@ -42,6 +42,50 @@ fn looking_up_turns_to_the_next_widget_once_per_movement() {
     assert_eq!(last(&dashboard).as_deref(), Some("from c"));
     assert!(dashboard.remove_app("c") && !dashboard.remove_app("c"));
     assert_eq!(last(&dashboard).as_deref(), Some("from b"));
+}
+
+#[test]
+fn the_widget_that_was_written_last_comes_first_however_late_it_arrives() {
+    let mut dashboard = Dashboard::default();
+    for (name, unix_ms) in [("a", 20), ("b", 10), ("c", 10)] {
+        let package = Package::new(name);
+        dashboard.set_widget(&package, name.into(), unix_ms);
+        for mode in [Mode::Main, Mode::Expanded] {
+            dashboard.set_content(mode, &package, name.into(), unix_ms, 5);
+        }
+    }
+    let order = |dashboard: &mut Dashboard| {
+        let turn = |at_ms| {
+            dashboard.head_up(at_ms);
+            compose(dashboard).lines().last().map(str::to_owned)
+        };
+        let shown: Vec<_> = [1000, 2000, 3000].into_iter().filter_map(turn).collect();
+        shown.join("")
+    };
+    assert_eq!(order(&mut dashboard), "cba");
+    dashboard.sections.set_mode(Mode::Expanded);
+    let expanded: Value = serde_json::from_slice(&dashboard.sections.layout()).expect("JSON");
+    assert_eq!(expanded["text"], " | \na");
+}
+
+#[test]
+fn what_is_blank_takes_no_line() {
+    let mut dashboard = Dashboard::default();
+    let card = json!({"layoutType": "reference_card", "title": "", "text": " "});
+    dashboard.set_widget(&Package::new("a"), content_text(&card), 7);
+    assert_eq!(compose(&dashboard), HEADER);
+}
+
+#[test]
+fn weather_keeps_to_one_line_of_the_right_half() {
+    let mut dashboard = Dashboard::default();
+    let long = "Thunderstorm with light rain, 72°F";
+    dashboard.weather.set_text(long);
+    let text = compose(&dashboard);
+    let shown = text.trim_start_matches(HEADER).trim_start();
+    assert_eq!(shown, "Thunderstorm with light rain, 72");
+    dashboard.set_model(Some("Vuzix Z100"));
+    assert_eq!(compose(&dashboard), format!("{HEADER}\n{long}"));
 }
 
 #[test]
@@ -76,16 +120,16 @@ fn texts_are_taken_out_of_layouts() {
 #[test]
 fn a_system_app_composes_sections() {
     let mut dashboard = Dashboard::default();
+    for index in 0..7 {
+        let package = Package::new(&format!("app{index}"));
+        dashboard.set_content(Mode::Main, &package, format!("c{index}"), 7, 5);
+    }
     let sections = &mut dashboard.sections;
     let layout = |sections: &super::Sections| -> Value {
         serde_json::from_slice(&sections.layout()).expect("JSON")
     };
     sections.set_corner(Section::TopLeft, "tl".into());
     sections.set_corner(Section::TopRight, "tr".into());
-    for index in 0..7 {
-        let package = Package::new(&format!("app{index}"));
-        sections.set_content(Mode::Main, &package, format!("c{index}"), 5);
-    }
     let wall = |top: &str, bottom: &str| json!({"layoutType": "double_text_wall", "topText": top, "bottomText": bottom});
     assert_eq!(layout(sections), wall("tl", "tr\nc6"));
     sections.set_corner(Section::BottomRight, "br".into());
