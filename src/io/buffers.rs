@@ -52,7 +52,7 @@ impl Buffers {
         // SAFETY: the ring is page-aligned, as many entries long as said, and outlives the registration (see the type).
         unsafe {
             uring.submitter().register_buf_ring_with_flags(
-                own.ring.as_ptr().addr() as u64,
+                own.ring.as_ptr().expose_provenance() as u64,
                 sizes.buffers,
                 GROUP,
                 0,

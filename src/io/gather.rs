@@ -8,9 +8,6 @@ use io_uring::{EnterFlags, IoUring};
 use std::io;
 use std::time::Duration;
 
-/// `IORING_ENTER_EXT_ARG`: the last argument is an [`Arguments`].
-const EXTENDED: u32 = 1 << 3;
-
 /// The kernel's `struct io_uring_getevents_arg`.
 #[repr(C)]
 struct Arguments {
@@ -38,10 +35,11 @@ impl Ring {
             mask: 0,
             mask_bytes: 0,
             min_wait_us: u32::try_from(min_wait.as_micros()).unwrap_or(u32::MAX),
-            limit: (&raw const limit).addr() as u64,
+            // Exposed: the kernel reads what stands there.
+            limit: (&raw const limit).expose_provenance() as u64,
         };
         let entries = self.uring.submission().len() as u32;
-        let flags = EnterFlags::GETEVENTS.bits() | EXTENDED;
+        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
         let submitter = self.uring.submitter();
         // SAFETY: the kernel reads `arguments` and `limit` during the call alone, and both outlive it; their layout is its own.
         unsafe { submitter.enter(entries, gather.results, flags, Some(&arguments)) }

@@ -54,7 +54,7 @@ pub(crate) struct Ring {
     grew: bool,
     flags: &'static str,
     /// The kernel can let results gather.
-    gathers: bool,
+    pub(super) gathers: bool,
     bell: Arc<Bell>,
     /// Where the kernel writes the bell's count.
     rung: Box<u64>,

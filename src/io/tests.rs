@@ -284,8 +284,7 @@ fn is_asleep(thread: libc::pid_t) -> bool {
 
 /// Waits on two sockets, of which one can be read at once and the other once the waiting thread sleeps. Returns how many the
 /// first wait brought.
-fn received_by_one_wait(gather: Option<Gather>) -> usize {
-    let mut under = Under::new(IoDriver::Uring);
+fn received_by_one_wait(mut under: Under, gather: Option<Gather>) -> usize {
     let (mut first, near) = UnixStream::pair().expect("sockets");
     let (mut second, far) = UnixStream::pair().expect("sockets");
     for (token, socket) in [(1, &near), (2, &far)] {
@@ -316,12 +315,21 @@ fn received_by_one_wait(gather: Option<Gather>) -> usize {
 
 #[test]
 fn a_wait_that_gathers_sleeps_on_until_enough_came() {
-    let two = Gather {
+    let two = Some(Gather {
         results: 2,
         time: LONG,
-    };
-    assert_eq!(received_by_one_wait(None), 1);
-    assert_eq!(received_by_one_wait(Some(two)), 2);
+    });
+    let under = Under::new(IoDriver::Uring);
+    let knows = matches!(&under.driver, Driver::Ring(ring) if ring.gathers);
+    assert_eq!(received_by_one_wait(under, two), 1 + usize::from(knows));
+    // Who does not ask for it, or cannot have it, is woken by the first.
+    assert_eq!(received_by_one_wait(Under::new(IoDriver::Uring), None), 1);
+    let mut old = Under::new(IoDriver::Uring);
+    if let Driver::Ring(ring) = &mut old.driver {
+        ring.gathers = false;
+    }
+    assert_eq!(received_by_one_wait(old, two), 1);
+    assert_eq!(received_by_one_wait(Under::new(IoDriver::Epoll), two), 1);
 }
 
 #[test]
@@ -330,7 +338,7 @@ fn a_wait_that_gathers_is_over_when_its_time_is() {
         results: 1000,
         time: Duration::from_micros(100),
     };
-    assert!(received_by_one_wait(Some(more)) >= 1);
+    assert!(received_by_one_wait(Under::new(IoDriver::Uring), Some(more)) >= 1);
     let mut under = Under::new(IoDriver::Uring);
     let limit = Duration::from_millis(1);
     under.driver.wait(limit, Some(more)).expect("a limit");

@@ -266,13 +266,20 @@ const MOUNTS: [(&str, &str); 4] = [
 /// What the 2.x-style sessions of 3.x SDKs leave in front of every REST path: they cut `/app-ws` alone off the URL of their socket.
 const SOCKET_MOUNT: &str = "/ws/miniapp";
 
+/// Whether an app asks for such a path. Below the mount nothing else is reached: a proxy may hide `/metrics` or `/api/admin` by
+/// their paths.
+fn is_for_apps(path: &str) -> bool {
+    let is_api = path.starts_with("/api/") && !path.starts_with("/api/admin/");
+    is_api || path.starts_with("/appsettings/")
+}
+
 fn canonical(path: &str) -> String {
     let path = match path.strip_suffix('/') {
         Some(shorter) if !shorter.is_empty() => shorter,
         _ => path,
     };
     let path = match path.strip_prefix(SOCKET_MOUNT) {
-        Some(rest) if rest.starts_with('/') => rest,
+        Some(rest) if is_for_apps(rest) => rest,
         _ => path,
     };
     for (alias, mount) in MOUNTS {

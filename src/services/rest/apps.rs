@@ -7,7 +7,6 @@ use crate::services::store::{Change, Outcome, StoreError};
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
-use crate::wire::auth::TokenError;
 use crate::wire::records::{AppRecord, HardwareRequirement, InstalledApp, UserRecord};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -136,44 +135,18 @@ fn data(list: &[Value]) -> RestAnswer {
     reply(200, &json!({ "success": true, "data": list }))
 }
 
-/// Whose list `GET /apps` shows: that of a system app's user, or of the token's.
-fn asked_for(cx: &Services, r: &OutsideRequest) -> Handled<UserId> {
-    let keyed = ["apiKey", "packageName", "userId"];
-    if keyed.iter().all(|name| query(r, name).is_some()) {
-        // The same checks as everywhere, said in the words of this family.
-        return match auth::system_app(cx, r) {
-            Ok((_, user)) if cx.shared.live.contains(&user) => Ok(user),
-            Ok(_) => Err(fail(401, "No active session found for user.")),
-            Err(refusal) => {
-                let body: Value = serde_json::from_slice(&refusal.body).unwrap_or_default();
-                let text = body["error"].as_str().unwrap_or("Invalid API key");
-                Err(fail(refusal.status, text))
-            }
-        };
-    }
-    if let Some(user) = &r.user {
-        return Ok(user.clone());
-    }
-    let token = auth::bearer(r).ok_or_else(|| fail(401, "Authentication required"))?;
-    auth::core_user(cx, token.trim()).map_err(|error| match error {
-        TokenError::NoUser => fail(401, "Invalid token data"),
-        _ => fail(401, "Invalid or expired token"),
-    })
-}
-
-/// `GET /apps`.
+/// `GET /apps`: for the token's user, or by a system app for a user who has a session.
 pub(super) async fn all(cx: &Services, r: &OutsideRequest) -> Handled {
-    let user = asked_for(cx, r)?;
+    let (user, live) = if r.user.is_none() && query(r, "apiKey").is_some() {
+        let (_, user) = auth::system_app(cx, r)?;
+        let live = super::system_apps::live(cx, &user).await?;
+        (user, Some(live))
+    } else {
+        (auth::client_plain(cx, r)?, None)
+    };
     let registry = cx.registry();
-    Ok(data(
-        &enriched(
-            cx,
-            &user,
-            registry.iter().map(|(_, record)| &**record),
-            None,
-        )
-        .await,
-    ))
+    let records = registry.iter().map(|(_, record)| &**record);
+    Ok(data(&enriched(cx, &user, records, live).await))
 }
 
 /// `GET /apps/installed`.

@@ -1,6 +1,6 @@
 //! Outside thread, REST: who asks (protocol.md §18.1). The shard may have checked already; what it did not, is checked here.
 
-use super::{Handled, fail, header, query, refuse, reply};
+use super::{Handled, denied, fail, header, query, refuse, reply};
 use crate::base::ids::{Package, UserId};
 use crate::services::context::Services;
 use crate::session::effects::RestAnswer;
@@ -137,15 +137,12 @@ pub(super) fn key_matches(cx: &Services, package: &str, key: &str) -> Handled<bo
 
 /// Q: a whitelisted system app acting for a user.
 pub(super) fn system_app(cx: &Services, r: &OutsideRequest) -> Handled<(Package, UserId)> {
-    let refusal = |status, text: &str| -> RestAnswer {
-        reply(status, &json!({ "success": false, "error": text }))
-    };
     let (Some(key), Some(package), Some(user)) = (
         query(r, "apiKey"),
         query(r, "packageName"),
         query(r, "userId"),
     ) else {
-        return Err(refusal(
+        return Err(denied(
             400,
             "Missing required query parameters: apiKey, packageName, userId",
         ));
@@ -157,13 +154,13 @@ pub(super) fn system_app(cx: &Services, r: &OutsideRequest) -> Handled<(Package,
         .iter()
         .any(|known| known == package)
     {
-        return Err(refusal(
+        return Err(denied(
             403,
             "Package not authorized for API key authentication",
         ));
     }
     if !key_matches(cx, package, key)? {
-        return Err(refusal(401, "Invalid API key"));
+        return Err(denied(401, "Invalid API key"));
     }
     Ok((Package::new(package), UserId::new(user)))
 }

@@ -98,9 +98,8 @@ pub(super) async fn request(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// User and request of the upload token.
 fn upload_owner(cx: &Services, r: &OutsideRequest) -> Handled<(UserId, String)> {
-    let token =
-        auth::bearer(r).ok_or_else(|| refuse(401, "Missing or invalid Authorization header"))?;
     let refused = || refuse(401, "Invalid or expired upload token");
+    let token = auth::bearer(r).ok_or_else(refused)?;
     let claims = cx
         .memory
         .photo_keys
@@ -117,17 +116,13 @@ fn upload_owner(cx: &Services, r: &OutsideRequest) -> Handled<(UserId, String)> 
 
 /// `POST …/upload/:requestId`.
 pub(super) async fn upload(cx: &Services, r: &OutsideRequest) -> Handled {
-    let owner = upload_owner(cx, r);
-    // The glasses need not know why; a report that nobody may make has no effect.
+    let (user, request_id) = upload_owner(cx, r)?;
     if let Some(error) = query(r, "error") {
-        if let Ok((user, request_id)) = owner {
-            let result = Err(error.to_owned());
-            cx.tell_session(&user, Call::MiniappPhotoUploaded { request_id, result })
-                .await;
-        }
+        let result = Err(error.to_owned());
+        cx.tell_session(&user, Call::MiniappPhotoUploaded { request_id, result })
+            .await;
         return Ok(reply(200, &json!({ "received": true, "error": error })));
     }
-    let (user, request_id) = owner?;
     let photo = multipart::parts(r)
         .and_then(|parts| {
             parts

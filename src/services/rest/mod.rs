@@ -177,6 +177,11 @@ fn refuse(status: u16, text: &str) -> RestAnswer {
     reply(status, &json!({ "error": text }))
 }
 
+/// `{"success": false, "error": text}`.
+fn denied(status: u16, text: &str) -> RestAnswer {
+    reply(status, &json!({ "success": false, "error": text }))
+}
+
 /// `{"success": false, "message": text}`.
 fn fail(status: u16, text: &str) -> RestAnswer {
     reply(status, &json!({ "success": false, "message": text }))

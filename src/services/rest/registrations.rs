@@ -1,12 +1,11 @@
 //! Outside thread, REST: app-server registrations and restart recovery (behaviour.md §2.14, protocol.md §18.18). Registrations
 //! are durable; which sessions belong to one is known from the shards' attach and end reports.
 
-use super::{Handled, auth, body, member, reply, uuid};
+use super::{Handled, auth, body, denied, member, reply, uuid};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
-use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, ToShard};
 use crate::wire::records::AppType;
@@ -106,10 +105,6 @@ pub(super) fn users_of(cx: &Services, package: &str) -> Vec<UserId> {
     lock(&cx.memory.links).users_of(package)
 }
 
-fn failed(status: u16, text: &str) -> RestAnswer {
-    reply(status, &json!({ "success": false, "error": text }))
-}
-
 /// Switched off, these routes are unknown ones.
 fn enabled(cx: &Services, r: &OutsideRequest) -> Handled<()> {
     if cx.settings().apps.app_server_registration_enabled {
@@ -135,7 +130,7 @@ async fn all(cx: &Services) -> Handled<Vec<Registration>> {
 }
 
 async fn find(cx: &Services, fields: &Value) -> Handled<Registration> {
-    let missing = || failed(404, "Registration not found");
+    let missing = || denied(404, "Registration not found");
     let id = member(fields, "registrationId").ok_or_else(missing)?;
     cx.writes
         .read(Change::RemoveRegistration(id.to_owned()).key())
@@ -173,25 +168,25 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
         member(&fields, "apiKey"),
         member(&fields, "webhookUrl"),
     ) else {
-        return Err(failed(
+        return Err(denied(
             400,
             "packageName, apiKey and webhookUrl are required",
         ));
     };
     let known = super::auth::key_matches(cx, package, key)?;
     let record = cx.registry().get(package).filter(|_| known).cloned();
-    let record = record.ok_or_else(|| failed(401, "Invalid API key"))?;
+    let record = record.ok_or_else(|| denied(401, "Invalid API key"))?;
     if webhook_url.len() > URL_BYTES_MAX
         || !(webhook_url.starts_with("http://") || webhook_url.starts_with("https://"))
     {
-        return Err(failed(400, "webhookUrl must be an http or https URL"));
+        return Err(denied(400, "webhookUrl must be an http or https URL"));
     }
     let known = all(cx).await?;
     let same = known
         .iter()
         .find(|known| known.package == package && known.webhook_url == webhook_url);
     if same.is_none() && known.len() >= REGISTRATIONS_MAX {
-        return Err(failed(503, "Too many registrations"));
+        return Err(denied(503, "Too many registrations"));
     }
     let now_ms = cx.unix_ms();
     let registration = Registration {
@@ -382,6 +377,7 @@ mod tests {
     use super::*;
     use crate::base::ids::Package;
     use crate::services::rest::testkit::{APP, KEY, Kit};
+    use crate::session::effects::RestAnswer;
     use crate::shard::mailbox::OutsideRoute as Route;
     use crate::wire::auth::sha256_hex;
     use crate::wire::records::AppRecord;

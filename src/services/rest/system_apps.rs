@@ -1,21 +1,16 @@
 //! Outside thread, REST: what assistants may do for a user (protocol.md §18.16, kind Q).
 
-use super::{Handled, apps, auth, param, refuse, reply};
+use super::{Handled, apps, auth, denied, param, refuse, reply};
 use crate::base::ids::UserId;
 use crate::services::context::Services;
-use crate::session::effects::RestAnswer;
 use crate::session::rest::{Call, Shape};
 use crate::shard::mailbox::{OutsideRequest, OutsideRoute};
 use serde_json::json;
 
-fn refusal(status: u16, text: &str) -> RestAnswer {
-    reply(status, &json!({ "success": false, "error": text }))
-}
-
 pub(super) async fn live(cx: &Services, user: &UserId) -> Handled<apps::Snapshot> {
     apps::snapshot(cx, user)
         .await
-        .ok_or_else(|| refusal(401, "No active session found for user"))
+        .ok_or_else(|| denied(401, "No active session found for user"))
 }
 
 /// `GET /api/sdk/system-app/apps`.
@@ -43,13 +38,13 @@ pub(super) async fn start_or_stop(cx: &Services, r: &OutsideRequest) -> Handled 
         let stored = apps::user_record(cx, &user).await?;
         let mut installed = stored.installed_apps.iter();
         if !installed.any(|entry| entry.package_name == package) {
-            return Err(refusal(404, "App is not installed"));
+            return Err(denied(404, "App is not installed"));
         }
         Call::StartApp { package, shape }
     };
     let answer = cx.call_session(&user, call).await;
     if answer.status == 503 {
-        Err(refusal(401, "No active session found for user"))
+        Err(denied(401, "No active session found for user"))
     } else {
         Ok(answer)
     }

@@ -1,6 +1,6 @@
 //! Outside thread, REST: tokens (protocol.md §18.9). Web-view tickets live in memory for 60 s and work once.
 
-use super::{Handled, auth, body, member, refuse, reply};
+use super::{Handled, auth, body, denied, member, refuse, reply};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::shard::mailbox::OutsideRequest;
@@ -115,11 +115,6 @@ fn core_token(cx: &Services, subject: Option<&str>, email: &str) -> Handled<Stri
     signed.map_err(|_| refuse(500, "Failed to sign token"))
 }
 
-/// `{"success": false, "error": text}`.
-fn denied(status: u16, text: &str) -> crate::session::effects::RestAnswer {
-    reply(status, &json!({ "success": false, "error": text }))
-}
-
 fn package_of(fields: &Value) -> Handled<&str> {
     member(fields, "packageName").ok_or_else(|| denied(400, "packageName is required"))
 }
@@ -142,7 +137,7 @@ fn keyed_hash(cx: &Services, package: &str, text: &str) -> Handled<String> {
     let registry = cx.registry();
     let record = registry
         .get(package)
-        .ok_or_else(|| reply(404, &json!({ "success": false, "error": "App not found" })))?;
+        .ok_or_else(|| denied(404, "App not found"))?;
     Ok(sha256_hex(format!("{text}{}", record.key_sha256)))
 }
 
@@ -160,12 +155,7 @@ pub(super) fn signed(cx: &Services, r: &OutsideRequest) -> Handled {
         .signer
         .as_ref()
         .and_then(|signer| signer.sign(&claims));
-    let token = token.ok_or_else(|| {
-        reply(
-            500,
-            &json!({ "success": false, "error": "Failed to generate token" }),
-        )
-    })?;
+    let token = token.ok_or_else(|| denied(500, "Failed to generate token"))?;
     Ok(reply(
         200,
         &json!({ "success": true, "token": token, "expiresIn": "10m" }),
@@ -180,10 +170,7 @@ pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
         member(&fields, "stringToHash"),
         member(&fields, "packageName"),
     ) else {
-        return Err(reply(
-            400,
-            &json!({ "success": false, "error": "stringToHash and packageName are required" }),
-        ));
+        return Err(denied(400, "stringToHash and packageName are required"));
     };
     Ok(reply(
         200,

@@ -1,7 +1,7 @@
 //! Outside thread, REST: tool schemas and tool calls (protocol.md §13.4, §18.16). Each needs the user, the app itself acting
 //! for its user, or a system app.
 
-use super::{Handled, auth, body, member, param, query, reply, system_apps};
+use super::{Handled, auth, body, denied, member, param, query, reply, system_apps};
 use crate::base::ids::{CallId, UserId};
 use crate::services::context::Services;
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
@@ -133,27 +133,26 @@ fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserI
     json!({ "toolId": tool, "toolParameters": parameters, "userId": user.as_str(), "timestamp": cx.iso() })
 }
 
-fn denied(status: u16, text: &str) -> RestAnswer {
-    reply(status, &json!({ "success": false, "error": text }))
-}
-
 /// `POST …/system-app/apps/:target/tool` and `…/invoke-tool`.
 pub(super) async fn of_assistant(cx: &Services, r: &OutsideRequest) -> Handled {
     let (_, user) = auth::system_app(cx, r)?;
     let live = system_apps::live(cx, &user).await?;
     match param(r, 0) {
         "" => invoke(cx, r, &user, &live).await,
-        target => pass_on(cx, r, target).await,
+        target => pass_on(cx, r, &user, target).await,
     }
 }
 
-/// The call is passed on as it came, and the app's answer with it.
-async fn pass_on(cx: &Services, r: &OutsideRequest, target: &str) -> Handled {
+/// The call is passed on as it came, and the app's answer with it; for no other user than the one whose session was checked.
+async fn pass_on(cx: &Services, r: &OutsideRequest, user: &UserId, target: &str) -> Handled {
     let fields = body(r);
     for name in ["toolId", "userId"] {
         if member(&fields, name).is_none() {
             return Err(denied(400, &format!("Missing required field: {name}")));
         }
+    }
+    if member(&fields, "userId").map(UserId::new).as_ref() != Some(user) {
+        return Err(denied(403, "userId must be the user of the query"));
     }
     let record = cx.registry().get(target).cloned();
     let record = record.ok_or_else(|| denied(404, "App not found"))?;
@@ -406,8 +405,14 @@ mod tests {
                     "Missing required field: userId",
                 ),
                 (
+                    &[APP],
+                    json!({"toolId": "t", "userId": "eve@lumen.io"}),
+                    403,
+                    "userId must be the user of the query",
+                ),
+                (
                     &["com.nobody"],
-                    json!({"toolId": "t", "userId": USER}),
+                    json!({"toolId": "t", "userId": "Nadia@lumen.io"}),
                     404,
                     "App not found",
                 ),

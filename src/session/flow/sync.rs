@@ -5,6 +5,7 @@ use super::{calendar, location};
 use crate::base::ids::Package;
 use crate::session::managers::apps::{AppState, Apps};
 use crate::session::managers::speech::Trigger;
+use crate::session::managers::subscriptions::Newly;
 use crate::session::{Cx, Session};
 use crate::wire::json::ArrayWriter;
 use crate::wire::streams::{AUDIO_CHUNK, Permission, StreamEvent};
@@ -12,13 +13,16 @@ use crate::wire::streams::{AUDIO_CHUNK, Permission, StreamEvent};
 /// Recomputes what derives from subscriptions and sockets: audio targets, microphone need, location tier, replays.
 /// Called after every applied update; `package`: the app that asked.
 pub(crate) fn subscriptions_changed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    s.m.speech.asked();
-    follow(s, package, cx);
+    let newly = s.m.subscriptions.take_newly(package);
+    // A list that only says again what is known disturbs nothing (behaviour.md §2.6).
+    if newly.sound || need(s).pcm {
+        s.m.speech.asked();
+    }
+    follow(s, package, newly, cx);
 }
 
-fn follow(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+fn follow(s: &mut Session, package: &str, newly: Newly, cx: &mut Cx<'_>) {
     refresh_speech(s);
-    let newly = s.m.subscriptions.take_newly(package);
     location::sync_tier(s, cx);
     if newly.location {
         location::replay(s, package, cx);
@@ -48,7 +52,7 @@ pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn subscriptions_removed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     let keep = cx.cfg.apps.subscription_history as usize;
     s.m.subscriptions.remove(package, cx.now.unix_ms, keep);
-    follow(s, package, cx);
+    follow(s, package, Newly::default(), cx);
 }
 
 /// The set of subscription strings now stored for an app, as the acks carry it: a JSON array.

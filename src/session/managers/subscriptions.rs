@@ -147,6 +147,8 @@ pub struct Newly {
     pub location: bool,
     /// `calendar_event`.
     pub calendar: bool,
+    /// A language stream or `audio_chunk`.
+    pub sound: bool,
 }
 
 impl Subscriber {
@@ -279,6 +281,10 @@ impl Subscriptions {
         let one = self.ensure(user, package);
         let had_location = one.list.iter().any(Subscription::wants_location);
         let had_calendar = one.holds("calendar_event");
+        let is_new =
+            |own: &Subscription| (own.wants_pcm() || own.wants_speech()) && !one.holds(&own.text);
+        let asks_for_sound = wish.list.iter().any(is_new);
+        one.newly.sound |= asks_for_sound;
         one.replace(wish.list.into(), Operation::Update, unix_ms, keep);
         let has_location = one.list.iter().any(Subscription::wants_location);
         one.newly.location = has_location && (one.newly.location || !had_location);

@@ -47,13 +47,16 @@ fn a_notification_reaches_apps_and_dashboard() {
             "timestamp": 1_773_480_413_000_u64, "packageName": "com.example.mail"})
     );
     assert_eq!(kit.s.m.notifications.len(), 1);
-    let body = br#"{"notificationId":"n-5521","notificationKey":"k","packageName":"p"}"#;
+    let body =
+        br#"{"notificationId":"n-5521","notificationKey":"k","packageName":"p","timestamp":5}"#;
     let body = bytes::Bytes::from_static(body);
     let (status, _) = ask(&mut kit, Call::NotificationDismissed { body });
     assert_eq!((status, kit.s.m.notifications.len()), (200, 0));
+    let (_, text) = kit.texts(conn).remove(0);
+    assert_eq!(text["streamType"], "phone_notification_dismissed");
     assert_eq!(
-        kit.texts(conn)[0].1["streamType"],
-        "phone_notification_dismissed"
+        text["data"]["timestamp"], kit.now.unix_ms,
+        "of the dismissal, not of what was dismissed"
     );
 }
 
@@ -71,19 +74,15 @@ fn incomplete_bodies_are_refused() {
                 body: body.to_vec().into(),
             },
         );
-        assert_eq!(status, 400);
-        assert_eq!(
-            answer["message"],
-            "Missing required fields: notificationId, app, title, content"
-        );
+        let text = "Missing required fields: notificationId, app, title, content";
+        let wanted = json!({"success": false, "message": text});
+        assert_eq!((status, answer), (400, wanted));
     }
-    let (status, answer) = ask(
-        &mut kit,
-        Call::NotificationDismissed {
-            body: bytes::Bytes::new(),
-        },
-    );
-    assert_eq!((status, &answer["success"]), (400, &json!(false)));
+    let body = bytes::Bytes::new();
+    let text = "Missing required fields: notificationId, notificationKey, packageName";
+    let wanted = json!({"success": false, "message": text});
+    let answer = ask(&mut kit, Call::NotificationDismissed { body });
+    assert_eq!(answer, (400, wanted));
 }
 
 #[test]

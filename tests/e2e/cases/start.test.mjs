@@ -160,6 +160,7 @@ scenario('a webhook that fails twice, hardware that lacks, an app that never con
 
   const blind = await p.start('com.e2e.camera')
   assert.deepEqual([blind.body.data.isRunning, blind.body.data.error.stage], [false, 'HARDWARE_CHECK'], 'a G1 has no camera')
+  assert.equal(blind.body.data.error.message, 'This app requires a camera which is not available on your connected glasses')
 
   apps.deaf.on('session_request', email, ({reply}) => reply(200, {status: 'success'}))
   const begun = performance.now()

@@ -30,7 +30,7 @@ section! {
         weather_ttl_ms: u64 = 600_000, 1000..=86_400_000;
         /// Distance within which cached weather holds (km).
         weather_radius_km: u64 = 5, 1..=1000;
-        /// Places whose weather is remembered for all users; the oldest gives way.
+        /// Places whose weather is remembered for all users; the oldest gives way, and its users ask the service every minute.
         weather_cache_entries: u64 = 1000, 1..=1_000_000;
         /// One weather request (ms).
         weather_timeout_ms: u64 = 10_000, 100..=600_000;

@@ -347,6 +347,42 @@ fn system_apps_are_checked_in_order() {
 }
 
 #[test]
+fn the_list_of_all_apps_refuses_as_other_lists_and_assistants_calls_do() {
+    Kit::run(|kit| async move {
+        let mut list = Kit::request(Route::Apps, "GET", &[], &Value::Null);
+        let error = |text: &str| (401, json!({ "error": text }));
+        let missing = error("Authorization header missing or invalid");
+        assert_eq!(kit.send(&list).await, missing);
+        assert_eq!(
+            kit.bearer("a.b", Route::Apps, "GET", &[], Value::Null)
+                .await,
+            error("Invalid or expired token")
+        );
+        let refused = |status: u16, text: &str| (status, json!({"success": false, "error": text}));
+        list.query = vec![("apiKey".into(), KEY.into())];
+        let text = "Missing required query parameters: apiKey, packageName, userId";
+        assert_eq!(kit.send(&list).await, refused(400, text));
+        for (name, value) in [("packageName", "com.mentra.assistant"), ("userId", USER)] {
+            list.query.push((name.into(), value.into()));
+        }
+        let nobody = refused(401, "No active session found for user");
+        assert_eq!(kit.send(&list).await, nobody);
+        kit.session(|_| {
+            let live = r#"{"running":["com.acme.scribe"],"capabilities":null}"#;
+            Some(RestAnswer::json(200, live))
+        });
+        let (status, body) = kit.send(&list).await;
+        let running = |app: &&Value| app["is_running"] == true;
+        let running = body["data"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(running);
+        assert_eq!((status, running.count()), (200, 1));
+    });
+}
+
+#[test]
 fn assistants_need_a_live_session_for_tools_too() {
     Kit::run(|kit| async move {
         let of = |route, method: &str| {

@@ -191,9 +191,19 @@ fn a_miniapp_photo_goes_up_with_its_token_and_down_with_its_link() {
         upload.body = "--b\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"p.png\"\r\nContent-Type: image/png\r\n\r\nPNG\r\n--b--\r\n".into();
         let mut other = upload.clone();
         other.params = vec!["r2".into()];
+        let bare = Kit::request(Route::MiniappPhotoUpload, "POST", &["r1"], &Value::Null);
+        for mut request in [other, bare] {
+            let refused = (401, json!({"error": "Invalid or expired upload token"}));
+            assert_eq!(kit.send(&request).await, refused);
+            // Nor may anybody else say that it failed.
+            request.query = vec![("error".into(), "UPLOAD_FAILED".into())];
+            assert_eq!(kit.send(&request).await, refused);
+        }
+        let mut failed = upload.clone();
+        failed.query = vec![("error".into(), "UPLOAD_FAILED".into())];
         assert_eq!(
-            kit.send(&other).await,
-            (401, json!({"error": "Invalid or expired upload token"}))
+            kit.send(&failed).await,
+            (200, json!({"received": true, "error": "UPLOAD_FAILED"}))
         );
         let (status, body) = kit.send(&upload).await;
         let url = body["photoUrl"].as_str().expect("a link").to_owned();

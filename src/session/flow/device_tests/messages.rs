@@ -337,6 +337,12 @@ fn a_number_that_is_infinite_is_none_and_refuses_no_message() {
         (&Value::Null, &2.into())
     );
     assert!(asked.get("ontime").is_some(), "as every JSON writer has it");
+    let play = r#"{"type":"audio_play_request","requestId":"a1","audioUrl":"https://x","volume":1e400,"stopOtherAudio":null}"#;
+    kit.app(OTHER, play).expect("taken");
+    let asked = value(kit.sent().phone()[0]);
+    for member in ["volume", "stopOtherAudio"] {
+        assert_eq!(asked.get(member), Some(&Value::Null), "{member}");
+    }
     let fix = r#"{"type":"location_update","lat":1e400,"lng":2}"#;
     assert!(kit.phone(fix).is_err(), "nowhere");
 }

@@ -9,8 +9,8 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 
-/// A fix arrived that was taken at `taken`. With the id of a pending poll it goes to those who asked, else to every subscriber; it is the last known
-/// location either way.
+/// A fix arrived that was taken at `taken`. With the id of a pending poll it goes to those who asked, else to every subscriber;
+/// it is the last known location either way.
 pub(crate) fn fix_arrived(
     s: &mut Session,
     fix: Fix,

@@ -275,6 +275,26 @@ fn an_app_that_asks_is_served_though_silence_was_the_last_word() {
 }
 
 #[test]
+fn a_list_that_is_sent_again_in_silence_opens_nothing() {
+    let mut kit = kit();
+    kit.subscribe("main", &[EN]);
+    vad(&mut kit, false);
+    told(&mut kit);
+    kit.subscribe("main", &[EN]);
+    kit.subscribe("main", &[EN, "button_press"]);
+    kit.subscribe("back", &["head_position"]);
+    assert!(told(&mut kit).is_empty(), "the phone will tell of a voice");
+    kit.subscribe("back", &["head_position", DE]);
+    assert_eq!(told(&mut kit), ["open 2 en-US", "open 3 de-DE"]);
+    // A phone whose audio is wanted whole may tell of no voice any more.
+    kit.subscribe("back", &["audio_chunk"]);
+    vad(&mut kit, false);
+    told(&mut kit);
+    kit.subscribe("main", &[EN]);
+    assert_eq!(told(&mut kit), ["open 4 en-US"]);
+}
+
+#[test]
 fn they_may_stay_for_a_while_after_speech() {
     let mut kit = kit();
     kit.cfg.speech.vad_close_linger_ms = 700;

@@ -321,8 +321,8 @@ impl Speech {
         self.reconcile(Trigger::Speech, step);
     }
 
-    /// An app asks. It is served though the phone last heard silence: a phone whose audio is wanted whole detects no voice, so
-    /// that word may have been its last.
+    /// An app asks for sound. It is served though the phone last heard silence: a phone whose audio is wanted whole detects no
+    /// voice, so that word may have been its last.
     pub fn asked(&mut self) {
         if self.voice == Voice::Silent {
             self.voice = Voice::Unknown;
