@@ -21,8 +21,8 @@ section! {
         receive_buffers: u64 = 4096, 16..=32_768 => AtStart;
         /// Frames handled per socket and turn before others get theirs.
         turn_frames_max: u64 = 64, 1..=65_536;
-        /// A shard that would sleep lets messages gather for up to so long, as one wake-up for several costs half as much (µs; 0:
-        /// never). By io_uring on kernels from 6.12.
+        /// A shard that would sleep lets messages gather for up to so long, as a wake-up costs more than a message (µs; 0: never).
+        /// By io_uring on kernels from 6.12.
         gather_us: u64 = 500, 0..=5000;
         /// So many end that wait.
         gather_results: u64 = 8, 2..=1024;

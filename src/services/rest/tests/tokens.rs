@@ -69,19 +69,18 @@ fn a_key_is_not_called_wrong_while_the_store_is_unread() {
     });
 }
 
+/// The body that redeems a fresh ticket of this app's web view.
+async fn ticket(kit: &Kit, package: &str) -> Value {
+    let asked = json!({ "packageName": package });
+    let (_, body) = kit.client(Route::WebviewToken, "POST", &[], asked).await;
+    let token = body["token"].as_str().expect("a token");
+    json!({ "aos_temp_token": token, "packageName": package })
+}
+
 #[test]
 fn a_webview_ticket_becomes_a_user_once() {
     Kit::run(|kit| async move {
-        let (_, body) = kit
-            .client(
-                Route::WebviewToken,
-                "POST",
-                &[],
-                json!({"packageName": APP}),
-            )
-            .await;
-        let ticket = body["token"].as_str().expect("a token").to_owned();
-        let redeem = json!({"aos_temp_token": ticket, "packageName": APP});
+        let redeem = ticket(&kit, APP).await;
         assert_eq!(
             kit.app(Route::ExchangeUserToken, "POST", &[], redeem.clone())
                 .await,
@@ -117,15 +116,7 @@ fn a_webview_ticket_becomes_a_user_once() {
 #[test]
 fn the_stores_page_redeems_its_ticket_for_a_core_token() {
     Kit::run(|kit| async move {
-        let (_, body) = kit
-            .client(
-                Route::WebviewToken,
-                "POST",
-                &[],
-                json!({"packageName": "org.augmentos.store"}),
-            )
-            .await;
-        let redeem = json!({"aos_temp_token": body["token"], "packageName": "org.augmentos.store"});
+        let redeem = ticket(&kit, "org.augmentos.store").await;
         let call = Kit::request(Route::ExchangeStoreToken, "POST", &[], &redeem);
         let (status, body) = kit.send(&call).await;
         assert_eq!((status, &body["userId"]), (200, &json!(USER)));
