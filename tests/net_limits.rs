@@ -106,6 +106,24 @@ fn slow_heads_and_bodies_are_cut() {
 }
 
 #[test]
+fn a_client_that_does_not_read_its_answers_loses_its_place() {
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &[("PRISM_HTTP_BODY_TIMEOUT_MS", "150")]);
+        let metrics = "GET /metrics HTTP/1.1\r\nHost: x\r\n";
+        let mut deaf = server.tcp();
+        // More than the kernel holds between two sockets.
+        let many = format!("{metrics}\r\n").repeat(1000);
+        deaf.write_all(many.as_bytes()).expect("written");
+        let cut = r#"prism_http_refused_total{reason="timeout"} 1"#;
+        let asked = format!("{metrics}Connection: close\r\n\r\n");
+        let seen = (0..100_000).any(|_| server.raw(&asked).contains(cut));
+        assert!(seen, "{driver}");
+        let read = rest_of(&mut deaf).matches("HTTP/1.1 200").count();
+        assert!(read < 1000, "{driver}: {read} answers");
+    }
+}
+
+#[test]
 fn a_client_that_has_said_everything_still_gets_its_answer() {
     for driver in DRIVERS {
         let server = Server::start(driver);

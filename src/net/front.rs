@@ -22,6 +22,8 @@ struct Slot {
 struct Open {
     fd: i32,
     deadline_ms: u64,
+    /// When the client must have taken what is being sent to it.
+    taken_by_ms: u64,
     waiting: Waiting,
     answers: VecDeque<Answer>,
     bytes: usize,
@@ -66,6 +68,7 @@ impl Waiters {
         slot.open = Some(Open {
             fd,
             deadline_ms,
+            taken_by_ms: u64::MAX,
             waiting: Waiting::Io,
             answers: VecDeque::new(),
             bytes: 0,
@@ -113,6 +116,13 @@ impl Waiters {
             open.bytes = 0;
         }
         slot.generation << SLOT_BITS | at as u64
+    }
+
+    /// Part of an answer is being sent, and must be taken by then; `None`: it was taken.
+    pub(crate) fn sending(&mut self, key: Key, taken_by_ms: Option<u64>) {
+        if let Some(open) = self.get(key) {
+            open.taken_by_ms = taken_by_ms.unwrap_or(u64::MAX);
+        }
     }
 
     /// The time limit of a streamed answer moves on.
@@ -179,6 +189,11 @@ impl Waiters {
         self.next_sweep_ms = now_ms + SWEEP_MS;
         let mut cut = 0;
         for open in self.slots.iter_mut().filter_map(|slot| slot.open.as_mut()) {
+            if open.taken_by_ms <= now_ms {
+                open.taken_by_ms = u64::MAX;
+                shutdown(open.fd, libc::SHUT_RDWR);
+                cut += 1;
+            }
             if open.deadline_ms > now_ms {
                 continue;
             }

@@ -22,6 +22,8 @@ use std::rc::Rc;
 
 /// Beyond the longest limit of a service or session, which answer by themselves (ms).
 const ANSWER_SLACK_MS: u64 = 5000;
+/// The client must take so much of an answer within `http_body_timeout_ms`.
+const PIECE_BYTES: usize = 64 * 1024;
 /// A streamed answer that brings nothing for this long ends (ms); the session's own limits come first.
 const STREAM_IDLE_MS: u64 = 120_000;
 
@@ -215,23 +217,48 @@ pub(crate) async fn answer(
             (overdue(), Vec::new())
         }
     };
-    send_whole(node, socket, &envelope, &answer, &extra).await
+    send_whole(node, socket, *key, &envelope, (answer, extra)).await
 }
 
 async fn send_whole(
     node: &Node,
     socket: &Socket,
+    key: Key,
     envelope: &Envelope,
-    answer: &RestAnswer,
-    extra: &[(String, String)],
+    (answer, extra): (RestAnswer, Vec<(String, String)>),
 ) -> After {
     node.with(|shard| shard.metrics().inc(status_counter(answer.status)));
-    let ok = socket.write_all(envelope.whole(answer, extra)).await;
+    let ok = send(node, socket, key, envelope.whole(&answer, &extra)).await;
     match (ok, envelope.keep) {
         (false, _) => After::Broken,
         (true, KeepAlive::Keep) => After::Next,
         (true, KeepAlive::Close) => After::Close,
     }
+}
+
+/// Sends bytes of an answer; `false` when the connection broke. A client that does not read is cut: it would keep its place for ever.
+async fn send(node: &Node, socket: &Socket, key: Key, bytes: Vec<u8>) -> bool {
+    let limit_ms = node.shard.borrow().cfg().http.http_body_timeout_ms;
+    let begin = || {
+        let (now, _) = node.now();
+        let taken_by_ms = Some(now.mono_ms + limit_ms);
+        node.waiters.borrow_mut().sending(key, taken_by_ms);
+    };
+    let mut ok = true;
+    if bytes.len() <= PIECE_BYTES {
+        begin();
+        ok = socket.write_all(bytes).await;
+    } else {
+        for piece in bytes.chunks(PIECE_BYTES) {
+            begin();
+            ok = socket.write_all(piece.to_vec()).await;
+            if !ok {
+                break;
+            }
+        }
+    }
+    node.waiters.borrow_mut().sending(key, None);
+    ok
 }
 
 /// Nobody answered in time.
@@ -376,13 +403,13 @@ async fn stream(
     }
     out.extend_from_slice(b"\r\n");
     if envelope.head_only {
-        return match socket.write_all(out).await {
+        return match send(node, socket, key, out).await {
             true => After::Close,
             false => After::Broken,
         };
     }
     node.spawn(watch(node.clone(), socket.clone(), key));
-    let mut ok = socket.write_all(out).await;
+    let mut ok = send(node, socket, key, out).await;
     while ok {
         let (now, _) = node.now();
         node.waiters
@@ -402,7 +429,7 @@ async fn stream(
             Some(Answer::StreamAbort) | None => break,
             Some(_) => continue,
         }
-        ok = socket.write_all(out).await;
+        ok = send(node, socket, key, out).await;
         if ended && ok {
             // The watching task holds the pending read; ending both directions ends it too. What was written still goes out.
             socket.cut();
