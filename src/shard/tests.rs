@@ -413,8 +413,35 @@ fn a_socket_that_the_transport_gave_up_ended_by_timeout() {
         let last = session.m.health.ended().last();
         last.map(|ended| ended.reason.as_str())
     };
-    world.pass(119_000);
+    for _ in 0..119 {
+        world.pass(1000);
+    }
     assert_eq!(ended(&world), None);
-    world.pass(2_000);
+    world.pass(1000);
+    world.pass(1000);
     assert_eq!(ended(&world), Some("timeout"));
+}
+
+/// behaviour.md §9.4: a stall of our own process must not look like peers that fell silent.
+#[test]
+fn after_a_stall_peers_have_a_heartbeats_time_to_be_heard() {
+    for speaks in [true, false] {
+        let mut cfg = Settings::default();
+        cfg.health.health_monitor_mode = crate::base::settings::HealthMonitorMode::Off;
+        let mut world = World::with(cfg);
+        let phone = world.phone("a@x.io");
+        world.pass(1000);
+        world.pass(600_000);
+        for _ in 0..9 {
+            assert!(world.shard.cuts().is_empty());
+            world.pass(1000);
+        }
+        if speaks {
+            world.shard.begin_turn(phone, world.now, 1);
+            world.shard.end_turn(phone, || 2);
+        }
+        world.pass(1000);
+        world.pass(1000);
+        assert_eq!(world.shard.cuts().is_empty(), speaks);
+    }
 }

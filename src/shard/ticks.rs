@@ -26,6 +26,8 @@ pub(super) struct Ticks {
     /// The next one to be told that the settings of speech are new.
     pub(super) speech_changed: Option<usize>,
     next_sweep_ms: u64,
+    /// The shard stalled: silence counts again from here on, when peers have had time to be heard.
+    silence_from_ms: u64,
     /// The last beat of sockets without a session ([`super::beat`]).
     pub(super) last_beat_ms: u64,
     /// No word of scheduling delay before this.
@@ -53,9 +55,15 @@ impl Shard {
             self.ticks.speech_changed = self.tell_all(from, || Event::SpeechSettingsChanged);
         }
         if now.mono_ms >= self.ticks.next_sweep_ms {
+            // A sweep that comes late says that we stalled, not that the peers are gone (behaviour.md §9.4).
+            if self.ticks.next_sweep_ms > 0 && now.mono_ms > self.ticks.next_sweep_ms + SWEEP_MS {
+                self.ticks.silence_from_ms = now.mono_ms + self.cfg.health.heartbeat_interval_ms;
+            }
             self.ticks.next_sweep_ms = now.mono_ms + SWEEP_MS;
             self.desk.fx.liveness_closes = 0;
-            self.cut_silent();
+            if now.mono_ms >= self.ticks.silence_from_ms {
+                self.cut_silent();
+            }
             self.compact_deadlines();
             self.say_slow_audio();
         }
