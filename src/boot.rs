@@ -119,7 +119,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     };
     let driver = start_shards(&mesh, listeners.sockets, datagrams, inboxes)?;
     tracing::info!(address = %listeners.address, shards, driver, "serving");
-    eprintln!("prism: listening on http://{}", listeners.address);
+    crate::logs::announce(&format!("prism: listening on http://{}", listeners.address));
     wait(signals, &services);
     shutdown::run(&settings, &shared, &mail, services, logs, &door)
 }

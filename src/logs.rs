@@ -1,8 +1,14 @@
 //! Logs: sets `tracing` up as JSON lines (or readable text) on standard output through a bounded, lossy queue. It decides no
-//! policy of its own and never makes the caller wait: a line that finds the queue full is dropped and counted.
+//! policy of its own and never makes the caller wait: a line that finds the queue full is dropped and counted. The few lines of
+//! standard error leave here too, as its reader may be the same.
 
 use crate::base::settings::Settings;
+use std::io::{self, Stdout, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -30,13 +36,61 @@ pub struct Logs {
 }
 
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// Lines that standard output did not take: its reader is gone, or its disk is full.
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+/// How long standard error may take over a line.
+const ANNOUNCED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Lines dropped since the start of the process; 0 before [`start`].
 #[must_use]
 pub fn dropped_lines() -> u64 {
-    DROPPED
-        .get()
-        .map_or(0, |counter| counter.dropped_lines() as u64)
+    let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
+    dropped as u64 + REFUSED.load(Ordering::Relaxed)
+}
+
+/// One line on standard error, now. It is written when this returns, unless nobody reads there: then it is given up, as a
+/// shutdown must not wait for it.
+pub fn announce(text: &str) {
+    let line = format!("{text}\n");
+    let (written, waits) = mpsc::channel();
+    let writing = thread::Builder::new().name("stderr".into()).spawn(move || {
+        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = written.send(());
+    });
+    if writing.is_ok() {
+        let _ = waits.recv_timeout(ANNOUNCED_WITHIN);
+    }
+}
+
+/// Standard output that counts what it does not take.
+struct Counted {
+    stdout: Stdout,
+    /// The last line may have gone in part.
+    torn: bool,
+}
+
+impl Write for Counted {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        let outcome = if self.torn {
+            self.stdout
+                .write_all(b"\n")
+                .and_then(|()| self.stdout.write_all(line))
+        } else {
+            self.stdout.write_all(line)
+        };
+        self.torn = outcome.is_err();
+        REFUSED.fetch_add(u64::from(self.torn), Ordering::Relaxed);
+        outcome
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
 }
 
 /// Installs the process-wide subscriber.
@@ -49,7 +103,10 @@ pub fn start(settings: &Settings) -> Result<Logs, LogError> {
         .lossy(true)
         .buffered_lines_limit(observability.log_queue_lines as usize)
         .thread_name("logs")
-        .finish(std::io::stdout());
+        .finish(Counted {
+            stdout: io::stdout(),
+            torn: false,
+        });
     let dropped = writer.error_counter();
     let (filter, handle) = reload::Layer::new(parse(&observability.log_level)?);
     let subscriber = tracing_subscriber::registry().with(filter);
@@ -67,11 +124,31 @@ pub fn start(settings: &Settings) -> Result<Logs, LogError> {
     }
     .map_err(|_| LogError::Twice)?;
     let _ = DROPPED.set(dropped.clone());
+    tell_of_panics();
     Ok(Logs {
         filter: FilterHandle(handle),
         dropped,
         _writer: guard,
     })
+}
+
+/// From now on the log says where a thread panicked. Standard error, where Rust says it, may block, and a shard with it.
+fn tell_of_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = thread::current();
+        if thread.name() == Some("main") {
+            return before(panic);
+        }
+        let at = panic.location().map(ToString::to_string);
+        let text = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(
+            thread = thread.name(),
+            at,
+            panic = text,
+            "a thread panicked"
+        );
+    }));
 }
 
 /// Changes the filter from any thread.

@@ -3,12 +3,11 @@
 use super::BootError;
 use crate::base::ids::ShardId;
 use crate::base::settings::Settings;
-use crate::logs::Logs;
+use crate::logs::{Logs, announce};
 use crate::net::Door;
 use crate::services::Running;
 use crate::shard::mailbox::{Mailboxes, ToShard};
 use crate::shard::shared::Shared;
-use std::io::Write as _;
 use std::process;
 use std::thread;
 use std::time::Duration;
@@ -17,13 +16,6 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(5);
 /// Time for the store's last writes.
 const STORE: Duration = Duration::from_millis(500);
-
-/// One line on standard error, now: the log writer may be what hangs.
-fn mark(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "{text}");
-    let _ = stderr.flush();
-}
 
 /// Waits for `done`, `ms` at most.
 fn wait(ms: u64, done: impl Fn() -> bool) {
@@ -44,13 +36,13 @@ pub(super) fn run(
     door: &Door,
 ) -> Result<(), BootError> {
     shared.start_draining();
-    mark("shutdown-started");
+    announce("shutdown-started");
     let budget_ms = settings.server.shutdown_budget_ms;
     thread::Builder::new()
         .name("watchdog".into())
         .spawn(move || {
             thread::sleep(Duration::from_millis(budget_ms));
-            mark("shutdown-watchdog");
+            announce("shutdown-watchdog");
             process::exit(1);
         })?;
     for shard in 0..mail.shards() {
@@ -71,6 +63,6 @@ pub(super) fn run(
         flushed.is_finished()
     });
     door.shut();
-    mark("shutdown-complete");
+    announce("shutdown-complete");
     process::exit(0);
 }

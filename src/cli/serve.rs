@@ -11,14 +11,14 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     let settings = match args.settings() {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("prism: {error}");
+            logs::announce(&format!("prism: {error}"));
             return ExitCode::from(WRONG_INPUT);
         }
     };
     let logs = match logs::start(&settings) {
         Ok(logs) => logs,
         Err(error) => {
-            eprintln!("prism: {error}");
+            logs::announce(&format!("prism: {error}"));
             return ExitCode::from(WRONG_INPUT);
         }
     };
@@ -46,7 +46,7 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     match boot::run(plan, logs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("prism: {error}");
+            logs::announce(&format!("prism: {error}"));
             match error {
                 BootError::Host(..) | BootError::Outside(StartError::Apps(_)) => {
                     ExitCode::from(WRONG_INPUT)

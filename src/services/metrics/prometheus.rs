@@ -417,7 +417,7 @@ fn outside(page: &mut Page, cx: &Services) {
     page.one(
         "prism_log_lines_dropped_total",
         "counter",
-        "Log lines dropped because the log's reader was slow.",
+        "Log lines that the log's reader was too slow for, or that standard output refused.",
         dropped,
     );
 }
