@@ -2,6 +2,7 @@
 //! It decides nothing about connections or sessions.
 
 mod cpus;
+mod descriptors;
 mod shutdown;
 
 use crate::base::clock::Clock;
@@ -86,6 +87,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         0 => cpus.shards(),
         count => count as u16,
     };
+    let descriptors = descriptors::take_all();
     let shared = Arc::new(Shared::new(shards));
     let listeners = bind(&settings, shards)?;
     let door = listeners.door()?;
@@ -118,7 +120,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         registry: services.registry.clone(),
     };
     let driver = start_shards(&mesh, listeners.sockets, datagrams, inboxes)?;
-    tracing::info!(address = %listeners.address, shards, driver, "serving");
+    tracing::info!(address = %listeners.address, shards, driver, descriptors, "serving");
     crate::logs::announce(&format!("prism: listening on http://{}", listeners.address));
     wait(signals, &services);
     shutdown::run(&settings, &shared, &mail, services, logs, &door)

@@ -90,6 +90,32 @@ fn a_driver_that_was_asked_for_is_the_one_that_health_names() {
 }
 
 #[test]
+fn a_low_soft_limit_of_descriptors_is_raised() {
+    let server = Server::with("auto", |command| {
+        let limit = libc::rlimit {
+            rlim_cur: 64,
+            rlim_max: 1024,
+        };
+        let lower = move || {
+            // SAFETY: one system call with a filled limit.
+            match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec only that system call is made.
+        unsafe { command.pre_exec(lower) };
+    });
+    let phones: Vec<_> = (0..100)
+        .map(|n| server.phone(&format!("phone{n}@lumen.io")))
+        .collect();
+    drop(phones);
+    let (_, log) = server.stop();
+    assert!(log.contains(r#""descriptors":1024"#), "{log}");
+    assert!(!log.contains("accept fails"), "{log}");
+}
+
+#[test]
 fn a_taken_port_is_one_clear_line() {
     // Another program's, and another server's of our own: sharing a port must be meant.
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
