@@ -19,6 +19,9 @@ pub(super) trait Section {
 
     /// Adds every number that is outside its range.
     fn check_ranges(&self, problems: &mut Vec<Problem>);
+
+    /// Takes the keys that need a restart from those that the process started with.
+    fn keep_started(&mut self, started: &Self);
 }
 
 /// So many keys of these sections.
@@ -91,6 +94,11 @@ macro_rules! section {
             fn check_ranges(&self, problems: &mut Vec<$crate::base::settings::Problem>) {
                 $( section!(@check self problems $section $key $($low, $high)?); )*
             }
+
+            fn keep_started(&mut self, started: &Self) {
+                let _ = started;
+                $( section!(@keep self started $key $($applies)?); )*
+            }
         }
     };
     (@doc $($doc:literal)*) => { concat!($($doc),*) };
@@ -100,6 +108,8 @@ macro_rules! section {
     (@applies $applies:ident) => { $crate::base::settings::Applies::$applies };
     (@range) => { None };
     (@range $low:literal, $high:literal) => { Some(($low, $high)) };
+    (@keep $self:ident $started:ident $key:ident AtStart) => { $self.$key = $started.$key.clone(); };
+    (@keep $self:ident $started:ident $key:ident $($other:ident)?) => {};
     (@check $self:ident $problems:ident $section:ident $key:ident) => {};
     (@check $self:ident $problems:ident $section:ident $key:ident $low:literal, $high:literal) => {
         if let Some(number) = $crate::base::settings::Value::number(&$self.$key) && !($low..=$high).contains(&number) {
@@ -153,6 +163,14 @@ macro_rules! settings {
             pub(in crate::base::settings) fn check_ranges(&self, problems: &mut Vec<$crate::base::settings::Problem>) {
                 use $crate::base::settings::declare::Section;
                 $( self.$section.check_ranges(problems); )*
+            }
+
+            /// What a reload brings into force: itself, but for the keys that need a restart, which stay as `started` has them.
+            #[must_use]
+            pub fn in_force(mut self, started: &Self) -> Self {
+                use $crate::base::settings::declare::Section;
+                $( self.$section.keep_started(&started.$section); )*
+                self
             }
         }
     };

@@ -248,4 +248,16 @@ mod tests {
             assert!(said, "{}: {}", key.name, key.doc);
         }
     }
+
+    #[test]
+    fn a_reload_leaves_alone_what_needs_a_restart() {
+        let (started, mut read) = (Settings::default(), Settings::default());
+        read.server.port = 81;
+        read.server.data_dir = "elsewhere".into();
+        read.apps.app_grace_ms = 4000;
+        let in_force = read.in_force(&started);
+        let changed: Vec<_> = in_force.differences(&started).collect();
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed[0].name, "app_grace_ms");
+    }
 }

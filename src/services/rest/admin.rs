@@ -194,7 +194,8 @@ pub(crate) enum ReloadError {
 
 /// Reads settings and the files they name; all or none take effect. Returns the number of apps.
 pub(crate) async fn reload(cx: &Services) -> Result<usize, ReloadError> {
-    let settings = Arc::new((cx.reload.read)()?);
+    let read = (cx.reload.read)()?;
+    let settings = Arc::new(read.clone().in_force(&cx.started_with));
     let apps = registry::read_apps_file(&settings, &cx.config_dir)?;
     let profiles = registry::read_profiles(&settings, &cx.config_dir)?;
     (cx.reload.apply)(&settings);
@@ -208,9 +209,9 @@ pub(crate) async fn reload(cx: &Services) -> Result<usize, ReloadError> {
     cx.apps.set_profiles(profiles);
     registry::refresh(cx).await;
     let apps = cx.registry().len();
-    let changed = names(settings.differences(&old));
+    let changed = names(read.differences(&old));
     tracing::info!(apps, changed, "configuration reloaded");
-    let waiting = settings.differences(&cx.started_with);
+    let waiting = read.differences(&cx.started_with);
     let waiting = names(waiting.filter(|key| key.needs_restart()));
     if !waiting.is_empty() {
         tracing::warn!(keys = waiting, "these settings wait for a restart");
