@@ -3,7 +3,7 @@
 use super::{Handled, refuse};
 use crate::services::context::Services;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Folder of a kind of file within the data directory.
 pub(super) fn folder(cx: &Services, kind: &str) -> PathBuf {
@@ -15,10 +15,13 @@ pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> H
     let task = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&folder)?;
         let scratch = folder.join(format!("{name}.part"));
-        let mut file = std::fs::File::create(&scratch)?;
-        file.write_all(&data)?;
-        file.sync_all()?;
-        std::fs::rename(scratch, folder.join(name))
+        let written =
+            write(&scratch, &data).and_then(|()| std::fs::rename(&scratch, folder.join(name)));
+        if written.is_err() {
+            // What a full disk took of it must not keep the disk full.
+            let _ = std::fs::remove_file(scratch);
+        }
+        written
     });
     match task.await {
         Ok(Ok(())) => Ok(()),
@@ -30,8 +33,14 @@ pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> H
     }
 }
 
+fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(data)?;
+    file.sync_all()
+}
+
 /// Deletes files of a folder that were written before `unix_s`.
-pub(super) fn delete_older(folder: &std::path::Path, unix_s: u64) {
+pub(super) fn delete_older(folder: &Path, unix_s: u64) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
     };
@@ -67,10 +76,34 @@ pub(super) fn public_base(cx: &Services) -> String {
         };
         return format!("{scheme}://{}", server.public_host);
     }
-    let host = if matches!(server.host.as_str(), "0.0.0.0" | "::" | "") {
-        "localhost"
-    } else {
-        &server.host
+    let host = match server.host.as_str() {
+        "0.0.0.0" | "::" | "" => "localhost".to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
     };
     format!("http://{host}:{}", server.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_stored_leaves_nothing_behind() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let folder = tempfile::tempdir().expect("a folder");
+        // A file cannot take the place of a folder.
+        std::fs::create_dir(folder.path().join("taken")).expect("made");
+        let save = save(
+            folder.path().to_owned(),
+            "taken".into(),
+            vec![1; 100].into(),
+        );
+        let refusal = runtime.block_on(save).expect_err("refused");
+        assert_eq!(refusal.status, 500);
+        let left = std::fs::read_dir(folder.path()).expect("readable").count();
+        assert_eq!(left, 1, "the folder alone");
+    }
 }

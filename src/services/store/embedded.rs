@@ -6,6 +6,7 @@ use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable as _, TableDefinition};
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -57,7 +58,8 @@ impl Embedded {
         run: impl FnOnce(&Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        guard.as_ref().map_or(Err(StoreError::Closed), run)
+        let database = guard.as_ref().ok_or(StoreError::Closed)?;
+        judged(&self.file, || run(database))
     }
 
     /// After an I/O error (a full disk) redb refuses everything until the file is opened again.
@@ -74,7 +76,19 @@ impl Embedded {
     }
 }
 
+/// redb notices some damage to its file by a panic.
+fn judged<T>(file: &Path, run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let file = file.display();
+        Err(StoreError::Embedded(format!("{file} is damaged")))
+    })
+}
+
 fn open_file(file: &Path) -> Result<Database, StoreError> {
+    judged(file, || open_whole(file))
+}
+
+fn open_whole(file: &Path) -> Result<Database, StoreError> {
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create(file)
@@ -201,6 +215,22 @@ impl Store for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damage_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        drop(Embedded::open(folder.path()).expect("a new store"));
+        let file = folder.path().join(FILE);
+        let whole = std::fs::read(&file).expect("readable");
+        // Its first page alone, and cut in the middle.
+        let mut first_page = whole[..4096].to_vec();
+        first_page.resize(whole.len(), 0);
+        for damaged in [&first_page, &whole[..whole.len() / 2]] {
+            std::fs::write(&file, damaged).expect("writable");
+            let error = Embedded::open(folder.path()).err().expect("damaged");
+            assert!(error.to_string().contains(FILE), "{error}");
+        }
+    }
 
     #[test]
     fn a_file_of_a_newer_version_is_refused() {
