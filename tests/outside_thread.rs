@@ -229,6 +229,8 @@ fn the_admin_listener_answers_without_any_shard() {
     assert!(get(admin, "/health").contains(r#""status":"ok""#));
     assert!(get(admin, "/metrics").contains("# TYPE mentra_user_sessions gauge"));
     assert!(get(admin, "/api/admin/config").starts_with("HTTP/1.1 401 "));
+    let dispose = ask(admin, "POST", "/api/admin/sessions/ana%40lumen.io/dispose");
+    assert!(dispose.starts_with("HTTP/1.1 401 "), "{dispose}");
     assert!(get(admin, "/elsewhere").starts_with("HTTP/1.1 404 "));
     fixture.shared.start_draining();
     assert!(get(admin, "/health").starts_with("HTTP/1.1 503 "));

@@ -7,6 +7,7 @@ use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute};
 use crate::shard::routes::livez;
+use crate::wire::http::decode_component;
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -123,6 +124,9 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         path,
         mut request,
     } = parsed;
+    if let Some(user) = disposed(&path) {
+        request.params = vec![user];
+    }
     request.route = match (get_for_head(&method), path.as_str()) {
         ("GET", "/livez") => {
             return livez(
@@ -138,12 +142,19 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         ("GET", "/api/admin/app-messages") => OutsideRoute::AdminAppMessages,
         ("GET", "/api/admin/config") => OutsideRoute::AdminConfig,
         ("POST", "/api/admin/reload") => OutsideRoute::AdminReload,
+        ("POST", _) if !request.params.is_empty() => OutsideRoute::AdminDispose,
         _ => return RestAnswer::json(404, r#"{"error":"Not found"}"#),
     };
     match rest::answer(cx, &request).await {
         Answer::Whole(answer) | Answer::WithHeaders(answer, _) => answer,
         _ => RestAnswer::json(500, r#"{"error":"Internal server error"}"#),
     }
+}
+
+/// The user of `/api/admin/sessions/:user/dispose`.
+fn disposed(path: &str) -> Option<String> {
+    let user = path.strip_prefix("/api/admin/sessions/")?;
+    decode_component(user.strip_suffix("/dispose")?)
 }
 
 fn get_for_head(method: &str) -> &str {
