@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use support::{DRIVERS, Server, close_of, token, wait_for};
+use support::{AppServer, DRIVERS, Server, Site, close_of, is_alive, token, wait_for};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::stream::MaybeTlsStream;
@@ -162,6 +162,36 @@ fn broken_frames_and_giants_are_closed_with_their_codes() {
             }))
             .expect("sent");
         assert_eq!(close_of(&mut polite).0, 1000, "{driver}");
+    }
+}
+
+#[test]
+fn who_has_not_said_who_it_is_may_not_send_giants() {
+    let giant = |bytes: usize| {
+        let text = "x".repeat(bytes);
+        Message::text(format!(r#"{{"type":"x","a":"{text}"}}"#))
+    };
+    for driver in DRIVERS {
+        let app = AppServer::start("com.acme.y", "k2");
+        let site = Site::new("", &[("io_driver", driver)]);
+        let url = &app.url;
+        site.apps(&format!(
+            "  - {{packageName: com.acme.y, appType: background, publicUrl: '{url}', apiKey: k2}}"
+        ));
+        let server = site.serve();
+        app.serve(server.address);
+        let mut stranger = server.socket("/app-ws", &[]);
+        stranger.send(giant(300_000)).expect("sent");
+        assert_eq!(close_of(&mut stranger).0, 1009, "{driver}");
+
+        let mut phone = server.phone("ana@lumen.io");
+        phone.send(giant(2_000_000)).expect("sent");
+        assert!(is_alive(&mut phone), "{driver}");
+        let path = "/apps/com.acme.y/start";
+        server.as_user("ana@lumen.io", "POST", path, &serde_json::json!({}));
+        let mut known = app.socket();
+        known.send(giant(2_000_000)).expect("sent");
+        assert!(is_alive(&mut known), "{driver}");
     }
 }
 

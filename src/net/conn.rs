@@ -5,8 +5,9 @@ use super::links::{Kind, Link, Links, Reading};
 use super::node::{Net, Node};
 use crate::base::ids::{ConnId, UserId};
 use crate::io::{End, Token, Until};
+use crate::shard::Shard;
 use crate::shard::frames::Flow;
-use crate::wire::frame::{Decoder, Extent};
+use crate::wire::frame::{Decoder, Extent, ProtocolError};
 use bytes::{Bytes, BytesMut};
 
 /// Frames of a connection that wait for their turn take no more memory than this (bytes): beyond it they are handled at once.
@@ -17,6 +18,9 @@ const AHEAD_BYTES_MAX: usize = 64 * 1024;
 const ARENA_BYTES: usize = 1024;
 /// A larger buffer, made for a large message, is not kept (bytes).
 const ARENA_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest message of an app server that has not said who it is: whoever reaches the port may open many of them (bytes).
+const STRANGER_BYTES_MAX: usize = 256 * 1024;
 
 /// What becomes of the connection after a turn.
 enum After {
@@ -30,8 +34,12 @@ enum After {
 /// Makes a WebSocket connection, which the shard knows as `id`, of a link. `early` arrived already.
 pub(super) fn open(node: &Node, token: Token, id: ConnId, mut early: BytesMut) {
     let message_bytes_max = {
-        let shard = node.shard.borrow();
-        shard.cfg().connections.ws_max_message_bytes as usize
+        let mut shard = node.shard.borrow_mut();
+        let max = shard.cfg().connections.ws_max_message_bytes as usize;
+        match shard.is_stranger(id) {
+            true => max.min(STRANGER_BYTES_MAX),
+            false => max,
+        }
     };
     {
         let Net { links, driver, .. } = &mut *node.net.borrow_mut();
@@ -230,6 +238,10 @@ fn turn(
                     break;
                 }
                 Ok(Extent::Unknown) => break,
+                // Limits are those of the socket's opening, when it may have been a stranger's.
+                Err(ProtocolError::TooBig) if !shard.is_stranger(id) && grows(decoder, shard) => {
+                    continue;
+                }
                 Err(error) => shard.protocol_error(id, error),
             };
             after = match flow {
@@ -245,13 +257,19 @@ fn turn(
     })
 }
 
+/// Gives a connection the limit of those that are known; `false` where it has it.
+#[cold]
+fn grows(decoder: &mut Decoder, shard: &Shard) -> bool {
+    decoder.allow(shard.cfg().connections.ws_max_message_bytes as usize)
+}
+
 /// The message that one whole frame makes or completes, in memory that it may keep.
 #[inline]
 fn whole(
     decoder: &mut Decoder,
     arena: &mut BytesMut,
     frame: &[u8],
-) -> Result<Option<crate::wire::frame::Message>, crate::wire::frame::ProtocolError> {
+) -> Result<Option<crate::wire::frame::Message>, ProtocolError> {
     if arena.capacity() < frame.len() {
         arena.reserve(frame.len().max(ARENA_BYTES));
     }

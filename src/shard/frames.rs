@@ -76,6 +76,13 @@ impl Shard {
         }
     }
 
+    /// Whether nobody knows yet who this is.
+    #[must_use]
+    pub fn is_stranger(&mut self, id: ConnId) -> bool {
+        let conn = self.out.conns.get(id);
+        conn.is_some_and(|conn| matches!(conn.role, Role::Fresh(_)))
+    }
+
     /// Whether messages of this connection may be lent to [`Shard::lent`]: texts all, binary ones below so many bytes.
     #[inline]
     pub fn lends(&mut self, id: ConnId) -> Option<usize> {

@@ -94,6 +94,13 @@ impl Decoder {
         }
     }
 
+    /// Allows messages of so many bytes from now on; `false` where they were allowed already.
+    pub fn allow(&mut self, message_bytes_max: usize) -> bool {
+        let before = self.message_bytes_max;
+        self.message_bytes_max = before.max(message_bytes_max);
+        self.message_bytes_max > before
+    }
+
     /// Takes the next whole message or control frame from `buf`; `None` means that more bytes are
     /// needed.
     ///

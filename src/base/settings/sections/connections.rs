@@ -7,7 +7,7 @@ section! {
     connections: Connections {
         /// A socket from which nothing at all arrives for this long is closed (s).
         ws_idle_timeout_s: u64 = 120, 5..=86_400;
-        /// Largest inbound message (bytes); beyond it 1009.
+        /// Largest inbound message (bytes); beyond it 1009, as beyond 256 KiB from an app that has not said who it is.
         ws_max_message_bytes: u64 = 16_777_216, 1024..=1_073_741_824;
         /// Bytes queued to a phone, beside one larger message, before messages are shed; control overflow closes 1013.
         ws_send_queue_bytes_phone: u64 = 1_048_576, 16_384..=1_073_741_824;
