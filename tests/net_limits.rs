@@ -124,6 +124,43 @@ fn a_client_that_does_not_read_its_answers_loses_its_place() {
 }
 
 #[test]
+fn bodies_that_are_being_read_take_no_more_than_their_room_together() {
+    let limits = ["BODY", "UPLOAD", "BODIES"].map(|name| format!("PRISM_HTTP_{name}_BYTES_MAX"));
+    let limits = limits.each_ref().map(|name| (name.as_str(), "65536"));
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &limits);
+        // Of three one finds another at its shard.
+        let (answers, answered) = std::sync::mpsc::channel();
+        let mut senders = Vec::new();
+        for number in 0..3 {
+            let mut sender = server.tcp();
+            let mut reader = sender.try_clone().expect("a descriptor");
+            let head = "POST /api/client/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\nConnection: close\r\n\r\n";
+            let most = format!("{head}{}", "x".repeat(40_000));
+            sender.write_all(most.as_bytes()).expect("written");
+            senders.push(sender);
+            let answers = answers.clone();
+            std::thread::spawn(move || answers.send((number, rest_of(&mut reader))));
+        }
+        let (refused, answer) = answered.recv().expect("one is refused");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{driver}: {answer}");
+        assert!(
+            answer.contains("\r\nRetry-After: 5\r\n"),
+            "{driver}: {answer}"
+        );
+        // There is room again for the last, which may have been refused too.
+        for (number, sender) in senders.iter_mut().enumerate() {
+            if number != refused {
+                let _ = sender.write_all(&[b'x'; 10_000]);
+            }
+        }
+        let judged = |(_, answer): &(usize, String)| answer.starts_with("HTTP/1.1 401");
+        let others: Vec<_> = answered.iter().take(2).collect();
+        assert!(others.iter().any(judged), "{driver}: {others:?}");
+    }
+}
+
+#[test]
 fn a_client_that_has_said_everything_still_gets_its_answer() {
     for driver in DRIVERS {
         let server = Server::start(driver);

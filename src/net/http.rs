@@ -101,7 +101,7 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
         }
         let (body_max, body_ms) = reply::judge(node, &head, &Bytes::new(), routes::body_limits);
         place.limit(body_ms);
-        let body = match read_body(&socket, &head, &mut buf, body_max as usize).await {
+        let body = match read_body(node, &socket, &head, &mut buf, body_max as usize).await {
             Ok(Some(body)) => body,
             Ok(None) => return,
             Err(response) => {
@@ -191,8 +191,38 @@ async fn read_head(
     }
 }
 
+/// The bytes of one request's body while it is read.
+struct Held<'a> {
+    node: &'a Node,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    /// It has so many now. Whether a shard may hold them all.
+    fn grew(&mut self, bytes: usize) -> bool {
+        let all = self.node.body_bytes.get() - self.bytes + bytes;
+        self.node.body_bytes.set(all);
+        self.bytes = bytes;
+        let shard = self.node.shard.borrow();
+        all as u64 <= shard.cfg().http.http_bodies_bytes_max
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let others = self.node.body_bytes.get() - self.bytes;
+        self.node.body_bytes.set(others);
+    }
+}
+
+/// Too many bodies are being read: anybody may send one, so that without a bound they would take all memory.
+fn crowded() -> Response {
+    Response::text(503, "Server is busy").with_header("Retry-After", "5")
+}
+
 /// Reads the request's body. `None`: the connection broke or its time was up.
 async fn read_body(
+    node: &Node,
     socket: &Socket,
     head: &RequestHead,
     buf: &mut BytesMut,
@@ -200,6 +230,7 @@ async fn read_body(
 ) -> Result<Option<Bytes>, Response> {
     let mut reader = BodyReader::new(head.body, max).map_err(|error| error.response())?;
     let mut body = Vec::new();
+    let mut held = Held { node, bytes: 0 };
     let mut invited = !head.expects_continue();
     loop {
         if reader
@@ -207,6 +238,9 @@ async fn read_body(
             .map_err(|error| error.response())?
         {
             return Ok(Some(Bytes::from(body)));
+        }
+        if !held.grew(body.len()) {
+            return Err(crowded());
         }
         if !std::mem::replace(&mut invited, true) && !socket.write_all(CONTINUE.to_vec()).await {
             return Ok(None);

@@ -88,6 +88,8 @@ pub(crate) struct Node {
     pub(crate) shard: RefCell<Shard>,
     pub(super) net: RefCell<Net>,
     pub(crate) waiters: RefCell<Waiters>,
+    /// Bytes of request bodies that are being read.
+    pub(super) body_bytes: Cell<usize>,
     pub(crate) clock: Clock,
     /// `unix_ms - mono_ms`, read again at every tick, so that a turn reads one clock only.
     unix_offset_ms: Cell<u64>,
@@ -235,6 +237,7 @@ pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
             arena: BytesMut::new(),
         }),
         waiters: RefCell::new(Waiters::default()),
+        body_bytes: Cell::new(0),
         clock,
         unix_offset_ms: Cell::new(0),
         keys,

@@ -153,6 +153,12 @@ fn check_across(s: &Settings, problems: &mut Vec<Problem>) {
         "speech.stt_keepalive_ms",
         "must be below 20000: providers close what is silent for longer",
     );
+    rule(
+        s.http.http_bodies_bytes_max
+            >= s.http.http_body_bytes_max.max(s.http.http_upload_bytes_max),
+        "http.http_bodies_bytes_max",
+        "must hold one body of http_body_bytes_max and of http_upload_bytes_max",
+    );
     let wildcard = s.http.cors_origins.iter().any(|origin| origin == "*");
     rule(
         !(wildcard && s.http.cors_allow_credentials),

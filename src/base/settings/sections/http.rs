@@ -12,9 +12,11 @@ section! {
         http_upload_bytes_max: u64 = 53_477_376, 1024..=268_435_456;
         /// Time for such a body (ms); phones give up after 60 s.
         http_upload_timeout_ms: u64 = 60_000, 100..=600_000;
+        /// Bodies that a shard reads at a time, together (bytes); who exceeds it gets 503.
+        http_bodies_bytes_max: u64 = 268_435_456, 1024..=2_147_483_647;
         /// Time for a whole request head (ms), then the connection is closed.
         http_head_timeout_ms: u64 = 10_000, 100..=600_000;
-        /// Time for a whole request body (ms).
+        /// Time for a whole request body, and for a client to take each 64 KiB of an answer (ms).
         http_body_timeout_ms: u64 = 30_000, 100..=600_000;
         /// Idle time between requests of one connection (ms).
         http_keepalive_ms: u64 = 75_000, 0..=3_600_000;
