@@ -2,7 +2,7 @@
 //! It decides nothing about connections or sessions.
 
 mod cpus;
-mod descriptors;
+mod limits;
 mod shutdown;
 
 use crate::base::clock::Clock;
@@ -87,7 +87,8 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         0 => cpus.shards(),
         count => count as u16,
     };
-    let descriptors = descriptors::take_all();
+    let descriptors = limits::take_descriptors();
+    limits::outlive_file_limit();
     let shared = Arc::new(Shared::new(shards));
     let listeners = bind(&settings, shards)?;
     let door = listeners.door()?;

@@ -5,7 +5,7 @@ mod support;
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use support::{DRIVERS, Server, Site};
+use support::{DRIVERS, Server, Site, is_alive};
 
 /// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
 fn forbid_io_uring(command: &mut Command) {
@@ -89,22 +89,25 @@ fn a_driver_that_was_asked_for_is_the_one_that_health_names() {
     }
 }
 
+/// The new process may use so much of it, and give itself more up to `hard`.
+fn limit(command: &mut Command, what: libc::__rlimit_resource_t, soft: u64, hard: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: one system call with a filled limit.
+    let lower = move || match unsafe { libc::setrlimit(what, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: between fork and exec only that system call is made.
+    unsafe { command.pre_exec(lower) };
+}
+
 #[test]
 fn a_low_soft_limit_of_descriptors_is_raised() {
     let server = Server::with("auto", |command| {
-        let limit = libc::rlimit {
-            rlim_cur: 64,
-            rlim_max: 1024,
-        };
-        let lower = move || {
-            // SAFETY: one system call with a filled limit.
-            match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            }
-        };
-        // SAFETY: between fork and exec only that system call is made.
-        unsafe { command.pre_exec(lower) };
+        limit(command, libc::RLIMIT_NOFILE, 64, 1024);
     });
     let phones: Vec<_> = (0..100)
         .map(|n| server.phone(&format!("phone{n}@lumen.io")))
@@ -113,6 +116,45 @@ fn a_low_soft_limit_of_descriptors_is_raised() {
     let (_, log) = server.stop();
     assert!(log.contains(r#""descriptors":1024"#), "{log}");
     assert!(!log.contains("accept fails"), "{log}");
+}
+
+#[test]
+fn without_descriptors_users_stay_and_the_log_is_quiet() {
+    for driver in DRIVERS {
+        let server = Server::with(driver, |command| {
+            limit(command, libc::RLIMIT_NOFILE, 64, 64);
+        });
+        let mut ana = server.phone("ana@lumen.io");
+        for _ in 0..10 {
+            // None of them says anything; the last wait in vain.
+            let crowd: Vec<_> = (0..100).map(|_| server.tcp()).collect();
+            assert!(is_alive(&mut ana), "{driver}");
+            drop(crowd);
+            // Answered when there is room again.
+            assert_eq!(server.json("/health")["activeSessions"], 1, "{driver}");
+        }
+        let (code, log) = server.stop();
+        assert_eq!(code, Some(0), "{driver}");
+        let lines = log.matches("accept fails").count();
+        assert!((1..=2).contains(&lines), "{driver}: one a shard: {lines}");
+    }
+}
+
+#[test]
+fn a_store_that_may_not_grow_refuses_writes_and_ends_no_session() {
+    let server = Server::with("auto", |command| {
+        limit(command, libc::RLIMIT_FSIZE, 1_200_000, 1_200_000);
+        command.env("PRISM_DB_TIMEOUT_MS", "300");
+    });
+    let mut ana = server.phone("ana@lumen.io");
+    let value = serde_json::json!({ "value": "x".repeat(90_000) });
+    let refused = (0..100).find_map(|n| {
+        let path = format!("/api/client/user/settings/key/k{n}");
+        let answer = server.as_user("ana@lumen.io", "PUT", &path, &value);
+        (answer.status != 200).then_some(answer.status)
+    });
+    assert_eq!(refused, Some(503));
+    assert!(is_alive(&mut ana));
 }
 
 #[test]

@@ -11,11 +11,16 @@ use std::rc::Rc;
 
 /// Pause after a failed accept (out of descriptors, usually; ms).
 const PAUSE_MS: u64 = 50;
+/// Between two lines of failures: at the limit each connection that goes lets one in before the next fails.
+const QUIET_MS: u64 = 10_000;
 
 /// The listening socket's state.
 #[derive(Default)]
 pub(super) struct Accepting {
-    failing: bool,
+    /// Failures since the last line of the log.
+    failures: u64,
+    /// No line before this (`mono_ms`).
+    quiet_until_ms: u64,
     /// When accepting starts again (`mono_ms`).
     again_at_ms: Option<u64>,
 }
@@ -25,17 +30,19 @@ pub(super) fn accepted(node: &Rc<Node>, connection: io::Result<OwnedFd>, last: b
     let mut accepting = node.accepting.take();
     match connection {
         Ok(fd) => {
-            accepting.failing = false;
             if last {
                 node.accept();
             }
             serve(node, fd);
         }
         Err(error) => {
-            if !std::mem::replace(&mut accepting.failing, true) {
-                tracing::error!(%error, "accept fails");
-            }
             let (now, _) = node.now();
+            accepting.failures += 1;
+            if now.mono_ms >= accepting.quiet_until_ms {
+                accepting.quiet_until_ms = now.mono_ms + QUIET_MS;
+                let failures = std::mem::take(&mut accepting.failures);
+                tracing::error!(%error, failures, "accept fails");
+            }
             accepting.again_at_ms = Some(now.mono_ms + PAUSE_MS);
         }
     }

@@ -1,8 +1,8 @@
-//! Layer 5: how many sockets the process may hold.
+//! Layer 5: limits that the system sets the process.
 
 /// Takes the descriptors that the hard limit allows, as a socket needs one and the soft limit is often 1024. Says how many; 0
 /// where the system does not tell.
-pub(super) fn take_all() -> u64 {
+pub(super) fn take_descriptors() -> u64 {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -18,4 +18,10 @@ pub(super) fn take_all() -> u64 {
         }
     }
     limit.rlim_cur
+}
+
+/// A file that may not grow further is an error to whoever writes it, as on a full disk, and not the end of all sessions.
+pub(super) fn outlive_file_limit() {
+    // SAFETY: no handler is installed, and nothing else in this process asks for the signal.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
