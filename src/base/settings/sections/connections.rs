@@ -21,15 +21,17 @@ section! {
         receive_buffers: u64 = 4096, 16..=32_768 => AtStart;
         /// Frames handled per socket and turn before others get theirs.
         turn_frames_max: u64 = 64, 1..=65_536;
-        /// A shard that would sleep lets messages gather for up to so long, as a wake-up costs more than a message (µs; 0: never).
-        /// By io_uring on kernels from 6.12.
-        gather_us: u64 = 500, 0..=5000;
+        /// A shard with little to do lets messages gather for up to so long before it wakes, as a wake-up costs more than a message
+        /// (µs; 0: never). By io_uring on kernels from 6.12.
+        gather_us: u64 = 1000, 0..=5000;
         /// So many end that wait.
-        gather_results: u64 = 8, 2..=1024;
+        gather_results: u64 = 16, 2..=1024;
         /// Shards with fewer sockets never wait so.
         gather_sockets_min: u64 = 128, 0..=1_000_000;
-        /// Nor do those that take more than this (results/s).
-        gather_rate_max: u64 = 30_000, 0..=10_000_000;
+        /// Nor do those that receive and send less than this in all, as each message would come alone all the same (1/s).
+        gather_rate_min: u64 = 8000, 0..=10_000_000;
+        /// Nor do those that receive and send more than this in all: there latency counts (1/s).
+        gather_rate_max: u64 = 32_000, 0..=10_000_000;
         /// An app socket neither initialised nor parked by then is closed 1008 (ms).
         app_init_timeout_ms: u64 = 30_000, 100..=600_000;
         /// A session without phone is kept this long (ms).
