@@ -31,7 +31,10 @@ fn follow(s: &mut Session, package: &str, newly: Newly, cx: &mut Cx<'_>) {
         calendar::replay(s, package, cx);
     }
     refresh_targets(s, cx);
-    super::microphone::subscriptions_changed(s, cx);
+    // Nor does it hold the microphone's off back anew.
+    if newly.different || s.m.microphone.need() != need(s) {
+        super::microphone::subscriptions_changed(s, cx);
+    }
     super::recognisers::reconcile(s, Trigger::Subscription, cx);
 }
 
@@ -52,7 +55,8 @@ pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn subscriptions_removed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     let keep = cx.cfg.apps.subscription_history as usize;
     s.m.subscriptions.remove(package, cx.now.unix_ms, keep);
-    follow(s, package, Newly::default(), cx);
+    let newly = s.m.subscriptions.take_newly(package);
+    follow(s, package, newly, cx);
 }
 
 /// The set of subscription strings now stored for an app, as the acks carry it: a JSON array.

@@ -9,8 +9,8 @@ use crate::session::timers::{Timer, Timers};
 /// An unchanged state is not repeated by a leading send within this time (ms, behaviour.md §4.3).
 const REPEAT_AFTER_MS: u64 = 10_000;
 
-/// The hold-down restarts with each evaluation, but ends after so many times its length: lists that apps without need repeat
-/// must not keep the microphone on for ever.
+/// The hold-down restarts with each evaluation, but ends after so many times its length: lists that apps without need change all
+/// the time must not keep the microphone on for ever.
 const HOLDS_MAX: u64 = 4;
 
 /// One state as `microphone_state_change` carries it.

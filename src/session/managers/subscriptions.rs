@@ -140,9 +140,11 @@ pub struct Subscriber {
     reported_on: Option<ConnId>,
 }
 
-/// Streams that entered a set since the dependents last looked.
+/// What became of a set since the dependents last looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Newly {
+    /// It is not what it was; all below say what entered it.
+    pub different: bool,
     /// `location_stream` or `location_update`.
     pub location: bool,
     /// `calendar_event`.
@@ -152,6 +154,11 @@ pub struct Newly {
 }
 
 impl Subscriber {
+    /// Whether a list holds the same streams, in whatever order.
+    fn says_the_same(&self, list: &[Subscription]) -> bool {
+        list.len() == self.list.len() && list.iter().all(|one| self.holds(&one.text))
+    }
+
     /// The set.
     #[must_use]
     pub fn list(&self) -> &[Subscription] {
@@ -285,6 +292,7 @@ impl Subscriptions {
             |own: &Subscription| (own.wants_pcm() || own.wants_speech()) && !one.holds(&own.text);
         let asks_for_sound = wish.list.iter().any(is_new);
         one.newly.sound |= asks_for_sound;
+        one.newly.different |= !one.says_the_same(&wish.list);
         one.replace(wish.list.into(), Operation::Update, unix_ms, keep);
         let has_location = one.list.iter().any(Subscription::wants_location);
         one.newly.location = has_location && (one.newly.location || !had_location);
@@ -294,21 +302,25 @@ impl Subscriptions {
             .then(|| wish.rate.unwrap_or_else(|| DEFAULT_RATE.to_owned()));
     }
 
-    /// Empties a set; the ring stays.
+    /// Empties a set; the ring stays. What became of it is to be taken.
     pub fn remove(&mut self, package: &str, unix_ms: u64, keep: usize) {
         if let Some(one) = self.get_mut(package) {
-            if !one.list.is_empty() {
+            let different = !one.list.is_empty();
+            if different {
                 one.replace(Arc::default(), Operation::Remove, unix_ms, keep);
             }
             one.rate = None;
-            one.newly = Newly::default();
+            one.newly = Newly {
+                different,
+                ..Newly::default()
+            };
             one.reported.clear();
             one.reported_on = None;
             one.hints.clear();
         }
     }
 
-    /// Streams that entered the set since this was last asked.
+    /// What became of the set since this was last asked.
     pub fn take_newly(&mut self, package: &str) -> Newly {
         self.get_mut(package)
             .map(|one| std::mem::take(&mut one.newly))

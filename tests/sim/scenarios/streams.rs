@@ -84,6 +84,8 @@ fn lists_repeated_by_an_app_that_hears_nothing_do_not_keep_the_microphone_on() {
     let mut w = running(Sdk::V3, SCRIBE);
     w.start(USER, CHESS);
     w.run(3000);
+    w.subscribe(CHESS, USER, vec![json!("button_press")]);
+    w.run(1000);
     let phone = w.phone_conn(0);
     w.stop(USER, SCRIBE);
     let t = w.t();

@@ -48,13 +48,13 @@ fn wildcards_vad_and_events_switch_nothing_on() {
 
 /// behaviour.md §4.2: each evaluation without need restarts the hold-down.
 #[test]
-fn each_list_without_need_holds_off_back_anew() {
+fn each_change_without_need_holds_off_back_anew() {
     let mut kit = kit();
     kit.subscribe("main", &["audio_chunk"]);
     kit.advance(2000);
     told(&mut kit);
-    for _ in 0..2 {
-        kit.subscribe("main", &["button_press"]);
+    for other in ["button_press", "head_position"] {
+        kit.subscribe("main", &[other]);
         kit.advance(2000);
     }
     kit.advance(5000);
@@ -62,13 +62,17 @@ fn each_list_without_need_holds_off_back_anew() {
 }
 
 #[test]
-fn lists_repeated_without_need_do_not_keep_it_on_for_ever() {
+fn lists_changed_without_need_do_not_keep_it_on_for_ever() {
     let mut kit = kit();
     kit.subscribe("main", &["audio_chunk"]);
     kit.advance(2000);
     told(&mut kit);
-    for _ in 0..30 {
-        kit.subscribe("main", &["button_press"]);
+    for other in ["button_press", "head_position"]
+        .into_iter()
+        .cycle()
+        .take(30)
+    {
+        kit.subscribe("main", &[other]);
         kit.advance(1000);
     }
     let told = told(&mut kit);
@@ -116,12 +120,30 @@ fn the_phones_own_subscriptions_count() {
 #[test]
 fn each_change_restarts_the_quiet_time() {
     let mut kit = kit();
-    for _ in 0..4 {
-        kit.subscribe("main", &["audio_chunk"]);
+    for other in ["button_press", "head_position", "VAD", "button_press"] {
+        kit.subscribe("main", &["audio_chunk", other]);
         kit.advance(60);
     }
     kit.advance(500);
     assert_eq!(told(&mut kit), [(280, true, true)]);
+}
+
+/// behaviour.md §2.6: every SDK says its whole list again for every handler and after every ack.
+#[test]
+fn a_list_that_says_the_same_again_disturbs_nothing() {
+    let mut kit = kit();
+    kit.subscribe("back", &["VAD", "button_press"]);
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.advance(60);
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.advance(1940);
+    assert_eq!(told(&mut kit), [(100, true, true)]);
+    kit.subscribe("main", &[]);
+    for _ in 0..6 {
+        kit.advance(1000);
+        kit.subscribe("back", &["button_press", "VAD"]);
+    }
+    assert_eq!(told(&mut kit), [(5100, false, false)]);
 }
 
 #[test]
