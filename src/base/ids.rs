@@ -110,7 +110,7 @@ pub fn home_shard(user: &UserId, shards: u16) -> ShardId {
 }
 
 /// One accepted connection, unique for the life of the process. Every close event, timer and reply is matched by it,
-/// never by user or package (design rule 3).
+/// never by user or package (ARCHITECTURE.md, "Rules with a reason").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
