@@ -19,8 +19,8 @@ impl What {
     pub(super) fn name(self) -> &'static str {
         let name = match self {
             Self::Audio => return "audio",
-            Self::Message(Side::PhoneIn, at) => PhoneKind::ALL.get(at).map(|kind| kind.wire()),
-            Self::Message(Side::AppIn, at) => AppKind::ALL.get(at).map(|kind| kind.wire()),
+            Self::Message(Side::Phone, at) => PhoneKind::ALL.get(at).map(|kind| kind.wire()),
+            Self::Message(Side::App, at) => AppKind::ALL.get(at).map(|kind| kind.wire()),
         };
         name.unwrap_or("other")
     }
@@ -258,15 +258,15 @@ mod tests {
         let mut metrics = Metrics::new(PhoneKind::COUNT, AppKind::COUNT);
         let mut records = Records::new();
         records.begin(1_000_000);
-        let number = records.message(What::Message(Side::PhoneIn, 3));
-        assert_eq!(records.message(What::Message(Side::PhoneIn, 3)), number);
+        let number = records.message(What::Message(Side::Phone, 3));
+        assert_eq!(records.message(What::Message(Side::Phone, 3)), number);
         let _ = records.message(What::Audio);
         records.write_added(number);
         records.write_added(number);
         let _ = records.end(&mut metrics, || 1_500_000);
         records.sent(&[number], 2_000_000, &mut metrics);
         let latency = |metrics: &Metrics| {
-            metrics.latencies(Side::PhoneIn)[3]
+            metrics.latencies(Side::Phone)[3]
                 .histogram()
                 .map_or(0, hdrhistogram::Histogram::len)
         };

@@ -193,7 +193,7 @@ impl Shard {
                     HelloKind::Init => AppKind::TpaConnectionInit,
                     HelloKind::Reconnect => AppKind::Reconnect,
                 };
-                self.desk.metrics.message(Side::AppIn, kind as usize);
+                self.desk.metrics.message(Side::App, kind as usize);
                 self.hello(id, user, hello);
                 // Where there is no session, nobody took it.
                 self.desk.metrics.take_last_message();

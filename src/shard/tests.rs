@@ -263,7 +263,7 @@ fn a_slow_connect_of_an_app_is_told_and_counted_like_any_message() {
     for part in ["slow message", user.as_str(), "kinds=\"reconnect\""] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let counted = world.shard.desk.metrics.messages(Side::AppIn)[AppKind::Reconnect as usize];
+    let counted = world.shard.desk.metrics.messages(Side::App)[AppKind::Reconnect as usize];
     assert_eq!(counted, 2);
 }
 

@@ -101,7 +101,7 @@ fn run(
     cx: &mut Cx<'_>,
 ) {
     let index = kind.map_or(PhoneKind::COUNT, |kind| kind as usize);
-    cx.metrics.message(Side::PhoneIn, index);
+    cx.metrics.message(Side::Phone, index);
     let outcome: Result<(), Reject> = match PHONE.get(index) {
         Some(handler) => (handler.run)(s, &PhoneMessage { conn, name, text }, cx),
         None => unknown(s, name, text, cx),
