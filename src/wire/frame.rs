@@ -1,4 +1,4 @@
-//! Layer `wire`: RFC 6455 frames on owned bytes, server side only; it reads and writes no socket and
+//! Layer 1: RFC 6455 frames on owned bytes, server side only; it reads and writes no socket and
 //! answers nothing by itself (pongs and close replies are the caller's).
 //!
 //! Received payloads are unmasked where they lie and handed out as a slice of the read buffer:

@@ -1,4 +1,4 @@
-//! Layer `wire`: the strict HTTP/1.1 front door; it reads no socket, routes nothing and never
+//! Layer 1: the strict HTTP/1.1 front door; it reads no socket, routes nothing and never
 //! guesses: whatever two parsers could read in two ways is refused and the connection closed.
 //!
 //! Stricter than RFC 9112 where leniency only serves smuggling: bare LF and leading empty lines are errors.

@@ -1,4 +1,4 @@
-//! Layer `wire`: identifiers as they stand on the wire; it knows no live session, the caller tells.
+//! Layer 1: identifiers as they stand on the wire; it knows no live session, the caller tells.
 
 pub use crate::base::ids::fnv1a32;
 

@@ -1,4 +1,4 @@
-//! Layer `wire`: stream names, what they need and which events they match (`protocol.md §5.2` to
+//! Layer 1: stream names, what they need and which events they match (`protocol.md §5.2` to
 //! `§5.4`, `behaviour.md §3.2.2` and `§3.3`); it stores no set and delivers nothing.
 
 mod language;

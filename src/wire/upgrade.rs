@@ -1,4 +1,4 @@
-//! Layer `wire`: what an upgrade request asks for and the bytes that grant it (`protocol.md §1`);
+//! Layer 1: what an upgrade request asks for and the bytes that grant it (`protocol.md §1`);
 //! it looks up no session and starts none.
 
 #[cfg(test)]

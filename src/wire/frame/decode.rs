@@ -1,4 +1,4 @@
-//! Layer `wire`: client frames out of a read buffer; it holds bytes only while a fragmented message
+//! Layer 1: client frames out of a read buffer; it holds bytes only while a fragmented message
 //! is under way.
 
 use bytes::{Buf, Bytes, BytesMut};

@@ -1,4 +1,4 @@
-//! Layer `wire`: server frames into byte vectors; it never masks and never fragments.
+//! Layer 1: server frames into byte vectors; it never masks and never fragments.
 
 use super::{CONTROL_BYTES_MAX, Opcode};
 

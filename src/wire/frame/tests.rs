@@ -1,4 +1,4 @@
-//! Layer `wire`: what the frame codec must accept, refuse and write; no socket is opened.
+//! Layer 1: what the frame codec must accept, refuse and write; no socket is opened.
 
 use bytes::{Buf, Bytes, BytesMut};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Layer `wire`: request heads; it decides how long the body is and refuses every head that leaves
+//! Layer 1: request heads; it decides how long the body is and refuses every head that leaves
 //! that open.
 
 use smallvec::SmallVec;

@@ -1,4 +1,4 @@
-//! Layer `wire`: responses into byte vectors; it decides no status and sends nothing.
+//! Layer 1: responses into byte vectors; it decides no status and sends nothing.
 
 use std::borrow::Cow;
 

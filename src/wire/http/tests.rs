@@ -1,4 +1,4 @@
-//! Layer `wire`: what the front door must refuse, and what clients really send.
+//! Layer 1: what the front door must refuse, and what clients really send.
 
 use bytes::BytesMut;
 use proptest::prelude::*;

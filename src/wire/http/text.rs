@@ -1,4 +1,4 @@
-//! Layer `wire`: percent-encoding of paths and queries; it splits no request.
+//! Layer 1: percent-encoding of paths and queries; it splits no request.
 
 use std::borrow::Cow;
 

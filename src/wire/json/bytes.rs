@@ -1,4 +1,4 @@
-//! Layer `wire`: searches of JSON text eight bytes at a time; it knows no JSON beyond its special
+//! Layer 1: searches of JSON text eight bytes at a time; it knows no JSON beyond its special
 //! bytes.
 //!
 //! Most strings of our messages are shorter than what a vector search costs to begin.

@@ -1,4 +1,4 @@
-//! Layer `wire`: full JSON parsing in reused memory; it keeps nothing of a message beyond the call.
+//! Layer 1: full JSON parsing in reused memory; it keeps nothing of a message beyond the call.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use simd_json::{Buffers, Deserializer, ErrorType, INPUT_PADDING, Tape, fill_tape_padded};

@@ -1,4 +1,4 @@
-//! Layer `wire`: the peek, the parser and the writer against `serde_json`; no message is handled.
+//! Layer 1: the peek, the parser and the writer against `serde_json`; no message is handled.
 
 use proptest::prelude::*;
 use serde::Deserialize;

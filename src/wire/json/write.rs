@@ -1,4 +1,4 @@
-//! Layer `wire`: JSON straight into byte vectors; it holds no tree and checks no nesting.
+//! Layer 1: JSON straight into byte vectors; it holds no tree and checks no nesting.
 
 use super::bytes::find_escaped;
 

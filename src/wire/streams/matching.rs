@@ -1,4 +1,4 @@
-//! Layer `wire`: which subscriptions an event is for, and under which name each app receives it
+//! Layer 1: which subscriptions an event is for, and under which name each app receives it
 //! (`protocol.md §5.4`); it checks no permission and no connection.
 
 use super::{Gestures, LOCATION_UPDATE, Lang, LangOrAuto, Sub, Subscription, parse_name};

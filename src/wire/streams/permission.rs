@@ -1,4 +1,4 @@
-//! Layer `wire`: permissions of apps and what streams need (`protocol.md §5.3`); it holds no app's
+//! Layer 1: permissions of apps and what streams need (`protocol.md §5.3`); it holds no app's
 //! record.
 
 use super::{LOCATION_STREAM, LOCATION_UPDATE};

@@ -1,4 +1,4 @@
-//! Layer `wire`: the tag with a region that apps know a language by. A provider names what it heard without one.
+//! Layer 1: the tag with a region that apps know a language by. A provider names what it heard without one.
 
 const TAGS: [&str; 58] = [
     "af-ZA", "ar-SA", "az-AZ", "be-BY", "bg-BG", "bn-BD", "bs-BA", "ca-ES", "cs-CZ", "cy-GB",

@@ -1,4 +1,4 @@
-//! Layer `wire`: the tables of the specification on names, permissions and matching.
+//! Layer 1: the tables of the specification on names, permissions and matching.
 
 use proptest::prelude::*;
 
