@@ -263,7 +263,7 @@ fn handle(node: &Rc<Node>, message: ToShard) {
         Some(ForNet::Handoff(content)) => handoff::receive(node, content),
         Some(ForNet::Reply(id, answer)) => node.waiters.borrow_mut().deliver(id, answer),
         Some(ForNet::Report) => report(node),
-        Some(ForNet::Drain) | None => {}
+        None => {}
     }
 }
 

@@ -124,10 +124,10 @@ impl Shard {
         let Some(Some(entry)) = self.entries.get(at as usize) else {
             return;
         };
-        let (shard, user, epoch) = (self.id, entry.session.user.clone(), entry.session.epoch);
+        let (user, epoch) = (entry.session.user.clone(), entry.session.epoch);
         let (message, refused) = match effect {
             Effect::LoadUser => (
-                ToOutside::LoadUser { shard, user, epoch },
+                ToOutside::LoadUser { user, epoch },
                 Some(Event::UserLoaded { record: None }),
             ),
             Effect::Http(call) => {
@@ -137,20 +137,11 @@ impl Shard {
                         error: "too many outbound calls".into(),
                     },
                 };
-                (
-                    ToOutside::Http {
-                        shard,
-                        user,
-                        epoch,
-                        call,
-                    },
-                    Some(refused),
-                )
+                (ToOutside::Http { user, epoch, call }, Some(refused))
             }
             Effect::CancelHttp { call } => (ToOutside::CancelHttp { user, epoch, call }, None),
             Effect::Store { op, ack } => (
                 ToOutside::Store {
-                    shard,
                     user,
                     epoch,
                     op,

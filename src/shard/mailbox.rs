@@ -138,7 +138,8 @@ pub enum ToShard {
     ///
     /// If dropped: the reader waits its 50 ms and takes the last report.
     ReportNow(u64),
-    /// Shutdown: close every socket 1001, accept nothing, report `Drained`.
+    /// Shutdown: close every socket 1001 and accept nothing; [`Shared::is_drained`](super::shared::Shared::is_drained) is true
+    /// once every shard has no socket left.
     ///
     /// If dropped: the shutdown budget ends the process.
     Drain,
@@ -172,8 +173,6 @@ pub enum ToOutside {
     ///
     /// If dropped: the shard answers `UserLoaded { record: None }` itself.
     LoadUser {
-        /// Asking shard.
-        shard: ShardId,
         /// Whose.
         user: UserId,
         /// Session.
@@ -183,8 +182,6 @@ pub enum ToOutside {
     ///
     /// If dropped: counted; with `ack` the shard answers `Failed` itself.
     Store {
-        /// Asking shard.
-        shard: ShardId,
         /// Whose.
         user: UserId,
         /// Session.
@@ -198,8 +195,6 @@ pub enum ToOutside {
     ///
     /// If dropped: the shard answers `Failed` itself.
     Http {
-        /// Asking shard.
-        shard: ShardId,
         /// Whose.
         user: UserId,
         /// Session.
@@ -264,10 +259,6 @@ pub enum ToOutside {
     ///
     /// If dropped: the connection closes; clients try again.
     Upstream(Box<ForUpstream>),
-    /// This shard closed all its sockets.
-    ///
-    /// If dropped: the shutdown budget ends the process.
-    Drained(ShardId),
 }
 
 /// Gauges and counters of one shard.

@@ -69,11 +69,9 @@ impl Shard {
         }
     }
 
-    /// Tells the outside thread that every socket is gone.
-    pub fn report_drained(&mut self) {
+    /// Counts this shard among those whose sockets are all gone; the shutdown waits for all of them.
+    pub fn report_drained(&self) {
         self.shared.shard_drained();
-        // The shared count is what the shutdown waits for; this only spares the outside thread its polling.
-        let _ = self.outside.try_send(ToOutside::Drained(self.id));
     }
 }
 

@@ -110,7 +110,10 @@ fn recognisers_end_even_if_the_mailbox_was_full_then() {
     while world
         .shard
         .outside
-        .try_send(ToOutside::Drained(world.shard.id))
+        .try_send(ToOutside::Reply {
+            id: 0,
+            answer: Answer::StreamEnd,
+        })
         .is_ok()
     {}
     let at = world.shard.users["a@x.io"];
