@@ -285,3 +285,35 @@ pub struct UserRecord {
     #[serde(default)]
     pub onboarded: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app_with(permissions: &[&str]) -> AppRecord {
+        let permissions = permissions.iter().map(|kind| PermissionEntry {
+            kind: (*kind).to_owned(),
+            description: None,
+        });
+        AppRecord {
+            permissions: permissions.collect(),
+            ..AppRecord::default()
+        }
+    }
+
+    #[test]
+    fn an_app_may_what_its_record_names_and_no_more() {
+        for permission in Permission::ALL {
+            assert_eq!(permission.as_str().parse(), Ok(permission));
+            assert!(app_with(&[permission.as_str()]).grants(permission));
+            assert!(app_with(&["ALL"]).grants(permission), "{permission:?}");
+            assert!(!app_with(&[]).grants(permission), "{permission:?}");
+        }
+        assert!(app_with(&["NOTIFICATIONS"]).grants(Permission::ReadNotifications));
+        assert!(!app_with(&["READ_NOTIFICATIONS"]).grants(Permission::Notifications));
+        assert!(!app_with(&["POST_NOTIFICATIONS"]).grants(Permission::ReadNotifications));
+        assert!(!app_with(&["BACKGROUND_LOCATION"]).grants(Permission::Location));
+        assert!(!app_with(&["microphone", "FLY"]).grants(Permission::Microphone));
+        assert!(app_with(&["FLY", "CAMERA"]).grants(Permission::Camera));
+    }
+}

@@ -123,18 +123,6 @@ impl Rejection {
             .end();
         Response::json(401, body)
     }
-
-    /// A short stable name for counters and logs.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::NoToken => "no_token",
-            Self::BadToken => "bad_token",
-            Self::NoUser => "no_user",
-            Self::MissingHeaders => "missing_headers",
-            Self::JwtInvalid(_) => "jwt_invalid",
-        }
-    }
 }
 
 /// Reads a phone's upgrade request and verifies its token at `unix_s`, seconds since the Unix

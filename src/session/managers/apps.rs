@@ -85,8 +85,6 @@ pub enum StopWhy {
     Incompatible,
     /// The app was uninstalled.
     Uninstall,
-    /// An administrator.
-    Admin,
 }
 
 /// A REST call that waits for a start or stop.
@@ -214,12 +212,6 @@ impl Apps {
         self.list.iter().find(|app| &*app.package == package)
     }
 
-    /// Where the rows lie.
-    #[must_use]
-    pub fn place(&self) -> *const u8 {
-        self.list.as_ptr().cast()
-    }
-
     /// By package, to change.
     pub fn get_mut(&mut self, package: &str) -> Option<&mut AppSession> {
         self.list.iter_mut().find(|app| &*app.package == package)
@@ -291,16 +283,6 @@ impl Apps {
         }
         self.unknown_types.push((package.clone(), kind.into()));
         true
-    }
-
-    /// How many app sessions are in each state, in the order of [`AppState`].
-    #[must_use]
-    pub fn count_by_state(&self) -> [u64; 8] {
-        let mut counts = [0; 8];
-        for app in &self.list {
-            counts[app.state as usize] += 1;
-        }
-        counts
     }
 
     /// The app whose session request is `call`.

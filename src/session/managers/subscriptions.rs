@@ -231,12 +231,6 @@ impl Subscriptions {
         self.subscribers.iter().find(|one| &*one.package == package)
     }
 
-    /// Where the subscribers lie.
-    #[must_use]
-    pub fn place(&self) -> *const u8 {
-        self.subscribers.as_ptr().cast()
-    }
-
     /// All subscribers, also those with an empty set.
     pub fn iter(&self) -> impl Iterator<Item = &Subscriber> {
         self.subscribers.iter()

@@ -172,12 +172,6 @@ impl Decoder {
         })
     }
 
-    /// Whether a fragmented message is under way (its bytes are held by the decoder).
-    #[must_use]
-    pub fn is_mid_message(&self) -> bool {
-        self.fragments.is_some()
-    }
-
     /// Reads and judges the header at the start of `buf`.
     #[inline]
     fn header(&self, buf: &[u8]) -> Result<Option<Header>, ProtocolError> {

@@ -214,19 +214,6 @@ impl<'a> ObjectWriter<'a> {
         self
     }
 
-    /// An array of strings.
-    pub fn strs<S: AsRef<str>>(
-        &mut self,
-        key: &str,
-        values: impl IntoIterator<Item = S>,
-    ) -> &mut Self {
-        self.array(key, |array| {
-            for value in values {
-                array.str(value.as_ref());
-            }
-        })
-    }
-
     /// Closes the object; nothing may be written with this writer afterwards.
     pub fn end(&mut self) {
         self.out.push(b'}');

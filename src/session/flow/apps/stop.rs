@@ -182,7 +182,7 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
         notices::touched(s, package, cx);
         answers::store_intent(s, package, Wanted::No, waiters, cx);
     }
-    if matches!(why, StopWhy::Incompatible | StopWhy::Admin) {
+    if why == StopWhy::Incompatible {
         notices::tell_phone_stopped(s, package, cx);
     }
     notices::app_state_changed(s, cx);

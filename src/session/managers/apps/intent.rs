@@ -18,7 +18,7 @@ owns! {
 struct Entry {
     package: Package,
     wanted: Wanted,
-    /// The write that will confirm `wanted`; `None` while nobody asked for a confirmation.
+    /// The store has confirmed `wanted`.
     durable: bool,
 }
 
