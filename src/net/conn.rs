@@ -5,7 +5,7 @@ use super::links::{Kind, Link, Links, Reading};
 use super::node::{Net, Node};
 use crate::base::ids::{ConnId, UserId};
 use crate::io::{End, Token, Until};
-use crate::shard::frames::Flow;
+use crate::shard::frames::ReadStep;
 use crate::wire::frame::{Decoder, Extent};
 use bytes::{Bytes, BytesMut};
 
@@ -233,10 +233,10 @@ fn turn(
                 Err(error) => shard.protocol_error(id, error),
             };
             after = match flow {
-                Flow::Continue => continue,
-                Flow::Discard => After::Discard,
-                Flow::Stop => After::Stop,
-                Flow::Leave(user, text) => After::Leave(user, text),
+                ReadStep::Continue => continue,
+                ReadStep::Discard => After::Discard,
+                ReadStep::Stop => After::Stop,
+                ReadStep::Leave(user, text) => After::Leave(user, text),
             };
             break;
         }
@@ -264,7 +264,7 @@ fn whole(
     message
 }
 
-/// [`Flow::Leave`]: reads and writes no more, then goes to the home shard of `user`.
+/// [`ReadStep::Leave`]: reads and writes no more, then goes to the home shard of `user`.
 fn leave(node: &Node, net: &mut Net, token: Token, user: UserId, text: Bytes) {
     let link = net.links.get(token);
     let id = link.id;

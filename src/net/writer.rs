@@ -11,7 +11,7 @@ use crate::base::ids::ConnId;
 use crate::io::{Driver, Short, Token};
 use crate::shard::outbox::Pending;
 use crate::shard::sockets::Marked;
-use crate::shard::writers::Step;
+use crate::shard::writers::WriteStep;
 use std::io;
 
 /// Pieces of one gathered write; the kernel takes no more than 1024.
@@ -82,12 +82,12 @@ fn look(node: &Node, net: &mut Net, token: Token) {
     let step = node.shard.borrow_mut().next_write(link.id);
     match step {
         None => {}
-        Some(Step::Send(pending)) => fly(net, token, pending),
-        Some(Step::Finish) => {
+        Some(WriteStep::Send(pending)) => fly(net, token, pending),
+        Some(WriteStep::Finish) => {
             link.shutdown(libc::SHUT_WR);
             end(node, net, token);
         }
-        Some(Step::Leave) => end(node, net, token),
+        Some(WriteStep::Leave) => end(node, net, token),
     }
 }
 

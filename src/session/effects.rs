@@ -183,8 +183,8 @@ pub enum Effect {
         /// Socket.
         conn: ConnId,
     },
-    /// This socket no longer belongs to the session but stays open (a parked one that outlives it): the shard parks it.
-    Unpark {
+    /// A parked socket outlives the session: it stays open, and from now on the shard keeps it parked.
+    ReturnParked {
         /// Socket.
         conn: ConnId,
         /// Its hello.

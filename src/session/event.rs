@@ -196,16 +196,16 @@ pub enum DisposeCause {
     Failed,
 }
 
-/// Whose socket a text came on.
+/// Which kind of peer sent a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Speaker {
-    /// The phone's.
+pub enum Sender {
+    /// The phone.
     Phone,
-    /// An app's.
+    /// An app server.
     App,
 }
 
-/// One thing that happened, beside messages, which [`super::Session`] is lent.
+/// One thing that happened. Text and audio are not among them: their bytes are lent to [`super::Session`] directly.
 #[derive(Debug)]
 pub enum Event {
     /// A phone socket finished its upgrade on this shard.

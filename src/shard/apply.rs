@@ -25,7 +25,7 @@ impl Shard {
     /// Applies what session `at` asked for, then whatever that brought about.
     #[inline]
     pub(super) fn apply(&mut self, at: u32) {
-        let mark = match self.desk.metrics.take_last_message() {
+        let mark = match self.workspace.metrics.take_last_message() {
             Some((side, kind)) => self.out.records.message(What::Message(side, kind)),
             None => 0,
         };
@@ -34,24 +34,24 @@ impl Shard {
 
     /// As [`Shard::apply`], for frames that belong to latency record `mark`.
     pub(super) fn apply_marked(&mut self, at: u32, mark: u32) {
-        let mut list = self.desk.fx.take();
+        let mut list = self.workspace.fx.take();
         let mut disposed = false;
         for effect in list.drain(..) {
             match effect {
                 Effect::Text { conn, class, range } => {
-                    let text = self.desk.fx.bytes(range);
-                    let metrics = &mut self.desk.metrics;
+                    let text = self.workspace.fx.bytes(range);
+                    let metrics = &mut self.workspace.metrics;
                     self.out
                         .send(conn, Opcode::Text, class, text, mark, metrics);
                 }
                 Effect::Small { conn, range } => {
-                    let data = self.desk.fx.bytes(range);
-                    let metrics = &mut self.desk.metrics;
+                    let data = self.workspace.fx.bytes(range);
+                    let metrics = &mut self.workspace.metrics;
                     self.out
                         .send(conn, Opcode::Binary, Class::Audio, data, mark, metrics);
                 }
                 Effect::Binary { conn, data } => {
-                    let metrics = &mut self.desk.metrics;
+                    let metrics = &mut self.workspace.metrics;
                     self.out
                         .send_shared(conn, Opcode::Binary, Class::Audio, &data, mark, metrics);
                 }
@@ -59,7 +59,7 @@ impl Shard {
                 other => self.apply_rare(at, other),
             }
         }
-        self.desk.fx.recycle(list);
+        self.workspace.fx.recycle(list);
         if disposed {
             self.remove_session(at, CloseReason::UserSessionEnded);
         } else {
@@ -87,7 +87,7 @@ impl Shard {
     fn apply_rare(&mut self, at: u32, effect: Effect) {
         match effect {
             Effect::Ping { conn, id } => {
-                let metrics = &mut self.desk.metrics;
+                let metrics = &mut self.workspace.metrics;
                 self.out
                     .send(conn, Opcode::Ping, Class::Control, &id, 0, metrics);
             }
@@ -99,7 +99,7 @@ impl Shard {
                 self.disown(at, conn);
                 self.out.cut(conn);
             }
-            Effect::Unpark {
+            Effect::ReturnParked {
                 conn,
                 hello,
                 expires_ms,
@@ -168,7 +168,7 @@ impl Shard {
             Effect::IncidentLogs(logs) => (ToOutside::IncidentLogs { user, logs }, None),
             Effect::Speech(order) => {
                 if matches!(order, SpeechOrder::Audio { .. }) && self.is_outside_behind() {
-                    self.desk.metrics.inc(Counter::SpeechAudioLost);
+                    self.workspace.metrics.inc(Counter::SpeechAudioLost);
                     return;
                 }
                 let refused = speech_refused(&order);
@@ -266,7 +266,7 @@ impl Shard {
                 .is_err(),
         };
         if refused {
-            self.desk.metrics.inc(Counter::MailboxFull);
+            self.workspace.metrics.inc(Counter::MailboxFull);
         }
     }
 

@@ -31,8 +31,8 @@ impl Shard {
                 self.unsaid.0.push_back(message);
                 return true;
             }
-            Some(SpeechOrder::Audio { .. }) => self.desk.metrics.inc(Counter::SpeechAudioLost),
-            _ => self.desk.metrics.inc(Counter::MailboxFull),
+            Some(SpeechOrder::Audio { .. }) => self.workspace.metrics.inc(Counter::SpeechAudioLost),
+            _ => self.workspace.metrics.inc(Counter::MailboxFull),
         }
         false
     }

@@ -58,14 +58,14 @@ impl Shard {
             outbound_bytes,
             inbound_bytes: net.inbound_bytes,
             owners: self.owners.last().to_vec(),
-            metrics: self.desk.metrics.hand_over(),
+            metrics: self.workspace.metrics.hand_over(),
         };
         if self
             .outside
             .try_send(ToOutside::Report(Box::new(report)))
             .is_err()
         {
-            self.desk.metrics.inc(Counter::MailboxFull);
+            self.workspace.metrics.inc(Counter::MailboxFull);
         }
     }
 

@@ -54,7 +54,7 @@ impl Shard {
         }
         if now.mono_ms >= self.ticks.next_sweep_ms {
             self.ticks.next_sweep_ms = now.mono_ms + SWEEP_MS;
-            self.desk.fx.liveness_closes = 0;
+            self.workspace.fx.liveness_closes = 0;
             self.cut_silent();
             self.compact_deadlines();
             self.say_slow_audio();
@@ -65,7 +65,7 @@ impl Shard {
 
     /// The shard turned this much later than it meant to: counts it, and says so where it hurts.
     pub fn lagged(&mut self, lag_ns: u64, now: Now) {
-        self.desk.metrics.time(Timing::TurnLag, lag_ns);
+        self.workspace.metrics.time(Timing::TurnLag, lag_ns);
         let (cfg, lag_ms) = (&self.cfg.observability, lag_ns / 1_000_000);
         if lag_ms > cfg.lag_warn_ms && now.mono_ms >= self.ticks.lag_quiet_until_ms {
             self.ticks.lag_quiet_until_ms = now.mono_ms + cfg.lag_warn_cooldown_ms;
