@@ -9,11 +9,12 @@ use crate::shard::frames::ReadStep;
 use crate::wire::frame::{Decoder, Extent};
 use bytes::{Bytes, BytesMut};
 
-/// Frames of a connection that wait for their turn take no more memory than this (bytes): beyond it they are handled at once.
+/// Complete frames of a connection that wait for the next turn take no more memory than this (bytes): beyond it they are handled at
+/// once.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
-/// Largest part of an unfinished frame for which room is made ahead (bytes): a header alone must not cost more.
+/// Most room that is made ahead for an unfinished frame (bytes): a header that announces a large frame must not cost more.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
-/// Frames are handed over in buffers of this size, so that a message that is kept keeps no more alive (bytes).
+/// Messages that may be kept are copied into buffers of this size (bytes): a kept one keeps no more memory alive than that.
 const ARENA_BYTES: usize = 1024;
 /// A larger buffer, made for a large message, is not kept (bytes).
 const ARENA_BYTES_MAX: usize = 64 * 1024;

@@ -22,14 +22,14 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-/// What travels.
+/// A connection on its way to another shard.
 pub(crate) struct Handoff {
     fd: OwnedFd,
     leftover: BytesMut,
     arrival: Arrival,
 }
 
-/// Who comes.
+/// What kind of connection arrives.
 pub(crate) enum Arrival {
     /// A phone, before its 101.
     Phone {

@@ -192,7 +192,7 @@ impl Services {
     }
 }
 
-/// What P reacts to (protocol.md §18.1).
+/// 503 `NO_ACTIVE_SESSION`, at which phones connect again (protocol.md §18.1).
 pub(crate) fn no_session() -> RestAnswer {
     RestAnswer::json(
         503,

@@ -119,7 +119,7 @@ impl Shard {
         }
     }
 
-    /// What the outside thread does; a full queue is answered at once, so that no session waits for nothing.
+    /// Effects that the outside thread carries out. Where its inbox is full the session gets its failed answer at once.
     fn apply_outside(&mut self, at: u32, effect: Effect) {
         let Some(Some(entry)) = self.entries.get(at as usize) else {
             return;
@@ -183,7 +183,7 @@ impl Shard {
         }
     }
 
-    /// Audio leaves room for what must not get lost.
+    /// Whether the outside thread's inbox is more than half full: the other half is kept from audio, for what must not get lost.
     fn is_outside_behind(&self) -> bool {
         let half = self.outside.capacity().map(|room| room / 2);
         half.is_some_and(|half| self.outside.len() > half)

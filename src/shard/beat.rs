@@ -78,7 +78,7 @@ impl Shard {
         }
     }
 
-    /// It answered a ping, or sent one of its own.
+    /// The peer answered a ping, or sent one of its own: it is held to the liveness rule from now on.
     pub(super) fn prove(&mut self, id: ConnId) {
         if let Some(conn) = self.out.conns.get(id) {
             conn.proof = Proof::Proven;

@@ -60,11 +60,11 @@ const SESSION_LINES: usize = 5;
 /// A live session and its sockets.
 #[repr(C)]
 struct Entry {
-    /// The row of this session in the deadline heap; `u64::MAX` for none.
+    /// Deadline of this session in the heap; `u64::MAX` for none.
     due_ms: u64,
     session: Session,
     conns: SmallVec<[ConnId; 4]>,
-    /// By the last memory report; 0 before the first.
+    /// Memory that it held at the last memory report; 0 before the first.
     counted_bytes: u64,
 }
 
@@ -76,7 +76,7 @@ pub struct Parts {
     pub cfg: Arc<Settings>,
     /// App records in force.
     pub apps: Arc<Registry>,
-    /// Words that all threads read.
+    /// What all threads share.
     pub shared: Arc<Shared>,
     /// All shards' inboxes.
     pub mail: Mailboxes,
@@ -88,7 +88,7 @@ pub struct Parts {
     pub seed: u64,
 }
 
-/// One core's share of the world.
+/// The sessions of one core, with all that serves them.
 pub struct Shard {
     id: ShardId,
     cfg: Arc<Settings>,
@@ -111,11 +111,11 @@ pub struct Shard {
     followups: Vec<apply::Followup>,
     ticks: ticks::Ticks,
     owners: owners::Owners,
-    /// Used by the shard that hosts them.
+    /// Rooms of the whole process; used on the one shard that hosts them.
     rooms: rooms::Rooms,
     /// Apps of which a session of this shard sent a message to other users' sessions.
     app_to_app: rustc_hash::FxHashSet<Package>,
-    unsaid: outside::Unsaid,
+    backlog: outside::Backlog,
     draining: bool,
 }
 
@@ -149,7 +149,7 @@ impl Shard {
             owners: owners::Owners::default(),
             rooms: rooms::Rooms::new(),
             app_to_app: rustc_hash::FxHashSet::default(),
-            unsaid: outside::Unsaid::default(),
+            backlog: outside::Backlog::default(),
             draining: false,
         };
         shard.settings_changed();

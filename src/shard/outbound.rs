@@ -20,10 +20,10 @@ pub(super) struct Outbound {
     pub(super) conns: Conns,
     pub(super) deadlines: Deadlines,
     pub(super) records: Records,
-    /// Of the turn that goes on.
+    /// The trail of the turn that goes on.
     pub(super) trail: Trail,
     pool: Pool,
-    /// Connections that writers must look at.
+    /// Connections whose writers have something to do.
     pub(super) marked: Vec<Marked>,
     /// Sockets whose control messages no longer fitted; their sessions are told after the current effects.
     pub(super) overflowed: Vec<ConnId>,
@@ -130,7 +130,7 @@ impl Outbound {
         self.odd(id, kind, class, pushed, mark, metrics);
     }
 
-    /// Accounts for whatever became of a frame.
+    /// Counts what became of a frame, and closes a connection whose control messages no longer fit.
     fn odd(
         &mut self,
         id: ConnId,
@@ -189,7 +189,7 @@ impl Outbound {
         self.watch(id, at);
     }
 
-    /// Lets the writer of a connection look.
+    /// Wakes the writer of a connection, after this turn.
     pub(super) fn mark(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get(id) {
             conn.mark(&mut self.marked);

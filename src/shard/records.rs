@@ -1,4 +1,5 @@
-//! Layer 3: from receipt to last write. One record per turn and message kind, counted down by the sends it caused.
+//! Layer 3: latency from the receipt of a message to the last write that it caused. One record per turn and message kind, counted
+//! down by the sends that carry its frames.
 
 use crate::base::metrics::{Counter, Metrics, Side, Timing};
 use crate::base::settings::Settings;
@@ -34,7 +35,7 @@ struct Record {
     writes: u32,
 }
 
-/// Audio-only turns of which one is measured to its end: a clock read for each would cost more than the turn's own work.
+/// One in this many audio-only turns is measured to its end: to read the clock for each would cost more than the turn itself.
 const STAGE_SAMPLE: u32 = 64;
 
 /// What audio may take, and the worst that took longer (behaviour.md §5.2). All in nanoseconds.
@@ -86,7 +87,7 @@ pub(super) struct Records {
     turn_start_ns: u64,
     /// Whether the turn handled anything but audio: only then its end is worth a clock read.
     handled_text: bool,
-    /// Whether a turn is going on. What a session handles late (frames held until its user was read) has no begin.
+    /// Whether a turn is going on. Frames that were held until their user was read are handled outside of one and not measured.
     in_turn: bool,
     audio_turns: u32,
     slow: SlowAudio,

@@ -91,7 +91,7 @@ impl Shard {
             &self.cfg,
         )?;
         self.out.preface(id, opening.switch);
-        // One that spoke before it came here was counted where it was upgraded.
+        // A socket that comes after its first message was counted on the shard that upgraded it.
         if !opening.switch.is_empty() {
             self.workspace.metrics.inc(Counter::AppOpened);
         }
@@ -183,7 +183,7 @@ impl Shard {
                     is_due = candidate.rejected.is_some();
                     candidate.rejected.get_or_insert(reason);
                 }
-                // Saying it again does not keep the socket.
+                // A second rejection does not postpone the close.
                 if !is_due {
                     self.out.watch(id, self.now.mono_ms + linger_ms);
                 }

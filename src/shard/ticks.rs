@@ -18,7 +18,7 @@ const SESSIONS_PER_TICK: usize = 256;
 /// How often silent sockets are looked for (ms).
 const SWEEP_MS: u64 = 1000;
 
-/// Where the slow rounds stand.
+/// How far the rounds have come that are spread over many ticks.
 #[derive(Default, Debug)]
 pub(super) struct Ticks {
     /// The next session slot to be told of the new registry.
@@ -28,9 +28,9 @@ pub(super) struct Ticks {
     next_sweep_ms: u64,
     /// The last beat of sockets without a session ([`super::beat`]).
     pub(super) last_beat_ms: u64,
-    /// No word of scheduling delay before this.
+    /// Scheduling delay is not logged again before this (`mono_ms`).
     lag_quiet_until_ms: u64,
-    /// No word of slow audio before this.
+    /// Slow audio is not logged again before this (`mono_ms`).
     audio_quiet_until_ms: u64,
 }
 
@@ -38,7 +38,7 @@ impl Shard {
     /// To be called every few milliseconds.
     pub fn tick(&mut self, now: Now) {
         self.at(now);
-        self.say_unsaid();
+        self.send_backlog();
         for _ in 0..DUE_PER_TICK {
             match self.out.deadlines.pop(now.mono_ms) {
                 Some((at_ms, Due::Session(at))) => self.session_due(at_ms, at),

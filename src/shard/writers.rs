@@ -1,4 +1,4 @@
-//! Layer 3: what a connection's writer asks: what to send, when to stop, what became of it.
+//! Layer 3: what `net/` asks for a connection's writer: what to send and when to stop; and what it reports back.
 
 use super::Shard;
 use super::conns::Marked;
@@ -17,7 +17,7 @@ pub enum WriteStep {
 }
 
 impl Shard {
-    /// Connections whose writers must look ([`Shard::next_write`]) now; `into` is empty.
+    /// Moves the connections whose writers have something to do ([`Shard::next_write`]) into `into`, which is empty.
     #[inline]
     pub fn take_marked(&mut self, into: &mut Vec<Marked>) {
         std::mem::swap(&mut self.out.marked, into);

@@ -204,7 +204,7 @@ impl Registry {
         self.apps.get(package)
     }
 
-    /// `package` as a name; that of a known app is shared by all its users, so that it is in some cache most of the time.
+    /// `package` as a [`Package`]; all users of a known app share one allocation, which is likely to be in the cache.
     #[must_use]
     pub fn name(&self, package: &str) -> Package {
         match self.apps.get_key_value(package) {

@@ -52,7 +52,7 @@ pub struct PhoneHello {
     pub livekit: bool,
 }
 
-/// What an app server said in its upgrade request; nothing is proven but `jwt`.
+/// What an app server said in its upgrade request; only `jwt` has been verified.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AppHeaders {
     /// `x-user-id`, lower-cased.

@@ -92,7 +92,7 @@ pub enum StopWhy {
 pub struct Waiter {
     /// Where the answer goes.
     pub reply: ReplyTo,
-    /// How it looks.
+    /// Form of the answer.
     pub shape: AnswerShape,
 }
 
@@ -184,13 +184,13 @@ impl AppSession {
     }
 }
 
-/// All app sessions of the user, their sockets without a place in one, and the stored intent.
+/// All app sessions of the user, the app sockets that belong to none of them, and the stored intent.
 #[derive(Default)]
 pub struct Apps {
     list: Vec<AppSession>,
     /// Sockets that are parked, lingering, replaced or waiting.
     pub sockets: Sockets,
-    /// What the store knows of running and installed apps.
+    /// What the store is known to hold of running and installed apps.
     pub intent: Intent,
     /// Dormant apps that wait for their restart after a phone returned.
     pub restart_queue: VecDeque<Package>,
@@ -198,7 +198,7 @@ pub struct Apps {
     pub restarting: Vec<Package>,
     /// Pause before the next try of the system dashboard app (ms); 0 = none failed yet.
     pub dashboard_backoff_ms: u64,
-    /// Message types nobody knows that were warned of.
+    /// Unknown message types that were warned of.
     unknown_types: Vec<(Package, Box<str>)>,
 }
 

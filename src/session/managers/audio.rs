@@ -41,7 +41,7 @@ pub struct Audio {
     format: Format,
     carry: Option<u8>,
     lc3: Option<Box<Lc3>>,
-    /// The next chunk meets a defect.
+    /// Makes the handling of the next chunk panic.
     #[cfg(test)]
     pub is_defective: bool,
 }
@@ -54,7 +54,7 @@ struct Lc3 {
     pcm: BytesMut,
 }
 
-/// What the decoder has behind it.
+/// What the decoder heard last; decides whether the next packet continues a sound.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Heard {
     /// Silence.

@@ -108,7 +108,7 @@ impl AudioOutput {
         true
     }
 
-    /// When the app has `max` streams: one that is over and only keeps its id for a moment.
+    /// The id of a finished stream that can be removed to make room for `id`, where the app has `max` streams already.
     #[must_use]
     pub fn spent(&self, package: &str, id: &str, max: u64) -> Option<String> {
         let owned = || {

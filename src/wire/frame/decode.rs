@@ -13,14 +13,14 @@ const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7F;
 
-/// What is there of a frame.
+/// How much of a frame has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Not even the whole header.
+    /// Not even its whole header.
     Unknown,
-    /// So many bytes are missing.
+    /// Its header, but this many bytes are missing.
     Part(usize),
-    /// All of it: so many bytes.
+    /// All of it; it is this many bytes long.
     Whole(usize),
 }
 

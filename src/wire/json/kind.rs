@@ -193,7 +193,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The rest of a container in which the stack shall grow no further: a bit for each one that is open.
+    /// The rest of a deeply nested container, without recursion: one bit per open container says which kind it is.
     #[cold]
     #[inline(never)]
     fn deep(&mut self, open: u8) -> Result<(), KindError> {

@@ -21,7 +21,7 @@ pub struct StreamEvent<'a> {
     name: &'a str,
     parsed: Sub,
     auto: AutoSubscribers,
-    /// Recognisers that hear what is told here.
+    /// Recognisers that hear the same sound.
     others: &'a [Sub],
 }
 

@@ -128,7 +128,7 @@ pub(crate) fn reinitialise(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     phone_is_back(s, cx);
 }
 
-/// The phone waited for its ack that long.
+/// Logs a user record that took longer than `slow_phase_ms` to read: the phone waited for its ack that long.
 fn say_if_slow(s: &Session, cx: &mut Cx<'_>) {
     let took_ms = cx.now.mono_ms.saturating_sub(s.created_ms);
     if took_ms >= cx.cfg.observability.slow_phase_ms {

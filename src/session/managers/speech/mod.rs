@@ -30,7 +30,7 @@ owns! {
 
 /// Recognisers of one session, those that only owe their last report included.
 const RUNNING_MAX: usize = 256;
-/// Audio lets missing recognisers be looked for this often (ms).
+/// While audio comes, missing recognisers are looked for this often (ms).
 const AUDIO_ASKS_MS: u64 = 1000;
 
 /// 16-bit samples at 16 kHz.
@@ -48,16 +48,16 @@ pub enum Voice {
     Silent,
 }
 
-/// Why recognisers are looked at.
+/// Why recognisers are started now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trigger {
     /// Audio came while one is missing.
     Audio,
     /// A pause before another attempt is over.
     Retry,
-    /// What is desired changed by the way.
+    /// The desired set changed, but no app sent a list: a socket, a permission or the settings did it.
     Change,
-    /// An app said what it wants.
+    /// An app sent its list of subscriptions.
     Subscription,
     /// The user began to speak.
     Speech,
@@ -66,13 +66,13 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// Whether it starts what was given up.
+    /// Whether it also starts recognisers that were given up.
     fn asks(self) -> bool {
         matches!(self, Self::Subscription | Self::Speech | Self::Health)
     }
 }
 
-/// What the manager looks at, and where its orders go.
+/// The input of one step of the manager, and where its orders go.
 pub struct Step<'a> {
     /// Instant (`mono_ms`).
     pub now_ms: u64,
