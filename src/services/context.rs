@@ -1,7 +1,7 @@
 //! Outside thread: what every service shares, and the ways back to the shards. It decides nothing.
 
 use super::Reload;
-use super::metrics::owners::Bodies;
+use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
 use super::rest::Memory;

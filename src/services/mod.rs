@@ -194,7 +194,7 @@ async fn run(
         tokio::spawn(metrics::gaps::watch(Arc::clone(&cx), grain));
     }
     tokio::spawn(metrics::lag::sample(Arc::clone(&cx)));
-    tokio::spawn(metrics::owners::log(Arc::clone(&cx)));
+    tokio::spawn(metrics::memory::log(Arc::clone(&cx)));
     tokio::spawn(metrics::connections::log(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {

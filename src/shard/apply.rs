@@ -3,9 +3,9 @@
 use super::Shard;
 use super::conns::{Parked, Role};
 use super::deadlines::Due;
+use super::latency::What;
 use super::mailbox::{Answer, AppLink, ToOutside, ToShard};
 use super::parked::Waiting;
-use super::records::What;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Origin, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Counter;

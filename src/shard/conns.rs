@@ -73,7 +73,7 @@ pub(super) struct Conn {
     pub(super) handle: i32,
     /// Close code for the counters: ours, the peer's or 1006.
     pub(super) code: u16,
-    /// For the liveness rule of [`super::beat`].
+    /// For the liveness rule of [`super::heartbeat`].
     pub(super) proof: Proof,
 }
 

@@ -1,7 +1,7 @@
 //! Layer 3: what arrives on a connection. One turn per read; the frames of a turn go to the connection's owner in order.
 
 use super::conns::{Kind, Role};
-use super::records::What;
+use super::latency::What;
 use super::trail::Trail;
 use super::{Shard, admission, outbound};
 use crate::base::clock::Now;

@@ -5,7 +5,7 @@ mod requests;
 
 pub use requests::{ForUpstream, OutsideRequest, OutsideRoute};
 
-use super::owners::Owner;
+use super::memory::Owner;
 use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;

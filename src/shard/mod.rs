@@ -8,20 +8,20 @@ pub mod admission;
 pub mod app_history;
 mod app_messages;
 mod apply;
-mod beat;
 mod conns;
 mod datagrams;
 mod deadlines;
 pub mod frames;
+mod heartbeat;
 pub mod inbox;
+mod latency;
 pub mod live;
 pub mod mailbox;
+pub mod memory;
 mod outbound;
 pub mod outbox;
 mod outside;
-pub mod owners;
 mod parked;
-mod records;
 pub mod report;
 pub mod rooms;
 pub mod routes;
@@ -110,7 +110,7 @@ pub struct Shard {
     replies: Vec<(u64, Answer)>,
     followups: Vec<apply::Followup>,
     ticks: ticks::Ticks,
-    owners: owners::Owners,
+    owners: memory::Owners,
     /// Rooms of the whole process; used on the one shard that hosts them.
     rooms: rooms::Rooms,
     /// Apps of which a session of this shard sent a message to other users' sessions.
@@ -146,7 +146,7 @@ impl Shard {
             replies: Vec::new(),
             followups: Vec::new(),
             ticks: ticks::Ticks::default(),
-            owners: owners::Owners::default(),
+            owners: memory::Owners::default(),
             rooms: rooms::Rooms::new(),
             app_to_app: rustc_hash::FxHashSet::default(),
             backlog: outside::Backlog::default(),

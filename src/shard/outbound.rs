@@ -3,8 +3,8 @@
 
 use super::conns::{Conns, Kind, Marked};
 use super::deadlines::{Deadlines, Due};
+use super::latency::Records;
 use super::outbox::{Frame, Pending, Pool, Pushed};
-use super::records::Records;
 use super::trail::Trail;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, ShardId};

@@ -26,7 +26,7 @@ pub(super) struct Ticks {
     /// The next one to be told that the settings of speech are new.
     pub(super) speech_changed: Option<usize>,
     next_sweep_ms: u64,
-    /// The last beat of sockets without a session ([`super::beat`]).
+    /// The last beat of sockets without a session ([`super::heartbeat`]).
     pub(super) last_beat_ms: u64,
     /// Scheduling delay is not logged again before this (`mono_ms`).
     lag_quiet_until_ms: u64,

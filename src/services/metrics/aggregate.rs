@@ -6,7 +6,7 @@ use super::storm::{Guard, Sample, Storm};
 use crate::base::metrics::{Counter, Latency, Metrics, SENT_KINDS, Side, Timing};
 use crate::base::settings::Settings;
 use crate::shard::mailbox::ShardReport;
-use crate::shard::owners::Owner;
+use crate::shard::memory::Owner;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use std::collections::VecDeque;
 

@@ -55,7 +55,7 @@ pub(crate) fn stop(
     start::abandon(s, &package, &stopped, cx);
     restart::restart_ended(s, &package, cx);
     if s.m.apps.state(&package) == AppState::Stopped {
-        // Only reserved: nobody was asked to come, so nobody is asked to leave.
+        // Only reserved: no webhook went out that a stop webhook would have to take back.
         finish(s, &package, why, waiters, cx);
         return;
     }

@@ -2,7 +2,7 @@
 //! speaks. It decides what to tell them; `flow::recognisers` passes it on. Without a provider it only knows what is wanted.
 
 mod attempts;
-mod care;
+mod deadlines;
 mod desired;
 mod recogniser;
 mod reports;
