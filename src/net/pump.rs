@@ -7,6 +7,7 @@ use super::links::Kind;
 use super::node::Node;
 use super::tasks::Tasks;
 use super::{accept, conn, datagrams, handoff, socket, writer};
+use crate::base::clock;
 use crate::base::metrics::Counter;
 use crate::io::{Done, End, Token};
 use crate::shard::inbox::ForNet;
@@ -181,7 +182,8 @@ impl Pump {
         node.follow_settings();
         self.gathering
             .follow(&node.shard.borrow().cfg().connections);
-        self.gathering.tick(ns.saturating_sub(self.ticked_ns));
+        let passed_ns = ns.saturating_sub(self.ticked_ns);
+        self.gathering.tick(passed_ns, clock::thread_cpu_ns());
         self.ticked_ns = ns;
         let (now, _) = node.now();
         let lag_ns = ns.saturating_sub(self.tick_due_ns);

@@ -9,6 +9,10 @@ use crate::session::timers::{Timer, Timers};
 /// An unchanged state is not repeated by a leading send within this time (ms, behaviour.md §4.3).
 const REPEAT_AFTER_MS: u64 = 10_000;
 
+/// The hold-down restarts with each evaluation, but ends after so many times its length: lists that apps without need repeat
+/// must not keep the microphone on for ever.
+const HOLDS_MAX: u64 = 4;
+
 /// One state as `microphone_state_change` carries it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MicState {
@@ -40,8 +44,8 @@ enum Grace {
     None,
     /// Subscriptions changed a moment ago.
     Settling,
-    /// Off is held back.
-    HoldDown,
+    /// Off is held back since (`mono_ms`).
+    HoldDown(u64),
 }
 
 /// What received audio says.
@@ -97,16 +101,14 @@ impl Microphone {
             self.grace = Grace::None;
             return self.update(true, timers, now, cfg);
         }
-        let told_on = self.sent.is_some_and(|(state, _)| state.enabled);
-        if self.enabled || told_on {
-            self.grace = Grace::HoldDown;
-            // Counted from the loss of the need: lists repeated by apps that want no audio must not keep it on for ever.
-            if timers.at(&Timer::MicHold).is_none() {
-                timers.set(Timer::MicHold, now.mono_ms + cfg.mic_off_holddown_ms);
-            }
-        } else {
-            self.grace = Grace::None;
-        }
+        let since_ms = match self.grace {
+            Grace::HoldDown(since_ms) => since_ms,
+            Grace::None | Grace::Settling => now.mono_ms,
+        };
+        self.grace = Grace::HoldDown(since_ms);
+        let at = now.mono_ms + cfg.mic_off_holddown_ms;
+        let last = since_ms + HOLDS_MAX * cfg.mic_off_holddown_ms;
+        timers.set(Timer::MicHold, at.min(last));
         None
     }
 

@@ -50,6 +50,8 @@ export class Cloud {
       PRISM_PIN_CORES: 'false',
       // However few sockets: what waits for others is to be seen here.
       PRISM_GATHER_SOCKETS_MIN: '0',
+      PRISM_GATHER_RATE_MIN: '0',
+      PRISM_GATHER_BUSY_MAX: '100',
       ...this.env,
     }
     const life = new Inbox('the server')

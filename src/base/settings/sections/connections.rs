@@ -21,15 +21,16 @@ section! {
         receive_buffers: u64 = 4096, 16..=32_768 => AtStart;
         /// Frames handled for one socket before the other sockets of its shard get their turn.
         turn_frames_max: u64 = 64, 1..=65_536;
-        /// A shard that would sleep lets messages gather for up to so long, as a wake-up costs more than a message (µs; 0: never).
-        /// By io_uring on kernels from 6.12.
+        /// A shard with little to do lets messages gather for up to this long before it wakes, as a wake-up costs more than a message (µs); 0 = never. On io_uring, from kernel 6.12 on.
         gather_us: u64 = 500, 0..=5000;
-        /// So many end that wait.
+        /// This many results end the wait of gather_us.
         gather_results: u64 = 8, 2..=1024;
-        /// Shards with fewer sockets never wait so.
+        /// A shard with fewer sockets than this does not wait for gather_us.
         gather_sockets_min: u64 = 128, 0..=1_000_000;
-        /// Nor do those that take more than this (results/s).
-        gather_rate_max: u64 = 30_000, 0..=10_000_000;
+        /// A shard that takes fewer results per second than this does not wait for gather_us: each message would come alone all the same.
+        gather_rate_min: u64 = 4000, 0..=10_000_000;
+        /// A shard that is busy for more of its time than this (percent) does not wait for gather_us: there latency counts.
+        gather_busy_max: u64 = 35, 0..=100;
         /// An app socket that has neither sent its init nor been parked by then is closed with 1008 (ms).
         app_init_timeout_ms: u64 = 30_000, 100..=600_000;
         /// A user session lives on this long without a phone (ms).

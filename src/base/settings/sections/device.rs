@@ -24,7 +24,7 @@ section! {
         device_state_warn_ms: u64 = 60_000, 0..=86_400_000;
         /// The limiter is part of the session and needs no sweep (ms).
         device_state_sweep_ms: u64 = 60_000, 1000..=86_400_000 => Never;
-        /// As above: it ends with its session (ms).
+        /// The limiter ends with its session, so its entries need no life time (ms).
         device_state_entry_ttl_ms: u64 = 300_000, 1000..=86_400_000 => Never;
         /// A hardware request is logged when the phone has been silent for longer than this (ms).
         device_state_stale_warn_ms: u64 = 60_000, 1000..=86_400_000;

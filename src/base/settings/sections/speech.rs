@@ -36,7 +36,7 @@ section! {
         stt_connect_timeout_ms: u64 = 10_000, 100..=600_000;
         /// A recogniser that is not ready this long after its start has failed (ms).
         stream_ready_timeout_ms: u64 = 10_000, 100..=600_000;
-        /// The same limit for a recogniser that the begin of speech started: after it, it is started once more under stream_ready_timeout_ms (ms).
+        /// A recogniser that the begin of speech started, and that is not ready within this, is started once more under stream_ready_timeout_ms (ms).
         vad_stream_ready_timeout_ms: u64 = 5000, 100..=600_000;
         /// The recognisers of a session are looked after this often: idle ones end, and what was given up is tried again while audio comes (ms).
         stt_health_check_ms: u64 = 60_000, 1000..=3_600_000;

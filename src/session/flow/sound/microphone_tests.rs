@@ -46,6 +46,49 @@ fn wildcards_vad_and_events_switch_nothing_on() {
     assert_eq!(told(&mut kit), []);
 }
 
+/// behaviour.md §4.2: each evaluation without need restarts the hold-down.
+#[test]
+fn each_list_without_need_holds_off_back_anew() {
+    let mut kit = kit();
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.advance(2000);
+    told(&mut kit);
+    for _ in 0..2 {
+        kit.subscribe("main", &["button_press"]);
+        kit.advance(2000);
+    }
+    kit.advance(5000);
+    assert_eq!(told(&mut kit), [(7100, false, false)]);
+}
+
+#[test]
+fn lists_repeated_without_need_do_not_keep_it_on_for_ever() {
+    let mut kit = kit();
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.advance(2000);
+    told(&mut kit);
+    for _ in 0..30 {
+        kit.subscribe("main", &["button_press"]);
+        kit.advance(1000);
+    }
+    let told = told(&mut kit);
+    let (at, on, _) = *told.iter().find(|one| !one.1).expect("an off");
+    assert!(!on && at < 2000 + 5 * 3000, "off at {at}");
+}
+
+/// behaviour.md §4.3: what equals the last sent state is not repeated within ten seconds, and is after. Glasses that connected were
+/// told `off` at 0 ms.
+#[test]
+fn off_is_said_again_only_after_ten_seconds() {
+    let mut kit = kit();
+    kit.subscribe("main", &["button_press"]);
+    kit.advance(15_000);
+    assert_eq!(told(&mut kit), []);
+    kit.subscribe("main", &["head_position"]);
+    kit.advance(15_000);
+    assert_eq!(told(&mut kit), [(18_100, false, false)]);
+}
+
 #[test]
 fn every_kind_of_speech_switches_on_without_raw_audio() {
     for stream in [
