@@ -155,7 +155,7 @@ pub struct Link {
 /// A connection whose writer has something to do ([`super::Shard::next_write`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Marked {
-    /// Which.
+    /// The connection.
     pub id: ConnId,
     /// Its [`Link::token`].
     pub token: u32,

@@ -46,7 +46,7 @@ pub enum ToShard {
     Reply {
         /// `ReplyTo::id`.
         id: u64,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
     /// The HTTP client of a streaming answer went away.
@@ -62,7 +62,7 @@ pub enum ToShard {
     ///
     /// If dropped: the session's own timer for that call fires.
     Result {
-        /// Whose.
+        /// User of the session.
         user: UserId,
         /// Which session of the user.
         epoch: u64,
@@ -75,7 +75,7 @@ pub enum ToShard {
     AppMessage {
         /// Only this user; `None`: all.
         to: Option<UserId>,
-        /// What.
+        /// The message.
         message: Box<Incoming>,
     },
     /// For the shard that hosts the rooms (shard 0).
@@ -173,20 +173,20 @@ pub enum ToOutside {
     ///
     /// If dropped: the shard answers `UserLoaded { record: None }` itself.
     LoadUser {
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
     },
     /// One store write, in order per user.
     ///
     /// If dropped: counted; with `ack` the shard answers `Failed` itself.
     Store {
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// What.
+        /// The write.
         op: StoreOp,
         /// Wanted acknowledgement.
         ack: Option<CallId>,
@@ -195,22 +195,22 @@ pub enum ToOutside {
     ///
     /// If dropped: the shard answers `Failed` itself.
     Http {
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// What.
+        /// The attempt to make.
         call: HttpCall,
     },
     /// Forget that call.
     ///
     /// If dropped: its result is ignored by the session.
     CancelHttp {
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// Which.
+        /// Id of the call.
         call: CallId,
     },
     /// A REST request that a service answers.
@@ -223,7 +223,7 @@ pub enum ToOutside {
     Reply {
         /// `ReplyTo::id`.
         id: u64,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
     /// Figures of one shard, every `metrics_interval_ms`.
@@ -240,7 +240,7 @@ pub enum ToOutside {
     IncidentLogs {
         /// Whose incident it must be.
         user: UserId,
-        /// What.
+        /// The logs.
         logs: Box<IncidentLogs>,
     },
     /// A word to the recognisers of a session, in order; they report by `Result(Speech)`.
@@ -248,11 +248,11 @@ pub enum ToOutside {
     /// If dropped: an `Open` is answered `Failed` by the shard; anything else is counted. Audio is dropped from half of the
     /// inbox on.
     Speech {
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// What.
+        /// The order.
         order: SpeechOrder,
     },
     /// A request for the fallback upstream, with its connection.
@@ -264,7 +264,7 @@ pub enum ToOutside {
 /// Gauges and counters of one shard.
 #[derive(Clone, Debug)]
 pub struct ShardReport {
-    /// Which.
+    /// The shard that reports.
     pub shard: ShardId,
     /// `mono_ms` of the report.
     pub at_ms: u64,
@@ -301,9 +301,9 @@ pub struct ShardReport {
 /// What the outside thread learns of app sockets.
 #[derive(Clone, Debug)]
 pub struct AppLink {
-    /// Whose.
+    /// User of the session.
     pub user: UserId,
-    /// Which.
+    /// Package of the app.
     pub package: Package,
     /// `SHA-256` of the API key it used (empty when lost).
     pub key_sha256: String,

@@ -70,7 +70,7 @@ struct Entry {
 
 /// What a shard is made of.
 pub struct Parts {
-    /// Which.
+    /// Index of this shard.
     pub id: ShardId,
     /// Settings in force.
     pub cfg: Arc<Settings>,

@@ -235,7 +235,7 @@ impl Registry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstalledApp {
-    /// Which.
+    /// Package of the app.
     pub package_name: String,
     /// Milliseconds since the Unix epoch.
     pub installed_ms: u64,

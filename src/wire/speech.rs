@@ -17,7 +17,7 @@ pub enum SpeechOrder {
     Open(Box<SpeechOpen>),
     /// Microphone audio for these recognisers: signed 16-bit little-endian samples, 16 kHz, mono.
     Audio {
-        /// Which.
+        /// Recognisers that it is for.
         ids: SmallVec<[SpeechId; 4]>,
         /// Whole samples.
         pcm: Bytes,

@@ -16,7 +16,7 @@ owns! {
 pub struct OutputStream {
     /// Lower-case UUID; the only secret of its URL.
     pub id: String,
-    /// Whose.
+    /// Package of the app that writes it.
     pub package: Package,
     /// Of the answer.
     pub content_type: String,

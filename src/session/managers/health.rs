@@ -86,7 +86,7 @@ impl EndReason {
 pub struct Row {
     /// Socket.
     pub conn: ConnId,
-    /// Whose.
+    /// The peer at its other end.
     pub peer: Peer,
     /// `mono_ms` of the last inbound anything.
     pub last_seen_ms: u64,
@@ -131,7 +131,7 @@ impl Row {
 pub struct Ended {
     /// Socket.
     pub conn: ConnId,
-    /// Whose.
+    /// The peer at its other end.
     pub peer: Peer,
     /// Why.
     pub reason: EndReason,

@@ -50,7 +50,7 @@ pub enum Operation {
 pub struct Change {
     /// Milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// What.
+    /// What was done to the set.
     pub operation: Operation,
     /// The set from then on.
     pub list: Arc<[Subscription]>,

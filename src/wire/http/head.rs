@@ -93,7 +93,7 @@ struct Field {
 /// A request head that passed every framing rule.
 #[derive(Debug, Clone)]
 pub struct RequestHead {
-    /// Method.
+    /// HTTP method.
     pub method: Method,
     /// The target as sent, without scheme and host: an absolute path with its query, or `*`.
     pub target: String,

@@ -24,7 +24,7 @@ pub struct Response {
     pub status: u16,
     /// Fields beside those of framing, which [`Response::encode`] adds.
     pub headers: SmallVec<[(&'static str, Cow<'static, str>); 4]>,
-    /// Body.
+    /// Body of the response.
     pub body: Bytes,
 }
 
