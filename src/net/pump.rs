@@ -7,7 +7,6 @@ use super::links::Kind;
 use super::node::Node;
 use super::tasks::Tasks;
 use super::{accept, conn, datagrams, handoff, socket, writer};
-use crate::base::clock;
 use crate::base::metrics::Counter;
 use crate::io::{Done, End, Token};
 use crate::shard::inbox::ForNet;
@@ -50,10 +49,11 @@ pub(super) struct Pump {
 impl Pump {
     pub(super) fn new(node: Rc<Node>, inbox: flume::Receiver<ToShard>, bell: Bell) -> Self {
         let waker = node.net.borrow().driver.waker();
+        let gathering = Gathering::new(&node.shard.borrow().cfg().connections);
         let now_ns = node.clock.mono_ns();
         Self {
             waker,
-            gathering: Gathering::default(),
+            gathering,
             ticked_ns: now_ns,
             tick_due_ns: now_ns + TICK_NS,
             node,
@@ -109,6 +109,7 @@ impl Pump {
         } else {
             (Duration::ZERO, None)
         };
+        self.gathering.moved(sends);
         let gather = self.gathering.plan(sockets);
         self.node.net.borrow_mut().driver.wait(limit, gather)?;
         let now_ns = self.node.clock.mono_ns();
@@ -140,7 +141,7 @@ impl Pump {
                 net.fetch_ahead(1);
                 done
             };
-            // Rings and ends of turns are not counted: a shard that gathers has fewer, and its rate would depend on how it waits.
+            // Rings are not counted: a shard that gathers has fewer, and its rate would depend on how it waits.
             match done {
                 None => return,
                 Some(Done::Rung) => {
@@ -158,7 +159,7 @@ impl Pump {
                     }
                 }
             }
-            self.gathering.took();
+            self.gathering.moved(1);
         }
     }
 
@@ -182,8 +183,7 @@ impl Pump {
         node.follow_settings();
         self.gathering
             .follow(&node.shard.borrow().cfg().connections);
-        let passed_ns = ns.saturating_sub(self.ticked_ns);
-        self.gathering.tick(passed_ns, clock::thread_cpu_ns());
+        self.gathering.tick(ns.saturating_sub(self.ticked_ns));
         self.ticked_ns = ns;
         let (now, _) = node.now();
         let lag_ns = ns.saturating_sub(self.tick_due_ns);

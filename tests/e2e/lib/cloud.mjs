@@ -51,7 +51,7 @@ export class Cloud {
       // However few sockets: what waits for others is to be seen here.
       PRISM_GATHER_SOCKETS_MIN: '0',
       PRISM_GATHER_RATE_MIN: '0',
-      PRISM_GATHER_BUSY_MAX: '100',
+      PRISM_GATHER_RATE_MAX: '10000000',
       ...this.env,
     }
     const life = new Inbox('the server')

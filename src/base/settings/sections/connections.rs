@@ -22,15 +22,15 @@ section! {
         /// Frames handled for one socket before the other sockets of its shard get their turn.
         turn_frames_max: u64 = 64, 1..=65_536;
         /// A shard with little to do lets messages gather for up to this long before it wakes, as a wake-up costs more than a message (µs); 0 = never. On io_uring, from kernel 6.12 on.
-        gather_us: u64 = 500, 0..=5000;
+        gather_us: u64 = 1000, 0..=5000;
         /// This many results end the wait of gather_us.
-        gather_results: u64 = 8, 2..=1024;
+        gather_results: u64 = 16, 2..=1024;
         /// A shard with fewer sockets than this does not wait for gather_us.
         gather_sockets_min: u64 = 128, 0..=1_000_000;
-        /// A shard that takes fewer results per second than this does not wait for gather_us: each message would come alone all the same.
-        gather_rate_min: u64 = 4000, 0..=10_000_000;
-        /// A shard that is busy for more of its time than this (percent) does not wait for gather_us: there latency counts.
-        gather_busy_max: u64 = 35, 0..=100;
+        /// A shard that receives and sends fewer messages per second than this in all does not wait for gather_us: each would come alone all the same.
+        gather_rate_min: u64 = 8000, 0..=10_000_000;
+        /// A shard that receives and sends more messages per second than this in all does not wait for gather_us: there latency counts.
+        gather_rate_max: u64 = 32_000, 0..=10_000_000;
         /// An app socket that has neither sent its init nor been parked by then is closed with 1008 (ms).
         app_init_timeout_ms: u64 = 30_000, 100..=600_000;
         /// A user session lives on this long without a phone (ms).
