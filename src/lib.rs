@@ -1,5 +1,5 @@
-//! Prism: the real-time tier for smart-glasses sessions. Layers in order; imports point upward in this list only
-//! (`tests/tidy.rs` holds that).
+//! Prism: the real-time tier for smart-glasses sessions. ARCHITECTURE.md says what each module holds and which others it may
+//! import (`tests/tidy.rs` enforces that).
 
 pub mod base;
 pub mod boot;

@@ -31,7 +31,6 @@ pub enum LogError {
 /// The running log writer. Dropping it flushes what is queued (the writer gives up on its own if its reader is stuck).
 pub struct Logs {
     filter: FilterHandle,
-    dropped: ErrorCounter,
     _writer: WorkerGuard,
 }
 
@@ -123,11 +122,10 @@ pub fn start(settings: &Settings) -> Result<Logs, LogError> {
             .try_init()
     }
     .map_err(|_| LogError::Twice)?;
-    let _ = DROPPED.set(dropped.clone());
+    let _ = DROPPED.set(dropped);
     tell_of_panics();
     Ok(Logs {
         filter: FilterHandle(handle),
-        dropped,
         _writer: guard,
     })
 }
@@ -171,12 +169,6 @@ impl Logs {
     #[must_use]
     pub fn handle(&self) -> FilterHandle {
         self.filter.clone()
-    }
-
-    /// Lines dropped because the queue was full.
-    #[must_use]
-    pub fn dropped_lines(&self) -> u64 {
-        self.dropped.dropped_lines() as u64
     }
 }
 

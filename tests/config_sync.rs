@@ -85,6 +85,19 @@ fn every_key_is_documented_in_the_file() {
     }
 }
 
+/// Operators see one key at a time: in a search, in a problem of `prism check-config`, in a list of changes.
+#[test]
+fn a_comment_does_not_lean_on_the_one_above() {
+    const POINT_BACK: [&str; 10] = [
+        "And ", "As above", "Its ", "It ", "Nor ", "So ", "That ", "The same", "These ", "They ",
+    ];
+    for key in Settings::KEYS {
+        let doc = key.doc.trim().trim_start_matches("Without effect.").trim();
+        let leans = POINT_BACK.iter().any(|words| doc.starts_with(words));
+        assert!(!leans, "{}: {doc}", key.name);
+    }
+}
+
 /// Code of the server, without the table of settings itself.
 fn sources(folder: &std::path::Path, out: &mut String) {
     for entry in std::fs::read_dir(folder).expect("a folder") {

@@ -51,7 +51,6 @@ fn nadia() -> UserId {
 
 fn store(op: StoreOp, ack: Option<CallId>) -> ToOutside {
     ToOutside::Store {
-        shard: SHARD,
         user: nadia(),
         epoch: 1,
         op,
@@ -61,7 +60,6 @@ fn store(op: StoreOp, ack: Option<CallId>) -> ToOutside {
 
 fn load() -> ToOutside {
     ToOutside::LoadUser {
-        shard: SHARD,
         user: nadia(),
         epoch: 1,
     }
@@ -135,7 +133,6 @@ fn an_http_call_comes_back_as_a_result() {
         String::from_utf8_lossy(&request[..count]).to_ascii_lowercase()
     });
     fixture.send(ToOutside::Http {
-        shard: SHARD,
         user: nadia(),
         epoch: 1,
         call: HttpCall {
@@ -267,15 +264,6 @@ fn a_bad_apps_file_stops_the_start_with_its_problems() {
         text.contains("publicUrl is missing") && text.contains("needs apiKey"),
         "{text}"
     );
-}
-
-#[test]
-fn all_shards_are_waited_for_at_the_end() {
-    let fixture = fixture();
-    assert!(!fixture.running.wait_drained(Duration::from_millis(20)));
-    fixture.send(ToOutside::Drained(SHARD));
-    assert!(fixture.running.wait_drained(Duration::from_secs(5)));
-    assert!(fixture.running.stop(Duration::from_secs(5)));
 }
 
 #[test]

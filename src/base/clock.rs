@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// One reading of time, taken once per batch and passed down.
+/// One reading of time, taken once per turn of a shard and passed down.
 ///
 /// `mono_ms` orders deadlines and never jumps; `unix_ms` is what goes on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

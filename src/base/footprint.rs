@@ -1,5 +1,5 @@
-//! Layer 0: how much memory things hold beside themselves, for the memory report (behaviour.md §10.4). An estimate: what is
-//! shared is divided by its owners, what the allocator adds is left out. Nothing is counted until somebody asks.
+//! Layer 0: how much heap memory a value holds, for the memory report (behaviour.md §10.4). An estimate: what is shared is
+//! divided by its owners, what the allocator adds is left out. Nothing is counted until somebody asks.
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
@@ -8,13 +8,13 @@ use std::collections::{HashMap, VecDeque};
 use std::mem::size_of;
 use std::sync::Arc;
 
-/// Something that may hold memory elsewhere.
+/// A value that may hold heap memory.
 pub trait Footprint {
-    /// Bytes held beside the value itself.
+    /// Bytes of heap that it holds; its own size is not among them.
     fn heap_bytes(&self) -> usize;
 }
 
-/// Types that hold nothing beside themselves.
+/// Implements [`Footprint`] for types that hold no heap memory.
 macro_rules! flat {
     ($($ty:ty),* $(,)?) => { $(
         impl $crate::base::footprint::Footprint for $ty {
@@ -23,7 +23,7 @@ macro_rules! flat {
     )* };
 }
 
-/// Types that hold what the named fields hold.
+/// Implements [`Footprint`] for types that hold what the named fields hold.
 macro_rules! owns {
     ($($ty:ty: $($field:ident),+;)*) => { $(
         impl $crate::base::footprint::Footprint for $ty {

@@ -110,7 +110,7 @@ pub fn home_shard(user: &UserId, shards: u16) -> ShardId {
 }
 
 /// One accepted connection, unique for the life of the process. Every close event, timer and reply is matched by it,
-/// never by user or package (design rule 3).
+/// never by user or package (ARCHITECTURE.md, "Rules with a reason").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
@@ -170,8 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn fnv_matches_the_phone_example() {
-        // protocol.md §6.20 announces this hash for nadia@lumen.io.
-        assert_eq!(UserId::new("nadia@lumen.io").hash32(), 3_718_288_755);
+    fn hashes_are_those_of_the_specification() {
+        // protocol.md §6.20 announces the one of nadia@lumen.io.
+        for (input, hash) in [
+            ("", 2_166_136_261),
+            ("a", 3_826_002_220),
+            ("nadia@lumen.io", 3_718_288_755),
+            ("jean-luc@lumen.io", 1_810_756_671),
+        ] {
+            assert_eq!(fnv1a32(input.as_bytes()), hash, "{input}");
+        }
     }
 }

@@ -6,8 +6,8 @@ use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// While a process has one subscriber only, whether a line is ever written is decided by the thread that first comes to it, and
-/// another test's thread has none: so there are always two.
+/// A second subscriber, so that there are always two: with a single one `tracing` caches per log line whether it is wanted, as the
+/// first thread to reach it says, and the thread of another test wants none.
 static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 #[derive(Clone, Default)]

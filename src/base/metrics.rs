@@ -36,10 +36,10 @@ counters! {
     Http3xx = "mentra_http_requests_total" {"status=\"3xx\""} "HTTP requests answered.";
     Http4xx = "mentra_http_requests_total" {"status=\"4xx\""} "HTTP requests answered.";
     Http5xx = "mentra_http_requests_total" {"status=\"5xx\""} "HTTP requests answered.";
-    HttpRefused = "prism_http_refused_total" {"reason=\"malformed\""} "Connections closed for a malformed request head.";
-    HttpTls = "prism_http_refused_total" {"reason=\"tls\""} "Connections closed for a malformed request head.";
-    HttpTimeout = "prism_http_refused_total" {"reason=\"timeout\""} "Connections closed for a malformed request head.";
-    HttpOverLimit = "prism_http_refused_total" {"reason=\"limit\""} "Connections closed for a malformed request head.";
+    HttpRefused = "prism_http_refused_total" {"reason=\"malformed\""} "HTTP connections refused or cut off, by reason.";
+    HttpTls = "prism_http_refused_total" {"reason=\"tls\""} "HTTP connections refused or cut off, by reason.";
+    HttpTimeout = "prism_http_refused_total" {"reason=\"timeout\""} "HTTP connections refused or cut off, by reason.";
+    HttpOverLimit = "prism_http_refused_total" {"reason=\"limit\""} "HTTP connections refused or cut off, by reason.";
     HttpUpstream = "prism_http_upstream_total" {""} "Requests handed to the fallback upstream.";
     PhoneOpened = "mentra_connections_opened_total" {"kind=\"glasses\",result=\"ok\""} "Sockets opened.";
     AppOpened = "mentra_connections_opened_total" {"kind=\"app\",result=\"ok\""} "Sockets opened.";
@@ -83,11 +83,11 @@ counters! {
     RecoveriesFailed = "mentra_recoveries_total" {"result=\"failed\""} "App-server recoveries.";
     HealthTimeoutPhone = "mentra_health_timeouts_total" {"kind=\"glasses\""} "Sockets found dead.";
     HealthTimeoutApp = "mentra_health_timeouts_total" {"kind=\"app\""} "Sockets found dead.";
-    DroppedAudio = "mentra_send_queue_dropped_total" {"kind=\"app\",class=\"audio\""} "Messages dropped from full queues.";
-    DroppedInterim = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"interim\""} "Messages dropped from full queues.";
-    DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped from full queues.";
-    DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped from full queues.";
-    DroppedPending = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"pending\""} "Messages dropped from full queues.";
+    DroppedAudio = "mentra_send_queue_dropped_total" {"kind=\"app\",class=\"audio\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
+    DroppedInterim = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"interim\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
+    DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
+    DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
+    DroppedPending = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"pending\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
     Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
     AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";
     AudioBytesUdp = "mentra_audio_bytes_total" {"transport=\"udp\""} "Microphone audio received.";
@@ -135,31 +135,31 @@ counters! {
     UdpDecryptionFailures = "mentra_udp_decryption_failures_total" {""} "UDP packets that failed to decrypt.";
 }
 
-/// Which peers and direction a message-type table is about.
+/// Which peers a table of messages or frames is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// From phones.
-    PhoneIn,
-    /// From app servers.
-    AppIn,
+    /// Phones.
+    Phone,
+    /// App servers.
+    App,
 }
 
 /// Histograms that are not per message type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timing {
-    /// `mentra_app_start_seconds`, starts that succeeded.
+    /// `mentra_app_start_seconds`: starts that succeeded. The next six are starts that failed, by stage (behaviour.md §2.3).
     AppStartOk,
-    /// The same, ended by each stage of behaviour.md §2.3.
+    /// Starts that failed at the webhook.
     AppStartWebhook,
-    /// As above.
+    /// Starts that were stopped meanwhile or found no room.
     AppStartConnection,
-    /// As above.
+    /// Starts that failed for a wrong key.
     AppStartAuthentication,
-    /// As above.
+    /// Starts whose app did not connect in time.
     AppStartTimeout,
-    /// As above.
+    /// Starts that failed for missing hardware.
     AppStartHardware,
-    /// As above.
+    /// Starts that ended with their session.
     AppStartDisposed,
     /// `mentra_reconnect_downtime_seconds`, phones.
     PhoneDowntime,
@@ -171,13 +171,13 @@ pub enum Timing {
     PingApp,
     /// `mentra_audio_fanout_seconds`: receipt of a frame to its last write.
     AudioFanout,
-    /// `mentra_stt_latency_seconds`: end of what was said, as given to the recogniser, to its text.
+    /// `mentra_stt_latency_seconds`: from the end of what was said, as given to the recogniser, to its text. Soniox, transcribing.
     SttSonioxTranscription,
-    /// As above.
+    /// The same of Soniox, translating.
     SttSonioxTranslation,
-    /// As above.
+    /// The same of Alibaba, transcribing.
     SttAlibabaTranscription,
-    /// As above.
+    /// The same of Alibaba, translating.
     SttAlibabaTranslation,
     /// Scheduling delay of the shard.
     TurnLag,
@@ -246,8 +246,8 @@ impl Latency {
     }
 }
 
-/// Places for kinds of sent frames, per side (`wire::spoken`).
-pub const SAID_KINDS: usize = 32;
+/// Room for the types of frames sent to one side (`wire::sent_kinds` numbers them).
+pub const SENT_KINDS: usize = 32;
 
 /// All metrics of one shard since its start (counters) or since the last hand-over (histograms).
 #[derive(Clone, Debug)]
@@ -255,7 +255,7 @@ pub struct Metrics {
     counters: [u64; Counter::COUNT],
     timings: Vec<Latency>,
     messages: [Vec<u64>; 2],
-    said: [[u64; SAID_KINDS]; 2],
+    sent: [[u64; SENT_KINDS]; 2],
     latencies: [Vec<Latency>; 2],
     last_message: Option<(Side, usize)>,
 }
@@ -269,7 +269,7 @@ impl Metrics {
             counters: [0; Counter::COUNT],
             timings: vec![Latency::default(); Timing::ALL.len()],
             messages: kinds.map(|count| vec![0; count]),
-            said: [[0; SAID_KINDS]; 2],
+            sent: [[0; SENT_KINDS]; 2],
             latencies: kinds.map(|count| vec![Latency::default(); count]),
             last_message: None,
         }
@@ -318,16 +318,16 @@ impl Metrics {
         self.latencies[side as usize][kind].record_n(ns, count);
     }
 
-    /// Counts one frame sent to that side, under its place (below [`SAID_KINDS`]).
+    /// Counts one frame sent to that side, under the place of its type in `wire::sent_kinds` (below [`SENT_KINDS`]).
     #[inline]
-    pub fn said(&mut self, side: Side, place: usize) {
-        self.said[side as usize][place % SAID_KINDS] += 1;
+    pub fn frame_sent(&mut self, side: Side, place: usize) {
+        self.sent[side as usize][place % SENT_KINDS] += 1;
     }
 
-    /// Frames sent to a side, by place.
+    /// Frames sent to a side, by the place of their type.
     #[must_use]
-    pub fn all_said(&self, side: Side) -> &[u64; SAID_KINDS] {
-        &self.said[side as usize]
+    pub fn frames_sent(&self, side: Side) -> &[u64; SENT_KINDS] {
+        &self.sent[side as usize]
     }
 
     /// Messages by kind.
@@ -345,11 +345,11 @@ impl Metrics {
     /// A copy for the aggregator; the histograms here start anew, the counters go on.
     #[must_use]
     pub fn hand_over(&mut self) -> Self {
-        for (counter, said) in [Counter::PhoneMessagesOut, Counter::AppMessagesOut]
+        for (counter, sent) in [Counter::PhoneMessagesOut, Counter::AppMessagesOut]
             .into_iter()
-            .zip(&self.said)
+            .zip(&self.sent)
         {
-            self.counters[counter as usize] = said.iter().sum();
+            self.counters[counter as usize] = sent.iter().sum();
         }
         let copy = self.clone();
         self.timings

@@ -35,7 +35,7 @@ enum Command {
     Add(AddArgs),
     /// Give an app of the store a fresh API key; running servers on PostgreSQL take it at once.
     RotateKey {
-        /// Which.
+        /// Package name of the app.
         package: String,
         #[command(flatten)]
         key: KeyArgs,
@@ -47,7 +47,7 @@ enum Command {
     },
     /// Remove an app record from the store.
     Remove {
-        /// Which.
+        /// Package name of the app.
         package: String,
     },
 }

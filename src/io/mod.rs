@@ -29,7 +29,7 @@ pub enum DriverError {
     None(io::Error),
 }
 
-/// What became of an operation.
+/// The result of an operation.
 #[derive(Debug)]
 pub(crate) enum Done {
     /// A connection, or why there is none.

@@ -18,7 +18,7 @@ const COMPLETIONS: u32 = 16_384;
 
 type Tune = fn(&mut Builder) -> &mut Builder;
 
-/// Set-ups from best to plain, with the name that logs show.
+/// Ways to set the ring up, the best first, with their names in logs.
 const LADDER: [(&str, Tune); 3] = [
     ("defer_taskrun", |ring| {
         ring.setup_single_issuer().setup_defer_taskrun()
@@ -50,7 +50,7 @@ fn data(token: Token, kind: u64) -> u64 {
 pub(crate) struct Ring {
     pub(super) uring: IoUring,
     pub(super) buffers: Buffers,
-    /// Buffers ran out since the last wait, and more are used now: the other sockets that starved meanwhile ask for no more.
+    /// The number of buffers in use was already raised since the last wait: other sockets that ran out meanwhile do not raise it again.
     grew: bool,
     flags: &'static str,
     /// The kernel can let results gather.
@@ -71,7 +71,7 @@ pub(crate) struct Ring {
     #[expect(clippy::vec_box, reason = "the kernel is given their addresses")]
     messages: Vec<Box<libc::msghdr>>,
     messages_used: usize,
-    /// Nothing that was asked for before the last wait is still to be started, nor a result still to be seen.
+    /// Everything asked for before the last wait was submitted, and all its results were taken from the queue.
     sent: bool,
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Longer than a kernel takes that knows multishot receive.
+/// Far longer than a kernel needs that supports multishot receive.
 const TRY_OUT: Duration = Duration::from_secs(1);
 /// More than a socket takes at once.
 const TRY_OUT_BYTES: usize = 4 << 20;

@@ -6,15 +6,16 @@ use super::node::{Net, Node};
 use crate::base::ids::{ConnId, UserId};
 use crate::io::{End, Token, Until};
 use crate::shard::Shard;
-use crate::shard::frames::Flow;
+use crate::shard::frames::ReadStep;
 use crate::wire::frame::{Decoder, Extent, ProtocolError};
 use bytes::{Bytes, BytesMut};
 
-/// Frames of a connection that wait for their turn take no more memory than this (bytes): beyond it they are handled at once.
+/// Complete frames of a connection that wait for the next turn take no more memory than this (bytes): beyond it they are handled at
+/// once.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
-/// Largest part of an unfinished frame for which room is made ahead (bytes): a header alone must not cost more.
+/// Most room that is made ahead for an unfinished frame (bytes): a header that announces a large frame must not cost more.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
-/// Frames are handed over in buffers of this size, so that a message that is kept keeps no more alive (bytes).
+/// Messages that may be kept are copied into buffers of this size (bytes): a kept one keeps no more memory alive than that.
 const ARENA_BYTES: usize = 1024;
 /// A larger buffer, made for a large message, is not kept (bytes).
 const ARENA_BYTES_MAX: usize = 64 * 1024;
@@ -245,10 +246,10 @@ fn turn(
                 Err(error) => shard.protocol_error(id, error),
             };
             after = match flow {
-                Flow::Continue => continue,
-                Flow::Discard => After::Discard,
-                Flow::Stop => After::Stop,
-                Flow::Leave(user, text) => After::Leave(user, text),
+                ReadStep::Continue => continue,
+                ReadStep::Discard => After::Discard,
+                ReadStep::Stop => After::Stop,
+                ReadStep::Leave(user, text) => After::Leave(user, text),
             };
             break;
         }
@@ -282,7 +283,7 @@ fn whole(
     message
 }
 
-/// [`Flow::Leave`]: reads and writes no more, then goes to the home shard of `user`.
+/// [`ReadStep::Leave`]: reads and writes no more, then goes to the home shard of `user`.
 fn leave(node: &Node, net: &mut Net, token: Token, user: UserId, text: Bytes) {
     let link = net.links.get(token);
     let id = link.id;

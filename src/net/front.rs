@@ -11,7 +11,7 @@ const STREAM_BYTES_MAX: usize = 8 * 1024 * 1024;
 const SWEEP_MS: u64 = 100;
 const SLOT_BITS: u32 = 24;
 
-/// Names one request's place; answers for an earlier request of the same connection do not fit.
+/// Names one request of one connection: an answer to an earlier request of it finds nobody.
 pub(crate) type Key = u64;
 
 struct Slot {

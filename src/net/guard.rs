@@ -1,4 +1,4 @@
-//! Layer 4: a panic in one task or turn must not take its core along. Every task and every step of the loop runs in here.
+//! Layer 4: contains panics, so that one in a task or a step of the loop does not end its shard. Each of them runs in here.
 
 use futures_util::FutureExt;
 use std::any::Any;

@@ -12,7 +12,7 @@ use crate::base::metrics::Counter;
 use crate::io::Token;
 use crate::session::event::PhoneFlags;
 use crate::shard::admission::Candidate;
-use crate::shard::frames::Flow;
+use crate::shard::frames::ReadStep;
 use crate::shard::mailbox::ToShard;
 use crate::shard::sockets::{Admission, Opening};
 use crate::wire::frame::{Message, encode_close};
@@ -22,14 +22,14 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-/// What travels.
+/// A connection on its way to another shard.
 pub(crate) struct Handoff {
     fd: OwnedFd,
     leftover: BytesMut,
     arrival: Arrival,
 }
 
-/// Who comes.
+/// What kind of connection arrives.
 pub(crate) enum Arrival {
     /// A phone, before its 101.
     Phone {
@@ -43,7 +43,7 @@ pub(crate) enum Arrival {
         switch: Vec<u8>,
     },
     /// An app server that named this user in its first message.
-    Spoken {
+    AppAfterHello {
         candidate: Box<Candidate>,
         text: Bytes,
     },
@@ -92,7 +92,7 @@ pub(super) fn leave_if_ready(node: &Node, net: &mut Net, token: Token) {
     node.with(|shard| shard.left(id, ns));
     let fd = net.links.take(&mut net.driver, token);
     if let (Some(fd), Some(leaving)) = (fd, leaving) {
-        let arrival = Arrival::Spoken {
+        let arrival = Arrival::AppAfterHello {
             candidate: Box::new(leaving.candidate),
             text: leaving.text,
         };
@@ -130,7 +130,7 @@ fn outcome(arrival: &Arrival, opened: bool, reason: CloseReason) -> Option<Count
 /// What a socket hears that has no place here: `response`, or a close for `reason` where the upgrade is long done.
 fn refusal(arrival: &Arrival, response: &Response, reason: CloseReason) -> Vec<u8> {
     let mut out = Vec::new();
-    if matches!(arrival, Arrival::Spoken { .. }) {
+    if matches!(arrival, Arrival::AppAfterHello { .. }) {
         encode_close(reason.code(), reason.text(), &mut out);
     } else {
         response.encode(KeepAlive::Close, &mut out);
@@ -169,12 +169,12 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
             Arrival::App { candidate, switch } => {
                 shard.open_app((**candidate).clone(), opening(switch))
             }
-            Arrival::Spoken { candidate, text } => {
+            Arrival::AppAfterHello { candidate, text } => {
                 let id = shard.open_app((**candidate).clone(), opening(&[]));
                 if let Some(id) = id {
                     shard.begin_turn(id, now, ns);
                     let flow = shard.message(id, Message::Text(text.clone()));
-                    assert!(!matches!(flow, Flow::Leave(..)), "it arrived at home");
+                    assert!(!matches!(flow, ReadStep::Leave(..)), "it arrived at home");
                     shard.end_turn(id, || node.clock.mono_ns());
                 }
                 id
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_socket_that_spoke_already_hears_a_close_and_no_http() {
         let response = Response::text(503, "Server is shutting down");
-        let spoken = Arrival::Spoken {
+        let spoken = Arrival::AppAfterHello {
             candidate: Box::default(),
             text: Bytes::new(),
         };

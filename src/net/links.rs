@@ -1,5 +1,5 @@
-//! Layer 4: the sockets of one shard, by token. A link begins as plain HTTP and may become a WebSocket connection; its place is
-//! free again once the kernel holds nothing of it.
+//! Layer 4: the table of the sockets of one shard; a token is a row's number. A link begins as plain HTTP and may become a WebSocket
+//! connection; its row is free again once the kernel uses nothing of it.
 
 use crate::base::ids::ConnId;
 use crate::io::{Driver, Token, Until};
@@ -61,7 +61,7 @@ pub(super) struct Link {
     pub(super) fd: RawFd,
     /// How much of `sending` went.
     pub(super) sent: u32,
-    /// The flight that its last send left with ([`Links::flight`]).
+    /// Number of the flight that its last send was part of ([`Links::flight`]).
     pub(super) flight: u64,
     pub(super) kind: Kind,
     pub(super) reading: Reading,
@@ -147,8 +147,7 @@ pub(super) struct Links {
     free: Vec<Token>,
     /// Bytes in all carries.
     pub(super) carried: usize,
-    /// Number of the sends that leave together and are not over ([`super::writer::Flights`]); a link with another number has
-    /// none among them.
+    /// Number of the flight under way ([`super::writer::Flights`]); a link with another number has no send in it.
     pub(super) flight: u64,
 }
 

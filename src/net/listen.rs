@@ -11,7 +11,7 @@ const BACKLOG: i32 = 4096;
 /// Datagrams that wait while a shard is busy: a second of some thousand phones.
 const DATAGRAM_BUFFER_BYTES: i32 = 4 << 20;
 
-/// How often a port that is in use is tried again, and the pause between: three seconds together.
+/// A port that is in use is tried this many times, with a pause in between: three seconds in all.
 const RELEASE_TRIES: u32 = 60;
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -37,7 +37,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// A second hold on all of them.
+    /// Second descriptors of all of them, to shut them later.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -47,7 +47,7 @@ impl Listeners {
     }
 }
 
-/// A hold on the listening sockets while the shards have them.
+/// Second descriptors of the listening sockets, which the shards own.
 #[derive(Debug)]
 pub struct Door(Vec<TcpListener>);
 

@@ -21,11 +21,11 @@ use std::time::Duration;
 const TICK_NS: u64 = 10_000_000;
 /// Messages taken from the mailbox before others have their turn.
 const MAIL_PER_TURN: usize = 256;
-/// Results taken before what they left to be sent is sent. A turn of the kernel brings up to 40 receives: to take fewer lets
-/// results pile up, and each holds a buffer.
+/// Results handled before what they caused is sent. The kernel brings up to 40 receives per turn: with a smaller bound results
+/// would pile up, and each holds a receive buffer.
 const RESULTS_PER_TURN: usize = 256;
-/// So few sends are taken by the kernel in a fraction of a millisecond: their latency ends when it is given them, and the shard
-/// sleeps in the same call. Of more it ends when the kernel has taken them.
+/// Up to this many sends the kernel takes in a fraction of a millisecond: their latency is measured to the moment before the call, so
+/// that the shard can start them and sleep in one call. With more sends it is measured to their end, and the shard does not sleep.
 const SENDS_IN_NO_TIME: usize = 16;
 
 /// The state of the loop.
@@ -35,7 +35,7 @@ pub(super) struct Pump {
     bell: Bell,
     waker: Waker,
     tasks: Tasks,
-    /// What was received, as the driver hands it over.
+    /// The received bytes of the result that is being handled; the driver fills it.
     arrived: Vec<u8>,
     /// Mail is left from the last turn.
     more_mail: bool,
@@ -67,7 +67,7 @@ impl Pump {
         }
     }
 
-    /// Turns for ever.
+    /// Runs the loop, for ever.
     ///
     /// # Errors
     /// The driver is broken.
@@ -265,7 +265,7 @@ fn handle(node: &Rc<Node>, message: ToShard) {
         Some(ForNet::Handoff(content)) => handoff::receive(node, content),
         Some(ForNet::Reply(id, answer)) => node.waiters.borrow_mut().deliver(id, answer),
         Some(ForNet::Report) => report(node),
-        Some(ForNet::Drain) | None => {}
+        None => {}
     }
 }
 

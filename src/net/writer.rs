@@ -1,8 +1,8 @@
 //! Layer 4: the writers of WebSocket connections. Everything that is pending on a connection leaves in one send.
 //!
-//! The sends of a turn leave together, as a flight: the kernel finishes or gives up each of them while it takes the submission, so
-//! that one which goes whole, as nearly all do, costs no result and no second look at its connection. Only what fell short
-//! waits for its socket, and meanwhile everything new for that connection waits behind it.
+//! The sends of a turn leave with one system call, as a *flight*. The kernel finishes each send or gives it up within that call, so a
+//! send that goes whole, as nearly all do, needs no result and no second visit to its connection. One that fell short waits for room
+//! in its socket, and everything new for that connection waits behind it.
 
 use super::links::{Kind, Link, Reading};
 use super::node::{Net, Node};
@@ -11,7 +11,7 @@ use crate::base::ids::ConnId;
 use crate::io::{Driver, Short, Token};
 use crate::shard::outbox::Pending;
 use crate::shard::sockets::Marked;
-use crate::shard::writers::Step;
+use crate::shard::writers::WriteStep;
 use std::io;
 
 /// Pieces of one gathered write; the kernel takes no more than 1024.
@@ -20,9 +20,9 @@ const PIECES_MAX: usize = 1024;
 /// Sends that leave together: started in [`flush`], over in [`settle`], and nothing but the driver's wait between.
 #[derive(Default)]
 pub(super) struct Flights {
-    /// By the place that the driver knows. `None`: it fell short and is its link's again.
+    /// The sends, by the number that the driver knows them by. `None`: it fell short, and its link has it back.
     sends: Vec<(Token, Option<Box<Pending>>)>,
-    /// Connections to be looked at in the next flush.
+    /// Connections whose writers are visited again in the next flush.
     again: Vec<Marked>,
 }
 
@@ -82,12 +82,12 @@ fn look(node: &Node, net: &mut Net, token: Token) {
     let step = node.shard.borrow_mut().next_write(link.id);
     match step {
         None => {}
-        Some(Step::Send(pending)) => fly(net, token, pending),
-        Some(Step::Finish) => {
+        Some(WriteStep::Send(pending)) => fly(net, token, pending),
+        Some(WriteStep::Finish) => {
             link.shutdown(libc::SHUT_WR);
             end(node, net, token);
         }
-        Some(Step::Leave) => end(node, net, token),
+        Some(WriteStep::Leave) => end(node, net, token),
     }
 }
 

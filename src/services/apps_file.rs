@@ -1,4 +1,4 @@
-//! Outside thread: reads the apps file (design.md §5). Unknown keys are errors with line and caret; every other problem is
+//! Outside thread: reads the apps file (`apps.yaml` is a sample). Unknown keys are errors with line and caret; every other problem is
 //! listed, not just the first. It fetches nothing and knows no store.
 
 use crate::base::network::Network;

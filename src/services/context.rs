@@ -1,7 +1,7 @@
 //! Outside thread: what every service shares, and the ways back to the shards. It decides nothing.
 
 use super::Reload;
-use super::metrics::owners::Bodies;
+use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
 use super::rest::Memory;
@@ -192,7 +192,7 @@ impl Services {
     }
 }
 
-/// What P reacts to (protocol.md §18.1).
+/// 503 `NO_ACTIVE_SESSION`, at which phones connect again (protocol.md §18.1).
 pub(crate) fn no_session() -> RestAnswer {
     RestAnswer::json(
         503,

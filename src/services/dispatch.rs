@@ -5,7 +5,7 @@ use super::context::Services;
 use super::rest;
 use super::store::{Change, StoreError};
 use super::upstream;
-use crate::base::ids::{CallId, ShardId, UserId};
+use crate::base::ids::{CallId, UserId};
 use crate::session::effects::{HttpCall, HttpKind, IncidentLogs, RestAnswer, StoreOp};
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
 use crate::shard::mailbox::{Answer, ForUpstream, OutsideRequest, ToOutside, ToShard};
@@ -28,7 +28,6 @@ const TURN: u32 = 128;
 
 struct Dispatcher {
     cx: Arc<Services>,
-    drained: flume::Sender<ShardId>,
     requests: Arc<Semaphore>,
     loads: Arc<Semaphore>,
     load_failures: Arc<Rarely>,
@@ -51,14 +50,9 @@ impl Rarely {
 }
 
 /// Runs until all senders are gone.
-pub(crate) async fn run(
-    cx: Arc<Services>,
-    inbox: flume::Receiver<ToOutside>,
-    drained: flume::Sender<ShardId>,
-) {
+pub(crate) async fn run(cx: Arc<Services>, inbox: flume::Receiver<ToOutside>) {
     let dispatcher = Dispatcher {
         cx,
-        drained,
         requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
         loads: Arc::new(Semaphore::new(LOADS_MAX)),
         load_failures: Arc::default(),
@@ -89,7 +83,6 @@ fn phase(message: &ToOutside) -> &'static str {
         ToOutside::IncidentLogs { .. } => "incident_logs",
         ToOutside::Speech { .. } => "speech",
         ToOutside::Upstream(_) => "upstream",
-        ToOutside::Drained(_) => "drained",
     }
 }
 
@@ -112,17 +105,14 @@ impl Dispatcher {
 
     fn take(&self, message: ToOutside) {
         match message {
-            ToOutside::LoadUser { user, epoch, .. } => self.load(user, epoch),
+            ToOutside::LoadUser { user, epoch } => self.load(user, epoch),
             ToOutside::Store {
                 user,
                 epoch,
                 op,
                 ack,
-                ..
             } => self.store(user, epoch, op, ack),
-            ToOutside::Http {
-                user, epoch, call, ..
-            } => self.http(user, epoch, call),
+            ToOutside::Http { user, epoch, call } => self.http(user, epoch, call),
             ToOutside::CancelHttp { user, epoch, call } => {
                 self.cx.webhooks.cancel(&(user, epoch, call))
             }
@@ -135,7 +125,6 @@ impl Dispatcher {
                 super::speech::take(&self.cx, user, epoch, order);
             }
             ToOutside::Upstream(request) => self.upstream(*request),
-            ToOutside::Drained(shard) => drop(self.drained.try_send(shard)),
         }
     }
 

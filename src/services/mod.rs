@@ -19,7 +19,6 @@ mod weather;
 mod webhooks;
 
 use crate::base::clock::Clock;
-use crate::base::ids::ShardId;
 use crate::base::settings::{LoadError, Settings};
 use crate::shard::mailbox::{Mailboxes, ToOutside};
 use crate::shard::shared::Shared;
@@ -123,8 +122,6 @@ pub struct Running {
     /// Where the admin listener listens, when there is one.
     pub admin: Option<SocketAddr>,
     control: flume::Sender<Control>,
-    drained: flume::Receiver<ShardId>,
-    shards: u16,
     done: flume::Receiver<()>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -136,8 +133,6 @@ pub struct Running {
 pub fn start(start: Start) -> Result<Running, StartError> {
     let (ready_in, ready) = flume::bounded(1);
     let (control_in, control) = flume::bounded(16);
-    let shards = start.shards.shards();
-    let (drained_in, drained) = flume::bounded(usize::from(shards).max(1));
     let (done_in, done) = flume::bounded(1);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -145,7 +140,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let thread = std::thread::Builder::new()
         .name("outside".into())
         .spawn(move || {
-            runtime.block_on(run(start, ready_in, control, drained_in));
+            runtime.block_on(run(start, ready_in, control));
             // Blocking look-ups of dead name servers must not hold the exit up.
             runtime.shutdown_background();
             let _ = done_in.send(());
@@ -157,8 +152,6 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         registry,
         admin,
         control: control_in,
-        drained,
-        shards,
         done,
         thread,
     })
@@ -168,21 +161,6 @@ impl Running {
     /// Reads settings and apps file again, in the background; problems go to the log and change nothing.
     pub fn reload(&self) {
         let _ = self.control.try_send(Control::Reload);
-    }
-
-    /// Waits until every shard reported `Drained`; `false` after `limit`.
-    #[must_use]
-    pub fn wait_drained(&self, limit: Duration) -> bool {
-        let mut seen = std::collections::HashSet::new();
-        let clock = Clock::start();
-        while seen.len() < usize::from(self.shards) {
-            let spent = Duration::from_millis(clock.now().mono_ms);
-            match self.drained.recv_timeout(limit.saturating_sub(spent)) {
-                Ok(shard) => drop(seen.insert(shard)),
-                Err(_) => return false,
-            }
-        }
-        true
     }
 
     /// Writes what waits for the store and ends the thread; `false` when that took longer than `limit`.
@@ -201,7 +179,6 @@ async fn run(
     start: Start,
     ready: flume::Sender<Result<Ready, StartError>>,
     control: flume::Receiver<Control>,
-    drained: flume::Sender<ShardId>,
 ) {
     let inbox = start.inbox.clone();
     let (cx, ready_message, listener) = match build(start).await {
@@ -217,13 +194,13 @@ async fn run(
         tokio::spawn(metrics::gaps::watch(Arc::clone(&cx), grain));
     }
     tokio::spawn(metrics::lag::sample(Arc::clone(&cx)));
-    tokio::spawn(metrics::owners::log(Arc::clone(&cx)));
+    tokio::spawn(metrics::memory::log(Arc::clone(&cx)));
     tokio::spawn(metrics::connections::log(Arc::clone(&cx)));
     rest::start_background(&cx);
     if let Some(listener) = listener {
         tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
     }
-    let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&cx), inbox, drained));
+    let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&cx), inbox));
     while let Ok(message) = control.recv_async().await {
         match message {
             Control::Reload => {

@@ -58,7 +58,7 @@ pub struct HttpCall {
     pub call: CallId,
     /// Purpose.
     pub kind: HttpKind,
-    /// Method.
+    /// HTTP method.
     pub method: HttpMethod,
     /// Absolute URL.
     pub url: String,
@@ -183,8 +183,8 @@ pub enum Effect {
         /// Socket.
         conn: ConnId,
     },
-    /// This socket no longer belongs to the session but stays open (a parked one that outlives it): the shard parks it.
-    Unpark {
+    /// A parked socket outlives the session: it stays open, and from now on the shard keeps it parked.
+    ReturnParked {
         /// Socket.
         conn: ConnId,
         /// Its hello.
@@ -198,45 +198,45 @@ pub enum Effect {
     Http(HttpCall),
     /// The result of this call is no longer wanted; if it has not started it must not start.
     CancelHttp {
-        /// Which.
+        /// Id of the call.
         call: CallId,
     },
     /// One store write.
     Store {
-        /// What.
+        /// The write.
         op: StoreOp,
         /// Wanted acknowledgement: `Stored` with this id once durable (or failed in `db_timeout_ms`).
         ack: Option<CallId>,
     },
     /// The one answer to a REST call.
     Reply {
-        /// To whom.
+        /// Whom the answer is for.
         reply: ReplyTo,
-        /// What.
+        /// The answer.
         answer: RestAnswer,
     },
     /// Opens a chunked answer instead of [`Effect::Reply`].
     ReplyStream {
-        /// To whom.
+        /// Whom the answer is for.
         reply: ReplyTo,
         /// `Content-Type`.
         content_type: String,
     },
     /// Appends to it.
     ReplyChunk {
-        /// To whom.
+        /// Whom the answer is for.
         reply: ReplyTo,
         /// Bytes.
         data: Bytes,
     },
     /// Ends it.
     ReplyEnd {
-        /// To whom.
+        /// Whom the answer is for.
         reply: ReplyTo,
     },
     /// Breaks it off, so that its reader sees that more was to come.
     ReplyAbort {
-        /// To whom.
+        /// Whom the answer is for.
         reply: ReplyTo,
     },
     /// An app socket attached, was lost or ended; the shard reports it for registrations and mass-disconnect detection.

@@ -196,16 +196,16 @@ pub enum DisposeCause {
     Failed,
 }
 
-/// Whose socket a text came on.
+/// Which kind of peer sent a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Speaker {
-    /// The phone's.
+pub enum Sender {
+    /// The phone.
     Phone,
-    /// An app's.
+    /// An app server.
     App,
 }
 
-/// One thing that happened, beside messages, which [`super::Session`] is lent.
+/// One thing that happened. Text and audio are not among them: their bytes are lent to [`super::Session`] directly.
 #[derive(Debug)]
 pub enum Event {
     /// A phone socket finished its upgrade on this shard.
@@ -219,7 +219,7 @@ pub enum Event {
     PhoneClosed {
         /// Socket.
         conn: ConnId,
-        /// How.
+        /// How it ended.
         info: CloseInfo,
     },
     /// An app socket named itself for this user; the shard already found user and package, nothing else is checked.
@@ -249,7 +249,7 @@ pub enum Event {
     AppClosed {
         /// Socket.
         conn: ConnId,
-        /// How.
+        /// How it ended.
         info: CloseInfo,
     },
     /// A protocol pong arrived (any socket of this session).
@@ -287,7 +287,7 @@ pub enum Event {
     Speech {
         /// Which; one that is not known any more is ignored.
         id: crate::wire::speech::SpeechId,
-        /// What.
+        /// The report.
         report: crate::wire::speech::SpeechReport,
     },
     /// A REST call addressed to this session; answered exactly once through [`super::effects::Effect::Reply`].
@@ -304,7 +304,7 @@ pub enum Event {
     },
     /// A message of the same app in another user's session (behaviour.md §7.10).
     AppMessage {
-        /// What.
+        /// The message.
         message: Box<super::managers::app_messages::Incoming>,
     },
     /// The app registry was replaced; the new one is in the context.

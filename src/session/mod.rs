@@ -26,7 +26,7 @@ use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::Registry;
 use correlation::Correlation;
 use effects::Effects;
-use event::{Chunk, Event, Speaker};
+use event::{Chunk, Event, Sender};
 use managers::Managers;
 use timers::Timers;
 
@@ -48,8 +48,8 @@ pub struct Cx<'a> {
     pub metrics: &'a mut Metrics,
 }
 
-/// What the sessions of one shard write with, lent to one after the other.
-pub struct Desk {
+/// Buffers and counters of one shard, lent to its sessions one after the other.
+pub struct Workspace {
     /// Where effects go.
     pub fx: Effects,
     /// Parse buffers.
@@ -58,8 +58,8 @@ pub struct Desk {
     pub metrics: Metrics,
 }
 
-impl Desk {
-    /// Nothing written, nothing counted.
+impl Workspace {
+    /// Empty buffers, nothing counted.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Desk {
         }
     }
 
-    /// For one event.
+    /// The context for one event.
     #[inline]
     pub fn cx<'a>(&'a mut self, now: Now, cfg: &'a Settings, apps: &'a Registry) -> Cx<'a> {
         Cx {
@@ -83,7 +83,7 @@ impl Desk {
     }
 }
 
-impl Default for Desk {
+impl Default for Workspace {
     fn default() -> Self {
         Self::new()
     }
@@ -157,12 +157,12 @@ impl Session {
 
     /// One text frame of a phone socket (current or superseded), or of an app socket that said hello to this session: UTF-8,
     /// not yet looked at. What must last is copied.
-    pub fn on_text(&mut self, from: Speaker, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
+    pub fn on_text(&mut self, from: Sender, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
         self.next_message();
         match from {
             _ if self.state == State::Disposed => {}
-            Speaker::Phone => flow::phone_in::text(self, conn, text, cx),
-            Speaker::App => flow::app_in::text(self, conn, text, cx),
+            Sender::Phone => flow::phone_in::text(self, conn, text, cx),
+            Sender::App => flow::app_in::text(self, conn, text, cx),
         }
     }
 

@@ -93,7 +93,7 @@ pub enum Timer {
     DirectMessage {
         /// The app that sent it; ids are each app's own.
         package: Package,
-        /// Whom for.
+        /// The user that it is for.
         target: UserId,
         /// The app's id for it.
         message_id: String,

@@ -45,7 +45,7 @@ impl Shard {
 
     fn post(&mut self, shard: ShardId, message: ToShard) {
         if self.mail.send(shard, message).is_err() {
-            self.desk.metrics.inc(Counter::MailboxFull);
+            self.workspace.metrics.inc(Counter::MailboxFull);
         }
     }
 

@@ -3,9 +3,9 @@
 use super::Shard;
 use super::conns::{Parked, Role};
 use super::deadlines::Due;
+use super::latency::What;
 use super::mailbox::{Answer, AppLink, ToOutside, ToShard};
 use super::parked::Waiting;
-use super::records::What;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Origin, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Counter;
@@ -25,7 +25,7 @@ impl Shard {
     /// Applies what session `at` asked for, then whatever that brought about.
     #[inline]
     pub(super) fn apply(&mut self, at: u32) {
-        let mark = match self.desk.metrics.take_last_message() {
+        let mark = match self.workspace.metrics.take_last_message() {
             Some((side, kind)) => self.out.records.message(What::Message(side, kind)),
             None => 0,
         };
@@ -34,24 +34,24 @@ impl Shard {
 
     /// As [`Shard::apply`], for frames that belong to latency record `mark`.
     pub(super) fn apply_marked(&mut self, at: u32, mark: u32) {
-        let mut list = self.desk.fx.take();
+        let mut list = self.workspace.fx.take();
         let mut disposed = false;
         for effect in list.drain(..) {
             match effect {
                 Effect::Text { conn, class, range } => {
-                    let text = self.desk.fx.bytes(range);
-                    let metrics = &mut self.desk.metrics;
+                    let text = self.workspace.fx.bytes(range);
+                    let metrics = &mut self.workspace.metrics;
                     self.out
                         .send(conn, Opcode::Text, class, text, mark, metrics);
                 }
                 Effect::Small { conn, range } => {
-                    let data = self.desk.fx.bytes(range);
-                    let metrics = &mut self.desk.metrics;
+                    let data = self.workspace.fx.bytes(range);
+                    let metrics = &mut self.workspace.metrics;
                     self.out
                         .send(conn, Opcode::Binary, Class::Audio, data, mark, metrics);
                 }
                 Effect::Binary { conn, data } => {
-                    let metrics = &mut self.desk.metrics;
+                    let metrics = &mut self.workspace.metrics;
                     self.out
                         .send_shared(conn, Opcode::Binary, Class::Audio, &data, mark, metrics);
                 }
@@ -59,7 +59,7 @@ impl Shard {
                 other => self.apply_rare(at, other),
             }
         }
-        self.desk.fx.recycle(list);
+        self.workspace.fx.recycle(list);
         if disposed {
             self.remove_session(at, CloseReason::UserSessionEnded);
         } else {
@@ -87,7 +87,7 @@ impl Shard {
     fn apply_rare(&mut self, at: u32, effect: Effect) {
         match effect {
             Effect::Ping { conn, id } => {
-                let metrics = &mut self.desk.metrics;
+                let metrics = &mut self.workspace.metrics;
                 self.out
                     .send(conn, Opcode::Ping, Class::Control, &id, 0, metrics);
             }
@@ -99,7 +99,7 @@ impl Shard {
                 self.disown(at, conn);
                 self.out.cut(conn);
             }
-            Effect::Unpark {
+            Effect::ReturnParked {
                 conn,
                 hello,
                 expires_ms,
@@ -119,15 +119,15 @@ impl Shard {
         }
     }
 
-    /// What the outside thread does; a full queue is answered at once, so that no session waits for nothing.
+    /// Effects that the outside thread carries out. Where its inbox is full the session gets its failed answer at once.
     fn apply_outside(&mut self, at: u32, effect: Effect) {
         let Some(Some(entry)) = self.entries.get(at as usize) else {
             return;
         };
-        let (shard, user, epoch) = (self.id, entry.session.user.clone(), entry.session.epoch);
+        let (user, epoch) = (entry.session.user.clone(), entry.session.epoch);
         let (message, refused) = match effect {
             Effect::LoadUser => (
-                ToOutside::LoadUser { shard, user, epoch },
+                ToOutside::LoadUser { user, epoch },
                 Some(Event::UserLoaded { record: None }),
             ),
             Effect::Http(call) => {
@@ -137,20 +137,11 @@ impl Shard {
                         error: "too many outbound calls".into(),
                     },
                 };
-                (
-                    ToOutside::Http {
-                        shard,
-                        user,
-                        epoch,
-                        call,
-                    },
-                    Some(refused),
-                )
+                (ToOutside::Http { user, epoch, call }, Some(refused))
             }
             Effect::CancelHttp { call } => (ToOutside::CancelHttp { user, epoch, call }, None),
             Effect::Store { op, ack } => (
                 ToOutside::Store {
-                    shard,
                     user,
                     epoch,
                     op,
@@ -177,7 +168,7 @@ impl Shard {
             Effect::IncidentLogs(logs) => (ToOutside::IncidentLogs { user, logs }, None),
             Effect::Speech(order) => {
                 if matches!(order, SpeechOrder::Audio { .. }) && self.is_outside_behind() {
-                    self.desk.metrics.inc(Counter::SpeechAudioLost);
+                    self.workspace.metrics.inc(Counter::SpeechAudioLost);
                     return;
                 }
                 let refused = speech_refused(&order);
@@ -192,7 +183,7 @@ impl Shard {
         }
     }
 
-    /// Audio leaves room for what must not get lost.
+    /// Whether the outside thread's inbox is more than half full: the other half is kept from audio, for what must not get lost.
     fn is_outside_behind(&self) -> bool {
         let half = self.outside.capacity().map(|room| room / 2);
         half.is_some_and(|half| self.outside.len() > half)
@@ -275,7 +266,7 @@ impl Shard {
                 .is_err(),
         };
         if refused {
-            self.desk.metrics.inc(Counter::MailboxFull);
+            self.workspace.metrics.inc(Counter::MailboxFull);
         }
     }
 

@@ -53,10 +53,10 @@ pub(super) struct Conn {
     pub(super) place: usize,
     /// [`Link::token`].
     pub(super) token: u32,
-    /// Not yet in `sent`, which lies elsewhere.
+    /// Bytes sent that are not yet added to `sent`, which lies on another cache line.
     fresh_bytes: u32,
     fresh_messages: u16,
-    /// Its writer has something to look at: it stands in the list of those.
+    /// Stands in the list of connections whose writers have something to do.
     pub(super) marked: bool,
     pub(super) kind: Kind,
     pub(super) reader_alive: bool,
@@ -73,7 +73,7 @@ pub(super) struct Conn {
     pub(super) handle: i32,
     /// Close code for the counters: ours, the peer's or 1006.
     pub(super) code: u16,
-    /// What [`super::beat`] knows of it.
+    /// For the liveness rule of [`super::heartbeat`].
     pub(super) proof: Proof,
 }
 
@@ -96,7 +96,7 @@ impl Conn {
         matches!(self.role, Role::Fresh(_) | Role::Parked(_))
     }
 
-    /// Lets the writer look again, after this turn; says whether that is news.
+    /// Puts the connection on the list of those whose writers have something to do after this turn; `false`: it stood there already.
     #[inline]
     pub(super) fn mark(&mut self, marked: &mut Vec<Marked>) -> bool {
         if std::mem::replace(&mut self.marked, true) {
@@ -152,10 +152,10 @@ pub struct Link {
     pub place: usize,
 }
 
-/// A connection whose writer must look ([`super::Shard::next_write`]).
+/// A connection whose writer has something to do ([`super::Shard::next_write`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Marked {
-    /// Which.
+    /// The connection.
     pub id: ConnId,
     /// Its [`Link::token`].
     pub token: u32,
@@ -164,7 +164,7 @@ pub struct Marked {
 const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 const GENERATION_MASK: u32 = (1 << 28) - 1;
-/// Freed slots rest this long in number before one is used again, so that stale ids stay recognisable.
+/// This many other slots are freed before a freed slot is used again, so that stale ids stay recognisable for long.
 const RESTING_SLOTS: usize = 64;
 
 /// The table. An id holds slot and generation, so that a look-up is an index and a comparison.

@@ -60,14 +60,14 @@ impl Shard {
     /// A datagram came.
     #[inline]
     pub fn datagram(&mut self, bytes: &mut [u8]) {
-        self.desk.metrics.inc(Counter::UdpReceived);
+        self.workspace.metrics.inc(Counter::UdpReceived);
         self.steer(bytes);
     }
 
     /// To the session that claims its hash, wherever that is; what nobody claims is dropped.
     pub(super) fn steer(&mut self, bytes: &mut [u8]) {
         let Some(hash) = udp::read(bytes).map(|datagram| datagram.hash) else {
-            self.desk.metrics.inc(Counter::UdpDropped);
+            self.workspace.metrics.inc(Counter::UdpDropped);
             return;
         };
         let home = self.hash_home(hash);
@@ -76,7 +76,7 @@ impl Shard {
             return;
         }
         let Some(claim) = self.claims.0.get(&hash) else {
-            self.desk.metrics.inc(Counter::UdpDropped);
+            self.workspace.metrics.inc(Counter::UdpDropped);
             return;
         };
         let (user, epoch, shard) = (claim.user.clone(), claim.epoch, claim.shard);
@@ -91,7 +91,7 @@ impl Shard {
     pub(super) fn hear(&mut self, user: &UserId, epoch: u64, bytes: &mut [u8]) {
         let at = self.users.get(user).copied();
         let (Some(at), Some(datagram)) = (at, udp::read(bytes)) else {
-            self.desk.metrics.inc(Counter::UdpDropped);
+            self.workspace.metrics.inc(Counter::UdpDropped);
             return;
         };
         let hash = Some(datagram.hash);
@@ -100,7 +100,7 @@ impl Shard {
             entry.session.epoch == epoch && entry.session.m.phone.udp_hash == hash
         });
         if self.draining || !is_bound {
-            self.desk.metrics.inc(Counter::UdpDropped);
+            self.workspace.metrics.inc(Counter::UdpDropped);
             return;
         }
         match datagram.content {
@@ -117,8 +117,8 @@ impl Shard {
             bytes: bytes.into(),
         };
         if self.mail.send(shard, message).is_err() {
-            self.desk.metrics.inc(Counter::MailboxFull);
-            self.desk.metrics.inc(Counter::UdpDropped);
+            self.workspace.metrics.inc(Counter::MailboxFull);
+            self.workspace.metrics.inc(Counter::UdpDropped);
         }
     }
 
@@ -140,7 +140,7 @@ impl Shard {
             };
             // The phone registers again when its probes stay unanswered.
             if self.mail.send(home, message).is_err() {
-                self.desk.metrics.inc(Counter::MailboxFull);
+                self.workspace.metrics.inc(Counter::MailboxFull);
             }
         }
     }
@@ -161,7 +161,7 @@ impl Shard {
         }
         let message = ToShard::UdpRelease { hash, user, epoch };
         if self.mail.send(home, message).is_err() {
-            self.desk.metrics.inc(Counter::MailboxFull);
+            self.workspace.metrics.inc(Counter::MailboxFull);
         }
     }
 
@@ -170,7 +170,7 @@ impl Shard {
         let tag = user.log_tag();
         let claim = Claim { user, epoch, shard };
         if !self.claims.claim(hash, claim, &self.shared.live) {
-            self.desk.metrics.inc(Counter::UdpRefused);
+            self.workspace.metrics.inc(Counter::UdpRefused);
             tracing::debug!(user = tag, hash, "UDP hash is somebody else's");
         }
     }

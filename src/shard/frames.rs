@@ -1,7 +1,7 @@
 //! Layer 3: what arrives on a connection. One turn per read; the frames of a turn go to the connection's owner in order.
 
 use super::conns::{Kind, Role};
-use super::records::What;
+use super::latency::What;
 use super::trail::Trail;
 use super::{Shard, admission, outbound};
 use crate::base::clock::Now;
@@ -9,7 +9,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::Counter;
 use crate::session::effects::Class;
-use crate::session::event::{Chunk, CloseInfo, Event, Speaker};
+use crate::session::event::{Chunk, CloseInfo, Event, Sender};
 use crate::wire::frame::{Lent, Message, Opcode, ProtocolError};
 use crate::wire::json;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What the reader does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Flow {
+pub enum ReadStep {
     /// Goes on.
     Continue,
     /// Goes on reading, but throws away what comes: the connection is being closed.
@@ -44,8 +44,8 @@ impl Shard {
     /// The turn is over; says where it went. `now_ns` is called only if the turn handled more than audio.
     #[inline]
     pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) -> Trail {
-        if let Some(took_ns) = self.out.records.end(&mut self.desk.metrics, now_ns) {
-            self.desk
+        if let Some(took_ns) = self.out.records.end(&mut self.workspace.metrics, now_ns) {
+            self.workspace
                 .metrics
                 .time(crate::base::metrics::Timing::TurnLength, took_ns);
             if let Some(kinds) = self.out.records.take_slow_turn() {
@@ -115,7 +115,7 @@ impl Shard {
 
     #[inline]
     fn count_in(&mut self, kind: Kind) {
-        self.desk.metrics.inc(match kind {
+        self.workspace.metrics.inc(match kind {
             Kind::Phone => Counter::PhoneMessagesIn,
             Kind::App | Kind::Echo => Counter::AppMessagesIn,
         });
@@ -125,17 +125,17 @@ impl Shard {
     #[inline]
     fn text(&mut self, at: u32, id: ConnId, kind: Kind, text: &[u8]) {
         let from = match kind {
-            Kind::Phone => Speaker::Phone,
-            Kind::App | Kind::Echo => Speaker::App,
+            Kind::Phone => Sender::Phone,
+            Kind::App | Kind::Echo => Sender::App,
         };
         self.drive(at, |session, cx| session.on_text(from, id, text, cx));
     }
 
     /// Handles one frame.
     #[inline]
-    pub fn message(&mut self, id: ConnId, message: Message) -> Flow {
+    pub fn message(&mut self, id: ConnId, message: Message) -> ReadStep {
         let Some(conn) = self.out.conns.get(id) else {
-            return Flow::Stop;
+            return ReadStep::Stop;
         };
         match (&conn.role, conn.kind) {
             (Role::Session(at), kind) => {
@@ -152,33 +152,33 @@ impl Shard {
                     }),
                     other => return self.control(id, Some(at), other),
                 }
-                Flow::Continue
+                ReadStep::Continue
             }
             (Role::Fresh(_), _) => {
-                self.desk.metrics.inc(Counter::AppMessagesIn);
+                self.workspace.metrics.inc(Counter::AppMessagesIn);
                 match message {
                     Message::Text(text) => self.fresh(id, text),
                     // Only JSON can name a socket; `{` may come in a binary frame (protocol.md §0.2).
                     Message::Binary(data) if data.first() == Some(&b'{') => self.fresh(id, data),
-                    Message::Binary(_) => Flow::Continue,
+                    Message::Binary(_) => ReadStep::Continue,
                     other => self.control(id, None, other),
                 }
             }
             (Role::Parked(..), _) => {
-                self.desk.metrics.inc(Counter::AppMessagesIn);
+                self.workspace.metrics.inc(Counter::AppMessagesIn);
                 match message {
                     Message::Text(text) => self.parked_says(id, &text),
                     Message::Binary(data) if data.first() == Some(&b'{') => {
                         self.parked_says(id, &data)
                     }
-                    Message::Binary(_) => Flow::Continue,
+                    Message::Binary(_) => ReadStep::Continue,
                     other => self.control(id, None, other),
                 }
             }
             (Role::Echo, _) => self.echo(id, message),
             (Role::Detached, _) => match message {
-                Message::Close(_) => Flow::Stop,
-                _ => Flow::Continue,
+                Message::Close(_) => ReadStep::Stop,
+                _ => ReadStep::Continue,
             },
         }
     }
@@ -189,13 +189,13 @@ impl Shard {
         if data.is_empty() {
             return;
         }
-        self.desk
+        self.workspace
             .metrics
             .add(Counter::AudioBytesWs, data.len() as u64);
         let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
             return;
         };
-        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
+        let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         self.out
             .trail
             .note(&raw const **entry, super::SESSION_LINES);
@@ -207,15 +207,15 @@ impl Shard {
                 let mark = self.out.records.message(What::Audio);
                 self.apply_marked(at, mark);
             }
-            Err(panic) => self.bury(at, &*panic),
+            Err(panic) => self.drop_panicked(at, &*panic),
         }
     }
 
     /// Control frames: the transport answers, the session hears of it.
-    fn control(&mut self, id: ConnId, at: Option<u32>, message: Message) -> Flow {
+    fn control(&mut self, id: ConnId, at: Option<u32>, message: Message) -> ReadStep {
         match message {
             Message::Ping(payload) => {
-                let metrics = &mut self.desk.metrics;
+                let metrics = &mut self.workspace.metrics;
                 self.out
                     .send(id, Opcode::Pong, Class::Control, &payload, 0, metrics);
                 if let Some(at) = at {
@@ -223,7 +223,7 @@ impl Shard {
                         session.on_event(Event::Activity { conn: id }, cx);
                     });
                 }
-                Flow::Continue
+                ReadStep::Continue
             }
             Message::Pong(payload) => {
                 match at {
@@ -232,7 +232,7 @@ impl Shard {
                     }),
                     None => self.prove(id),
                 }
-                Flow::Continue
+                ReadStep::Continue
             }
             Message::Close(close) => {
                 let (code, reason) = close.unwrap_or((1005, Bytes::new()));
@@ -245,17 +245,17 @@ impl Shard {
                         reason: String::from_utf8_lossy(&reason).into_owned(),
                     },
                 );
-                Flow::Stop
+                ReadStep::Stop
             }
-            Message::Text(_) | Message::Binary(_) => Flow::Continue,
+            Message::Text(_) | Message::Binary(_) => ReadStep::Continue,
         }
     }
 
     /// A parked app socket waits for its user: `ping` is answered, what is no JSON is refused and counted.
-    fn parked_says(&mut self, id: ConnId, text: &[u8]) -> Flow {
+    fn parked_says(&mut self, id: ConnId, text: &[u8]) -> ReadStep {
         let kind = json::kind(text).ok();
         let Some(Role::Parked(parked)) = self.out.conns.get(id).map(|conn| &mut conn.role) else {
-            return Flow::Continue;
+            return ReadStep::Continue;
         };
         parked.invalid_json = match kind {
             Some(_) => 0,
@@ -269,18 +269,18 @@ impl Shard {
             }
             Some(_) => {}
             None => {
-                self.desk.metrics.inc(Counter::AppBadJson);
+                self.workspace.metrics.inc(Counter::AppBadJson);
                 self.say(id, admission::MALFORMED);
                 if invalid_json >= self.cfg.connections.invalid_json_before_close {
                     self.refuse(id, CloseReason::InvalidJson);
                 }
             }
         }
-        Flow::Continue
+        ReadStep::Continue
     }
 
-    fn echo(&mut self, id: ConnId, message: Message) -> Flow {
-        let metrics = &mut self.desk.metrics;
+    fn echo(&mut self, id: ConnId, message: Message) -> ReadStep {
+        let metrics = &mut self.workspace.metrics;
         let (op, payload) = match message {
             Message::Text(text) => (Opcode::Text, text),
             Message::Binary(data) => (Opcode::Binary, data),
@@ -288,12 +288,12 @@ impl Shard {
         };
         self.out
             .send_shared(id, op, Class::Control, &payload, 0, metrics);
-        Flow::Continue
+        ReadStep::Continue
     }
 
     /// The stream broke RFC 6455 or the size limit: close with the code that says so; the reader discards what follows.
-    pub fn protocol_error(&mut self, id: ConnId, error: ProtocolError) -> Flow {
-        self.desk.metrics.inc(Counter::ProtocolErrors);
+    pub fn protocol_error(&mut self, id: ConnId, error: ProtocolError) -> ReadStep {
+        self.workspace.metrics.inc(Counter::ProtocolErrors);
         let code = error.close_code();
         self.out.close(id, Some((code, "")));
         if let Some(conn) = self.out.conns.get(id) {
@@ -307,10 +307,10 @@ impl Shard {
                 reason: error.to_string(),
             },
         );
-        Flow::Discard
+        ReadStep::Discard
     }
 
-    /// Nothing more comes: end of stream, a broken connection, or after [`Flow::Stop`].
+    /// Nothing more comes: end of stream, a broken connection, or after [`ReadStep::Stop`].
     pub fn read_ended(&mut self, id: ConnId, now: Now, now_ns: u64) {
         self.at(now);
         let Some(conn) = self.out.conns.get(id) else {
@@ -330,7 +330,7 @@ impl Shard {
             // What is queued may still go out, but not for ever.
             self.out.watch(id, now.mono_ms + handshake_ms);
         } else {
-            self.out.release(id, now_ns, &mut self.desk.metrics);
+            self.out.release(id, now_ns, &mut self.workspace.metrics);
         }
     }
 
@@ -368,7 +368,7 @@ impl Shard {
     pub(super) fn say(&mut self, id: ConnId, answer: admission::Answer) {
         let mut text = Vec::with_capacity(192);
         answer.write(self.now, &mut text);
-        let metrics = &mut self.desk.metrics;
+        let metrics = &mut self.workspace.metrics;
         let out: &mut outbound::Outbound = &mut self.out;
         out.send(id, Opcode::Text, Class::Control, &text, 0, metrics);
     }

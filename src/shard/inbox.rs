@@ -20,8 +20,6 @@ pub enum ForNet {
     Reply(u64, Answer),
     /// See [`ToShard::ReportNow`].
     Report,
-    /// Everything here is closing; accept nothing more.
-    Drain,
 }
 
 impl Shard {
@@ -34,10 +32,7 @@ impl Shard {
                 self.report_round = round;
                 return Some(ForNet::Report);
             }
-            ToShard::Drain => {
-                self.drain();
-                return Some(ForNet::Drain);
-            }
+            ToShard::Drain => self.drain(),
             ToShard::Call { user, reply, call } => self.call(&user, reply, call),
             ToShard::ReplyGone { user, reply } => self.reply_gone(&user, reply),
             ToShard::Result { user, epoch, event } => self.result(&user, epoch, event),
@@ -122,7 +117,7 @@ impl Shard {
         });
         match at {
             Some(at) if !self.draining => self.drive(at, |session, cx| session.on_event(event, cx)),
-            _ => self.desk.metrics.inc(Counter::CorrelationOrphans),
+            _ => self.workspace.metrics.inc(Counter::CorrelationOrphans),
         }
     }
 

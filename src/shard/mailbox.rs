@@ -5,7 +5,7 @@ mod requests;
 
 pub use requests::{ForUpstream, OutsideRequest, OutsideRoute};
 
-use super::owners::Owner;
+use super::memory::Owner;
 use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
@@ -46,7 +46,7 @@ pub enum ToShard {
     Reply {
         /// `ReplyTo::id`.
         id: u64,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
     /// The HTTP client of a streaming answer went away.
@@ -62,7 +62,7 @@ pub enum ToShard {
     ///
     /// If dropped: the session's own timer for that call fires.
     Result {
-        /// Whose.
+        /// User of the session.
         user: UserId,
         /// Which session of the user.
         epoch: u64,
@@ -75,7 +75,7 @@ pub enum ToShard {
     AppMessage {
         /// Only this user; `None`: all.
         to: Option<UserId>,
-        /// What.
+        /// The message.
         message: Box<Incoming>,
     },
     /// For the shard that hosts the rooms (shard 0).
@@ -138,7 +138,8 @@ pub enum ToShard {
     ///
     /// If dropped: the reader waits its 50 ms and takes the last report.
     ReportNow(u64),
-    /// Shutdown: close every socket 1001, accept nothing, report `Drained`.
+    /// Shutdown: close every socket 1001 and accept nothing; [`Shared::is_drained`](super::shared::Shared::is_drained) is true
+    /// once every shard has no socket left.
     ///
     /// If dropped: the shutdown budget ends the process.
     Drain,
@@ -172,24 +173,20 @@ pub enum ToOutside {
     ///
     /// If dropped: the shard answers `UserLoaded { record: None }` itself.
     LoadUser {
-        /// Asking shard.
-        shard: ShardId,
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
     },
     /// One store write, in order per user.
     ///
     /// If dropped: counted; with `ack` the shard answers `Failed` itself.
     Store {
-        /// Asking shard.
-        shard: ShardId,
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// What.
+        /// The write.
         op: StoreOp,
         /// Wanted acknowledgement.
         ack: Option<CallId>,
@@ -198,24 +195,22 @@ pub enum ToOutside {
     ///
     /// If dropped: the shard answers `Failed` itself.
     Http {
-        /// Asking shard.
-        shard: ShardId,
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// What.
+        /// The attempt to make.
         call: HttpCall,
     },
     /// Forget that call.
     ///
     /// If dropped: its result is ignored by the session.
     CancelHttp {
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// Which.
+        /// Id of the call.
         call: CallId,
     },
     /// A REST request that a service answers.
@@ -228,7 +223,7 @@ pub enum ToOutside {
     Reply {
         /// `ReplyTo::id`.
         id: u64,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
     /// Figures of one shard, every `metrics_interval_ms`.
@@ -245,7 +240,7 @@ pub enum ToOutside {
     IncidentLogs {
         /// Whose incident it must be.
         user: UserId,
-        /// What.
+        /// The logs.
         logs: Box<IncidentLogs>,
     },
     /// A word to the recognisers of a session, in order; they report by `Result(Speech)`.
@@ -253,27 +248,23 @@ pub enum ToOutside {
     /// If dropped: an `Open` is answered `Failed` by the shard; anything else is counted. Audio is dropped from half of the
     /// inbox on.
     Speech {
-        /// Whose.
+        /// User of the session.
         user: UserId,
-        /// Session.
+        /// Epoch of the session.
         epoch: u64,
-        /// What.
+        /// The order.
         order: SpeechOrder,
     },
     /// A request for the fallback upstream, with its connection.
     ///
     /// If dropped: the connection closes; clients try again.
     Upstream(Box<ForUpstream>),
-    /// This shard closed all its sockets.
-    ///
-    /// If dropped: the shutdown budget ends the process.
-    Drained(ShardId),
 }
 
 /// Gauges and counters of one shard.
 #[derive(Clone, Debug)]
 pub struct ShardReport {
-    /// Which.
+    /// The shard that reports.
     pub shard: ShardId,
     /// `mono_ms` of the report.
     pub at_ms: u64,
@@ -310,9 +301,9 @@ pub struct ShardReport {
 /// What the outside thread learns of app sockets.
 #[derive(Clone, Debug)]
 pub struct AppLink {
-    /// Whose.
+    /// User of the session.
     pub user: UserId,
-    /// Which.
+    /// Package of the app.
     pub package: Package,
     /// `SHA-256` of the API key it used (empty when lost).
     pub key_sha256: String,

@@ -8,20 +8,20 @@ pub mod admission;
 pub mod app_history;
 mod app_messages;
 mod apply;
-mod beat;
 mod conns;
 mod datagrams;
 mod deadlines;
 pub mod frames;
+mod heartbeat;
 pub mod inbox;
+mod latency;
 pub mod live;
 pub mod mailbox;
+pub mod memory;
 mod outbound;
 pub mod outbox;
 mod outside;
-pub mod owners;
 mod parked;
-mod records;
 pub mod report;
 pub mod rooms;
 pub mod routes;
@@ -39,7 +39,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Package, ShardId, UserId, home_shard};
 use crate::base::metrics::{Counter, Metrics};
 use crate::base::settings::Settings;
-use crate::session::{Cx, Desk, Session};
+use crate::session::{Cx, Session, Workspace};
 use crate::wire::records::Registry;
 use crate::wire::speech::SpeechOrder;
 use conns::Role;
@@ -60,23 +60,23 @@ const SESSION_LINES: usize = 5;
 /// A live session and its sockets.
 #[repr(C)]
 struct Entry {
-    /// The row of this session in the deadline heap; `u64::MAX` for none.
+    /// Deadline of this session in the heap; `u64::MAX` for none.
     due_ms: u64,
     session: Session,
     conns: SmallVec<[ConnId; 4]>,
-    /// By the last memory report; 0 before the first.
+    /// Memory that it held at the last memory report; 0 before the first.
     counted_bytes: u64,
 }
 
 /// What a shard is made of.
 pub struct Parts {
-    /// Which.
+    /// Index of this shard.
     pub id: ShardId,
     /// Settings in force.
     pub cfg: Arc<Settings>,
     /// App records in force.
     pub apps: Arc<Registry>,
-    /// Words that all threads read.
+    /// What all threads share.
     pub shared: Arc<Shared>,
     /// All shards' inboxes.
     pub mail: Mailboxes,
@@ -88,7 +88,7 @@ pub struct Parts {
     pub seed: u64,
 }
 
-/// One core's share of the world.
+/// The sessions of one core, with all that serves them.
 pub struct Shard {
     id: ShardId,
     cfg: Arc<Settings>,
@@ -104,18 +104,18 @@ pub struct Shard {
     out: Outbound,
     parked: parked::Parked,
     claims: datagrams::Claims,
-    desk: Desk,
+    workspace: Workspace,
     rng: fastrand::Rng,
     now: Now,
     replies: Vec<(u64, Answer)>,
     followups: Vec<apply::Followup>,
     ticks: ticks::Ticks,
-    owners: owners::Owners,
-    /// Used by the shard that hosts them.
+    owners: memory::Owners,
+    /// Rooms of the whole process; used on the one shard that hosts them.
     rooms: rooms::Rooms,
     /// Apps of which a session of this shard sent a message to other users' sessions.
     app_to_app: rustc_hash::FxHashSet<Package>,
-    unsaid: outside::Unsaid,
+    backlog: outside::Backlog,
     draining: bool,
 }
 
@@ -140,16 +140,16 @@ impl Shard {
             free_entries: Vec::new(),
             parked: parked::Parked::default(),
             claims: datagrams::Claims::default(),
-            desk: Desk::new(),
+            workspace: Workspace::new(),
             rng: fastrand::Rng::with_seed(parts.seed),
             now: Now::default(),
             replies: Vec::new(),
             followups: Vec::new(),
             ticks: ticks::Ticks::default(),
-            owners: owners::Owners::default(),
+            owners: memory::Owners::default(),
             rooms: rooms::Rooms::new(),
             app_to_app: rustc_hash::FxHashSet::default(),
-            unsaid: outside::Unsaid::default(),
+            backlog: outside::Backlog::default(),
             draining: false,
         };
         shard.settings_changed();
@@ -176,7 +176,7 @@ impl Shard {
 
     /// Counters of this shard, for what `net/` counts.
     pub fn metrics(&mut self) -> &mut Metrics {
-        &mut self.desk.metrics
+        &mut self.workspace.metrics
     }
 
     /// Whether `user` lives here.
@@ -220,10 +220,10 @@ impl Shard {
     #[inline]
     fn drive(&mut self, at: u32, call: impl FnOnce(&mut Session, &mut Cx<'_>)) {
         let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
-            self.desk.metrics.inc(Counter::CorrelationOrphans);
+            self.workspace.metrics.inc(Counter::CorrelationOrphans);
             return;
         };
-        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
+        let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         self.out.trail.note(&raw const **entry, SESSION_LINES);
         let session = &mut entry.session;
         // Unwind safety: a session that panicked is dropped unseen; effects and scratch buffers are emptied before reuse.
@@ -235,7 +235,7 @@ impl Shard {
                 }
                 self.apply(at);
             }
-            Err(panic) => self.bury(at, &*panic),
+            Err(panic) => self.drop_panicked(at, &*panic),
         }
     }
 
@@ -245,12 +245,12 @@ impl Shard {
             return Some((*at, false));
         }
         let seed = self.rng.u64(..);
-        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
+        let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         let made = catch_unwind(AssertUnwindSafe(|| {
             Session::new(user.clone(), seed, &mut cx)
         }));
         let Ok(session) = made else {
-            self.desk.metrics.inc(Counter::SessionPanics);
+            self.workspace.metrics.inc(Counter::SessionPanics);
             self.forget_effects();
             return None;
         };
@@ -273,20 +273,20 @@ impl Shard {
         // Findable before anything else happens (protocol.md §2.1).
         self.users.insert(user.clone(), at);
         self.shared.live.insert(user.clone());
-        self.desk.metrics.inc(Counter::SessionsCreated);
+        self.workspace.metrics.inc(Counter::SessionsCreated);
         self.apply(at);
         Some((at, true))
     }
 
     /// Drops a session whose code panicked: its sockets close 1011 and may come back.
     #[cold]
-    fn bury(&mut self, at: u32, panic: &(dyn std::any::Any + Send)) {
+    fn drop_panicked(&mut self, at: u32, panic: &(dyn std::any::Any + Send)) {
         let text = panic
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
-        self.desk.metrics.inc(Counter::SessionPanics);
+        self.workspace.metrics.inc(Counter::SessionPanics);
         self.forget_effects();
         if let Some(Some(entry)) = self.entries.get(at as usize) {
             tracing::error!(
@@ -320,8 +320,8 @@ impl Shard {
     }
 
     fn forget_effects(&mut self) {
-        let list = self.desk.fx.take();
-        self.desk.fx.recycle(list);
+        let list = self.workspace.fx.take();
+        self.workspace.fx.recycle(list);
     }
 
     /// Removes a session; sockets that it did not close itself are closed with `reason`.
@@ -346,10 +346,10 @@ impl Shard {
         self.users.remove(&user);
         self.shared.live.remove(&user);
         self.free_entries.push(at);
-        self.desk.metrics.inc(Counter::SessionsDisposed);
+        self.workspace.metrics.inc(Counter::SessionsDisposed);
         // Dropping state that a panic left half-changed may panic again.
         if catch_unwind(AssertUnwindSafe(|| drop(entry))).is_err() {
-            self.desk.metrics.inc(Counter::SessionPanics);
+            self.workspace.metrics.inc(Counter::SessionPanics);
         }
     }
 

@@ -3,15 +3,15 @@
 
 use super::conns::{Conns, Kind, Marked};
 use super::deadlines::{Deadlines, Due};
+use super::latency::Records;
 use super::outbox::{Frame, Pending, Pool, Pushed};
-use super::records::Records;
 use super::trail::Trail;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, ShardId};
 use crate::base::metrics::{Counter, Metrics, Side};
 use crate::session::effects::Class;
 use crate::wire::frame::Opcode;
-use crate::wire::spoken;
+use crate::wire::sent_kinds;
 use bytes::Bytes;
 
 /// Connections with what they need to be written to.
@@ -20,10 +20,10 @@ pub(super) struct Outbound {
     pub(super) conns: Conns,
     pub(super) deadlines: Deadlines,
     pub(super) records: Records,
-    /// Of the turn that goes on.
+    /// The trail of the turn that goes on.
     pub(super) trail: Trail,
     pool: Pool,
-    /// Connections that writers must look at.
+    /// Connections whose writers have something to do.
     pub(super) marked: Vec<Marked>,
     /// Sockets whose control messages no longer fitted; their sessions are told after the current effects.
     pub(super) overflowed: Vec<ConnId>,
@@ -81,7 +81,7 @@ impl Outbound {
             mark,
         };
         let pushed = conn.outbox.push(frame, &mut self.pool);
-        let said = Said::new(conn.kind, op, payload);
+        let kind = SentKind::of(conn.kind, op, payload);
         match pushed {
             Pushed::Queued {
                 shed: [0, 0, 0],
@@ -95,9 +95,9 @@ impl Outbound {
                 if marked {
                     self.records.write_added(mark);
                 }
-                said.count(metrics);
+                kind.count(metrics);
             }
-            other => self.odd(id, said, class, other, mark, metrics),
+            other => self.odd(id, kind, class, other, mark, metrics),
         }
     }
 
@@ -126,15 +126,15 @@ impl Outbound {
             mark,
         };
         let pushed = conn.outbox.push_reference(frame, payload, &mut self.pool);
-        let said = Said::new(conn.kind, op, payload);
-        self.odd(id, said, class, pushed, mark, metrics);
+        let kind = SentKind::of(conn.kind, op, payload);
+        self.odd(id, kind, class, pushed, mark, metrics);
     }
 
-    /// Accounts for whatever became of a frame.
+    /// Counts what became of a frame, and closes a connection whose control messages no longer fit.
     fn odd(
         &mut self,
         id: ConnId,
-        said: Said,
+        kind: SentKind,
         class: Class,
         pushed: Pushed,
         mark: u32,
@@ -146,7 +146,7 @@ impl Outbound {
                 if marked {
                     self.records.write_added(mark);
                 }
-                said.count(metrics);
+                kind.count(metrics);
                 self.mark(id);
             }
             Pushed::Dropped(shed) => {
@@ -189,7 +189,7 @@ impl Outbound {
         self.watch(id, at);
     }
 
-    /// Lets the writer of a connection look.
+    /// Wakes the writer of a connection, after this turn.
     pub(super) fn mark(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get(id) {
             conn.mark(&mut self.marked);
@@ -241,26 +241,26 @@ fn count_shed(shed: [u32; 3], metrics: &mut Metrics) {
     metrics.add(Counter::DroppedDisplay, u64::from(shed[2]));
 }
 
-/// What is said to whom, for the counters.
+/// Under which side and message type a sent frame is counted.
 #[derive(Clone, Copy)]
-struct Said {
+struct SentKind {
     side: Side,
     place: usize,
 }
 
-impl Said {
+impl SentKind {
     #[inline]
-    fn new(kind: Kind, op: Opcode, payload: &[u8]) -> Self {
-        let (side, place) = match kind {
-            Kind::Phone => (Side::PhoneIn, spoken::to_phone(op, payload)),
-            Kind::App | Kind::Echo => (Side::AppIn, spoken::to_app(op, payload)),
+    fn of(peer: Kind, op: Opcode, payload: &[u8]) -> Self {
+        let (side, place) = match peer {
+            Kind::Phone => (Side::Phone, sent_kinds::to_phone(op, payload)),
+            Kind::App | Kind::Echo => (Side::App, sent_kinds::to_app(op, payload)),
         };
         Self { side, place }
     }
 
     #[inline]
     fn count(self, metrics: &mut Metrics) {
-        metrics.said(self.side, self.place);
+        metrics.frame_sent(self.side, self.place);
     }
 }
 

@@ -1,5 +1,6 @@
-//! Layer 3: what the outside thread is told, and what it had no room for. The end of a recogniser is said again, tick by tick and in
-//! order: its session waits for no answer, and a lost one keeps the provider's connection until the rule for idle ones ends it.
+//! Layer 3: messages to the outside thread, and what becomes of those that find its inbox full. Most are answered or counted at
+//! once; the order to end a recogniser is kept and tried again at every tick, since nobody else would repeat it and its connection
+//! to the provider would live on until the rule for idle recognisers ends it.
 
 use super::Shard;
 use super::mailbox::ToOutside;
@@ -7,14 +8,14 @@ use crate::base::metrics::Counter;
 use crate::wire::speech::SpeechOrder;
 use std::collections::VecDeque;
 
-/// Ends that wait; one more is lost to the rule for idle recognisers, and counted.
+/// Orders to end a recogniser that may wait; further ones are counted and left to the rule for idle recognisers.
 const WAITING_MAX: usize = 4096;
 
 #[derive(Default)]
-pub(super) struct Unsaid(VecDeque<ToOutside>);
+pub(super) struct Backlog(VecDeque<ToOutside>);
 
 impl Shard {
-    /// Whether the outside thread will hear of it.
+    /// Sends a message; `false`: it was lost, as the inbox is full and the message is not one that is tried again.
     pub(super) fn tell_outside(&mut self, message: ToOutside) -> bool {
         let Err(full) = self.outside.try_send(message) else {
             return true;
@@ -26,22 +27,22 @@ impl Shard {
         };
         match order {
             Some(SpeechOrder::Close(_) | SpeechOrder::Abandon)
-                if self.unsaid.0.len() < WAITING_MAX =>
+                if self.backlog.0.len() < WAITING_MAX =>
             {
-                self.unsaid.0.push_back(message);
+                self.backlog.0.push_back(message);
                 return true;
             }
-            Some(SpeechOrder::Audio { .. }) => self.desk.metrics.inc(Counter::SpeechAudioLost),
-            _ => self.desk.metrics.inc(Counter::MailboxFull),
+            Some(SpeechOrder::Audio { .. }) => self.workspace.metrics.inc(Counter::SpeechAudioLost),
+            _ => self.workspace.metrics.inc(Counter::MailboxFull),
         }
         false
     }
 
-    /// Tries again, as far as there is room.
-    pub(super) fn say_unsaid(&mut self) {
-        while let Some(message) = self.unsaid.0.pop_front() {
+    /// Sends what waits, in order, as far as the inbox has room.
+    pub(super) fn send_backlog(&mut self) {
+        while let Some(message) = self.backlog.0.pop_front() {
             if let Err(full) = self.outside.try_send(message) {
-                self.unsaid.0.push_front(full.into_inner());
+                self.backlog.0.push_front(full.into_inner());
                 return;
             }
         }

@@ -58,22 +58,20 @@ impl Shard {
             outbound_bytes,
             inbound_bytes: net.inbound_bytes,
             owners: self.owners.last().to_vec(),
-            metrics: self.desk.metrics.hand_over(),
+            metrics: self.workspace.metrics.hand_over(),
         };
         if self
             .outside
             .try_send(ToOutside::Report(Box::new(report)))
             .is_err()
         {
-            self.desk.metrics.inc(Counter::MailboxFull);
+            self.workspace.metrics.inc(Counter::MailboxFull);
         }
     }
 
-    /// Tells the outside thread that every socket is gone.
-    pub fn report_drained(&mut self) {
+    /// Counts this shard among those whose sockets are all gone; the shutdown waits for all of them.
+    pub fn report_drained(&self) {
         self.shared.shard_drained();
-        // The shared count is what the shutdown waits for; this only spares the outside thread its polling.
-        let _ = self.outside.try_send(ToOutside::Drained(self.id));
     }
 }
 

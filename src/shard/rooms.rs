@@ -12,7 +12,7 @@ use std::collections::HashMap;
 pub struct Delivery {
     /// Whose session.
     pub to: UserId,
-    /// What.
+    /// The message.
     pub message: Incoming,
 }
 

@@ -65,7 +65,7 @@ pub enum Decision {
     Outside(ForOutside),
 }
 
-/// Who may ask (protocol.md §18.1).
+/// Who may ask. The letters are those of protocol.md §18.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Auth {
     /// Anybody.

@@ -1,5 +1,5 @@
-//! Layer 3: the few words that all threads of the process read: heartbeats of the shards, the draining flag, live users, the last
-//! app-to-app messages.
+//! Layer 3: the little that all threads of the process share, in atomics and rarely taken locks: heartbeats of the shards, flags,
+//! live users, the last app-to-app messages.
 
 use super::app_history::AppHistory;
 use super::live::LiveUsers;
@@ -23,7 +23,7 @@ impl Beat {
         self.worst_lag_us.fetch_max(lag_us, Ordering::Relaxed);
     }
 
-    /// The shard exists, on this I/O driver; the first word stands.
+    /// The shard exists, on this I/O driver. Later calls change nothing.
     pub fn runs_on(&self, driver: &'static str) {
         let _ = self.driver.set(driver);
     }

@@ -5,7 +5,7 @@ use super::Shard;
 use super::admission::{self, Candidate, Verdict};
 use super::conns::{Kind, Role};
 pub use super::conns::{Link, Marked};
-use super::frames::Flow;
+use super::frames::ReadStep;
 use super::unowned::{self, Unowned};
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
@@ -69,7 +69,7 @@ impl Shard {
             &self.cfg,
         )?;
         self.out.preface(id, opening.switch);
-        self.desk.metrics.inc(Counter::PhoneOpened);
+        self.workspace.metrics.inc(Counter::PhoneOpened);
         self.own(at, id);
         self.drive(at, |session, cx| {
             session.on_event(Event::PhoneConnected { conn: id, flags }, cx);
@@ -91,9 +91,9 @@ impl Shard {
             &self.cfg,
         )?;
         self.out.preface(id, opening.switch);
-        // One that spoke before it came here was counted where it was upgraded.
+        // A socket that comes after its first message was counted on the shard that upgraded it.
         if !opening.switch.is_empty() {
-            self.desk.metrics.inc(Counter::AppOpened);
+            self.workspace.metrics.inc(Counter::AppOpened);
         }
         let limit = self.now.mono_ms + self.cfg.connections.app_init_timeout_ms;
         self.out.watch(id, limit);
@@ -125,35 +125,35 @@ impl Shard {
     }
 
     /// A text message of an un-initialised app socket.
-    pub(super) fn fresh(&mut self, id: ConnId, text: Bytes) -> Flow {
+    pub(super) fn fresh(&mut self, id: ConnId, text: Bytes) -> ReadStep {
         let Some(conn) = self.out.conns.get(id) else {
-            return Flow::Stop;
+            return ReadStep::Stop;
         };
         let Role::Fresh(candidate) = &mut conn.role else {
-            return Flow::Continue;
+            return ReadStep::Continue;
         };
         if std::str::from_utf8(&text).is_err() {
             self.refuse(id, CloseReason::InvalidUtf8);
-            return Flow::Discard;
+            return ReadStep::Discard;
         }
         let live = &self.shared.live;
         let verdict = admission::judge(
             &text,
             candidate,
             self.cfg.connections.invalid_json_before_close,
-            &mut self.desk.scratch,
+            &mut self.workspace.scratch,
             |user| live.contains(user),
         );
         match verdict {
-            Verdict::Hello(user, _) if !self.is_home(&user) => Flow::Leave(user, text),
+            Verdict::Hello(user, _) if !self.is_home(&user) => ReadStep::Leave(user, text),
             verdict => {
                 if let Verdict::Answer(admission::MALFORMED)
                 | Verdict::Close(Some(admission::MALFORMED), _) = verdict
                 {
-                    self.desk.metrics.inc(Counter::AppBadJson);
+                    self.workspace.metrics.inc(Counter::AppBadJson);
                 }
                 self.execute(id, verdict);
-                Flow::Continue
+                ReadStep::Continue
             }
         }
     }
@@ -183,7 +183,7 @@ impl Shard {
                     is_due = candidate.rejected.is_some();
                     candidate.rejected.get_or_insert(reason);
                 }
-                // Saying it again does not keep the socket.
+                // A second rejection does not postpone the close.
                 if !is_due {
                     self.out.watch(id, self.now.mono_ms + linger_ms);
                 }
@@ -193,10 +193,10 @@ impl Shard {
                     HelloKind::Init => AppKind::TpaConnectionInit,
                     HelloKind::Reconnect => AppKind::Reconnect,
                 };
-                self.desk.metrics.message(Side::AppIn, kind as usize);
+                self.workspace.metrics.message(Side::App, kind as usize);
                 self.hello(id, user, hello);
                 // Where there is no session, nobody took it.
-                self.desk.metrics.take_last_message();
+                self.workspace.metrics.take_last_message();
             }
         }
     }
@@ -208,7 +208,7 @@ impl Shard {
             match unowned::without_session(&hello, &self.apps, addresses) {
                 Unowned::Refuse(verdict) => {
                     if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
-                        self.desk.metrics.inc(Counter::AppAddressRefused);
+                        self.workspace.metrics.inc(Counter::AppAddressRefused);
                         tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, "app address not allowed");
                     }
                     self.execute(id, verdict);
@@ -264,7 +264,7 @@ impl Shard {
         }
     }
 
-    /// [`Flow::Leave`]: takes the candidate out; the writer flushes and goes; [`Shard::left`] ends it here.
+    /// [`ReadStep::Leave`]: takes the candidate out; the writer flushes and goes; [`Shard::left`] ends it here.
     pub fn leave(&mut self, id: ConnId) -> Option<Candidate> {
         let conn = self.out.conns.get(id)?;
         let Role::Fresh(candidate) = std::mem::replace(&mut conn.role, Role::Detached) else {
@@ -273,7 +273,7 @@ impl Shard {
         conn.leaving = true;
         conn.deadline_ms = u64::MAX;
         conn.mark(&mut self.out.marked);
-        self.desk.metrics.inc(Counter::HandoffsOut);
+        self.workspace.metrics.inc(Counter::HandoffsOut);
         Some(*candidate)
     }
 }

@@ -10,7 +10,7 @@ mod waiting;
 use super::admission::Candidate;
 use super::mailbox::ToShard;
 use super::sockets::{Link, Opening};
-use super::writers::Step;
+use super::writers::WriteStep;
 use super::*;
 use crate::base::ids::{Origin, ReplyTo};
 use crate::base::metrics::Side;
@@ -119,7 +119,7 @@ impl World {
     /// Everything queued on a connection, as the peer reads it.
     fn sent(&mut self, conn: ConnId) -> String {
         match self.shard.next_write(conn) {
-            Some(Step::Send(pending)) => {
+            Some(WriteStep::Send(pending)) => {
                 let text = String::from_utf8_lossy(pending.bytes()).into_owned();
                 self.shard.sent(pending, 3);
                 text
@@ -163,7 +163,11 @@ fn sockets_sessions_and_audio_are_counted_once() {
         (Counter::SessionsCreated, 1),
         (Counter::SessionsDisposed, 0),
     ] {
-        assert_eq!(world.shard.desk.metrics.get(counter), count, "{counter:?}");
+        assert_eq!(
+            world.shard.workspace.metrics.get(counter),
+            count,
+            "{counter:?}"
+        );
     }
 }
 
@@ -236,7 +240,14 @@ fn an_answer_to_a_session_that_ended_means_nothing_to_the_next_one() {
         world.pass(1100);
         assert_eq!(asked(&world).len(), retries, "{epoch}");
     }
-    assert_eq!(world.shard.desk.metrics.get(Counter::CorrelationOrphans), 1);
+    assert_eq!(
+        world
+            .shard
+            .workspace
+            .metrics
+            .get(Counter::CorrelationOrphans),
+        1
+    );
 }
 
 #[test]
@@ -263,7 +274,7 @@ fn a_slow_connect_of_an_app_is_told_and_counted_like_any_message() {
     for part in ["slow message", user.as_str(), "kinds=\"reconnect\""] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let counted = world.shard.desk.metrics.messages(Side::AppIn)[AppKind::Reconnect as usize];
+    let counted = world.shard.workspace.metrics.messages(Side::App)[AppKind::Reconnect as usize];
     assert_eq!(counted, 2);
 }
 
@@ -287,7 +298,7 @@ fn administrators_see_how_much_went_out_on_a_socket() {
         session.on_event(Event::UserLoaded { record: None }, cx);
     });
     assert_eq!(out(&mut world), (0, 0), "nothing has gone yet");
-    let Some(Step::Send(pending)) = world.shard.next_write(phone) else {
+    let Some(WriteStep::Send(pending)) = world.shard.next_write(phone) else {
         panic!("an ack waits");
     };
     let first = pending.len() - "101".len();

@@ -18,7 +18,7 @@ const SESSIONS_PER_TICK: usize = 256;
 /// How often silent sockets are looked for (ms).
 const SWEEP_MS: u64 = 1000;
 
-/// Where the slow rounds stand.
+/// How far the rounds have come that are spread over many ticks.
 #[derive(Default, Debug)]
 pub(super) struct Ticks {
     /// The next session slot to be told of the new registry.
@@ -28,11 +28,11 @@ pub(super) struct Ticks {
     next_sweep_ms: u64,
     /// The shard stalled: silence counts again from here on, when peers have had time to be heard.
     silence_from_ms: u64,
-    /// The last beat of sockets without a session ([`super::beat`]).
+    /// The last beat of sockets without a session ([`super::heartbeat`]).
     pub(super) last_beat_ms: u64,
-    /// No word of scheduling delay before this.
+    /// Scheduling delay is not logged again before this (`mono_ms`).
     lag_quiet_until_ms: u64,
-    /// No word of slow audio before this.
+    /// Slow audio is not logged again before this (`mono_ms`).
     audio_quiet_until_ms: u64,
 }
 
@@ -40,7 +40,7 @@ impl Shard {
     /// To be called every few milliseconds.
     pub fn tick(&mut self, now: Now) {
         self.at(now);
-        self.say_unsaid();
+        self.send_backlog();
         for _ in 0..DUE_PER_TICK {
             match self.out.deadlines.pop(now.mono_ms) {
                 Some((at_ms, Due::Session(at))) => self.session_due(at_ms, at),
@@ -60,7 +60,7 @@ impl Shard {
                 self.ticks.silence_from_ms = now.mono_ms + self.cfg.health.heartbeat_interval_ms;
             }
             self.ticks.next_sweep_ms = now.mono_ms + SWEEP_MS;
-            self.desk.fx.liveness_closes = 0;
+            self.workspace.fx.liveness_closes = 0;
             if now.mono_ms >= self.ticks.silence_from_ms {
                 self.cut_silent();
             }
@@ -73,7 +73,7 @@ impl Shard {
 
     /// The shard turned this much later than it meant to: counts it, and says so where it hurts.
     pub fn lagged(&mut self, lag_ns: u64, now: Now) {
-        self.desk.metrics.time(Timing::TurnLag, lag_ns);
+        self.workspace.metrics.time(Timing::TurnLag, lag_ns);
         let (cfg, lag_ms) = (&self.cfg.observability, lag_ns / 1_000_000);
         if lag_ms > cfg.lag_warn_ms && now.mono_ms >= self.ticks.lag_quiet_until_ms {
             self.ticks.lag_quiet_until_ms = now.mono_ms + cfg.lag_warn_cooldown_ms;

@@ -1,4 +1,4 @@
-//! Layer 3: what a connection's writer asks: what to send, when to stop, what became of it.
+//! Layer 3: what `net/` asks for a connection's writer: what to send and when to stop; and what it reports back.
 
 use super::Shard;
 use super::conns::Marked;
@@ -7,7 +7,7 @@ use crate::base::ids::ConnId;
 
 /// What the writer does next.
 #[derive(Debug)]
-pub enum Step {
+pub enum WriteStep {
     /// Sends this and calls [`Shard::sent`].
     Send(Box<Pending>),
     /// Everything is sent and nothing more comes: shuts the sending side down and ends.
@@ -17,7 +17,7 @@ pub enum Step {
 }
 
 impl Shard {
-    /// Connections whose writers must look ([`Shard::next_write`]) now; `into` is empty.
+    /// Moves the connections whose writers have something to do ([`Shard::next_write`]) into `into`, which is empty.
     #[inline]
     pub fn take_marked(&mut self, into: &mut Vec<Marked>) {
         std::mem::swap(&mut self.out.marked, into);
@@ -25,9 +25,9 @@ impl Shard {
 
     /// What to do next; `None` while nothing waits: the connection is marked when that changes.
     #[inline]
-    pub fn next_write(&mut self, id: ConnId) -> Option<Step> {
+    pub fn next_write(&mut self, id: ConnId) -> Option<WriteStep> {
         let Some(conn) = self.out.conns.get(id) else {
-            return Some(Step::Finish);
+            return Some(WriteStep::Finish);
         };
         conn.marked = false;
         let is_last = conn.leaving || !conn.reader_alive || conn.failed;
@@ -37,11 +37,11 @@ impl Shard {
                 // Nothing else will: the end comes behind this.
                 conn.mark(&mut self.out.marked);
             }
-            Some(Step::Send(pending))
+            Some(WriteStep::Send(pending))
         } else if conn.leaving {
-            Some(Step::Leave)
+            Some(WriteStep::Leave)
         } else if is_last {
-            Some(Step::Finish)
+            Some(WriteStep::Finish)
         } else {
             None
         }
@@ -50,7 +50,7 @@ impl Shard {
     /// A send is over.
     #[inline]
     pub fn sent(&mut self, pending: Box<Pending>, now_ns: u64) {
-        self.out.sent(pending, now_ns, &mut self.desk.metrics);
+        self.out.sent(pending, now_ns, &mut self.workspace.metrics);
     }
 
     /// The writer ends, for whatever reason. A reader that still runs is brought to its end.
@@ -67,12 +67,12 @@ impl Shard {
             // The reader drains until the peer goes or the close handshake's time is up: cutting now could destroy the close
             // frame before the peer read it.
         } else {
-            self.out.release(id, now_ns, &mut self.desk.metrics);
+            self.out.release(id, now_ns, &mut self.workspace.metrics);
         }
     }
 
     /// The writer of a leaving connection is gone: the connection is forgotten here.
     pub fn left(&mut self, id: ConnId, now_ns: u64) {
-        self.out.release(id, now_ns, &mut self.desk.metrics);
+        self.out.release(id, now_ns, &mut self.workspace.metrics);
     }
 }

@@ -1,4 +1,4 @@
-//! Layer `wire`: tokens and API keys (`protocol.md §1.5`); it reads no clock (the caller passes the
+//! Layer 1: tokens and API keys (`protocol.md §1.5`); it reads no clock (the caller passes the
 //! time) and looks nothing up.
 
 use jsonwebtoken::errors::{Error, ErrorKind};

@@ -1,4 +1,4 @@
-//! Layer `wire`: RFC 6455 frames on owned bytes, server side only; it reads and writes no socket and
+//! Layer 1: RFC 6455 frames on owned bytes, server side only; it reads and writes no socket and
 //! answers nothing by itself (pongs and close replies are the caller's).
 //!
 //! Received payloads are unmasked where they lie and handed out as a slice of the read buffer:
@@ -14,7 +14,7 @@ mod tests;
 use bytes::Bytes;
 
 pub use decode::{Decoder, Extent, Lent};
-pub use encode::{HEADER_BYTES_MAX, TextFrame, encode, encode_close, header};
+pub use encode::{HEADER_BYTES_MAX, encode, encode_close, header};
 
 /// Largest payload of a close, ping or pong frame (RFC 6455 section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
@@ -101,24 +101,6 @@ impl ProtocolError {
             Self::Utf8 => 1007,
             Self::TooBig => 1009,
             _ => 1002,
-        }
-    }
-
-    /// A short stable name for counters and logs.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::ReservedBits => "reserved_bits",
-            Self::ReservedOpcode => "reserved_opcode",
-            Self::ControlTooLong => "control_too_long",
-            Self::ControlFragmented => "control_fragmented",
-            Self::Unmasked => "unmasked",
-            Self::UnexpectedContinuation => "unexpected_continuation",
-            Self::ExpectedContinuation => "expected_continuation",
-            Self::LengthRange => "length_range",
-            Self::ClosePayload => "close_payload",
-            Self::Utf8 => "utf8",
-            Self::TooBig => "too_big",
         }
     }
 }

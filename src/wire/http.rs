@@ -1,4 +1,4 @@
-//! Layer `wire`: the strict HTTP/1.1 front door; it reads no socket, routes nothing and never
+//! Layer 1: the strict HTTP/1.1 front door; it reads no socket, routes nothing and never
 //! guesses: whatever two parsers could read in two ways is refused and the connection closed.
 //!
 //! Stricter than RFC 9112 where leniency only serves smuggling: bare LF and leading empty lines are errors.
@@ -12,9 +12,7 @@ mod text;
 
 pub use body::{BodyError, BodyReader, BodyStep};
 pub use head::{BodyLength, HeadStatus, Method, RequestHead, parse_head};
-pub use response::{
-    CONTINUE, KeepAlive, Response, StreamFraming, encode_chunk, encode_last_chunk, reason_phrase,
-};
+pub use response::{CONTINUE, KeepAlive, Response, encode_chunk, encode_last_chunk, reason_phrase};
 pub use text::{decode_component, query_value};
 
 /// Longest request head, in bytes, the empty line included.
@@ -96,26 +94,6 @@ impl HeadError {
             Self::ContentLength => "Bad Content-Length",
             Self::TransferEncoding => "Bad Transfer-Encoding",
             Self::Coding => "Transfer-Encoding not supported",
-        }
-    }
-
-    /// A short stable name for counters and logs.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::TooLarge => "too_large",
-            Self::TooManyHeaders => "too_many_headers",
-            Self::Tls => "tls",
-            Self::LineEnd => "line_end",
-            Self::ControlByte => "control_byte",
-            Self::Folded => "folded",
-            Self::RequestLine => "request_line",
-            Self::Version => "version",
-            Self::Header => "header",
-            Self::Host => "host",
-            Self::ContentLength => "content_length",
-            Self::TransferEncoding => "transfer_encoding",
-            Self::Coding => "coding",
         }
     }
 

@@ -1,6 +1,4 @@
-//! Layer `wire`: identifiers as they stand on the wire; it knows no live session, the caller tells.
-
-pub use crate::base::ids::fnv1a32;
+//! Layer 1: identifiers as they stand on the wire; it knows no live session, the caller tells.
 
 /// The app session id of one app for one user: `<userId>-<packageName>` (`protocol.md §4.2`).
 #[must_use]
@@ -65,18 +63,6 @@ mod tests {
     fn ping_ids_are_eight_hex_characters() {
         assert_eq!(&ping_id(0x0123_abcd), b"0123abcd");
         assert_eq!(&ping_id(u32::MAX), b"ffffffff");
-    }
-
-    #[test]
-    fn hashes_of_the_specification() {
-        for (input, hash) in [
-            ("", 2_166_136_261),
-            ("a", 3_826_002_220),
-            ("nadia@lumen.io", 3_718_288_755),
-            ("jean-luc@lumen.io", 1_810_756_671),
-        ] {
-            assert_eq!(fnv1a32(input.as_bytes()), hash, "{input}");
-        }
     }
 
     #[test]

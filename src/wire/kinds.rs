@@ -1,4 +1,4 @@
-//! Layer `wire`: the closed lists of message types that peers send; it holds no message's fields
+//! Layer 1: the closed lists of message types that peers send; it holds no message's fields
 //! and handles none.
 
 /// Declares an enum of message types: variant, name on the wire, section of `protocol.md`.

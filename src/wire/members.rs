@@ -77,7 +77,7 @@ impl Members {
     }
 }
 
-/// Beyond this JavaScript does not count exactly.
+/// 2^53: beyond it JavaScript does not represent every whole number.
 const SAFE: f64 = 9_007_199_254_740_992.0;
 
 /// A number as JavaScript writes it: `12`, not `12.0`.

@@ -204,7 +204,7 @@ impl Registry {
         self.apps.get(package)
     }
 
-    /// `package` as a name; that of a known app is shared by all its users, so that it is in some cache most of the time.
+    /// `package` as a [`Package`]; all users of a known app share one allocation, which is likely to be in the cache.
     #[must_use]
     pub fn name(&self, package: &str) -> Package {
         match self.apps.get_key_value(package) {
@@ -235,7 +235,7 @@ impl Registry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstalledApp {
-    /// Which.
+    /// Package of the app.
     pub package_name: String,
     /// Milliseconds since the Unix epoch.
     pub installed_ms: u64,
@@ -284,4 +284,36 @@ pub struct UserRecord {
     /// Packages whose instructions were shown.
     #[serde(default)]
     pub onboarded: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app_with(permissions: &[&str]) -> AppRecord {
+        let permissions = permissions.iter().map(|kind| PermissionEntry {
+            kind: (*kind).to_owned(),
+            description: None,
+        });
+        AppRecord {
+            permissions: permissions.collect(),
+            ..AppRecord::default()
+        }
+    }
+
+    #[test]
+    fn an_app_may_what_its_record_names_and_no_more() {
+        for permission in Permission::ALL {
+            assert_eq!(permission.as_str().parse(), Ok(permission));
+            assert!(app_with(&[permission.as_str()]).grants(permission));
+            assert!(app_with(&["ALL"]).grants(permission), "{permission:?}");
+            assert!(!app_with(&[]).grants(permission), "{permission:?}");
+        }
+        assert!(app_with(&["NOTIFICATIONS"]).grants(Permission::ReadNotifications));
+        assert!(!app_with(&["READ_NOTIFICATIONS"]).grants(Permission::Notifications));
+        assert!(!app_with(&["POST_NOTIFICATIONS"]).grants(Permission::ReadNotifications));
+        assert!(!app_with(&["BACKGROUND_LOCATION"]).grants(Permission::Location));
+        assert!(!app_with(&["microphone", "FLY"]).grants(Permission::Microphone));
+        assert!(app_with(&["FLY", "CAMERA"]).grants(Permission::Camera));
+    }
 }

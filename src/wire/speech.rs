@@ -1,4 +1,4 @@
-//! Layer 1: what sessions and recognisers say to each other (behaviour.md §8.6), whoever provides them. Plain data: the session
+//! Layer 1: the messages between sessions and recognisers (behaviour.md §8.6), the same for every provider. Plain data: the session
 //! decides which recognisers run and when they are tried again; the outside thread holds their connections.
 
 use super::streams::{LanguageOptions, Sub};
@@ -10,14 +10,14 @@ use smallvec::SmallVec;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SpeechId(pub u32);
 
-/// A session to the outside thread.
+/// From a session to the outside thread.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SpeechOrder {
     /// Start a recogniser. Audio may follow at once: it is kept until the recogniser is ready.
     Open(Box<SpeechOpen>),
     /// Microphone audio for these recognisers: signed 16-bit little-endian samples, 16 kHz, mono.
     Audio {
-        /// Which.
+        /// Recognisers that it is for.
         ids: SmallVec<[SpeechId; 4]>,
         /// Whole samples.
         pcm: Bytes,
@@ -41,7 +41,7 @@ pub struct SpeechOpen {
     pub options: LanguageOptions,
 }
 
-/// A recogniser to its session. After [`SpeechReport::Failed`] or [`SpeechReport::Closed`] nothing more comes under its id, and
+/// From a recogniser to its session. After [`SpeechReport::Failed`] or [`SpeechReport::Closed`] nothing more comes under its id, and
 /// exactly one of them comes, unless the session abandoned it.
 #[derive(Clone, PartialEq, Debug)]
 pub enum SpeechReport {

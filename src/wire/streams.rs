@@ -1,4 +1,4 @@
-//! Layer `wire`: stream names, what they need and which events they match (`protocol.md §5.2` to
+//! Layer 1: stream names, what they need and which events they match (`protocol.md §5.2` to
 //! `§5.4`, `behaviour.md §3.2.2` and `§3.3`); it stores no set and delivers nothing.
 
 mod language;
@@ -10,7 +10,7 @@ mod tests;
 
 pub use language::{Lang, LangOrAuto, LanguageOptions};
 pub use matching::{AutoSubscribers, StreamEvent, delivered_as};
-pub use permission::{Permission, PermissionSet, UnknownPermission, permission_for};
+pub use permission::{Permission, UnknownPermission, permission_for};
 pub use region::with_region;
 
 use super::http::query_value;
@@ -160,24 +160,6 @@ impl Subscription {
         event.fit(self).is_some()
     }
 
-    /// The permission it needs (`protocol.md §5.3`).
-    #[must_use]
-    pub fn permission(&self) -> Option<Permission> {
-        permission_for(&self.text)
-    }
-
-    /// The spoken language of a language stream.
-    #[must_use]
-    pub fn language(&self) -> Option<LangOrAuto> {
-        match self.parsed {
-            Sub::Transcription(language)
-            | Sub::Translation {
-                source: language, ..
-            } => Some(language),
-            _ => None,
-        }
-    }
-
     fn is_pair_in_one_piece(&self) -> bool {
         let piece = split_language(&self.text);
         piece.is_some_and(|(_, pair)| language::parse_pair(pair).is_some())
@@ -207,31 +189,6 @@ impl Subscription {
                 .collect(),
             no_language_identification: option("no-language-identification").as_deref()
                 == Some("true"),
-        }
-    }
-
-    /// The canonical name of a language stream, without options: what one upstream serves.
-    #[must_use]
-    pub fn canonical(&self) -> Option<String> {
-        match self.parsed {
-            Sub::Transcription(language) => Some(format!("{TRANSCRIPTION}:{language}")),
-            Sub::Translation {
-                source: LangOrAuto::Auto,
-                target,
-            } => Some(format!("{TRANSLATION}:all-to-{target}")),
-            Sub::Translation { source, target } => {
-                Some(format!("{TRANSLATION}:{source}-to-{target}"))
-            }
-            _ => None,
-        }
-    }
-
-    /// The setting that an `augmentos:` subscription names; `*` and `all` are themselves.
-    #[must_use]
-    pub fn settings_key(&self) -> Option<&str> {
-        match self.parsed {
-            Sub::Settings => self.text.split_once(':').map(|(_, key)| key),
-            _ => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Layer `wire`: what an upgrade request asks for and the bytes that grant it (`protocol.md §1`);
+//! Layer 1: what an upgrade request asks for and the bytes that grant it (`protocol.md §1`);
 //! it looks up no session and starts none.
 
 #[cfg(test)]
@@ -52,7 +52,7 @@ pub struct PhoneHello {
     pub livekit: bool,
 }
 
-/// What an app server said in its upgrade request; nothing is proven but `jwt`.
+/// What an app server said in its upgrade request; only `jwt` has been verified.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AppHeaders {
     /// `x-user-id`, lower-cased.
@@ -122,18 +122,6 @@ impl Rejection {
             .str("timestamp", timestamp_iso)
             .end();
         Response::json(401, body)
-    }
-
-    /// A short stable name for counters and logs.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::NoToken => "no_token",
-            Self::BadToken => "bad_token",
-            Self::NoUser => "no_user",
-            Self::MissingHeaders => "missing_headers",
-            Self::JwtInvalid(_) => "jwt_invalid",
-        }
     }
 }
 

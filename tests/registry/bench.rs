@@ -5,12 +5,12 @@ use prism::base::clock::Now;
 use prism::base::ids::{ConnId, Origin, Package, ReplyTo, UserId};
 use prism::base::settings::Settings;
 use prism::session::effects::Effect;
-use prism::session::event::{AppHello, Event, HelloKind, PhoneFlags, Sdk, Speaker};
+use prism::session::event::{AppHello, Event, HelloKind, PhoneFlags, Sdk, Sender};
 use prism::session::handlers::phone::PHONE;
 use prism::session::handlers::{PhoneMessage, Reject};
 use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
-use prism::session::{Cx, Desk, Session};
+use prism::session::{Cx, Session, Workspace};
 use prism::wire::auth::sha256_hex;
 use prism::wire::kinds::PhoneKind;
 use prism::wire::records::{AppRecord, PermissionEntry, Registry, UserRecord};
@@ -28,7 +28,7 @@ pub(crate) struct Bench {
     pub(crate) session: Session,
     cfg: Settings,
     apps: Registry,
-    pub(crate) desk: Desk,
+    pub(crate) workspace: Workspace,
     now: Now,
     pub(crate) scribe: ConnId,
     pub(crate) maps: ConnId,
@@ -55,17 +55,17 @@ impl Bench {
             ..AppRecord::default()
         };
         let apps = Registry::new([record(SCRIBE, &["ALL"]), record(MAPS, &[])], 1);
-        let (cfg, mut desk) = (Settings::default(), Desk::new());
+        let (cfg, mut workspace) = (Settings::default(), Workspace::new());
         let now = Now {
             mono_ms: 1_000_000,
             unix_ms: 1_773_480_413_589,
         };
-        let session = Session::new(UserId::new(USER), 7, &mut desk.cx(now, &cfg, &apps));
+        let session = Session::new(UserId::new(USER), 7, &mut workspace.cx(now, &cfg, &apps));
         let mut bench = Self {
             session,
             cfg,
             apps,
-            desk,
+            workspace,
             now,
             scribe: ConnId(2),
             maps: ConnId(3),
@@ -124,34 +124,34 @@ impl Bench {
         self.run(|session, cx| session.on_event(event, cx))
     }
 
-    fn text(&mut self, from: Speaker, conn: ConnId, text: &str) -> Vec<Sent> {
+    fn text(&mut self, from: Sender, conn: ConnId, text: &str) -> Vec<Sent> {
         self.run(|session, cx| session.on_text(from, conn, text.as_bytes(), cx))
     }
 
     fn run(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>)) -> Vec<Sent> {
-        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
+        let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         act(&mut self.session, &mut cx);
-        let list = self.desk.fx.take();
+        let list = self.workspace.fx.take();
         let sent = list
             .iter()
             .filter_map(|effect| match effect {
                 Effect::Text { conn, range, .. } => {
-                    let text = self.desk.fx.bytes(range.clone());
+                    let text = self.workspace.fx.bytes(range.clone());
                     Some((*conn, String::from_utf8_lossy(text).into_owned()))
                 }
                 _ => None,
             })
             .collect();
-        self.desk.fx.recycle(list);
+        self.workspace.fx.recycle(list);
         sent
     }
 
     pub(crate) fn phone(&mut self, text: &str) -> Vec<Sent> {
-        self.text(Speaker::Phone, PHONE_SOCKET, text)
+        self.text(Sender::Phone, PHONE_SOCKET, text)
     }
 
     pub(crate) fn app(&mut self, conn: ConnId, text: &str) -> Vec<Sent> {
-        self.text(Speaker::App, conn, text)
+        self.text(Sender::App, conn, text)
     }
 
     /// Everything that time brings about in the next 15 s, and both apps back if a sample stopped them.
@@ -189,7 +189,7 @@ impl Bench {
 impl Bench {
     /// What the handler of a phone's type says to a text: `Err` for a refusal, which phones are never told of.
     pub(crate) fn handle(&mut self, kind: PhoneKind, text: &str) -> Result<(), Reject> {
-        let mut cx = self.desk.cx(self.now, &self.cfg, &self.apps);
+        let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         let message = PhoneMessage {
             conn: PHONE_SOCKET,
             name: kind.wire(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-pub(crate) use prism::wire::spoken::{TO_APP, TO_PHONE};
+pub(crate) use prism::wire::sent_kinds::{TO_APP, TO_PHONE};
 
 /// Who sends a type of the phone, where the reference client's own types are not plain (protocol.md appendix D.1).
 pub(crate) const PHONE_SENDERS: &[(&str, &str)] = &[

@@ -17,21 +17,32 @@ pub(crate) fn inbound(side: &str, name: &str) -> (&'static str, String) {
     ("relay", format!("src/session/handlers/{side}/relay.rs"))
 }
 
-pub(crate) fn tests_of(handler: &str) -> String {
+/// What the first sentence of a handler's module doc says of its type, without the sections that it cites.
+fn summary(handler: &str) -> String {
     let text = fs::read_to_string(root().join(handler)).unwrap_or_default();
-    if text.contains("#[cfg(test)]") {
-        format!("`{handler}`, `tests/registry.rs`")
-    } else {
-        "`tests/registry.rs`".to_owned()
-    }
+    let doc: Vec<&str> = text
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let doc = doc.join(" ");
+    let (_, said) = doc.split_once(": ").unwrap_or(("", &doc));
+    let sentence = said.split(". ").next().unwrap_or_default();
+    let cited = sentence
+        .match_indices(" (")
+        .find(|(at, _)| sentence[*at..].contains(".md §"));
+    let sentence = cited.map_or(sentence, |(at, _)| &sentence[..at]);
+    sentence.trim_end_matches('.').to_owned()
 }
 
-pub(crate) fn sample_cell(direction: &str, name: &str) -> String {
+/// A type as a link to its sample.
+fn linked(direction: &str, name: &str) -> String {
     let file = sample_file(direction, name);
     if root().join(&file).exists() {
-        format!("[sample](../{file})")
+        format!("[`{name}`](../{file})")
     } else {
-        "none".to_owned()
+        format!("`{name}` (no sample)")
     }
 }
 
@@ -44,32 +55,35 @@ pub(crate) fn inbound_table(
     senders: &[(&str, &str)],
 ) {
     let senders: BTreeMap<&str, &str> = senders.iter().copied().collect();
-    page.push_str(
-        "| Type | Status | Handler | Sent by | Sample | Test |\n|---|---|---|---|---|---|\n",
-    );
+    page.push_str("| Type | Status | Sent by | What it is | Handler |\n|---|---|---|---|---|\n");
     for name in names {
         let (status, handler) = inbound(side, name);
         let sender = senders.get(name).unwrap_or(&usual);
-        let (sample, tests) = (sample_cell(direction, name), tests_of(&handler));
+        let what = match status {
+            "relay" => String::new(),
+            _ => summary(&handler),
+        };
+        let file = handler.rsplit('/').next().unwrap_or_default();
         let _ = writeln!(
             page,
-            "| `{name}` | {status} | `{handler}` | {sender} | {sample} | {tests} |"
+            "| {} | {status} | {sender} | {what} | [{file}](../{handler}) |",
+            linked(direction, name)
         );
     }
 }
 
-pub(crate) fn outbound_table(page: &mut String, direction: &str, names: &[&str]) {
-    page.push_str("| Type | Sample |\n|---|---|\n");
+pub(crate) fn outbound_list(page: &mut String, direction: &str, names: &[&str]) {
     for name in names {
-        let _ = writeln!(page, "| `{name}` | {} |", sample_cell(direction, name));
+        let _ = writeln!(page, "- {}", linked(direction, name));
     }
 }
 
 pub(crate) fn page() -> String {
     let mut page = String::from(
-        "# Messages\n\nWritten by `tests/registry.rs` from the tables of handlers, the samples and the files that are there; do not edit it \
-         by hand. `PRISM_UPDATE_DOCS=1 cargo test --test registry` writes it anew.\n\n*live*: has behaviour of its own. *relay*: is \
-         passed to subscribed apps as it is. *ignored*: is accepted and does nothing.\n\n## Phone to cloud\n\nAny type that is not listed is \
+        "# Messages\n\nEvery type links to a sample, and every handler to its file, whose head says the rest. `tests/registry.rs` writes this \
+         page from the handler tables, the handlers' first sentences and the samples (`PRISM_UPDATE_DOCS=1 cargo test --test registry`), and \
+         gives every sample to a running session; do not edit it by hand.\n\n*live*: has behaviour of its own. *relay*: is passed to \
+         subscribed apps as it is. *ignored*: is accepted and does nothing. *Headless clients* act as phones without being one.\n\n## Phone to cloud\n\nAny type that is not listed is \
          relayed.\n\n",
     );
     let phone = PhoneKind::ALL.map(PhoneKind::wire);
@@ -92,8 +106,8 @@ pub(crate) fn page() -> String {
         APP_SENDERS,
     );
     page.push_str("\n## Cloud to phone\n\n");
-    outbound_table(&mut page, "cloud-to-phone", &TO_PHONE);
+    outbound_list(&mut page, "cloud-to-phone", &TO_PHONE);
     page.push_str("\n## Cloud to app\n\n");
-    outbound_table(&mut page, "cloud-to-app", &TO_APP);
+    outbound_list(&mut page, "cloud-to-app", &TO_APP);
     page
 }

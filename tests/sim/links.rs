@@ -6,9 +6,9 @@ use super::world::{Act, START_MS, World};
 use prism::base::ids::{ConnId, UserId};
 use prism::session::event::PhoneFlags;
 use prism::shard::admission::Candidate;
-use prism::shard::frames::Flow;
+use prism::shard::frames::ReadStep;
 use prism::shard::sockets::{Link, Opening};
-use prism::shard::writers::Step as Write;
+use prism::shard::writers::WriteStep as Write;
 use prism::wire::frame::Message;
 use prism::wire::upgrade::AppHeaders;
 
@@ -268,7 +268,7 @@ impl World {
             shard.end_turn(conn, || now_ns);
             flow
         });
-        if flow == Flow::Stop {
+        if flow == ReadStep::Stop {
             self.ended(conn);
         }
     }

@@ -6,7 +6,7 @@ mod outside;
 use bytes::Bytes;
 use outside::Outside;
 pub(crate) use outside::PATIENCE;
-use prism::base::ids::{ShardId, UserId};
+use prism::base::ids::UserId;
 use prism::base::settings::Settings;
 use prism::session::event::Event;
 use prism::shard::mailbox::{ToOutside, ToShard};
@@ -180,7 +180,6 @@ impl Fixture {
     /// Waits until everything sent before has been taken: mail is handled in order.
     pub(crate) fn taken(&self) {
         self.0.send(ToOutside::LoadUser {
-            shard: ShardId(0),
             user: UserId::new("omar@lumen.io"),
             epoch: 2,
         });

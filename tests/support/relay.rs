@@ -11,7 +11,7 @@ use prism::shard::admission::Candidate;
 use prism::shard::mailbox::{Mailboxes, ToOutside, ToShard};
 use prism::shard::shared::Shared;
 use prism::shard::sockets::{Link, Marked, Opening};
-use prism::shard::writers::Step;
+use prism::shard::writers::WriteStep;
 use prism::shard::{Parts, Shard};
 use prism::wire::auth::sha256_hex;
 use prism::wire::frame::Message;
@@ -198,7 +198,7 @@ impl World {
 /// What a writer does until nothing is pending; returns the bytes it took.
 fn drain(shard: &mut Shard, conn: ConnId, now_ns: u64) -> usize {
     let mut taken = 0;
-    while let Some(Step::Send(pending)) = shard.next_write(conn) {
+    while let Some(WriteStep::Send(pending)) = shard.next_write(conn) {
         taken += pending.len();
         shard.sent(pending, now_ns);
     }

@@ -1,12 +1,12 @@
 //! Layer 0: the macros behind the settings table: structs, defaults, key list, ranges and environment setters from one row each.
 //!
 //! `section!` takes the rows of one section, `settings!` puts the sections together. A row reads
-//! `name: type = default, low..=high => AtStart;`, where range and [`Applies`](super::Applies) may be absent. What the documentation
-//! says of the latter is written here, not in the row.
+//! `name: type = default, low..=high => AtStart;`, where range and [`Applies`](super::Applies) may be absent. "Restart needed." and
+//! "Without effect." are added to the documentation here and do not stand in the rows.
 
 use super::{KeyInfo, Problem};
 
-/// What `section!` makes of its rows.
+/// What the `section!` macro implements for each section.
 pub(super) trait Section {
     /// Its keys, in file order.
     const KEYS: &'static [KeyInfo];
@@ -24,7 +24,7 @@ pub(super) trait Section {
     fn keep_started(&mut self, started: &Self);
 }
 
-/// So many keys of these sections.
+/// The number of keys of these sections.
 pub(super) const fn count(sections: &[&[KeyInfo]]) -> usize {
     let (mut total, mut section) = (0, 0);
     while section < sections.len() {

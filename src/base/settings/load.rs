@@ -36,10 +36,11 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
-/// What is read beside the environment.
+
+/// What is read besides the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
-    /// How problems call the file.
+    /// Name of the file in problems.
     pub file: &'a str,
     /// Its text; empty for built-in defaults.
     pub yaml: &'a str,

@@ -1,4 +1,5 @@
-//! Layer 0: names of environment variables: those that deployments have already, those that mean nothing, and misspelt ones.
+//! Layer 0: names of environment variables: those that deployments of the replaced server have set already, those that mean nothing
+//! here, and misspelt ones of our own.
 
 use super::Settings;
 

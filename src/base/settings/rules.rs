@@ -1,4 +1,4 @@
-//! Layer 0: what a configuration must keep beside the ranges of its numbers.
+//! Layer 0: rules that a configuration must keep besides the ranges of its numbers: forms, URLs, and keys that depend on others.
 
 use super::{DEVELOPMENT_SECRET, Problem, Profile, Settings};
 use crate::base::network::Network;
@@ -36,7 +36,7 @@ fn is_log_filter(text: &str) -> bool {
     text.split(',').all(is_clear) && EnvFilter::try_new(text).is_ok()
 }
 
-/// Rules of diagnostics, and of values that are more than a range.
+/// Values of a certain form, and keys of diagnostics that depend on each other.
 fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
     let mut rule = |holds: bool, place: &str, text: &str| {
         problems.extend(broken(holds, place, text));

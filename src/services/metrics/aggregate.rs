@@ -3,10 +3,10 @@
 
 use super::lag::Lags;
 use super::storm::{Guard, Sample, Storm};
-use crate::base::metrics::{Counter, Latency, Metrics, SAID_KINDS, Side, Timing};
+use crate::base::metrics::{Counter, Latency, Metrics, SENT_KINDS, Side, Timing};
 use crate::base::settings::Settings;
 use crate::shard::mailbox::ShardReport;
-use crate::shard::owners::Owner;
+use crate::shard::memory::Owner;
 use crate::wire::kinds::{AppKind, PhoneKind};
 use std::collections::VecDeque;
 
@@ -73,8 +73,8 @@ pub(crate) struct Aggregate {
 
 pub(crate) fn kinds(side: Side) -> Vec<&'static str> {
     let mut names: Vec<_> = match side {
-        Side::PhoneIn => PhoneKind::ALL.iter().map(|kind| kind.wire()).collect(),
-        Side::AppIn => AppKind::ALL.iter().map(|kind| kind.wire()).collect(),
+        Side::Phone => PhoneKind::ALL.iter().map(|kind| kind.wire()).collect(),
+        Side::App => AppKind::ALL.iter().map(|kind| kind.wire()).collect(),
     };
     names.push("other");
     names
@@ -92,7 +92,7 @@ impl Aggregate {
             storms: Guard::default(),
             lags: Lags::default(),
             timings: vec![Buckets::default(); Timing::ALL.len()],
-            latencies: [Side::PhoneIn, Side::AppIn]
+            latencies: [Side::Phone, Side::App]
                 .map(|side| vec![Buckets::default(); kinds(side).len()]),
         }
     }
@@ -102,7 +102,7 @@ impl Aggregate {
         for (index, buckets) in self.timings.iter_mut().enumerate() {
             buckets.add(report.metrics.timing(Timing::ALL[index]));
         }
-        for side in [Side::PhoneIn, Side::AppIn] {
+        for side in [Side::Phone, Side::App] {
             for (buckets, latency) in self.latencies[side as usize]
                 .iter_mut()
                 .zip(report.metrics.latencies(side))
@@ -216,11 +216,11 @@ impl Aggregate {
         sums
     }
 
-    /// Frames sent to a side, by place (`wire::spoken`), summed over shards.
-    pub(crate) fn said(&self, side: Side) -> [u64; SAID_KINDS] {
-        let mut sums = [0; SAID_KINDS];
+    /// Frames sent to a side, by place (`wire::sent_kinds`), summed over shards.
+    pub(crate) fn frames_sent(&self, side: Side) -> [u64; SENT_KINDS] {
+        let mut sums = [0; SENT_KINDS];
         for report in self.reports() {
-            for (sum, count) in sums.iter_mut().zip(report.metrics.all_said(side)) {
+            for (sum, count) in sums.iter_mut().zip(report.metrics.frames_sent(side)) {
                 *sum += count;
             }
         }

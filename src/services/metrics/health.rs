@@ -162,7 +162,7 @@ fn udp(all: &Aggregate) -> Value {
 }
 
 fn messages(all: &Aggregate, window: &Metrics) -> Value {
-    let (phone, app) = (all.messages(Side::PhoneIn), all.messages(Side::AppIn));
+    let (phone, app) = (all.messages(Side::Phone), all.messages(Side::App));
     let error = |counter: &&Counter| counter.name() == "mentra_message_errors_total";
     let errors: u64 = Counter::ALL
         .iter()
@@ -170,15 +170,15 @@ fn messages(all: &Aggregate, window: &Metrics) -> Value {
         .map(|counter| all.counter(*counter))
         .sum();
     let mut latency = Latency::default();
-    for side in [Side::PhoneIn, Side::AppIn] {
+    for side in [Side::Phone, Side::App] {
         window
             .latencies(side)
             .iter()
             .for_each(|of_kind| latency.merge(of_kind));
     }
     json!({
-        "glassesTypes": by_type(Side::PhoneIn, &phone),
-        "appTypes": by_type(Side::AppIn, &app),
+        "glassesTypes": by_type(Side::Phone, &phone),
+        "appTypes": by_type(Side::App, &app),
         "processed": phone.iter().chain(&app).sum::<u64>(),
         "errors": errors,
         "avgLatencyMs": mean(&latency) / 1e6,

@@ -7,7 +7,7 @@ mod fresh;
 pub(crate) mod gaps;
 pub(crate) mod health;
 pub(crate) mod lag;
-pub(crate) mod owners;
+pub(crate) mod memory;
 mod process;
 mod prometheus;
 mod providers;

@@ -6,7 +6,7 @@ use super::process;
 use crate::base::metrics::{Counter, Latency, Side, Timing};
 use crate::base::settings::DeploymentRegion;
 use crate::services::context::{Services, lock};
-use crate::wire::spoken::{TO_APP, TO_PHONE, places};
+use crate::wire::sent_kinds::{TO_APP, TO_PHONE, places};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
@@ -258,7 +258,7 @@ fn lag(page: &mut Page, cx: &Services, all: &Aggregate) {
         "gauge",
         "Receipt to last write, of the last minute.",
     );
-    for (side, label) in [(Side::PhoneIn, "glasses"), (Side::AppIn, "app")] {
+    for (side, label) in [(Side::Phone, "glasses"), (Side::App, "app")] {
         for (kind, latency) in kinds(side).iter().zip(window.latencies(side)) {
             if latency.histogram().is_some() {
                 let labels = format!("side=\"{label}\",type=\"{}\"", escape(kind));
@@ -281,7 +281,7 @@ fn counters(page: &mut Page, all: &Aggregate) {
 
 fn messages(page: &mut Page, all: &Aggregate) {
     page.head("mentra_messages_total", "counter", "Messages by type.");
-    for (side, label) in [(Side::PhoneIn, "glasses"), (Side::AppIn, "app")] {
+    for (side, label) in [(Side::Phone, "glasses"), (Side::App, "app")] {
         for (kind, count) in kinds(side).iter().zip(all.messages(side)) {
             let labels = format!(
                 "side=\"{label}\",direction=\"in\",type=\"{}\"",
@@ -291,10 +291,10 @@ fn messages(page: &mut Page, all: &Aggregate) {
         }
     }
     for (side, label, types) in [
-        (Side::PhoneIn, "glasses", &TO_PHONE[..]),
-        (Side::AppIn, "app", &TO_APP[..]),
+        (Side::Phone, "glasses", &TO_PHONE[..]),
+        (Side::App, "app", &TO_APP[..]),
     ] {
-        for (kind, count) in places(types).iter().zip(all.said(side)) {
+        for (kind, count) in places(types).iter().zip(all.frames_sent(side)) {
             let labels = format!("side=\"{label}\",direction=\"out\",type=\"{kind}\"");
             page.sample("mentra_messages_total", &labels, count);
         }
@@ -304,7 +304,7 @@ fn messages(page: &mut Page, all: &Aggregate) {
         "histogram",
         "Receipt of a message to its last write.",
     );
-    for (side, label) in [(Side::PhoneIn, "glasses"), (Side::AppIn, "app")] {
+    for (side, label) in [(Side::Phone, "glasses"), (Side::App, "app")] {
         for (kind, buckets) in kinds(side).iter().zip(&all.latencies[side as usize]) {
             if buckets.count() > 0 {
                 let labels = format!("side=\"{label}\",type=\"{}\"", escape(kind));
@@ -328,7 +328,7 @@ fn timings(page: &mut Page, all: &Aggregate) {
         ("mentra_ping_rtt_seconds", kind, help)
     };
     let stt = |labels| {
-        let help = "End of what was said to its recognised text.";
+        let help = "From the end of what was said to its recognised text.";
         ("mentra_stt_latency_seconds", labels, help)
     };
     let name_of = |timing: Timing| match timing {

@@ -7,7 +7,7 @@ use crate::services::rest::testkit::{self, Kit};
 use crate::shard::mailbox::{OutsideRoute, ShardReport};
 use crate::wire::frame::Opcode;
 use crate::wire::kinds::{AppKind, PhoneKind};
-use crate::wire::spoken;
+use crate::wire::sent_kinds;
 use std::collections::HashSet;
 
 fn report(shard: u16, metrics: Metrics) -> ShardReport {
@@ -70,13 +70,13 @@ fn the_page_is_well_formed() {
     Kit::run(|kit| async move {
         let mut metrics = metrics();
         metrics.inc(Counter::PhoneOpened);
-        metrics.message(Side::PhoneIn, 0);
-        metrics.message_latency(Side::PhoneIn, 0, 1_500_000, 4);
+        metrics.message(Side::Phone, 0);
+        metrics.message_latency(Side::Phone, 0, 1_500_000, 4);
         metrics.time(Timing::PingApp, 30_000_000);
         metrics.time(Timing::AppStartTimeout, 6_000_000_000);
-        metrics.said(
-            Side::AppIn,
-            spoken::to_app(Opcode::Text, br#"{"type":"data_stream","x":1}"#),
+        metrics.frame_sent(
+            Side::App,
+            sent_kinds::to_app(Opcode::Text, br#"{"type":"data_stream","x":1}"#),
         );
         kit.cx.shared.beats[0].runs_on("epoll");
         let report = ShardReport {

@@ -96,8 +96,8 @@ fn operations(window: &Metrics) -> String {
         all
     };
     let classes = [
-        ("glasses", messages(Side::PhoneIn)),
-        ("app", messages(Side::AppIn)),
+        ("glasses", messages(Side::Phone)),
+        ("app", messages(Side::App)),
         ("audio", window.timing(Timing::AudioFanout).clone()),
         ("turn", window.timing(Timing::TurnLength).clone()),
         ("app_start", window.timing(Timing::AppStartOk).clone()),

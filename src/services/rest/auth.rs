@@ -1,4 +1,5 @@
-//! Outside thread, REST: who asks (protocol.md §18.1). The shard may have checked already; what it did not, is checked here.
+//! Outside thread, REST: who asks. The letters C, C0, A and Q are the kinds of credentials of protocol.md §18.1. What the shard has
+//! checked already is taken over; the rest is checked here.
 
 use super::{Handled, denied, fail, header, query, refuse, reply};
 use crate::base::ids::{Package, UserId};

@@ -17,7 +17,7 @@ use crate::session::rest::Call;
 use crate::shard::mailbox::{
     Answer, Mailboxes, OutsideRequest, OutsideRoute, ShardReport, ToShard,
 };
-use crate::shard::owners::Owner;
+use crate::shard::memory::Owner;
 use crate::shard::shared::Shared;
 use crate::wire::auth::{TokenKeys, sha256_hex};
 use crate::wire::kinds::{AppKind, PhoneKind};

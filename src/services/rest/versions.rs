@@ -1,4 +1,4 @@
-//! Outside thread, REST: small answers without state: versions, permissions, text to speech (protocol.md §18.2, §18.11, §18.14).
+//! Outside thread, REST: small answers without state: versions and permissions (protocol.md §18.2, §18.14).
 
 use super::{Handled, param, query, refuse, reply};
 use crate::services::context::Services;

@@ -69,7 +69,7 @@ impl Provider for Alibaba {
             state: State::Idle,
             closing: false,
             offset_ms: 0,
-            complained: false,
+            warned: false,
         })
     }
 }
@@ -90,7 +90,7 @@ struct Conversation {
     state: State,
     closing: bool,
     offset_ms: u64,
-    complained: bool,
+    warned: bool,
 }
 
 #[derive(Deserialize)]
@@ -223,7 +223,7 @@ impl Talk for Conversation {
         let message: Message = match serde_json::from_str(text) {
             Ok(message) => message,
             Err(error) => {
-                if !std::mem::replace(&mut self.complained, true) {
+                if !std::mem::replace(&mut self.warned, true) {
                     tracing::warn!(provider = NAME, %error, "a provider's message is not understood");
                 }
                 return;

@@ -85,7 +85,7 @@ pub(super) enum End {
     Failed(ProviderError),
 }
 
-/// What follows from something.
+/// What a step of a conversation asks for.
 #[derive(Default, Debug)]
 pub(super) struct Out {
     pub(super) frames: Vec<Frame>,
@@ -113,7 +113,7 @@ pub(super) trait Talk: Send {
     /// A connection was made; `audio_ms` of audio went over earlier ones.
     fn begin(&mut self, key: &str, audio_ms: u64, out: &mut Out);
 
-    /// What may follow.
+    /// What may be handed over now.
     fn takes(&self) -> Takes;
 
     /// Audio is about to come again.

@@ -57,7 +57,7 @@ impl Provider for Soniox {
     fn talk(&self, open: &SpeechOpen, ids: String, settings: &Settings) -> Box<dyn Talk> {
         let ids = Ids::new(ids);
         let speech = &settings.speech;
-        let mind = match &open.stream {
+        let builder = match &open.stream {
             Sub::Translation { source, target } => {
                 let source = source.lang().and_then(|lang| soniox_code(lang.as_str()));
                 let pair = Pair {
@@ -66,7 +66,7 @@ impl Provider for Soniox {
                     wait_ms: speech.translation_wait_ms,
                     finals_only: speech.soniox_finals_only_translation,
                 };
-                Mind::Translation(Translations::new(pair, ids))
+                Builder::Translation(Translations::new(pair, ids))
             }
             _ => {
                 let rules = Rules {
@@ -74,16 +74,16 @@ impl Provider for Soniox {
                     overlap_min: speech.overlap_min_chars as usize,
                     by_language: open.stream == Sub::Transcription(LangOrAuto::Auto),
                 };
-                Mind::Transcription(Box::new(Utterances::new(rules, ids)))
+                Builder::Transcription(Box::new(Utterances::new(rules, ids)))
             }
         };
         Box::new(Conversation {
             config: Config::new(&open.stream, &open.options, settings),
-            mind,
+            builder,
             offset_ms: 0,
             close_wait_ms: speech.translation_close_wait_ms,
             empty_frame_at: None,
-            complained: false,
+            warned: false,
         })
     }
 }
@@ -185,49 +185,49 @@ struct Response {
     finished: bool,
 }
 
-enum Mind {
+enum Builder {
     Transcription(Box<Utterances>),
     Translation(Translations),
 }
 
-impl Mind {
+impl Builder {
     fn response(&mut self, tokens: &[Spoken], now: u64, out: &mut Vec<Utterance>) {
         match self {
-            Self::Transcription(mind) => mind.response(tokens, now, out),
-            Self::Translation(mind) => mind.response(tokens, now, out),
+            Self::Transcription(builder) => builder.response(tokens, now, out),
+            Self::Translation(builder) => builder.response(tokens, now, out),
         }
     }
 
     fn due(&self) -> Option<u64> {
         match self {
-            Self::Transcription(mind) => mind.due(),
-            Self::Translation(mind) => mind.due(),
+            Self::Transcription(builder) => builder.due(),
+            Self::Translation(builder) => builder.due(),
         }
     }
 
     fn tick(&mut self, now: u64, out: &mut Vec<Utterance>) {
         match self {
-            Self::Transcription(mind) => mind.tick(now, out),
-            Self::Translation(mind) => mind.tick(now, out),
+            Self::Transcription(builder) => builder.tick(now, out),
+            Self::Translation(builder) => builder.tick(now, out),
         }
     }
 
     fn finish(&mut self, out: &mut Vec<Utterance>) {
         match self {
-            Self::Transcription(mind) => mind.finish(out),
-            Self::Translation(mind) => mind.finish(out),
+            Self::Transcription(builder) => builder.finish(out),
+            Self::Translation(builder) => builder.finish(out),
         }
     }
 }
 
 struct Conversation {
     config: Config,
-    mind: Mind,
+    builder: Builder,
     /// Times of a connection begin at 0; a stream may have had others.
     offset_ms: u64,
     close_wait_ms: u64,
     empty_frame_at: Option<u64>,
-    complained: bool,
+    warned: bool,
 }
 
 impl Conversation {
@@ -260,9 +260,9 @@ impl Talk for Conversation {
 
     fn close(&mut self, now: u64, out: &mut Out) {
         out.frames.push(Self::text(FINALIZE));
-        match self.mind {
-            Mind::Transcription(_) => out.frames.push(Frame::Binary(Bytes::new())),
-            Mind::Translation(_) => self.empty_frame_at = Some(now + self.close_wait_ms),
+        match self.builder {
+            Builder::Transcription(_) => out.frames.push(Frame::Binary(Bytes::new())),
+            Builder::Translation(_) => self.empty_frame_at = Some(now + self.close_wait_ms),
         }
     }
 
@@ -274,7 +274,7 @@ impl Talk for Conversation {
         let mut response: Response = match serde_json::from_str(text) {
             Ok(response) => response,
             Err(error) => {
-                if !std::mem::replace(&mut self.complained, true) {
+                if !std::mem::replace(&mut self.warned, true) {
                     tracing::warn!(provider = NAME, %error, "a provider's message is not understood");
                 }
                 return;
@@ -290,19 +290,19 @@ impl Talk for Conversation {
             token.end_ms = token.end_ms.map(|at| at.saturating_add(self.offset_ms));
         }
         out.answered |= !response.tokens.is_empty();
-        self.mind.response(&response.tokens, now, &mut out.heard);
+        self.builder.response(&response.tokens, now, &mut out.heard);
         if response.finished {
             out.end = Some(End::Finished);
         }
     }
 
     fn due(&self) -> Option<u64> {
-        let both = [self.mind.due(), self.empty_frame_at];
+        let both = [self.builder.due(), self.empty_frame_at];
         both.into_iter().flatten().min()
     }
 
     fn tick(&mut self, now: u64, out: &mut Out) {
-        self.mind.tick(now, &mut out.heard);
+        self.builder.tick(now, &mut out.heard);
         if self.empty_frame_at.is_some_and(|at| at <= now) {
             self.empty_frame_at = None;
             out.frames.push(Frame::Binary(Bytes::new()));
@@ -311,7 +311,7 @@ impl Talk for Conversation {
 
     fn gone(&mut self, out: &mut Out) {
         self.empty_frame_at = None;
-        self.mind.finish(&mut out.heard);
+        self.builder.finish(&mut out.heard);
     }
 }
 

@@ -147,7 +147,7 @@ fn yes() -> bool {
 pub enum Change {
     /// Creates the user with these packages installed unless there is one; answers [`Outcome::User`].
     EnsureUser {
-        /// Who.
+        /// The user.
         user: UserId,
         /// Pre-installed packages.
         packages: Vec<String>,
@@ -183,7 +183,7 @@ pub enum Change {
     /// Appends to an incident's member `logs` or `attachments`; [`Outcome::Absent`] without incident, [`Outcome::TotalTooLong`]
     /// past `max` entries.
     AppendIncident {
-        /// Which.
+        /// Id of the incident.
         id: String,
         /// Member.
         list: &'static str,

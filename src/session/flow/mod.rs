@@ -1,5 +1,5 @@
-//! Layer 2, flows: the places where managers meet. Each file is one procedure of the specification; folders group them, and every
-//! flow is reached as `flow::name`, wherever it lives.
+//! Layer 2, flows: procedures in which several managers take part. Each file is one procedure of the specification; folders group
+//! them, and every flow is re-exported here, so that it is reached as `flow::name` wherever it lives.
 
 pub(crate) mod answers;
 pub(crate) mod dispatch;

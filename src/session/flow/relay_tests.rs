@@ -2,7 +2,7 @@
 
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
-use crate::session::event::{Sdk, Speaker};
+use crate::session::event::{Sdk, Sender};
 use crate::session::testkit::media::{Kit, PHONE_CONN, record};
 use crate::wire::records::{AppType, Registry};
 use serde_json::{Value, json};
@@ -175,7 +175,7 @@ fn text_that_is_no_json_is_refused_and_delivered_to_nobody() {
     kit.subscribe("back", &["x"]);
     kit.forget();
     for text in [r#"{"type":"x","a":}"#, r#"{"type":"x","a":1}"#] {
-        kit.run(|s, cx| s.on_text(Speaker::Phone, PHONE_CONN, text.as_bytes(), cx));
+        kit.run(|s, cx| s.on_text(Sender::Phone, PHONE_CONN, text.as_bytes(), cx));
     }
     assert_eq!(streams(&mut kit, conn).len(), 1);
     assert_eq!(kit.metrics.get(Counter::PhoneBadJson), 1);

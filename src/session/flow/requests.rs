@@ -20,7 +20,7 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     app_messages::app_gone(s, package, cx);
 }
 
-/// An app is about to be asked to come.
+/// An app is about to be started by webhook: it knows nothing of the streams that it watched before.
 pub(crate) fn app_starting(s: &mut Session, package: &Package) {
     managed_streams::app_starting(s, package);
 }

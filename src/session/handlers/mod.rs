@@ -83,7 +83,7 @@ impl ErrorCode {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{code:?}: {message}")]
 pub struct Reject {
-    /// Code.
+    /// Error code.
     pub code: ErrorCode,
     /// Text for the developer.
     pub message: String,

@@ -33,14 +33,14 @@ pub enum RoomRequest {
     },
     /// Leave.
     Leave {
-        /// Which.
+        /// Id of the room.
         room_id: String,
     },
     /// Leave all: the app is gone.
     LeaveAll,
     /// The message goes to the other members.
     Send {
-        /// Which.
+        /// Id of the room.
         room_id: String,
     },
 }
@@ -59,7 +59,7 @@ pub struct RoomConfig {
 /// A message that leaves this session for others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outgoing {
-    /// Whom for.
+    /// Whom it is for.
     pub to: To,
     /// What they get; rooms that answer make their own.
     pub message: Incoming,
@@ -73,7 +73,7 @@ pub struct Incoming {
     pub from: UserId,
     /// Of which app; only this app's sessions get it.
     pub package: Package,
-    /// What.
+    /// What it says.
     pub content: Content,
 }
 
@@ -86,7 +86,7 @@ pub enum Content {
     Direct(Payload),
     /// What became of a direct message of ours.
     Delivery {
-        /// Which.
+        /// Id of the message.
         message_id: String,
         /// `None`: delivered.
         error: Option<&'static str>,
@@ -134,7 +134,7 @@ impl Payload {
 /// A changed room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoomUpdate {
-    /// Which.
+    /// Id of the room.
     pub room_id: String,
     /// `user_joined` or `user_left`.
     pub change: &'static str,
@@ -185,7 +185,7 @@ pub struct Unconfirmed {
     pub message_id: String,
     /// Which app.
     pub package: Package,
-    /// Whom for.
+    /// The user that it is for.
     pub target: UserId,
 }
 

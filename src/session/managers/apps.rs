@@ -85,8 +85,6 @@ pub enum StopWhy {
     Incompatible,
     /// The app was uninstalled.
     Uninstall,
-    /// An administrator.
-    Admin,
 }
 
 /// A REST call that waits for a start or stop.
@@ -94,7 +92,7 @@ pub enum StopWhy {
 pub struct Waiter {
     /// Where the answer goes.
     pub reply: ReplyTo,
-    /// How it looks.
+    /// Form of the answer.
     pub shape: AnswerShape,
 }
 
@@ -186,13 +184,13 @@ impl AppSession {
     }
 }
 
-/// All app sessions of the user, their sockets without a place in one, and the stored intent.
+/// All app sessions of the user, the app sockets that belong to none of them, and the stored intent.
 #[derive(Default)]
 pub struct Apps {
     list: Vec<AppSession>,
     /// Sockets that are parked, lingering, replaced or waiting.
     pub sockets: Sockets,
-    /// What the store knows of running and installed apps.
+    /// What the store is known to hold of running and installed apps.
     pub intent: Intent,
     /// Dormant apps that wait for their restart after a phone returned.
     pub restart_queue: VecDeque<Package>,
@@ -200,7 +198,7 @@ pub struct Apps {
     pub restarting: Vec<Package>,
     /// Pause before the next try of the system dashboard app (ms); 0 = none failed yet.
     pub dashboard_backoff_ms: u64,
-    /// Message types nobody knows that were warned of.
+    /// Unknown message types that were warned of.
     unknown_types: Vec<(Package, Box<str>)>,
 }
 
@@ -212,12 +210,6 @@ impl Apps {
     #[must_use]
     pub fn get(&self, package: &str) -> Option<&AppSession> {
         self.list.iter().find(|app| &*app.package == package)
-    }
-
-    /// Where the rows lie.
-    #[must_use]
-    pub fn place(&self) -> *const u8 {
-        self.list.as_ptr().cast()
     }
 
     /// By package, to change.
@@ -291,16 +283,6 @@ impl Apps {
         }
         self.unknown_types.push((package.clone(), kind.into()));
         true
-    }
-
-    /// How many app sessions are in each state, in the order of [`AppState`].
-    #[must_use]
-    pub fn count_by_state(&self) -> [u64; 8] {
-        let mut counts = [0; 8];
-        for app in &self.list {
-            counts[app.state as usize] += 1;
-        }
-        counts
     }
 
     /// The app whose session request is `call`.

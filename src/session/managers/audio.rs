@@ -35,13 +35,13 @@ pub struct Audio {
     pub targets: SmallVec<[ConnId; 4]>,
     /// When audio last came (`mono_ms`); 0 = never.
     pub last_ms: u64,
-    /// From when on `flow::recognisers` must hear of audio (`mono_ms`): 0 while a recogniser is open, and before it was asked;
-    /// `u64::MAX` = nobody listens.
+    /// Audio from this time on (`mono_ms`) is passed to `flow::recognisers`: 0 while a recogniser takes it, and before the first
+    /// answer of the speech manager; `u64::MAX` while none does.
     pub speech_ms: u64,
     format: Format,
     carry: Option<u8>,
     lc3: Option<Box<Lc3>>,
-    /// The next chunk meets a defect.
+    /// Makes the handling of the next chunk panic.
     #[cfg(test)]
     pub is_defective: bool,
 }
@@ -54,7 +54,7 @@ struct Lc3 {
     pcm: BytesMut,
 }
 
-/// What the decoder has behind it.
+/// What the decoder heard last; decides whether the next packet continues a sound.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Heard {
     /// Silence.

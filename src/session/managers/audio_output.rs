@@ -16,7 +16,7 @@ owns! {
 pub struct OutputStream {
     /// Lower-case UUID; the only secret of its URL.
     pub id: String,
-    /// Whose.
+    /// Package of the app that writes it.
     pub package: Package,
     /// Of the answer.
     pub content_type: String,
@@ -108,7 +108,7 @@ impl AudioOutput {
         true
     }
 
-    /// When the app has `max` streams: one that is over and only keeps its id for a moment.
+    /// The id of a finished stream that can be removed to make room for `id`, where the app has `max` streams already.
     #[must_use]
     pub fn spent(&self, package: &str, id: &str, max: u64) -> Option<String> {
         let owned = || {

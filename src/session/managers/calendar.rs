@@ -17,7 +17,7 @@ owns! {
 pub struct CalendarEvent {
     /// The calendar's id; recurring events share it.
     pub id: String,
-    /// What.
+    /// Title.
     pub title: String,
     /// Milliseconds since the Unix epoch.
     pub start_ms: u64,

@@ -86,7 +86,7 @@ impl EndReason {
 pub struct Row {
     /// Socket.
     pub conn: ConnId,
-    /// Whose.
+    /// The peer at its other end.
     pub peer: Peer,
     /// `mono_ms` of the last inbound anything.
     pub last_seen_ms: u64,
@@ -131,7 +131,7 @@ impl Row {
 pub struct Ended {
     /// Socket.
     pub conn: ConnId,
-    /// Whose.
+    /// The peer at its other end.
     pub peer: Peer,
     /// Why.
     pub reason: EndReason,
@@ -152,7 +152,8 @@ struct Heard {
 /// All tracked sockets of the session.
 #[derive(Default)]
 pub struct Health {
-    /// What the last speaker said since its row was written. A socket speaks many times in a row, and its row lies elsewhere.
+    /// Messages of the socket heard last that are not in its row yet: a socket often sends several in a row, and its row lies on
+    /// another cache line. [`Health::settle`] writes them.
     heard: Heard,
     rows: Vec<Row>,
     /// `mono_ms` of the last check; 0 = none yet.
@@ -204,7 +205,7 @@ impl Health {
         }
     }
 
-    /// Anything inbound of a socket, with so many bytes of payload.
+    /// A message or control frame arrived on a socket, with this many bytes of payload.
     #[inline]
     pub fn seen(&mut self, conn: ConnId, now_ms: u64, bytes: usize) {
         if self.heard.conn != Some(conn) {
@@ -216,7 +217,7 @@ impl Health {
         self.heard.bytes += bytes as u64;
     }
 
-    /// Bytes came, perhaps less than a frame.
+    /// Bytes arrived on a socket, perhaps less than a whole frame.
     pub fn bytes_came(&mut self, conn: ConnId, at_ms: u64) {
         if let Some(row) = self.row_mut(conn)
             && row.last_seen_ms < at_ms
@@ -226,14 +227,14 @@ impl Health {
         }
     }
 
-    /// So many messages and bytes went out on a socket since it was opened.
+    /// Sets the messages and bytes sent on a socket since it was opened.
     pub fn bytes_went(&mut self, conn: ConnId, messages: u64, bytes: u64) {
         if let Some(row) = self.row_mut(conn) {
             row.sent = (messages, bytes);
         }
     }
 
-    /// Brings the rows up to date with what was heard.
+    /// Writes what was heard last into its row.
     pub fn settle(&mut self) {
         let Heard {
             conn,
@@ -286,7 +287,7 @@ impl Health {
         }
     }
 
-    /// All rows. Whoever reads more of them than who they are calls [`Health::settle`] before.
+    /// All rows. Call [`Health::settle`] before reading their figures.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows

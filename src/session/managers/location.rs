@@ -34,7 +34,7 @@ fn tier_age(item: &str) -> Option<(&str, u64)> {
     Some((tier.trim(), age_s.trim().parse().ok()?))
 }
 
-/// What a phone that was told nothing does.
+/// The tier of a phone that was told none.
 pub const WEAKEST: &str = "reduced";
 
 /// Where the user was.
@@ -215,7 +215,7 @@ impl Location {
         self.told = Some(tier);
     }
 
-    /// A fresh phone socket was told nothing.
+    /// The phone has a new socket, on which it was told no tier yet.
     pub fn phone_returned(&mut self) {
         self.told = None;
     }

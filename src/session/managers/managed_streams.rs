@@ -125,7 +125,7 @@ pub struct Output {
     pub id: String,
     /// `rtmp(s)://…`.
     pub url: String,
-    /// Label.
+    /// Label for people.
     pub name: Option<String>,
     /// Only this app may remove it.
     pub added_by: Package,
@@ -192,30 +192,30 @@ impl Managed {
 pub enum Purpose {
     /// Make the live input of this stream.
     Create {
-        /// Stream.
+        /// Id of the stream.
         stream_id: String,
     },
     /// Is it live?
     Poll {
-        /// Stream.
+        /// Id of the stream.
         stream_id: String,
     },
     /// Clean up; the answer does not matter.
     Delete,
     /// Add an output; a REST caller may wait.
     AddOutput {
-        /// Stream.
+        /// Id of the stream.
         stream_id: String,
-        /// Which.
+        /// URL of the output.
         url: String,
         /// Who waits.
         reply: Option<ReplyTo>,
     },
     /// Remove an output.
     RemoveOutput {
-        /// Stream.
+        /// Id of the stream.
         stream_id: String,
-        /// Which.
+        /// Id of the output.
         output_id: String,
         /// Who waits.
         reply: ReplyTo,

@@ -40,7 +40,7 @@ impl Notifications {
     pub fn add(&mut self, id: &str, [app, title, content]: [&str; 3], unix_ms: u64, cfg: &Config) {
         let same = |known: &Notification| known.title == title && known.content == content;
         if !self.list.iter().any(|known| known.id == id && same(known)) {
-            // The model's words are of what it said before.
+            // The model's words belong to the earlier text.
             self.ranking.order.retain(|ranked| ranked.id != id);
         }
         self.list.retain(|known| known.id != id);

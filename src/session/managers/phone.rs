@@ -22,7 +22,7 @@ impl Footprint for Held {
 /// What the current socket has sent since its adoption, or the last one when it is gone; decides the role swap of
 /// behaviour.md §1.6 step 5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Spoken {
+pub enum SentSoFar {
     /// Nothing but `ping` and `pong`.
     #[default]
     OnlyPings,
@@ -59,7 +59,7 @@ pub struct Phone {
     /// `mono_ms` of the last message.
     pub last_message_ms: u64,
     /// What the current socket has sent; still what the last one sent when none is open.
-    pub spoken: Spoken,
+    pub sent_so_far: SentSoFar,
     /// Wishes of the current socket.
     pub flags: PhoneFlags,
     /// Superseded sockets, oldest first.
@@ -113,7 +113,7 @@ impl Phone {
             self.superseded.push((old, self.flags));
         }
         self.flags = flags;
-        self.spoken = Spoken::OnlyPings;
+        self.sent_so_far = SentSoFar::OnlyPings;
         let surplus = self.superseded.len().saturating_sub(keep);
         self.superseded
             .drain(..surplus)
@@ -131,7 +131,7 @@ impl Phone {
         };
         let flags = std::mem::replace(&mut self.flags, self.superseded[index].1);
         self.superseded[index] = (current, flags);
-        self.spoken = Spoken::More;
+        self.sent_so_far = SentSoFar::More;
     }
 
     /// Forgets a superseded socket; says whether it was one.

@@ -1,5 +1,6 @@
-//! Layer 2, manager: to whom, and behind which bytes, the phone's events of a name go: what subscriptions, open sockets and
-//! permissions amount to, worked out once and then only walked. It finds out nothing itself.
+//! Layer 2, manager: a cache of routes. The route of a stream name lists the sockets that get the phone's events of that name, each
+//! with the beginning of its envelope. `flow::relay` derives it from subscriptions, open sockets and permissions once; after that
+//! the hot path only walks it.
 
 use crate::base::footprint::{flat, owns};
 use crate::base::ids::ConnId;
@@ -72,9 +73,9 @@ impl Route {
 #[derive(Default)]
 pub struct Routes {
     list: Vec<Route>,
-    /// Whose place the next new one takes.
+    /// Index of the route that the next new one replaces.
     oldest: u8,
-    /// Of the app registry whose permissions they follow.
+    /// Version of the app registry from which they were derived.
     registry: u64,
 }
 
@@ -102,7 +103,7 @@ impl Routes {
         }
     }
 
-    /// What they followed from has changed.
+    /// Forgets all routes: subscriptions, sockets or permissions have changed.
     pub fn forget(&mut self) {
         self.list.clear();
         self.oldest = 0;

@@ -50,7 +50,7 @@ pub enum Operation {
 pub struct Change {
     /// Milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// What.
+    /// What was done to the set.
     pub operation: Operation,
     /// The set from then on.
     pub list: Arc<[Subscription]>,
@@ -236,12 +236,6 @@ impl Subscriptions {
     #[must_use]
     pub fn get(&self, package: &str) -> Option<&Subscriber> {
         self.subscribers.iter().find(|one| &*one.package == package)
-    }
-
-    /// Where the subscribers lie.
-    #[must_use]
-    pub fn place(&self) -> *const u8 {
-        self.subscribers.as_ptr().cast()
     }
 
     /// All subscribers, also those with an empty set.

@@ -46,14 +46,14 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
 pub enum Call {
     /// `POST /apps/:pkg/start` and its system-app twin.
     StartApp {
-        /// Which.
+        /// Package of the app.
         package: String,
         /// Shape of the answer.
         shape: Shape,
     },
     /// `POST /apps/:pkg/stop` and its system-app twin.
     StopApp {
-        /// Which.
+        /// Package of the app.
         package: String,
         /// Shape of the answer.
         shape: Shape,
@@ -62,7 +62,7 @@ pub enum Call {
     ListApps,
     /// The store installed (`Some`) or removed (`None`) an app; an uninstall also stops it. Answer 200 `{}`.
     InstallChanged {
-        /// Which.
+        /// Package of the app.
         package: String,
         /// The new entry.
         installed: Option<InstalledApp>,
@@ -71,7 +71,7 @@ pub enum Call {
     Goodbye,
     /// `POST /api/client/device/state`.
     DeviceState {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// User settings were stored; `changes` holds what was sent (null deletes), `body` is the finished REST answer.
@@ -81,51 +81,51 @@ pub enum Call {
     },
     /// App settings were stored; the full merged array. Answer 200 `{}`.
     AppSettings {
-        /// Whose.
+        /// Package of the app.
         package: String,
         /// `[{key, value}]`.
         settings: Vec<serde_json::Value>,
     },
     /// `POST /api/client/audio/configure`.
     AudioConfigure {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `POST /api/client/location`.
     Location {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `POST /api/client/location/poll-response/:correlationId`.
     LocationPoll {
         /// Path parameter.
         correlation_id: String,
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `POST /api/client/calendar`.
     Calendar {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `POST /api/client/notifications`.
     Notification {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `POST /api/client/notifications/dismissed`.
     NotificationDismissed {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `POST /api/client/photo/response`.
     PhotoResponse {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `POST /api/client/miniapp-sdk-photo/request`; the token was minted outside.
     MiniappPhoto {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
         /// Request id (given or fresh).
         request_id: String,
@@ -136,7 +136,7 @@ pub enum Call {
     },
     /// An uploaded mini-app photo (`Ok`: URL, mime type, bytes) or the uploader's error code. Answer 200 `{}`.
     MiniappPhotoUploaded {
-        /// Which.
+        /// Id of the request.
         request_id: String,
         /// Outcome.
         result: Result<(String, String, u64), String>,
@@ -152,7 +152,7 @@ pub enum Call {
     },
     /// `POST /api/hardware/button-press`.
     ButtonPress {
-        /// Body.
+        /// Body of the request.
         body: Bytes,
     },
     /// `GET /api/hardware/system-photo-request/:requestId`: whether a button press asked for this photo.
@@ -162,7 +162,7 @@ pub enum Call {
     },
     /// `GET /api/audio/stream/:userId/:streamId`: a streaming answer.
     AudioStream {
-        /// Which.
+        /// Id of the stream.
         stream_id: String,
         /// Only the head is wanted (HEAD): the stream is not claimed.
         peek: bool,
@@ -176,11 +176,11 @@ pub enum Call {
     },
     /// Restream outputs (protocol.md §18.15).
     Outputs {
-        /// Stream.
+        /// Id of the stream.
         stream_id: String,
         /// Authenticated package.
         package: String,
-        /// What.
+        /// What is asked for.
         action: OutputAction,
     },
     /// App-server restart recovery (behaviour.md §2.14). Answer 200 when the webhook was accepted, 409 when skipped, 502 else.
@@ -239,12 +239,12 @@ pub enum OutputAction {
     Add {
         /// `rtmp(s)://…`.
         url: String,
-        /// Label.
+        /// Label for people.
         name: Option<String>,
     },
     /// Remove one.
     Remove {
-        /// Which.
+        /// Id of the output.
         output_id: String,
     },
     /// List all.

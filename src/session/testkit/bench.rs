@@ -4,7 +4,7 @@ use crate::base::clock::Now;
 use crate::base::ids::{Origin, ReplyTo, UserId};
 use crate::base::settings::Settings;
 use crate::session::timers::Timer;
-use crate::session::{Cx, Desk, Session};
+use crate::session::{Cx, Session, Workspace};
 use crate::wire::records::{AppRecord, PermissionEntry, Registry};
 use std::ops::{Deref, DerefMut};
 
@@ -22,7 +22,7 @@ pub(crate) struct Bench {
     /// The simulated instant.
     pub(crate) now: Now,
     /// Effects and counters; reached as `fx` and `metrics`.
-    desk: Desk,
+    workspace: Workspace,
     next_reply: u64,
 }
 
@@ -34,14 +34,14 @@ impl Bench {
             mono_ms: 1_000_000,
             unix_ms: 1_773_480_413_589,
         };
-        let mut desk = Desk::new();
-        let s = Session::new(UserId::new(USER), 7, &mut desk.cx(now, &cfg, &apps));
+        let mut workspace = Workspace::new();
+        let s = Session::new(UserId::new(USER), 7, &mut workspace.cx(now, &cfg, &apps));
         Self {
             s,
             cfg,
             apps,
             now,
-            desk,
+            workspace,
             next_reply: 0,
         }
     }
@@ -50,7 +50,7 @@ impl Bench {
     pub(crate) fn with<R>(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>) -> R) -> R {
         act(
             &mut self.s,
-            &mut self.desk.cx(self.now, &self.cfg, &self.apps),
+            &mut self.workspace.cx(self.now, &self.cfg, &self.apps),
         )
     }
 
@@ -81,16 +81,16 @@ impl Bench {
 }
 
 impl Deref for Bench {
-    type Target = Desk;
+    type Target = Workspace;
 
-    fn deref(&self) -> &Desk {
-        &self.desk
+    fn deref(&self) -> &Workspace {
+        &self.workspace
     }
 }
 
 impl DerefMut for Bench {
-    fn deref_mut(&mut self) -> &mut Desk {
-        &mut self.desk
+    fn deref_mut(&mut self) -> &mut Workspace {
+        &mut self.workspace
     }
 }
 

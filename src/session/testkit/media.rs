@@ -4,7 +4,7 @@ use super::bench::{Bench, granted, stands_on_a_bench};
 use crate::base::ids::ConnId;
 use crate::base::settings::Settings;
 use crate::session::effects::Effect;
-use crate::session::event::{Chunk, Sdk, Speaker};
+use crate::session::event::{Chunk, Sdk, Sender};
 use crate::session::flow::{audio, screen, sync, timers};
 use crate::session::handlers::Reject;
 use crate::session::managers::apps::AppState;
@@ -124,7 +124,7 @@ impl Kit {
 
     /// What a text of the phone brings to a socket, as it goes out.
     pub(crate) fn phone_raw(&mut self, text: &str, to: ConnId) -> Vec<String> {
-        self.with(|s, cx| s.on_text(Speaker::Phone, PHONE_CONN, text.as_bytes(), cx));
+        self.with(|s, cx| s.on_text(Sender::Phone, PHONE_CONN, text.as_bytes(), cx));
         let effects = self.fx.take();
         let texts = effects.into_iter().filter_map(|effect| match effect {
             Effect::Text { conn, range, .. } if conn == to => {

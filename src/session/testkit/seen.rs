@@ -83,7 +83,7 @@ impl Kit {
         let sent = self.sent.drain(..).map(|row| row.0).collect();
         let mut gone: Vec<ConnId> = self.closed.drain(..).map(|row| row.0).collect();
         self.other.retain(|effect| match effect {
-            Effect::Terminate { conn } | Effect::Unpark { conn, .. } => {
+            Effect::Terminate { conn } | Effect::ReturnParked { conn, .. } => {
                 gone.push(*conn);
                 false
             }

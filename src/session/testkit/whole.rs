@@ -6,7 +6,7 @@ use crate::base::ids::{CallId, ConnId, Origin, Package, ReplyTo};
 use crate::base::settings::Settings;
 use crate::session::effects::{Effect, StoreOp};
 use crate::session::event::{
-    AppHello, CloseInfo, Event, HelloKind, HttpOutcome, PhoneFlags, Sdk, Speaker, StoreOutcome,
+    AppHello, CloseInfo, Event, HelloKind, HttpOutcome, PhoneFlags, Sdk, Sender, StoreOutcome,
 };
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{Call, Shape};
@@ -166,7 +166,7 @@ impl Kit {
 
     /// A text frame of a phone.
     pub(crate) fn phone_text(&mut self, conn: ConnId, text: &str) {
-        self.run(|s, cx| s.on_text(Speaker::Phone, conn, text.as_bytes(), cx));
+        self.run(|s, cx| s.on_text(Sender::Phone, conn, text.as_bytes(), cx));
     }
 
     /// A phone socket breaks.
@@ -194,7 +194,7 @@ impl Kit {
 
     /// A text frame of an app.
     pub(crate) fn app_text(&mut self, conn: ConnId, text: &str) {
-        self.run(|s, cx| s.on_text(Speaker::App, conn, text.as_bytes(), cx));
+        self.run(|s, cx| s.on_text(Sender::App, conn, text.as_bytes(), cx));
     }
 
     /// An app socket breaks.

@@ -412,9 +412,9 @@ fn parked_sockets_survive_their_session() {
     kit.event(Event::Dispose {
         cause: DisposeCause::Explicit,
     });
-    let unparked = kit.effects(|e| matches!(e, Effect::Unpark { .. }));
+    let unparked = kit.effects(|e| matches!(e, Effect::ReturnParked { .. }));
     assert!(
-        matches!(&unparked[..], [Effect::Unpark { conn: c, expires_ms: at, .. }] if *c == conn && *at == expires_ms)
+        matches!(&unparked[..], [Effect::ReturnParked { conn: c, expires_ms: at, .. }] if *c == conn && *at == expires_ms)
     );
 }
 

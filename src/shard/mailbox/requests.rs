@@ -36,7 +36,7 @@ pub struct OutsideRequest {
     pub query: Vec<(String, String)>,
     /// Headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// Body of the request.
     pub body: Bytes,
     /// User of a verified core token.
     pub user: Option<UserId>,

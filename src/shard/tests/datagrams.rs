@@ -95,7 +95,7 @@ impl Two {
     fn acks(&mut self, user: &str, conn: ConnId) -> usize {
         let mut told = String::new();
         let shard = self.home(user);
-        while let Some(Step::Send(pending)) = shard.next_write(conn) {
+        while let Some(WriteStep::Send(pending)) = shard.next_write(conn) {
             told += &String::from_utf8_lossy(pending.bytes());
             shard.sent(pending, 3);
         }
@@ -104,7 +104,7 @@ impl Two {
     }
 
     fn dropped(&self) -> u64 {
-        let count = |shard: &Shard| shard.desk.metrics.get(Counter::UdpDropped);
+        let count = |shard: &Shard| shard.workspace.metrics.get(Counter::UdpDropped);
         self.shards.iter().map(count).sum()
     }
 }

@@ -17,7 +17,7 @@ fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
     assert!(!world.shard.has_session("a@x.io"));
     world.say(fine, r#"{"type":"ping"}"#);
     assert!(world.sent(fine).contains(r#"{"type":"pong"}"#));
-    assert_eq!(world.shard.desk.metrics.get(Counter::SessionPanics), 1);
+    assert_eq!(world.shard.workspace.metrics.get(Counter::SessionPanics), 1);
     // The user may come back at once.
     world.phone("a@x.io");
     assert!(world.shard.has_session("a@x.io"));
@@ -66,7 +66,7 @@ fn a_defect_in_the_handling_of_audio_ends_that_session_alone() {
         assert!(line.contains(&format!("user=\"{user}\"")), "{line}");
         assert!(line.contains("panic=\"a defect\""), "{line}");
         assert_eq!(
-            world.shard.desk.metrics.get(Counter::SessionPanics),
+            world.shard.workspace.metrics.get(Counter::SessionPanics),
             1,
             "{way}"
         );
@@ -85,7 +85,7 @@ fn a_defect_in_the_handling_of_audio_ends_that_session_alone() {
         world.phone("nadia@lumen.io");
         assert!(world.shard.has_session("nadia@lumen.io"), "{way}");
         assert_eq!(
-            world.shard.desk.metrics.get(Counter::SessionPanics),
+            world.shard.workspace.metrics.get(Counter::SessionPanics),
             1,
             "{way}"
         );

@@ -69,7 +69,10 @@ fn a_full_mailbox_loses_sound_and_refuses_recognisers() {
     assert_eq!(world.orders().len(), 1);
     world.sound(phone);
     world.sound(phone);
-    assert_eq!(world.shard.desk.metrics.get(Counter::SpeechAudioLost), 2);
+    assert_eq!(
+        world.shard.workspace.metrics.get(Counter::SpeechAudioLost),
+        2
+    );
     let at = world.shard.users["a@x.io"];
     world.shard.drive(at, |session, cx| {
         let failed = crate::wire::speech::SpeechReport::Closed(Some(1006));
@@ -77,7 +80,10 @@ fn a_full_mailbox_loses_sound_and_refuses_recognisers() {
         session.on_event(Event::Speech { id, report: failed }, cx);
     });
     world.pass(1000);
-    assert_eq!(world.shard.desk.metrics.get(Counter::SpeechResource), 1);
+    assert_eq!(
+        world.shard.workspace.metrics.get(Counter::SpeechResource),
+        1
+    );
     let session = world.shard.session("a@x.io").expect("there");
     assert!(!session.m.speech.holds_any());
     world.outside.drain();
@@ -94,7 +100,10 @@ fn sound_leaves_half_of_a_mailbox_to_others() {
     for _ in 0..10 {
         world.sound(phone);
     }
-    assert_eq!(world.shard.desk.metrics.get(Counter::SpeechAudioLost), 5);
+    assert_eq!(
+        world.shard.workspace.metrics.get(Counter::SpeechAudioLost),
+        5
+    );
     world.say(phone, r#"{"type":"VAD","status":false}"#);
     assert_eq!(
         world.orders().last(),
@@ -110,7 +119,10 @@ fn recognisers_end_even_if_the_mailbox_was_full_then() {
     while world
         .shard
         .outside
-        .try_send(ToOutside::Drained(world.shard.id))
+        .try_send(ToOutside::Reply {
+            id: 0,
+            answer: Answer::StreamEnd,
+        })
         .is_ok()
     {}
     let at = world.shard.users["a@x.io"];

@@ -21,7 +21,7 @@ fn a_parked_socket_is_answered_like_any_other() {
 fn ten_unparsable_messages_in_a_row_close_a_parked_socket() {
     let mut world = World::new();
     let parked = world.parked_app("a@x.io");
-    let before = world.shard.desk.metrics.get(Counter::AppMessagesIn);
+    let before = world.shard.workspace.metrics.get(Counter::AppMessagesIn);
     for text in ["{", "[]", r#"{"type":"ping",}"#] {
         for _ in 0..3 {
             world.say(parked, text);
@@ -37,7 +37,7 @@ fn ten_unparsable_messages_in_a_row_close_a_parked_socket() {
     let end = world.sent(parked);
     assert!(end.contains("MALFORMED_MESSAGE") && end.ends_with("Invalid JSON"));
     assert_eq!(world.shard.parked.len(), 0);
-    let metrics = &world.shard.desk.metrics;
+    let metrics = &world.shard.workspace.metrics;
     assert_eq!(metrics.get(Counter::AppMessagesIn) - before, 20);
     assert_eq!(metrics.get(Counter::AppBadJson), 19);
 }
@@ -185,7 +185,10 @@ fn a_waiting_socket_that_showed_life_and_falls_silent_is_closed_1001_and_cut() {
             close.ends_with("\u{3}\u{fffd}Connection timeout detected"),
             "{close:?}"
         );
-        assert_eq!(world.shard.desk.metrics.get(Counter::HealthTimeoutApp), 1);
+        assert_eq!(
+            world.shard.workspace.metrics.get(Counter::HealthTimeoutApp),
+            1
+        );
         assert_eq!(world.shard.parked.len(), 0);
         world.pass(1000);
         assert_eq!(
@@ -216,7 +219,7 @@ fn the_monitor_only_counts_waiting_sockets_where_it_observes_and_forgives_its_ow
         world.say(app, r#"{"type":"ping"}"#);
         assert!(!beats(&mut world, 5, app).contains("Connection"));
         let counted = u64::from(mode == HealthMonitorMode::Observe);
-        let metrics = &world.shard.desk.metrics;
+        let metrics = &world.shard.workspace.metrics;
         assert_eq!(metrics.get(Counter::HealthTimeoutApp), counted);
     }
     let mut world = impatient(|_| {});

@@ -1,4 +1,4 @@
-//! Layer `wire`: client frames out of a read buffer; it holds bytes only while a fragmented message
+//! Layer 1: client frames out of a read buffer; it holds bytes only while a fragmented message
 //! is under way.
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,14 +13,14 @@ const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7F;
 
-/// What is there of a frame.
+/// How much of a frame has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Not even the whole header.
+    /// Not even its whole header.
     Unknown,
-    /// So many bytes are missing.
+    /// Its header, but this many bytes are missing.
     Part(usize),
-    /// All of it: so many bytes.
+    /// All of it; it is this many bytes long.
     Whole(usize),
 }
 
@@ -177,12 +177,6 @@ impl Decoder {
             }
             None => Extent::Unknown,
         })
-    }
-
-    /// Whether a fragmented message is under way (its bytes are held by the decoder).
-    #[must_use]
-    pub fn is_mid_message(&self) -> bool {
-        self.fragments.is_some()
     }
 
     /// Reads and judges the header at the start of `buf`.

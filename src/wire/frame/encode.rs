@@ -1,4 +1,4 @@
-//! Layer `wire`: server frames into byte vectors; it never masks and never fragments.
+//! Layer 1: server frames into byte vectors; it never masks and never fragments.
 
 use super::{CONTROL_BYTES_MAX, Opcode};
 
@@ -55,49 +55,4 @@ pub fn encode_close(code: u16, reason: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&head[..head_len]);
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
-}
-
-/// A text frame whose payload is being written straight into the output, its length not yet known.
-///
-/// Room for the commonest header (126 to 65,535 bytes of JSON) is kept free, so that only short
-/// and huge payloads are moved at the end.
-#[derive(Debug)]
-#[must_use = "a frame that is not finished leaves its placeholder in the output"]
-pub struct TextFrame {
-    start: usize,
-}
-
-impl TextFrame {
-    const RESERVED: usize = 4;
-
-    /// Opens a frame at the end of `out`; everything appended until [`TextFrame::finish`] is its
-    /// payload.
-    pub fn begin(out: &mut Vec<u8>) -> Self {
-        let start = out.len();
-        out.extend_from_slice(&[0; Self::RESERVED]);
-        Self { start }
-    }
-
-    /// Writes the header and closes the gap, so that header and payload are contiguous from where
-    /// [`TextFrame::begin`] stood.
-    pub fn finish(self, out: &mut Vec<u8>) {
-        let payload_at = self.start + Self::RESERVED;
-        let payload_len = out.len().checked_sub(payload_at);
-        let payload_len = payload_len.expect("the output was not cut below the frame's start");
-        let mut head = [0; HEADER_BYTES_MAX];
-        let head_len = header(Opcode::Text, payload_len, &mut head);
-        if head_len != Self::RESERVED {
-            if head_len > Self::RESERVED {
-                out.resize(out.len() + head_len - Self::RESERVED, 0);
-            }
-            out.copy_within(payload_at..payload_at + payload_len, self.start + head_len);
-            out.truncate(self.start + head_len + payload_len);
-        }
-        out[self.start..self.start + head_len].copy_from_slice(&head[..head_len]);
-    }
-
-    /// Drops the frame and whatever was written into it.
-    pub fn abandon(self, out: &mut Vec<u8>) {
-        out.truncate(self.start);
-    }
 }

@@ -1,4 +1,4 @@
-//! Layer `wire`: the XOR mask of client frames; it does nothing else.
+//! Layer 1: the XOR mask of client frames; it does nothing else.
 
 /// Applies `key` to `payload` in place, eight bytes at a time (the compiler widens it further).
 pub(super) fn unmask(payload: &mut [u8], key: [u8; 4]) {

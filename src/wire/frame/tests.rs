@@ -1,4 +1,4 @@
-//! Layer `wire`: what the frame codec must accept, refuse and write; no socket is opened.
+//! Layer 1: what the frame codec must accept, refuse and write; no socket is opened.
 
 use bytes::{Buf, Bytes, BytesMut};
 use proptest::prelude::*;
@@ -286,29 +286,6 @@ fn close_reasons_are_cut_between_characters() {
     out.clear();
     encode_close(1000, "App stopped", &mut out);
     assert_eq!(out, b"\x88\x0d\x03\xe8App stopped");
-}
-
-#[test]
-fn text_frames_written_in_place_equal_encoded_ones() {
-    for len in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
-        let payload = vec![b'j'; len];
-        let mut expected = b"before".to_vec();
-        encode(Opcode::Text, &payload, &mut expected);
-        let mut out = b"before".to_vec();
-        let frame = TextFrame::begin(&mut out);
-        out.extend_from_slice(&payload);
-        frame.finish(&mut out);
-        assert!(out == expected, "length {len}");
-    }
-}
-
-#[test]
-fn an_abandoned_text_frame_leaves_nothing() {
-    let mut out = b"before".to_vec();
-    let frame = TextFrame::begin(&mut out);
-    out.extend_from_slice(b"half a mess");
-    frame.abandon(&mut out);
-    assert_eq!(out, b"before");
 }
 
 /// A stream that plays back bytes and swallows what is written to it.

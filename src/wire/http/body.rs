@@ -1,4 +1,4 @@
-//! Layer `wire`: request bodies out of a read buffer; it keeps no bytes itself and never reads past
+//! Layer 1: request bodies out of a read buffer; it keeps no bytes itself and never reads past
 //! the body's end.
 
 use bytes::{Buf, Bytes, BytesMut};

@@ -1,4 +1,4 @@
-//! Layer `wire`: request heads; it decides how long the body is and refuses every head that leaves
+//! Layer 1: request heads; it decides how long the body is and refuses every head that leaves
 //! that open.
 
 use smallvec::SmallVec;
@@ -93,7 +93,7 @@ struct Field {
 /// A request head that passed every framing rule.
 #[derive(Debug, Clone)]
 pub struct RequestHead {
-    /// Method.
+    /// HTTP method.
     pub method: Method,
     /// The target as sent, without scheme and host: an absolute path with its query, or `*`.
     pub target: String,
@@ -132,7 +132,7 @@ pub fn parse_head(buf: &[u8]) -> Result<HeadStatus, HeadError> {
     let mut request = httparse::Request::new(&mut slots);
     match request.parse(&buf[..end]) {
         Ok(httparse::Status::Complete(_)) => {}
-        // The empty line is there, so a parser that wants more has read the lines otherwise.
+        // Our scan has found the empty line: a parser that wants more disagrees about the lines, so the head is ambiguous.
         Ok(httparse::Status::Partial) => return Err(HeadError::RequestLine),
         Err(error) => return Err(refusal(error)),
     }
@@ -149,7 +149,7 @@ fn scan_lines(buf: &[u8]) -> Result<Option<usize>, HeadError> {
     while let Some(len) = memchr::memchr(b'\n', &buf[start..]) {
         let line = &buf[start..start + len];
         let bare = line.strip_suffix(b"\r");
-        // In this order a line is refused for the same reason before its end has come.
+        // This order gives a line the same refusal whether or not its end has come yet.
         check_line(bare.unwrap_or(line), start)?;
         let line = bare.ok_or(HeadError::LineEnd)?;
         let next = start + len + 1;

@@ -1,4 +1,4 @@
-//! Layer `wire`: responses into byte vectors; it decides no status and sends nothing.
+//! Layer 1: responses into byte vectors; it decides no status and sends nothing.
 
 use std::borrow::Cow;
 
@@ -17,23 +17,14 @@ pub enum KeepAlive {
     Close,
 }
 
-/// How the end of a streamed body is marked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamFraming {
-    /// Chunks, for HTTP/1.1.
-    Chunked,
-    /// The end of the connection, for HTTP/1.0.
-    UntilClose,
-}
-
-/// A response whose body is at hand, or the head of a streamed one.
+/// A response whose body is at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Status code, 200 to 599.
     pub status: u16,
     /// Fields beside those of framing, which [`Response::encode`] adds.
     pub headers: SmallVec<[(&'static str, Cow<'static, str>); 4]>,
-    /// Body.
+    /// Body of the response.
     pub body: Bytes,
 }
 
@@ -95,25 +86,6 @@ impl Response {
             out.extend_from_slice(b"Content-Length: ");
             decimal(self.body.len() as u64, out);
             out.extend_from_slice(b"\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-
-    /// Appends the head of a streamed response; [`Response::body`] is not looked at.
-    /// With [`StreamFraming::Chunked`] the body follows by [`encode_chunk`] and
-    /// [`encode_last_chunk`]; otherwise as it is, and the connection is closed behind it.
-    pub fn encode_stream_head(
-        &self,
-        framing: StreamFraming,
-        keep_alive: KeepAlive,
-        out: &mut Vec<u8>,
-    ) {
-        match framing {
-            StreamFraming::Chunked => {
-                self.fields(keep_alive, out);
-                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-            }
-            StreamFraming::UntilClose => self.fields(KeepAlive::Close, out),
         }
         out.extend_from_slice(b"\r\n");
     }

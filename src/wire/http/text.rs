@@ -1,4 +1,4 @@
-//! Layer `wire`: percent-encoding of paths and queries; it splits no request.
+//! Layer 1: percent-encoding of paths and queries; it splits no request.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ pub fn decode_component(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A path in which letters, digits and `-._~` stand for themselves (RFC 3986 §6.2.2.2); other escapes stay.
+/// A path with the escapes of letters, digits and `-._~` decoded (RFC 3986 §6.2.2.2); other escapes stay.
 pub(super) fn decode_unreserved(path: &str) -> Cow<'_, str> {
     let Some(first) = path.find('%') else {
         return Cow::Borrowed(path);

@@ -1,4 +1,4 @@
-//! Layer `wire`: numbers beyond what a double holds, such as `1e400`. `JSON.parse` reads them as Infinity, and Infinity is written
+//! Layer 1: numbers beyond what a double holds, such as `1e400`. `JSON.parse` reads them as Infinity, and Infinity is written
 //! `null`; our parsers refuse them. Looked for only in what was refused, so that no other text pays for them.
 
 use serde::de::DeserializeOwned;

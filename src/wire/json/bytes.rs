@@ -1,7 +1,7 @@
-//! Layer `wire`: searches of JSON text eight bytes at a time; it knows no JSON beyond its special
+//! Layer 1: searches of JSON text eight bytes at a time; it knows no JSON beyond its special
 //! bytes.
 //!
-//! Most strings of our messages are shorter than what a vector search costs to begin.
+//! A vector search (`memchr`) costs more to set up than most of our short strings take to walk.
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;

@@ -1,4 +1,4 @@
-//! Layer `wire`: proves that a text is one JSON object and finds its top-level `type`, in one pass without memory.
+//! Layer 1: proves that a text is one JSON object and finds its top-level `type`, in one pass without memory.
 //!
 //! What is accepted is JSON by its grammar (RFC 8259) and may stand as it is inside another message. Numbers may exceed what
 //! a machine holds: they are passed on, not computed with. Of several `type` the last one counts, as for the `JSON.parse` of
@@ -193,7 +193,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The rest of a container in which the stack shall grow no further: a bit for each one that is open.
+    /// The rest of a deeply nested container, without recursion: one bit per open container says which kind it is.
     #[cold]
     #[inline(never)]
     fn deep(&mut self, open: u8) -> Result<(), KindError> {

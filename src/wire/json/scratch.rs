@@ -1,4 +1,4 @@
-//! Layer `wire`: full JSON parsing in reused memory; it keeps nothing of a message beyond the call.
+//! Layer 1: full JSON parsing in reused memory; it keeps nothing of a message beyond the call.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use simd_json::{Buffers, Deserializer, ErrorType, INPUT_PADDING, Tape, fill_tape_padded};
@@ -86,7 +86,8 @@ impl Scratch {
         }
     }
 
-    /// Once more, with what derived readers refuse put right before they see it. What is wrong then is what is wrong.
+    /// A second try, with what derived deserialisers refuse (`60.0` for a whole number, members given twice) mended first. Its error
+    /// is the one that is reported.
     #[cold]
     fn parse_settled<T: DeserializeOwned>(&mut self, text: &[u8]) -> Result<T, JsonError> {
         let mut value: serde_json::Value = self.parse_borrowed(text)?;

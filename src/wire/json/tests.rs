@@ -1,4 +1,4 @@
-//! Layer `wire`: the peek, the parser and the writer against `serde_json`; no message is handled.
+//! Layer 1: the peek, the parser and the writer against `serde_json`; no message is handled.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -332,7 +332,9 @@ fn objects_are_written_in_the_order_given() {
         .num("f", 0.5)
         .null("nothing")
         .raw("raw", b"[1]")
-        .strs("list", ["x", "y"])
+        .array("list", |list| {
+            list.str("x").str("y");
+        })
         .object("o", |inner| {
             inner.num("x", 1u8).array("empty", |_| {});
         })

@@ -1,4 +1,4 @@
-//! Layer `wire`: escapes of JSON strings; it searches no members.
+//! Layer 1: escapes of JSON strings; it searches no members.
 //!
 //! JavaScript strings may be cut in the middle of a surrogate pair, and `JSON.stringify` then
 //! writes the half as an escape. That is JSON by its grammar but no Unicode text; like the

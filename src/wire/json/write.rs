@@ -1,4 +1,4 @@
-//! Layer `wire`: JSON straight into byte vectors; it holds no tree and checks no nesting.
+//! Layer 1: JSON straight into byte vectors; it holds no tree and checks no nesting.
 
 use super::bytes::find_escaped;
 
@@ -212,19 +212,6 @@ impl<'a> ObjectWriter<'a> {
         fill(&mut inner);
         inner.end();
         self
-    }
-
-    /// An array of strings.
-    pub fn strs<S: AsRef<str>>(
-        &mut self,
-        key: &str,
-        values: impl IntoIterator<Item = S>,
-    ) -> &mut Self {
-        self.array(key, |array| {
-            for value in values {
-                array.str(value.as_ref());
-            }
-        })
     }
 
     /// Closes the object; nothing may be written with this writer afterwards.

@@ -1,4 +1,4 @@
-//! Layer `wire`: language tags of stream names (`protocol.md §5.4.1`); it knows no provider and
+//! Layer 1: language tags of stream names (`protocol.md §5.4.1`); it knows no provider and
 //! does not judge whether a language exists.
 
 use std::fmt;

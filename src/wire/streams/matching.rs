@@ -1,4 +1,4 @@
-//! Layer `wire`: which subscriptions an event is for, and under which name each app receives it
+//! Layer 1: which subscriptions an event is for, and under which name each app receives it
 //! (`protocol.md §5.4`); it checks no permission and no connection.
 
 use super::{Gestures, LOCATION_UPDATE, Lang, LangOrAuto, Sub, Subscription, parse_name};
@@ -21,7 +21,7 @@ pub struct StreamEvent<'a> {
     name: &'a str,
     parsed: Sub,
     auto: AutoSubscribers,
-    /// Recognisers that hear what is told here.
+    /// Recognisers that hear the same sound.
     others: &'a [Sub],
 }
 

@@ -1,4 +1,4 @@
-//! Layer `wire`: permissions of apps and what streams need (`protocol.md §5.3`); it holds no app's
+//! Layer 1: permissions of apps and what streams need (`protocol.md §5.3`); it holds no app's
 //! record.
 
 use super::{LOCATION_STREAM, LOCATION_UPDATE};
@@ -71,41 +71,6 @@ impl std::str::FromStr for Permission {
             .into_iter()
             .find(|permission| permission.as_str() == name);
         found.ok_or(UnknownPermission)
-    }
-}
-
-/// The permissions of one app.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PermissionSet(u16);
-
-impl PermissionSet {
-    /// Whether what needs `permission` is allowed: `ALL` grants everything, the legacy
-    /// `NOTIFICATIONS` grants `READ_NOTIFICATIONS`.
-    #[must_use]
-    pub fn grants(self, permission: Permission) -> bool {
-        let legacy =
-            permission == Permission::ReadNotifications && self.holds(Permission::Notifications);
-        self.holds(permission) || self.holds(Permission::All) || legacy
-    }
-
-    /// Whether a stream may be delivered: it needs nothing, or what it needs is granted.
-    #[must_use]
-    pub fn allows_stream(self, stream: &str) -> bool {
-        permission_for(stream).is_none_or(|permission| self.grants(permission))
-    }
-
-    fn holds(self, permission: Permission) -> bool {
-        self.0 & (1 << permission as u8) != 0
-    }
-}
-
-impl FromIterator<Permission> for PermissionSet {
-    fn from_iter<I: IntoIterator<Item = Permission>>(permissions: I) -> Self {
-        Self(
-            permissions
-                .into_iter()
-                .fold(0, |bits, permission| bits | 1 << permission as u8),
-        )
     }
 }
 

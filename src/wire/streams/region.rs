@@ -1,4 +1,4 @@
-//! Layer `wire`: the tag with a region that apps know a language by. A provider names what it heard without one.
+//! Layer 1: from a bare language to the tag with a region. Providers say `en`; apps know the language as `en-US`.
 
 const TAGS: [&str; 58] = [
     "af-ZA", "ar-SA", "az-AZ", "be-BY", "bg-BG", "bn-BD", "bs-BA", "ca-ES", "cs-CZ", "cy-GB",
@@ -9,7 +9,7 @@ const TAGS: [&str; 58] = [
     "te-IN", "th-TH", "tl-PH", "tr-TR", "uk-UA", "ur-PK", "vi-VN", "zh-CN",
 ];
 
-/// Apps write the language code of old.
+/// Languages for which apps use an outdated code.
 const OLD: [(&str, &str); 2] = [("he", "iw-IL"), ("no", "nb-NO")];
 
 /// The usual tag of a bare language; what is not known stays as it is.

@@ -1,4 +1,4 @@
-//! Layer `wire`: the tables of the specification on names, permissions and matching.
+//! Layer 1: the tables of the specification on names, permissions and matching.
 
 use proptest::prelude::*;
 
@@ -132,11 +132,6 @@ fn other_names() {
     ] {
         assert_eq!(parse(text).parsed, expected, "{text}");
     }
-    assert_eq!(
-        parse("augmentos:brightness").settings_key(),
-        Some("brightness")
-    );
-    assert_eq!(parse("button_press").settings_key(), None);
     assert!(parse("audio_chunk").wants_pcm());
     assert!(parse("location_stream").wants_location() && parse("location_update").wants_location());
     for wildcard in subs(&["*", "all"]) {
@@ -162,19 +157,6 @@ fn options_are_read_and_merged() {
         "custom:x?hints=es",
     ] {
         assert_eq!(options(plain), LanguageOptions::default(), "{plain}");
-    }
-}
-
-#[test]
-fn canonical_names_have_no_options() {
-    for (text, expected) in [
-        ("transcription:en-US?hints=es", Some("transcription:en-US")),
-        ("transcription:auto", Some("transcription:auto")),
-        ("translation:auto-es", Some("translation:all-to-es")),
-        ("translation:en-US-ja?x=y", Some("translation:en-US-to-ja")),
-        ("button_press", None),
-    ] {
-        assert_eq!(parse(text).canonical().as_deref(), expected, "{text}");
     }
 }
 
@@ -361,24 +343,6 @@ fn permissions_of_streams() {
     }
 }
 
-#[test]
-fn permissions_of_apps() {
-    use Permission::*;
-    let set = |permissions: &[Permission]| permissions.iter().copied().collect::<PermissionSet>();
-    assert!(set(&[All]).allows_stream("audio_chunk"));
-    assert!(set(&[Notifications]).allows_stream("phone_notification"));
-    assert!(!set(&[PostNotifications]).allows_stream("phone_notification"));
-    assert!(!set(&[BackgroundLocation]).allows_stream("location_stream"));
-    assert!(set(&[]).allows_stream("button_press"));
-    assert!(!set(&[]).allows_stream("VAD"));
-    assert!(!set(&[ReadNotifications]).grants(Notifications));
-    for permission in Permission::ALL {
-        assert_eq!(permission.as_str().parse(), Ok(permission));
-        assert!(set(&[permission]).grants(permission));
-    }
-    assert!("microphone".parse::<Permission>().is_err());
-}
-
 proptest! {
     #[test]
     fn any_text_is_a_subscription_to_messages_of_its_name(
@@ -421,7 +385,11 @@ fn surplus_pieces_of_a_language_stream_do_not_count() {
         assert_eq!(parse(name).parsed, wanted, "{name}");
     }
     let spoken = parse("transcription:en-US:x?hints=es");
-    assert_eq!(spoken.canonical().as_deref(), Some("transcription:en-US"));
+    let us_english = Lang::parse("en-US").expect("a language");
+    assert_eq!(
+        spoken.parsed,
+        Sub::Transcription(LangOrAuto::Lang(us_english))
+    );
     assert_eq!(spoken.language_options(), LanguageOptions::default());
 }
 

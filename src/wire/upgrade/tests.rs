@@ -1,4 +1,4 @@
-//! Layer `wire`: handshakes, hellos and refusals as peers see them; no connection is made.
+//! Layer 1: handshakes, hellos and refusals as peers see them; no connection is made.
 
 use serde_json::{Value, json};
 

@@ -6,29 +6,29 @@ use crate::base::settings::declare::section;
 section! {
     /// Per-session health monitor (behaviour.md §9).
     health: Health {
-        /// off, observe (log and count) or enforce.
+        /// What happens to sockets that are silent for too long: off (nobody looks), observe (logged and counted) or enforce (closed).
         health_monitor_mode: HealthMonitorMode = HealthMonitorMode::Enforce;
-        /// Protocol ping to every socket (ms).
+        /// Every socket gets a WebSocket ping this often (ms).
         heartbeat_interval_ms: u64 = 10_000, 100..=600_000;
         /// Characters of the ping payload, fixed by the wire.
         ping_id_len: u64 = 8, 8..=8 => Never;
-        /// Apply app_timeout_ms.
+        /// Hold app sockets to app_timeout_ms.
         app_timeout_enabled: bool = true;
-        /// Silence after which a proven app socket is dead (ms).
+        /// An app socket is dead after this much silence, once its peer has shown that it answers pings or sends them (ms).
         app_timeout_ms: u64 = 45_000, 1000..=86_400_000;
-        /// Apply glasses_timeout_ms.
+        /// Hold phone sockets to glasses_timeout_ms.
         glasses_timeout_enabled: bool = true;
-        /// Silence after which a phone socket is dead (ms).
+        /// A phone socket is dead after this much silence (ms).
         glasses_timeout_ms: u64 = 120_000, 1000..=86_400_000;
-        /// Time for the peer's close frame before the TCP connection is cut (ms).
+        /// The peer's close frame is waited for this long; then the TCP connection is cut (ms).
         close_handshake_timeout_ms: u64 = 1000, 50..=60_000;
-        /// Statistics log line (ms).
+        /// A line with statistics of the sockets is logged this often (ms).
         health_stats_log_ms: u64 = 60_000, 1000..=86_400_000;
-        /// Ping samples kept per connection.
+        /// Ping round trips remembered per connection.
         latency_ring: u64 = 10, 1..=100;
-        /// Liveness closes per core and tick.
+        /// Most sockets closed as dead per shard and tick: many at once look like a stall of our own.
         timeout_batch_max: u64 = 200, 1..=100_000;
-        /// Debug line per ping.
+        /// Log every ping, at level debug.
         log_ping_pong: bool = false;
     }
 }

@@ -5,21 +5,21 @@ use crate::base::settings::declare::section;
 section! {
     /// App-to-app messages and simple storage (behaviour.md §7.10).
     messages: Messages {
-        /// Serve app-to-app messages.
+        /// Let apps send messages to other users of the same app.
         app_to_app_enabled: bool = true;
-        /// Rooms per app.
+        /// Most rooms of an app.
         app_rooms_max: u64 = 256, 1..=1_000_000;
-        /// Last messages of each app, shown to administrators by GET /api/admin/app-messages.
+        /// Messages remembered per app, which administrators see at GET /api/admin/app-messages.
         app_msg_history: u64 = 100, 0..=100_000;
-        /// A direct message whose delivery nobody confirmed has failed (ms).
+        /// A direct message between users fails when its delivery is not confirmed within this (ms).
         direct_message_timeout_ms: u64 = 15_000, 100..=600_000;
-        /// Unconfirmed direct messages per user; beyond it new ones fail at once.
+        /// Most unconfirmed direct messages per user; beyond it new ones fail at once.
         direct_messages_max: u64 = 64, 1..=10_000;
-        /// Largest simple-storage value (characters).
+        /// Longest value in simple storage (characters).
         storage_value_chars: u64 = 100_000, 1..=100_000_000;
-        /// All values of one user and app (characters).
+        /// All values in simple storage of one user and app together (characters).
         storage_total_chars: u64 = 1_000_000, 1..=1_000_000_000;
-        /// Simple-storage writes per minute, user and app; 0 = unlimited, else 429.
+        /// Writes to simple storage per minute, user and app; beyond it 429. 0 = unlimited.
         storage_rate_per_min: u64 = 0, 0..=1_000_000;
     }
 }

@@ -5,21 +5,21 @@ use crate::base::settings::declare::section;
 section! {
     /// Durability (behaviour.md §12).
     store: Store {
-        /// One store call (ms).
+        /// Time for one call to the store (ms).
         db_timeout_ms: u64 = 5000, 10..=600_000 => AtStart;
-        /// PostgreSQL connections.
+        /// Most connections to PostgreSQL.
         db_pool_size: u64 = 8, 1..=1000 => AtStart;
-        /// Writes of one user are in one queue and cannot conflict.
+        /// Attempts after a write conflict; writes of one user are in one queue and cannot conflict.
         db_conflict_retries: u64 = 3, 0..=100 => Never;
-        /// As above: first pause, doubled each time (ms).
+        /// Pause after a write conflict; writes of one user cannot conflict (ms).
         db_conflict_backoff_ms: u64 = 50, 0..=60_000 => Never;
-        /// Writes waiting for the store; beyond it a caller that waits gets an error, the rest is retried from memory.
+        /// Most writes that wait for the store; beyond it a new one is refused, with an error for whoever waits for it.
         db_queue_max: u64 = 65_536, 16..=10_000_000 => AtStart;
-        /// Unacknowledged writes of one user are coalesced for this long (ms).
+        /// Writes that nobody waits for are collected per user for this long (ms).
         db_write_delay_ms: u64 = 200, 0..=1000 => AtStart;
-        /// A failed write is tried again after this, doubled up to 30 s (ms).
+        /// A failed write, or a user record that could not be read, is tried again after this, doubled up to 30 s (ms).
         db_retry_ms: u64 = 1000, 10..=600_000 => AtStart;
-        /// Slower calls are logged; 0 = off (ms).
+        /// Calls to the store that take longer are logged (ms); 0 = never.
         db_slow_query_ms: u64 = 0, 0..=600_000 => AtStart;
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
         return;
     };
     let index = kind.map_or(AppKind::COUNT, |kind| kind as usize);
-    cx.metrics.message(Side::AppIn, index);
+    cx.metrics.message(Side::App, index);
     match (name, kind) {
         (Err(error), _) => unparsable(s, conn, &package, &error, cx),
         (Ok(name), None) => {

@@ -59,7 +59,7 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     sync::sockets_changed(s, cx);
     store_running(s, &package, cx);
     start::succeeded(s, &package, cx);
-    // Its restart may not have come to a start yet.
+    // The app may have come back before its queued restart began.
     restart::restart_ended(s, &package, cx);
     notices::app_state_changed(s, cx);
 }

@@ -55,7 +55,7 @@ pub(crate) fn stop(
     start::abandon(s, &package, &stopped, cx);
     restart::restart_ended(s, &package, cx);
     if s.m.apps.state(&package) == AppState::Stopped {
-        // Only reserved: nobody was asked to come, so nobody is asked to leave.
+        // Only reserved: no webhook went out that a stop webhook would have to take back.
         finish(s, &package, why, waiters, cx);
         return;
     }
@@ -182,7 +182,7 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
         notices::touched(s, package, cx);
         answers::store_intent(s, package, Wanted::No, waiters, cx);
     }
-    if matches!(why, StopWhy::Incompatible | StopWhy::Admin) {
+    if why == StopWhy::Incompatible {
         notices::tell_phone_stopped(s, package, cx);
     }
     notices::app_state_changed(s, cx);

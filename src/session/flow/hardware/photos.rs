@@ -14,16 +14,16 @@ use serde_json::Value;
 /// The result of a photo as the asker learns it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// It is there.
+    /// The picture is there.
     Ready {
-        /// Where.
+        /// URL of the picture.
         url: String,
         /// Also kept on the glasses.
         saved: Option<bool>,
         /// When this server said so; what the phone reports has no time.
         at: Option<IsoTime>,
     },
-    /// It is not.
+    /// There is no picture.
     Failed {
         /// One of protocol.md §9.10; unknown ones are passed on.
         code: String,

@@ -66,7 +66,7 @@ fn end_loose_sockets(s: &mut Session, cx: &mut Cx<'_>) {
         cx.fx.close(row.conn, CloseReason::SessionEnded);
     }
     for parked in sockets.parked {
-        cx.fx.push(Effect::Unpark {
+        cx.fx.push(Effect::ReturnParked {
             conn: parked.conn,
             hello: parked.hello,
             expires_ms: parked.expires_ms,

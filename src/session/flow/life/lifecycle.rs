@@ -13,7 +13,7 @@ use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
 use crate::session::managers::apps::{AppSession, AppState};
 use crate::session::managers::health::{EndReason, Peer};
-use crate::session::managers::phone::Spoken;
+use crate::session::managers::phone::SentSoFar;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State, rest};
 use crate::wire::json::ObjectWriter;
@@ -66,7 +66,7 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
         let flags = row.map(|row| row.1).unwrap_or_default();
         s.m.phone.superseded.retain(|row| row.0 != conn);
         adopt(s, conn, flags, cx);
-        s.m.phone.spoken = Spoken::More;
+        s.m.phone.sent_so_far = SentSoFar::More;
     }
     tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "superseded phone socket took over");
     // Before the record is there nothing was said to any socket.
@@ -128,7 +128,7 @@ pub(crate) fn reinitialise(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     phone_is_back(s, cx);
 }
 
-/// The phone waited for its ack that long.
+/// Logs a user record that took longer than `slow_phase_ms` to read: the phone waited for its ack that long.
 fn say_if_slow(s: &Session, cx: &mut Cx<'_>) {
     let took_ms = cx.now.mono_ms.saturating_sub(s.created_ms);
     if took_ms >= cx.cfg.observability.slow_phase_ms {

@@ -7,7 +7,7 @@ use crate::session::event::Chunk;
 use crate::session::flow::{audio as sound, lifecycle};
 use crate::session::handlers::phone::{PHONE, unknown};
 use crate::session::handlers::{PhoneMessage, Reject};
-use crate::session::managers::phone::{Held, HoldOutcome, Spoken};
+use crate::session::managers::phone::{Held, HoldOutcome, SentSoFar};
 use crate::session::{Cx, Session, State};
 use crate::wire::json;
 use crate::wire::kinds::PhoneKind;
@@ -74,11 +74,11 @@ pub(crate) fn release(s: &mut Session, frame: Held, cx: &mut Cx<'_>) {
 fn admit(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) -> bool {
     let phone = &mut s.m.phone;
     if phone.current == Some(conn) {
-        phone.spoken = Spoken::More;
+        phone.sent_so_far = SentSoFar::More;
         phone.last_message_ms = cx.now.mono_ms;
         return true;
     }
-    if phone.spoken == Spoken::More {
+    if phone.sent_so_far == SentSoFar::More {
         return false;
     }
     lifecycle::promote(s, conn, cx);
@@ -101,7 +101,7 @@ fn run(
     cx: &mut Cx<'_>,
 ) {
     let index = kind.map_or(PhoneKind::COUNT, |kind| kind as usize);
-    cx.metrics.message(Side::PhoneIn, index);
+    cx.metrics.message(Side::Phone, index);
     let outcome: Result<(), Reject> = match PHONE.get(index) {
         Some(handler) => (handler.run)(s, &PhoneMessage { conn, name, text }, cx),
         None => unknown(s, name, text, cx),

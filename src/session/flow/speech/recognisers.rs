@@ -95,7 +95,7 @@ pub(crate) fn linger_ended(s: &mut Session, cx: &mut Cx<'_>) {
 
 /// Audio came; says whether anybody takes it.
 pub(crate) fn audio_came(s: &mut Session, cx: &mut Cx<'_>) -> bool {
-    if s.m.speech.is_alarmed(cx.now.mono_ms) {
+    if s.m.speech.is_audio_due(cx.now.mono_ms) {
         step(s, cx, Speech::audio_came);
     }
     s.m.speech.listens()

@@ -130,7 +130,7 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// An app is asked to come anew: it knows nothing of the stream that it watches.
+/// An app is about to be started by webhook: it knows nothing of the stream that it watched before.
 pub(crate) fn app_starting(s: &mut Session, package: &Package) {
     let is_v2 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V2);
     if let Some(stream) = s.m.managed_streams.current.as_mut()
@@ -366,7 +366,7 @@ fn created(s: &mut Session, stream_id: &str, outcome: &HttpOutcome, cx: &mut Cx<
     }
 }
 
-/// What a provider that is too busy asks for, within reason: a viewer waits.
+/// The pause that a busy provider asks for by `Retry-After`, with an upper bound: a viewer waits.
 fn wished_pause_ms(outcome: &HttpOutcome) -> u64 {
     match outcome {
         HttpOutcome::Answer {

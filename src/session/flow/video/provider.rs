@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// One call to make.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Request {
-    /// Method.
+    /// HTTP method.
     pub(crate) method: HttpMethod,
     /// URL.
     pub(crate) url: String,

@@ -166,7 +166,7 @@ pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.streams.by_id(id) else {
         return;
     };
-    // A missing word is a sign of life and says nothing about the stream.
+    // A message without a status is a sign of life and says nothing about the stream.
     let Some(word) = m.get("status").filter(|word| *word != "") else {
         keep_alive::active(s, id);
         return;

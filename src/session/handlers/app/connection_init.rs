@@ -1,10 +1,6 @@
-//! `connection_init` on an app socket: the seed's name of `tpa_connection_init`, the same message (protocol.md §8.2).
+//! `connection_init`: another name of `tpa_connection_init` (protocol.md §8.2).
 //!
-//! Changes and back: as there.
-//!
-//! ```json
-//! {"type":"connection_init","packageName":"com.acme.scribe","apiKey":"demo-key-1"}
-//! ```
+//! `{"type":"connection_init","packageName":"com.acme.scribe","apiKey":"demo-key-1"}`
 
 use crate::session::event::HelloKind;
 use crate::session::flow::hello;

@@ -1,4 +1,4 @@
-//! `dashboard_content_update`: an app's line in the dashboard (protocol.md §8.6, behaviour.md §6.2).
+//! `dashboard_content_update`: an app sets its line in the dashboard (protocol.md §8.6, behaviour.md §6.2).
 //!
 //! Changes: the app's widget, if `modes` has `main`; with `dashboard_mode: app` its content of every listed mode. Sends: a
 //! dashboard to the phone after the debounce. `timestamp` says whose is the newest.

@@ -3,9 +3,7 @@
 //! Changes: the next close of this socket makes the app dormant: no grace, no restart while the phone is away, the stored
 //! running list untouched. The next attach clears the mark. Back: nothing. The reason is only logged.
 //!
-//! ```json
-//! {"type":"ownership_release","packageName":"com.acme.scribe","reason":"clean_shutdown"}
-//! ```
+//! `{"type":"ownership_release","packageName":"com.acme.scribe","reason":"clean_shutdown"}`
 
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};

@@ -1,11 +1,9 @@
-//! `ping`: SDK 3.x, every 15 s (protocol.md §8.1, 9.18).
+//! `ping`: an app on SDK 3.x checks its connection every 15 s (protocol.md §8.1, 9.18).
 //!
 //! Changes: the socket counts as one whose peer shows signs of life. Back: `pong` with the time in milliseconds. Sockets
 //! that are parked, replaced or not yet initialised are answered by `flow::app_in`.
 //!
-//! ```json
-//! {"type":"ping"}
-//! ```
+//! `{"type":"ping"}`
 
 use crate::session::flow::notices;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};

@@ -2,9 +2,7 @@
 //!
 //! Changes: nothing beyond the socket's activity stamp. Back: nothing.
 //!
-//! ```json
-//! {"type":"pong"}
-//! ```
+//! `{"type":"pong"}`
 
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};

@@ -1,11 +1,9 @@
-//! `reconnect`: SDK 3.x again on a socket that is attached already (protocol.md §3.4, 8.3); first ones reach the session as
-//! hellos.
+//! `reconnect`: an app on SDK 3.x returns; here, a second one on a socket that is attached already (protocol.md §3.4, 8.3). The first
+//! of a socket reaches the session as a hello (`flow::hello`).
 //!
 //! Changes: nothing. Back: `reconnect_ack` once more.
 //!
-//! ```json
-//! {"type":"reconnect","sessionId":"nadia@lumen.io-com.acme.scribe","sdkVersion":"3.0.0-hono.8"}
-//! ```
+//! `{"type":"reconnect","sessionId":"nadia@lumen.io-com.acme.scribe","sdkVersion":"3.0.0-hono.8"}`
 
 use crate::session::event::HelloKind;
 use crate::session::flow::hello;

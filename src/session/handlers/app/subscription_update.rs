@@ -1,4 +1,4 @@
-//! `subscription_update`: an app's complete set of streams (protocol.md §5.1, 8.4, behaviour.md §3.2).
+//! `subscription_update`: an app sends its complete set of streams (protocol.md §5.1, 8.4, behaviour.md §3.2).
 //!
 //! Changes: the stored set, and everything that derives from it; the empty list that a 2.x SDK sends right after it
 //! (re)connected is ignored. Sends: `permission_error` when other streams are refused than last said on this socket; later

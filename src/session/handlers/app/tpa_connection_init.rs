@@ -1,11 +1,9 @@
-//! `tpa_connection_init`: an SDK again on a socket that said hello before (protocol.md §3.2, 8.2); first ones reach the
-//! session as hellos.
+//! `tpa_connection_init`: an app says who it is; here, a second time on a socket that said hello before (protocol.md §3.2, 8.2). The
+//! first of a socket reaches the session as a hello (`flow::hello`).
 //!
 //! Changes: nothing; another user or package is a breach and closes 1008. Back: `tpa_connection_ack` once more.
 //!
-//! ```json
-//! {"type":"tpa_connection_init","packageName":"com.acme.scribe","apiKey":"demo-key-1","sdkVersion":"3.0.0-hono.8"}
-//! ```
+//! `{"type":"tpa_connection_init","packageName":"com.acme.scribe","apiKey":"demo-key-1","sdkVersion":"3.0.0-hono.8"}`
 
 use crate::session::event::HelloKind;
 use crate::session::flow::hello;

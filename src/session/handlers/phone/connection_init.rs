@@ -1,11 +1,9 @@
-//! `connection_init`: the headless client on open; the phone does not send it (protocol.md §6.3).
+//! `connection_init`: a headless client opens its conversation; the phone does not send it (protocol.md §6.3).
 //!
 //! Changes: nothing that was not so before; dormant apps are restarted as after a reconnection. Back: another
 //! `connection_ack`. No member is read.
 //!
-//! ```json
-//! {"type":"connection_init","userId":"nadia@lumen.io"}
-//! ```
+//! `{"type":"connection_init","userId":"nadia@lumen.io"}`
 
 use crate::session::flow::lifecycle;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};

@@ -1,11 +1,9 @@
-//! `ping`: the phone, every 5 s, on any of its sockets and in every session state (protocol.md §6.2, 7.2).
+//! `ping`: the phone checks its connection every 5 s, on any of its sockets and in every session state (protocol.md §6.2, 7.2).
 //!
 //! Changes: the socket counts as one whose peer is alive. Back: `{"type":"pong"}` on the same socket, at once; a phone that
 //! misses it for 5 s drops the connection.
 //!
-//! ```json
-//! {"type":"ping"}
-//! ```
+//! `{"type":"ping"}`
 
 use crate::session::effects::Class;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};

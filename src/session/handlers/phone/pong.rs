@@ -1,10 +1,8 @@
-//! `pong`: nobody asks for it, but phones may send it (protocol.md §6.2).
+//! `pong`: a sign of life that nobody asked for; phones may send it (protocol.md §6.2).
 //!
 //! Changes: remembered as the last application-level pong. Back: nothing.
 //!
-//! ```json
-//! {"type":"pong"}
-//! ```
+//! `{"type":"pong"}`
 
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};
 use crate::session::{Cx, Session};

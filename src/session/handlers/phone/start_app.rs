@@ -1,10 +1,8 @@
-//! `start_app`: the headless client; the phone uses REST (protocol.md §6.4).
+//! `start_app`: a headless client starts an app; the phone uses REST (protocol.md §6.4).
 //!
 //! Changes: the app is started for the user (behaviour.md §2.3). Back: no direct answer, `app_state_change` follows.
 //!
-//! ```json
-//! {"type":"start_app","packageName":"com.acme.scribe","timestamp":1773480413589}
-//! ```
+//! `{"type":"start_app","packageName":"com.acme.scribe","timestamp":1773480413589}`
 
 use crate::session::flow::start;
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};

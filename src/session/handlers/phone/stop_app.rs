@@ -1,10 +1,8 @@
-//! `stop_app`: the headless client; the phone uses REST (protocol.md §6.5).
+//! `stop_app`: a headless client stops an app; the phone uses REST (protocol.md §6.5).
 //!
 //! Changes: the app is stopped deliberately (behaviour.md §2.8). Back: no direct answer, `app_state_change` follows.
 //!
-//! ```json
-//! {"type":"stop_app","packageName":"com.acme.scribe","timestamp":1773480413589}
-//! ```
+//! `{"type":"stop_app","packageName":"com.acme.scribe","timestamp":1773480413589}`
 
 use crate::session::flow::{notices, stop};
 use crate::session::handlers::{PhoneHandler, PhoneMessage, Reject};

@@ -18,7 +18,7 @@ owns! {
 struct Entry {
     package: Package,
     wanted: Wanted,
-    /// The write that will confirm `wanted`; `None` while nobody asked for a confirmation.
+    /// The store has confirmed `wanted`.
     durable: bool,
 }
 
@@ -77,7 +77,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Takes over what was read; it is durable by definition. What was wished meanwhile is newer.
+    /// Takes over what was read; it is durable by definition. What this session has written meanwhile is newer and stays.
     pub fn load(&mut self, running: &[String], installed: Vec<InstalledApp>) {
         for name in running {
             if self.entry(name).is_none() {

@@ -119,7 +119,7 @@ impl Stage {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}: {message}", stage.as_str())]
 pub struct StartError {
-    /// Where.
+    /// The stage that failed.
     pub stage: Stage,
     /// For people.
     pub message: String,

@@ -38,12 +38,12 @@ struct Fetch {
     lng: f64,
 }
 
-/// A session asks no sooner again (ms), and what did not tell the weather is asked again after this.
+/// Shortest pause between two requests of a session, and the pause after an answer without weather (ms).
 pub const WEATHER_PAUSE_MS: u64 = 60_000;
-/// The call for a base URL that names none: every key may make it.
+/// Path of the call where `weather_url` has none: every key of the service may make this one.
 const CURRENT: &str = "/data/2.5/weather";
 
-/// Of the call for the weather now, or of One Call.
+/// The two forms of an answer: of the current-weather call, and of One Call.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Answer {
@@ -190,8 +190,7 @@ fn reading(body: &[u8]) -> Option<Line> {
     })
 }
 
-/// Great-circle distance.
-/// Between two points on the earth (degrees in, kilometres out).
+/// Great-circle distance between two points on the earth: degrees in, kilometres out.
 #[must_use]
 pub fn distance_km(lat1: f64, lng1: f64, lat2: f64, lng2: f64) -> f64 {
     const EARTH_KM: f64 = 6371.0;

@@ -23,7 +23,7 @@ owns! {
 /// A display request as the phone will get it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// Whose.
+    /// Package of the app that draws.
     pub package: Package,
     /// The finished `display_event`.
     pub message: Bytes,

@@ -7,23 +7,24 @@ use crate::base::settings;
 use crate::wire::speech::SpeechFailureClass as Class;
 use crate::wire::streams::Sub;
 
-/// One that ran this long had no trouble: attempts are counted anew (ms).
+/// A recogniser that ran this long has succeeded: failed attempts are counted from 0 again (ms).
 const SUCCESS_MS: u64 = 60_000;
 
 flat!(Attempts);
 
-/// What keeps a key from being started.
+/// Whether something keeps a key from being started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Hold {
     /// Nothing.
     Free,
-    /// It is started by itself at this time.
+    /// It is started again at this time (`mono_ms`), without being asked for.
     Until(u64),
-    /// Its provider ended it on purpose: when something asks, audio not before this time.
+    /// Its provider ended it on purpose: it is started when something asks for it, of which audio counts only from this time on
+    /// (`mono_ms`).
     Rest(u64),
-    /// It failed too often: until speech, a subscription or the health pass asks.
+    /// It failed too often: started only when speech, a subscription or the health pass asks for it.
     GivenUp,
-    /// Trying again is of no use: until a subscription or the health pass asks.
+    /// Its failure will not pass by itself: started only when a subscription or the health pass asks for it.
     Refused,
     /// No provider knows the language.
     Skipped,
@@ -54,7 +55,7 @@ pub(super) struct Attempts {
     told: Option<Class>,
 }
 
-/// How the end of a recogniser is taken.
+/// What follows from the end of a recogniser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict {
     /// Whether it is news for the log: the first of its class.

@@ -2,7 +2,7 @@
 //! speaks. It decides what to tell them; `flow::recognisers` passes it on. Without a provider it only knows what is wanted.
 
 mod attempts;
-mod care;
+mod deadlines;
 mod desired;
 mod recogniser;
 mod reports;
@@ -25,12 +25,12 @@ use smallvec::SmallVec;
 
 flat!(Sub);
 owns! {
-    Speech: desired, running, attempts, ears;
+    Speech: desired, running, attempts, open_ids;
 }
 
 /// Recognisers of one session, those that only owe their last report included.
 const RUNNING_MAX: usize = 256;
-/// Audio lets missing recognisers be looked for this often (ms).
+/// While audio comes, missing recognisers are looked for this often (ms).
 const AUDIO_ASKS_MS: u64 = 1000;
 
 /// 16-bit samples at 16 kHz.
@@ -48,16 +48,16 @@ pub enum Voice {
     Silent,
 }
 
-/// Why recognisers are looked at.
+/// Why recognisers are started now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trigger {
     /// Audio came while one is missing.
     Audio,
     /// A pause before another attempt is over.
     Retry,
-    /// What is desired changed by the way.
+    /// The desired set changed, but no app sent a list: a socket, a permission or the settings did it.
     Change,
-    /// An app said what it wants.
+    /// An app sent its list of subscriptions.
     Subscription,
     /// The user began to speak.
     Speech,
@@ -66,13 +66,13 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// Whether it starts what was given up.
+    /// Whether it also starts recognisers that were given up.
     fn asks(self) -> bool {
         matches!(self, Self::Subscription | Self::Speech | Self::Health)
     }
 }
 
-/// What the manager looks at, and where its orders go.
+/// The input of one step of the manager, and where its orders go.
 pub struct Step<'a> {
     /// Instant (`mono_ms`).
     pub now_ms: u64,
@@ -99,12 +99,12 @@ pub struct Speech {
     attempts: Vec<Attempts>,
     voice: Voice,
     last_id: u32,
-    /// When audio last let missing recognisers be looked for.
+    /// When missing recognisers were last looked for because audio came (`mono_ms`).
     asked_ms: u64,
-    /// Those that are open, for every chunk of audio.
-    ears: SmallVec<[SpeechId; 4]>,
-    /// From when on audio is told to [`Speech::audio_came`]; `u64::MAX` = never.
-    alarm_ms: u64,
+    /// Recognisers that take audio now: a copy of what `running` says, for the audio path.
+    open_ids: SmallVec<[SpeechId; 4]>,
+    /// The first audio from this time on (`mono_ms`) calls for [`Speech::audio_came`]; `u64::MAX` = none does.
+    audio_due_ms: u64,
     /// Bytes of PCM given to recognisers so far.
     fed: u64,
 }
@@ -355,38 +355,38 @@ impl Speech {
         self.end_where(step, |_| true);
     }
 
-    /// Keeps the audio path informed; says from when on it must ask (`mono_ms`, see [`super::audio::Audio::speech_ms`]).
+    /// Brings what the audio path reads up to date, and returns its [`super::audio::Audio::speech_ms`].
     pub fn listen(&mut self, cfg: &settings::Speech) -> u64 {
         let open = self.running.iter().filter(|one| one.is_open());
-        self.ears = open.map(|one| one.id).collect();
-        self.alarm_ms = self.next_alarm_ms(cfg);
-        if self.ears.is_empty() {
-            self.alarm_ms
+        self.open_ids = open.map(|one| one.id).collect();
+        self.audio_due_ms = self.next_audio_due_ms(cfg);
+        if self.open_ids.is_empty() {
+            self.audio_due_ms
         } else {
             0
         }
     }
 
-    /// Whether audio that comes now is news.
+    /// Whether audio that comes now calls for [`Speech::audio_came`].
     #[must_use]
-    pub fn is_alarmed(&self, now_ms: u64) -> bool {
-        now_ms >= self.alarm_ms
+    pub fn is_audio_due(&self, now_ms: u64) -> bool {
+        now_ms >= self.audio_due_ms
     }
 
     /// Whether anybody takes audio.
     #[must_use]
     pub fn listens(&self) -> bool {
-        !self.ears.is_empty()
+        !self.open_ids.is_empty()
     }
 
     /// A chunk of whole samples for all that are open.
     pub fn feed(&mut self, pcm: Bytes) -> SpeechOrder {
         self.fed += pcm.len() as u64;
-        let ids = self.ears.clone();
+        let ids = self.open_ids.clone();
         SpeechOrder::Audio { ids, pcm }
     }
 
-    fn next_alarm_ms(&self, cfg: &settings::Speech) -> u64 {
+    fn next_audio_due_ms(&self, cfg: &settings::Speech) -> u64 {
         if self.running.iter().any(|one| one.is_open() && one.paused) {
             return 0;
         }
@@ -418,7 +418,7 @@ impl Speech {
         let any = self.holds_any();
         self.running.clear();
         self.attempts.clear();
-        self.ears.clear();
+        self.open_ids.clear();
         any
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Recogniser {
     pub(super) heard_ms: u64,
     /// Told that no audio comes.
     pub(super) paused: bool,
-    /// Bytes of PCM that the session had heard before.
+    /// Bytes of PCM that the session had passed to recognisers before this one started: the origin of its time stamps.
     pub(super) fed_before: u64,
     /// Whether an auto recogniser ran beside it when it was told to end.
     pub(super) auto_beside: bool,

@@ -9,7 +9,7 @@ use crate::wire::streams::Sub;
 /// An event for apps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Heard {
-    /// Whose.
+    /// Stream of the recogniser.
     pub stream: Sub,
     /// Recognisers that hear the same: only one of them serves a short form (protocol.md §5.4.1).
     pub beside: Vec<Sub>,

@@ -1,4 +1,5 @@
-//! Layer 3: from receipt to last write. One record per turn and message kind, counted down by the sends it caused.
+//! Layer 3: latency from the receipt of a message to the last write that it caused. One record per turn and message kind, counted
+//! down by the sends that carry its frames.
 
 use crate::base::metrics::{Counter, Metrics, Side, Timing};
 use crate::base::settings::Settings;
@@ -19,8 +20,8 @@ impl What {
     pub(super) fn name(self) -> &'static str {
         let name = match self {
             Self::Audio => return "audio",
-            Self::Message(Side::PhoneIn, at) => PhoneKind::ALL.get(at).map(|kind| kind.wire()),
-            Self::Message(Side::AppIn, at) => AppKind::ALL.get(at).map(|kind| kind.wire()),
+            Self::Message(Side::Phone, at) => PhoneKind::ALL.get(at).map(|kind| kind.wire()),
+            Self::Message(Side::App, at) => AppKind::ALL.get(at).map(|kind| kind.wire()),
         };
         name.unwrap_or("other")
     }
@@ -34,7 +35,7 @@ struct Record {
     writes: u32,
 }
 
-/// Audio-only turns of which one is measured to its end: a clock read for each would cost more than the turn's own work.
+/// One in this many audio-only turns is measured to its end: to read the clock for each would cost more than the turn itself.
 const STAGE_SAMPLE: u32 = 64;
 
 /// What audio may take, and the worst that took longer (behaviour.md §5.2). All in nanoseconds.
@@ -86,7 +87,7 @@ pub(super) struct Records {
     turn_start_ns: u64,
     /// Whether the turn handled anything but audio: only then its end is worth a clock read.
     handled_text: bool,
-    /// Whether a turn is going on. What a session handles late (frames held until its user was read) has no begin.
+    /// Whether a turn is going on. Frames that were held until their user was read are handled outside of one and not measured.
     in_turn: bool,
     audio_turns: u32,
     slow: SlowAudio,
@@ -258,15 +259,15 @@ mod tests {
         let mut metrics = Metrics::new(PhoneKind::COUNT, AppKind::COUNT);
         let mut records = Records::new();
         records.begin(1_000_000);
-        let number = records.message(What::Message(Side::PhoneIn, 3));
-        assert_eq!(records.message(What::Message(Side::PhoneIn, 3)), number);
+        let number = records.message(What::Message(Side::Phone, 3));
+        assert_eq!(records.message(What::Message(Side::Phone, 3)), number);
         let _ = records.message(What::Audio);
         records.write_added(number);
         records.write_added(number);
         let _ = records.end(&mut metrics, || 1_500_000);
         records.sent(&[number], 2_000_000, &mut metrics);
         let latency = |metrics: &Metrics| {
-            metrics.latencies(Side::PhoneIn)[3]
+            metrics.latencies(Side::Phone)[3]
                 .histogram()
                 .map_or(0, hdrhistogram::Histogram::len)
         };

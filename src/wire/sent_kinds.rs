@@ -1,9 +1,9 @@
-//! Layer `wire`: the closed lists of message types that the server says, and where a frame that it sends stands in them.
+//! Layer 1: the closed lists of message types that the server sends, and the place of a frame in them, under which it is counted.
 
 use super::frame::Opcode;
-use crate::base::metrics::SAID_KINDS;
+use crate::base::metrics::SENT_KINDS;
 
-/// What the server may say to a phone (`protocol.md` appendix D.2), without what is declared but never sent.
+/// What the server may send to a phone (`protocol.md` appendix D.2), without what is declared but never sent.
 pub const TO_PHONE: [&str; 23] = [
     "connection_ack",
     "pong",
@@ -30,7 +30,7 @@ pub const TO_PHONE: [&str; 23] = [
     "phone_photo_ready",
 ];
 
-/// What the server may say to an app (`protocol.md` appendix D.4).
+/// What the server may send to an app (`protocol.md` appendix D.4).
 pub const TO_APP: [&str; 28] = [
     "tpa_connection_ack",
     "reconnect_ack",
@@ -62,20 +62,21 @@ pub const TO_APP: [&str; 28] = [
     "app_direct_message_response",
 ];
 
-const _: () = assert!(TO_PHONE.len() + 2 <= SAID_KINDS && TO_APP.len() + 2 <= SAID_KINDS);
+const _: () = assert!(TO_PHONE.len() + 2 <= SENT_KINDS && TO_APP.len() + 2 <= SENT_KINDS);
 
-/// Most of what apps hear.
+/// How most frames to apps begin: found without a search.
 const STREAM: &[u8] = br#"{"type":"data_stream""#;
 const STREAM_AT: usize = 17;
 
-/// Where a frame to a phone is counted: the place of its type; behind the types stand audio and everything else.
+/// The place under which a frame to a phone is counted: that of its type in [`TO_PHONE`]; the two places behind the types are audio
+/// and everything else.
 #[inline]
 #[must_use]
 pub fn to_phone(op: Opcode, payload: &[u8]) -> usize {
     place(&TO_PHONE, op, payload)
 }
 
-/// The same of a frame to an app.
+/// As [`to_phone`], for a frame to an app.
 #[inline]
 #[must_use]
 pub fn to_app(op: Opcode, payload: &[u8]) -> usize {

@@ -40,7 +40,7 @@ impl Shard {
             .collect();
         for (id, silence_ms) in silent {
             let enforced = cfg.health.health_monitor_mode == HealthMonitorMode::Enforce;
-            if enforced && self.desk.fx.liveness_closes >= cfg.health.timeout_batch_max {
+            if enforced && self.workspace.fx.liveness_closes >= cfg.health.timeout_batch_max {
                 return;
             }
             let Some(conn) = self.out.conns.get(id) else {
@@ -54,9 +54,9 @@ impl Shard {
                 _ => ("unknown".to_owned(), "unknown"),
             };
             tracing::warn!(user, kind = "app", package, conn = %id.tag(), silence_ms, "connection is silent");
-            self.desk.metrics.inc(Counter::HealthTimeoutApp);
+            self.workspace.metrics.inc(Counter::HealthTimeoutApp);
             if enforced {
-                self.desk.fx.liveness_closes += 1;
+                self.workspace.fx.liveness_closes += 1;
                 self.refuse(id, CloseReason::ConnectionTimeout);
             }
         }
@@ -72,13 +72,13 @@ impl Shard {
             .collect();
         for id in waiting {
             let payload = ping_id(self.rng.u32(..));
-            let metrics = &mut self.desk.metrics;
+            let metrics = &mut self.workspace.metrics;
             self.out
                 .send(id, Opcode::Ping, Class::Control, &payload, 0, metrics);
         }
     }
 
-    /// It answered a ping, or sent one of its own.
+    /// The peer answered a ping, or sent one of its own: it is held to the liveness rule from now on.
     pub(super) fn prove(&mut self, id: ConnId) {
         if let Some(conn) = self.out.conns.get(id) {
             conn.proof = Proof::Proven;

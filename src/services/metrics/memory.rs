@@ -1,11 +1,11 @@
 //! Outside thread: its part of the memory report (behaviour.md §10.4). The shards count what they hold themselves
-//! (`shard/owners.rs`); here are the bodies of requests being answered (uploads of photos among them), the app records, and
+//! (`shard/memory.rs`); here are the bodies of requests being answered (uploads of photos among them), the app records, and
 //! what the process as a whole uses.
 
 use super::process;
 use crate::base::footprint::Footprint as _;
 use crate::services::context::{Services, lock};
-use crate::shard::owners::{Owner, Verdict, verdicts};
+use crate::shard::memory::{Owner, Verdict, verdicts};
 use crate::wire::records::{AppRecord, Registry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Layer 2, manager speech: what time brings: gaps in the audio, starts that are late, attempts that are due, the health pass
+//! Layer 2, manager speech: what its deadlines lead to: gaps in the audio, starts that are late, attempts that are due, the health pass
 //! (behaviour.md §8.2, 8.5).
 
 use super::attempts::{Hold, Verdict};
