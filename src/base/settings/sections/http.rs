@@ -8,7 +8,7 @@ section! {
     http: Http {
         /// Largest request body (bytes); larger ones get 413.
         http_body_bytes_max: u64 = 12_582_912, 1024..=268_435_456;
-        /// Largest body of a bug report's pictures (bytes), taken only with a core token: five of 10 MiB and what frames them.
+        /// Largest body of pictures (bytes), taken only with a core token: a bug report's five of 10 MiB and what frames them.
         http_upload_bytes_max: u64 = 53_477_376, 1024..=268_435_456;
         /// Time for such a body (ms); phones give up after 60 s.
         http_upload_timeout_ms: u64 = 60_000, 100..=600_000;
