@@ -18,10 +18,10 @@ use std::rc::Rc;
 
 /// Room for a request head (bytes): an upgrade request with a token fits.
 const READ_BYTES: usize = 2048;
-/// Time for a refused client to read its answer before the connection closes (ms).
+/// A client that was answered for good and is silent for this long has read it (ms).
 const LINGER_MS: u64 = 1000;
-/// Bytes of a refused request that are thrown away meanwhile.
-const LINGER_BYTES: usize = 1 << 20;
+/// Bytes of a refused request that are thrown away meanwhile: most clients send all of a body before they read.
+const LINGER_BYTES: usize = 64 << 20;
 
 /// Serves one accepted connection.
 pub(crate) async fn serve(node: Rc<Node>, socket: Socket, peer: IpAddr) {
@@ -266,10 +266,16 @@ async fn refuse(socket: &Socket, place: &Place<'_>, response: Response, request_
 /// Closes so that the client can still read what it was sent: closing with unread input would reset the connection.
 async fn linger(socket: &Socket, place: &Place<'_>) {
     socket.finish();
-    place.limit(LINGER_MS);
+    let body_ms = place.node.shard.borrow().cfg().http.http_body_timeout_ms;
+    let end_ms = place.node.now().0.mono_ms + body_ms;
     let mut buf = BytesMut::with_capacity(READ_BYTES);
     let mut left = LINGER_BYTES;
-    while left > 0 && socket.read(&mut buf).await {
+    while left > 0 {
+        let left_ms = end_ms.saturating_sub(place.node.now().0.mono_ms);
+        place.limit(LINGER_MS.min(left_ms));
+        if !socket.read(&mut buf).await {
+            return;
+        }
         left = left.saturating_sub(buf.len());
         buf.clear();
     }

@@ -137,19 +137,20 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
         || !is_known()
 }
 
-/// Bytes and milliseconds that a request's body may take, judged on its head. Pictures of a bug report are larger than any other
-/// body, and may be sent only by someone who is let in.
+/// Bytes and milliseconds that a request's body may take, judged on its head. Pictures are larger than any other body, and may be
+/// sent only by someone who is let in; a photo of the glasses that is too large is then refused in its own words.
 #[must_use]
 pub fn body_limits(ask: &Ask<'_>) -> (u64, u64) {
     let http = &ask.cfg.http;
     let usual = (http.http_body_bytes_max, http.http_body_timeout_ms);
     // Every other request is judged once, with its body.
-    if !ask.head.path().contains("/attachments") {
+    let path = ask.head.path();
+    if !path.contains("/attachments") && !path.contains("/photos/upload") {
         return usual;
     }
     match decide(ask) {
         Decision::Outside(ForOutside {
-            route: OutsideRoute::IncidentAttachments,
+            route: OutsideRoute::IncidentAttachments | OutsideRoute::PhotoUpload,
             ..
         }) => (
             usual.0.max(http.http_upload_bytes_max),

@@ -8,9 +8,9 @@ section! {
     http: Http {
         /// Largest request body (bytes); a larger one gets 413.
         http_body_bytes_max: u64 = 12_582_912, 1024..=268_435_456;
-        /// Largest body of a bug report's pictures (bytes), taken only with a core token; the default holds five of 10 MiB and their framing.
+        /// Largest body with pictures (bytes), taken only with a core token; the default holds a bug report's five of 10 MiB and their framing.
         http_upload_bytes_max: u64 = 53_477_376, 1024..=268_435_456;
-        /// Time for the whole body of a bug report's pictures (ms); phones give up after 60 s.
+        /// Time for a whole body with pictures (ms); phones give up after 60 s.
         http_upload_timeout_ms: u64 = 60_000, 100..=600_000;
         /// Bodies that a shard reads at a time, together (bytes); who exceeds it gets 503.
         http_bodies_bytes_max: u64 = 268_435_456, 1024..=2_147_483_647;
