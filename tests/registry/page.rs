@@ -46,7 +46,74 @@ fn linked(direction: &str, name: &str) -> String {
     }
 }
 
-pub(crate) fn inbound_table(
+/// Where the behaviour of types is tested, beside the registry: paths and the text of their tests.
+struct Tested {
+    unit: Vec<(String, String)>,
+    processes: Vec<(String, String)>,
+}
+
+impl Tested {
+    fn read() -> Self {
+        let (mut unit, mut processes) = (Vec::new(), Vec::new());
+        for folder in ["src/session", "src/shard", "src/net", "tests/sim"] {
+            collect(folder, "rs", &mut unit);
+        }
+        for (path, text) in &mut unit {
+            let is_test = path.contains("test");
+            let tests = text.find("#[cfg(test)]").unwrap_or(text.len());
+            if !is_test {
+                text.drain(..tests);
+            }
+        }
+        collect("tests/e2e/cases", "mjs", &mut processes);
+        Self { unit, processes }
+    }
+
+    /// Links to the unit test and to the case of `scripts/e2e` that speak most of a type.
+    fn of(&self, name: &str) -> String {
+        let most = |files: &[(String, String)]| {
+            let said = |text: &str| {
+                text.matches(&format!("\"{name}\"")).count()
+                    + text.matches(&format!("'{name}'")).count()
+            };
+            let most = files.iter().map(|(path, text)| (said(text), path));
+            let (count, path) =
+                most.max_by_key(|(count, path)| (*count, std::cmp::Reverse(*path)))?;
+            let file = path.rsplit('/').next().unwrap_or_default();
+            (count > 0).then(|| format!("[{file}](../{path})"))
+        };
+        let links: Vec<String> = [most(&self.unit), most(&self.processes)]
+            .into_iter()
+            .flatten()
+            .collect();
+        match links.is_empty() {
+            true => "[registry.rs](../tests/registry.rs)".to_owned(),
+            false => links.join(", "),
+        }
+    }
+}
+
+/// All files of a kind below a folder, with their texts.
+fn collect(folder: &str, kind: &str, into: &mut Vec<(String, String)>) {
+    let entries = fs::read_dir(root().join(folder)).expect("a folder");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    for name in names {
+        let path = format!("{folder}/{name}");
+        if root().join(&path).is_dir() {
+            collect(&path, kind, into);
+        } else if name.ends_with(&format!(".{kind}")) {
+            let text = fs::read_to_string(root().join(&path)).expect("a text file");
+            into.push((path, text));
+        }
+    }
+}
+
+fn inbound_table(
+    tested: &Tested,
     page: &mut String,
     side: &str,
     direction: &str,
@@ -55,7 +122,9 @@ pub(crate) fn inbound_table(
     senders: &[(&str, &str)],
 ) {
     let senders: BTreeMap<&str, &str> = senders.iter().copied().collect();
-    page.push_str("| Type | Status | Sent by | What it is | Handler |\n|---|---|---|---|---|\n");
+    page.push_str(
+        "| Type | Status | Sent by | What it is | Handler | Tests |\n|---|---|---|---|---|---|\n",
+    );
     for name in names {
         let (status, handler) = inbound(side, name);
         let sender = senders.get(name).unwrap_or(&usual);
@@ -66,28 +135,38 @@ pub(crate) fn inbound_table(
         let file = handler.rsplit('/').next().unwrap_or_default();
         let _ = writeln!(
             page,
-            "| {} | {status} | {sender} | {what} | [{file}](../{handler}) |",
-            linked(direction, name)
+            "| {} | {status} | {sender} | {what} | [{file}](../{handler}) | {} |",
+            linked(direction, name),
+            tested.of(name)
         );
     }
 }
 
-pub(crate) fn outbound_list(page: &mut String, direction: &str, names: &[&str]) {
+fn outbound_table(tested: &Tested, page: &mut String, direction: &str, names: &[&str]) {
+    page.push_str("| Type | Tests |\n|---|---|\n");
     for name in names {
-        let _ = writeln!(page, "- {}", linked(direction, name));
+        let _ = writeln!(
+            page,
+            "| {} | {} |",
+            linked(direction, name),
+            tested.of(name)
+        );
     }
 }
 
 pub(crate) fn page() -> String {
+    let tested = Tested::read();
     let mut page = String::from(
         "# Messages\n\nEvery type links to a sample, and every handler to its file, whose head says the rest. `tests/registry.rs` writes this \
          page from the handler tables, the handlers' first sentences and the samples (`PRISM_UPDATE_DOCS=1 cargo test --test registry`), and \
-         gives every sample to a running session; do not edit it by hand.\n\n*live*: has behaviour of its own. *relay*: is passed to \
+         gives every sample to a running session; do not edit it by hand. *Tests* are those that speak most of a type: one on the session \
+         alone, one with real processes (`scripts/e2e`).\n\n*live*: has behaviour of its own. *relay*: is passed to \
          subscribed apps as it is. *ignored*: is accepted and does nothing. *Headless clients* act as phones without being one.\n\n## Phone to cloud\n\nAny type that is not listed is \
          relayed.\n\n",
     );
     let phone = PhoneKind::ALL.map(PhoneKind::wire);
     inbound_table(
+        &tested,
         &mut page,
         "phone",
         "phone-to-cloud",
@@ -98,6 +177,7 @@ pub(crate) fn page() -> String {
     page.push_str("\n## App to cloud\n\nAny type that is not listed is ignored and counted.\n\n");
     let app = AppKind::ALL.map(AppKind::wire);
     inbound_table(
+        &tested,
         &mut page,
         "app",
         "app-to-cloud",
@@ -106,8 +186,8 @@ pub(crate) fn page() -> String {
         APP_SENDERS,
     );
     page.push_str("\n## Cloud to phone\n\n");
-    outbound_list(&mut page, "cloud-to-phone", &TO_PHONE);
+    outbound_table(&tested, &mut page, "cloud-to-phone", &TO_PHONE);
     page.push_str("\n## Cloud to app\n\n");
-    outbound_list(&mut page, "cloud-to-app", &TO_APP);
+    outbound_table(&tested, &mut page, "cloud-to-app", &TO_APP);
     page
 }
