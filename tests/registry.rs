@@ -85,7 +85,10 @@ fn every_kind_has_a_sample_of_its_type() {
     let mut wanting = Vec::new();
     let phone = PhoneKind::ALL.map(|kind| ("phone-to-cloud", kind.wire()));
     let app = AppKind::ALL.map(|kind| ("app-to-cloud", kind.wire()));
-    for (direction, name) in phone.into_iter().chain(app) {
+    let sent = TO_PHONE.map(|name| ("cloud-to-phone", name));
+    let to_apps = TO_APP.map(|name| ("cloud-to-app", name));
+    let inbound = phone.into_iter().chain(app);
+    for (direction, name) in inbound.chain(sent).chain(to_apps) {
         let lines = samples(direction, name);
         let right = |line: &String| {
             let value: Value = serde_json::from_str(line).unwrap_or_default();

@@ -61,6 +61,50 @@ pub(crate) const APP_SENDERS: &[(&str, &str)] = &[
     ("app_room_leave", "SDK 2.x"),
 ];
 
+/// Types to the phone that not only phones act on (appendix D.2).
+pub(crate) const PHONE_READERS: &[(&str, &str)] = &[
+    ("connection_ack", "phone, headless clients"),
+    ("connection_error", "phone, headless clients"),
+    ("display_event", "phone, headless clients"),
+    ("app_state_change", "phone, headless clients"),
+    ("microphone_state_change", "phone, headless clients"),
+    ("data_stream", "phone (mini-apps)"),
+    ("phone_stream_status", "phone (mini-apps)"),
+    ("phone_managed_stream_status", "phone (mini-apps)"),
+    ("phone_photo_ready", "phone (mini-apps)"),
+];
+
+/// Types to apps on which not every SDK acts (appendix D.4).
+pub(crate) const APP_READERS: &[(&str, &str)] = &[
+    ("reconnect_ack", "SDK 3.x"),
+    ("reconnect_rejected", "SDK 3.x"),
+    ("reconnect_deferred", "SDK 3.x"),
+    (
+        "augmentos_settings_update",
+        "SDK 2.x, classes of 2.x in 3.x",
+    ),
+    ("photo_response", "SDK 2.x (logs it), SDK 3.x"),
+    ("audio_stream_ready", "SDK 3.x"),
+    ("stream_status", "SDK 2.x (as an error), SDK 3.x"),
+    ("rtmp_stream_status", "SDK 2.x"),
+    ("request_telemetry", "classes of 2.x in SDK 3.x"),
+    ("pong", "SDK 3.x"),
+    ("dashboard_mode_changed", "SDK 2.x, classes of 2.x in 3.x"),
+    (
+        "dashboard_always_on_changed",
+        "SDK 2.x, classes of 2.x in 3.x",
+    ),
+    ("permission_error", "SDK 2.x, classes of 2.x in 3.x"),
+    ("app_message_received", "SDK 2.x, classes of 2.x in 3.x"),
+    ("app_user_joined", "SDK 2.x, classes of 2.x in 3.x"),
+    ("app_user_left", "SDK 2.x, classes of 2.x in 3.x"),
+    ("app_room_updated", "SDK 2.x, classes of 2.x in 3.x"),
+    (
+        "app_direct_message_response",
+        "SDK 2.x, classes of 2.x in 3.x",
+    ),
+];
+
 /// Optional members that protocol.md names but no sample shows.
 pub(crate) const ADDED: &[(&str, &str)] = &[
     ("app_stopped", "reason"),

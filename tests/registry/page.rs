@@ -1,6 +1,8 @@
 //! The page `docs/messages.md`, made from tables and files.
 
-use super::catalogue::{APP_SENDERS, PHONE_SENDERS, TO_APP, TO_PHONE, root, sample_file};
+use super::catalogue::{
+    APP_READERS, APP_SENDERS, PHONE_READERS, PHONE_SENDERS, TO_APP, TO_PHONE, root, sample_file,
+};
 use prism::wire::kinds::{AppKind, PhoneKind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -48,41 +50,35 @@ fn linked(direction: &str, name: &str) -> String {
 
 /// Where the behaviour of types is tested, beside the registry: paths and the text of their tests.
 struct Tested {
+    sources: Vec<(String, String)>,
     unit: Vec<(String, String)>,
     processes: Vec<(String, String)>,
 }
 
 impl Tested {
     fn read() -> Self {
-        let (mut unit, mut processes) = (Vec::new(), Vec::new());
+        let (mut unit, mut processes, mut sources) = (Vec::new(), Vec::new(), Vec::new());
         for folder in ["src/session", "src/shard", "src/net", "tests/sim"] {
             collect(folder, "rs", &mut unit);
         }
         for (path, text) in &mut unit {
-            let is_test = path.contains("test");
             let tests = text.find("#[cfg(test)]").unwrap_or(text.len());
-            if !is_test {
-                text.drain(..tests);
+            if !path.contains("test") {
+                let source = text.drain(..tests).collect();
+                sources.push((path.clone(), source));
             }
         }
         collect("tests/e2e/cases", "mjs", &mut processes);
-        Self { unit, processes }
+        Self {
+            sources,
+            unit,
+            processes,
+        }
     }
 
     /// Links to the unit test and to the case of `scripts/e2e` that speak most of a type.
     fn of(&self, name: &str) -> String {
-        let most = |files: &[(String, String)]| {
-            let said = |text: &str| {
-                text.matches(&format!("\"{name}\"")).count()
-                    + text.matches(&format!("'{name}'")).count()
-            };
-            let most = files.iter().map(|(path, text)| (said(text), path));
-            let (count, path) =
-                most.max_by_key(|(count, path)| (*count, std::cmp::Reverse(*path)))?;
-            let file = path.rsplit('/').next().unwrap_or_default();
-            (count > 0).then(|| format!("[{file}](../{path})"))
-        };
-        let links: Vec<String> = [most(&self.unit), most(&self.processes)]
+        let links: Vec<String> = [most(&self.unit, name), most(&self.processes, name)]
             .into_iter()
             .flatten()
             .collect();
@@ -91,6 +87,30 @@ impl Tested {
             false => links.join(", "),
         }
     }
+
+    /// A link to the file that writes a type which the server sends.
+    fn writer(&self, name: &str) -> String {
+        let writes = |(_, text): &&(String, String)| {
+            let squeezed: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+            squeezed.contains(&format!("\"type\",\"{name}\""))
+                || squeezed.contains(&format!("\"type\":\"{name}\""))
+        };
+        let own: Vec<_> = self.sources.iter().filter(writes).cloned().collect();
+        most(&own, name)
+            .or_else(|| most(&self.sources, name))
+            .unwrap_or_default()
+    }
+}
+
+/// A link to the file that says a quoted name most often; the first by path, if several do.
+fn most(files: &[(String, String)], name: &str) -> Option<String> {
+    let said = |text: &str| {
+        text.matches(&format!("\"{name}\"")).count() + text.matches(&format!("'{name}'")).count()
+    };
+    let all = files.iter().map(|(path, text)| (said(text), path));
+    let (count, path) = all.max_by_key(|(count, path)| (*count, std::cmp::Reverse(*path)))?;
+    let file = path.rsplit('/').next().unwrap_or_default();
+    (count > 0).then(|| format!("[{file}](../{path})"))
 }
 
 /// All files of a kind below a folder, with their texts.
@@ -142,13 +162,23 @@ fn inbound_table(
     }
 }
 
-fn outbound_table(tested: &Tested, page: &mut String, direction: &str, names: &[&str]) {
-    page.push_str("| Type | Tests |\n|---|---|\n");
+fn outbound_table(
+    tested: &Tested,
+    page: &mut String,
+    direction: &str,
+    names: &[&str],
+    usual: &str,
+    readers: &[(&str, &str)],
+) {
+    let readers: BTreeMap<&str, &str> = readers.iter().copied().collect();
+    page.push_str("| Type | Acted on by | Written in | Tests |\n|---|---|---|---|\n");
     for name in names {
         let _ = writeln!(
             page,
-            "| {} | {} |",
+            "| {} | {} | {} | {} |",
             linked(direction, name),
+            readers.get(name).unwrap_or(&usual),
+            tested.writer(name),
             tested.of(name)
         );
     }
@@ -160,7 +190,7 @@ pub(crate) fn page() -> String {
         "# Messages\n\nEvery type links to a sample, and every handler to its file, whose head says the rest. `tests/registry.rs` writes this \
          page from the handler tables, the handlers' first sentences and the samples (`PRISM_UPDATE_DOCS=1 cargo test --test registry`), and \
          gives every sample to a running session; do not edit it by hand. *Tests* are those that speak most of a type: one on the session \
-         alone, one with real processes (`scripts/e2e`).\n\n*live*: has behaviour of its own. *relay*: is passed to \
+         alone, one with real processes (`scripts/e2e`). Where several files write a type that is sent, one is named.\n\n*live*: has behaviour of its own. *relay*: is passed to \
          subscribed apps as it is. *ignored*: is accepted and does nothing. *Headless clients* act as phones without being one.\n\n## Phone to cloud\n\nAny type that is not listed is \
          relayed.\n\n",
     );
@@ -186,8 +216,22 @@ pub(crate) fn page() -> String {
         APP_SENDERS,
     );
     page.push_str("\n## Cloud to phone\n\n");
-    outbound_table(&tested, &mut page, "cloud-to-phone", &TO_PHONE);
+    outbound_table(
+        &tested,
+        &mut page,
+        "cloud-to-phone",
+        &TO_PHONE,
+        "phone",
+        PHONE_READERS,
+    );
     page.push_str("\n## Cloud to app\n\n");
-    outbound_table(&tested, &mut page, "cloud-to-app", &TO_APP);
+    outbound_table(
+        &tested,
+        &mut page,
+        "cloud-to-app",
+        &TO_APP,
+        "SDK 2.x, SDK 3.x",
+        APP_READERS,
+    );
     page
 }
