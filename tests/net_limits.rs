@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use support::{DRIVERS, Server, rest_of, token, wait_for};
+use support::{DRIVERS, Server, Site, Socket, close_of, is_alive, rest_of, token, wait_for};
 use tungstenite::Message;
 use tungstenite::stream::MaybeTlsStream;
 
@@ -286,5 +286,75 @@ fn the_log_tells_a_phones_life_and_never_a_secret() {
         for field in fields {
             assert!(!line[field].is_null(), "{message} lacks {field}: {line}");
         }
+    }
+}
+
+fn write(socket: &mut Socket, bytes: &[u8]) {
+    let MaybeTlsStream::Plain(stream) = socket.get_mut() else {
+        panic!("plain");
+    };
+    stream.write_all(bytes).expect("written");
+}
+
+const BEGIN: u8 = 0x01;
+const END: u8 = 0x80;
+const WHOLE: u8 = 0x81;
+
+/// A frame that says it has `all` bytes, of which `there` come with it; masked with zeros.
+fn frame(first: u8, all: u32, there: usize) -> Vec<u8> {
+    let mut bytes = vec![first, 0x80 | 127];
+    bytes.extend_from_slice(&u64::from(all).to_be_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.resize(14 + there, b' ');
+    bytes
+}
+
+#[test]
+fn unfinished_messages_take_so_much_memory_and_no_more() {
+    for driver in DRIVERS {
+        let site = Site::new(
+            "",
+            &[
+                ("io_driver", driver),
+                ("shards", "1"),
+                ("ws_max_message_bytes", "1048576"),
+                ("unfinished_bytes_max", "4194304"),
+            ],
+        );
+        let server = site.serve();
+        // Whoever is alive after the first part of a message had room for it.
+        let begin = || {
+            let mut stranger = server.socket("/app-ws", &[]);
+            write(&mut stranger, &frame(BEGIN, 800_000, 800_000));
+            assert!(is_alive(&mut stranger), "{driver}");
+            stranger
+        };
+        let mut strangers = [begin(), begin()];
+        let overloaded = (1013, "Overloaded".to_owned());
+        for first in [BEGIN, WHOLE] {
+            let mut third = server.socket("/app-ws", &[]);
+            write(&mut third, &frame(first, 1_000_000, 999_999));
+            assert_eq!(close_of(&mut third), overloaded, "{driver}");
+        }
+        let mut third = server.socket("/app-ws", &[]);
+        write(&mut third, &frame(BEGIN, 800_000, 800_000));
+        assert_eq!(close_of(&mut third), overloaded, "{driver}");
+
+        // Small ones, and those of whom one knows, find room.
+        let mut small = server.socket("/app-ws", &[]);
+        write(&mut small, &frame(BEGIN, 200_000, 200_000));
+        let mut phone = server.phone("ana@lumen.io");
+        write(&mut phone, &frame(BEGIN, 800_000, 800_000));
+        for socket in [&mut small, &mut phone, &mut strangers[0]] {
+            write(socket, &frame(END, 20_000, 20_000));
+            assert!(is_alive(socket), "{driver}");
+        }
+        // What arrived takes no room, and neither does what went away.
+        strangers[0] = begin();
+        for stranger in &mut strangers {
+            stranger.close(None).expect("sent");
+            close_of(stranger);
+        }
+        let _both = [begin(), begin()];
     }
 }

@@ -70,6 +70,7 @@ counters! {
     AppAddressRefused = "prism_app_address_refused_total" {""} "App sockets refused for their address.";
     SessionsCreated = "prism_sessions_created_total" {""} "User sessions created.";
     SessionsDisposed = "prism_sessions_disposed_total" {""} "User sessions disposed.";
+    HandlerPanics = "prism_handler_panics_total" {""} "Messages of phones and apps that were dropped because of a defect of ours.";
     SessionPanics = "prism_session_panics_total" {""} "User sessions ended by a defect of ours.";
     PhoneReconnects = "prism_phone_reconnects_total" {""} "Phones that returned within the grace.";
     PhoneTakeovers = "prism_phone_takeovers_total" {""} "Second phone sockets that took over.";
@@ -88,6 +89,7 @@ counters! {
     DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
     DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
     DroppedPending = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"pending\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
+    NoRoom = "prism_unfinished_overflow_total" {""} "Sockets closed because unfinished messages would have taken more than unfinished_bytes_max.";
     Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
     AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";
     AudioBytesUdp = "mentra_audio_bytes_total" {"transport=\"udp\""} "Microphone audio received.";

@@ -8,4 +8,5 @@ pub mod ids;
 pub mod log_capture;
 pub mod metrics;
 pub mod network;
+pub mod panics;
 pub mod settings;

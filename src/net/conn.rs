@@ -20,8 +20,8 @@ const ARENA_BYTES: usize = 1024;
 /// A larger buffer, made for a large message, is not kept (bytes).
 const ARENA_BYTES_MAX: usize = 64 * 1024;
 
-/// Largest message of an app server that has not said who it is: whoever reaches the port may open many of them (bytes).
-const STRANGER_BYTES_MAX: usize = 256 * 1024;
+/// A connection may always hold this much of an unfinished message; beyond it, what its shard holds of all of them counts (bytes).
+const UNFINISHED_FREE_BYTES: usize = 256 * 1024;
 
 /// What becomes of the connection after a turn.
 enum After {
@@ -35,12 +35,8 @@ enum After {
 /// Makes a WebSocket connection, which the shard knows as `id`, of a link. `early` arrived already.
 pub(super) fn open(node: &Node, token: Token, id: ConnId, mut early: BytesMut) {
     let message_bytes_max = {
-        let mut shard = node.shard.borrow_mut();
-        let max = shard.cfg().connections.ws_max_message_bytes as usize;
-        match shard.is_stranger(id) {
-            true => max.min(STRANGER_BYTES_MAX),
-            false => max,
-        }
+        let shard = node.shard.borrow();
+        shard.cfg().connections.ws_max_message_bytes as usize
     };
     {
         let Net { links, driver, .. } = &mut *node.net.borrow_mut();
@@ -137,7 +133,7 @@ pub(super) fn stop(node: &Node, net: &mut Net, token: Token) {
     if link.receiving {
         net.driver.stop(token);
     }
-    net.links.forget_carry(token);
+    net.links.forget_unfinished(token);
     node.read_ended(id);
     finish(net, token);
 }
@@ -148,7 +144,8 @@ fn arrived(node: &Node, net: &mut Net, token: Token, bytes: &mut [u8]) {
     let link = net.links.get(token);
     link.trail.fetch();
     link.waiting = false;
-    let after = match link.carry.take() {
+    let before = link.unfinished();
+    let mut after = match link.carry.take() {
         None => {
             let (used, missing, after) = turn(node, link, &mut net.arena, bytes);
             let rest = &bytes[used..];
@@ -156,24 +153,27 @@ fn arrived(node: &Node, net: &mut Net, token: Token, bytes: &mut [u8]) {
                 let ahead = missing.min(AHEAD_BYTES_MAX);
                 let mut carry = Vec::with_capacity(rest.len() + ahead);
                 carry.extend_from_slice(rest);
-                net.links.carried += carry.len();
-                net.links.get(token).carry = Some(Box::new(carry));
+                link.carry = Some(Box::new(carry));
             }
             after
         }
         Some(mut carry) => {
-            let before = carry.len();
             carry.extend_from_slice(bytes);
             let (used, missing, after) = turn(node, link, &mut net.arena, &mut carry);
             carry.drain(..used);
             carry.reserve(missing.min(AHEAD_BYTES_MAX));
-            net.links.carried = net.links.carried + carry.len() - before;
             if !carry.is_empty() {
-                net.links.get(token).carry = Some(carry);
+                link.carry = Some(carry);
             }
             after
         }
     };
+    if before | link.unfinished() != 0 {
+        let unfinished = net.links.count_unfinished(token);
+        if unfinished > UNFINISHED_FREE_BYTES && matches!(after, After::Read) {
+            after = room(node, net, token);
+        }
+    }
     match after {
         After::Read => {}
         After::Yield => {
@@ -182,11 +182,30 @@ fn arrived(node: &Node, net: &mut Net, token: Token, bytes: &mut [u8]) {
         }
         After::Discard => {
             net.links.get(token).reading = Reading::Discarding;
-            net.links.forget_carry(token);
+            net.links.forget_unfinished(token);
         }
         After::Stop => stop(node, net, token),
         After::Leave(user, text) => leave(node, net, token, user, text),
     }
+}
+
+/// Whether there is room for a large unfinished message: strangers, who may open as many connections as they like, get half of it.
+#[cold]
+fn room(node: &Node, net: &mut Net, token: Token) -> After {
+    let id = net.links.get(token).id;
+    let unfinished = net.links.unfinished as u64;
+    node.with(|shard| {
+        let max = shard.cfg().connections.unfinished_bytes_max;
+        let max = match shard.is_stranger(id) {
+            true => max / 2,
+            false => max,
+        };
+        if unfinished <= max {
+            return After::Read;
+        }
+        shard.no_room(id);
+        After::Discard
+    })
 }
 
 /// Handles the frames that are there, up to the turn's bound. Returns how many bytes they were, how many the next one lacks, and
@@ -239,10 +258,8 @@ fn turn(
                     break;
                 }
                 Ok(Extent::Unknown) => break,
-                // Limits are those of the socket's opening, when it may have been a stranger's.
-                Err(ProtocolError::TooBig) if !shard.is_stranger(id) && grows(decoder, shard) => {
-                    continue;
-                }
+                // The limit is that of the socket's opening; a reload may have raised it.
+                Err(ProtocolError::TooBig) if grows(decoder, shard) => continue,
                 Err(error) => shard.protocol_error(id, error),
             };
             after = match flow {
@@ -258,7 +275,7 @@ fn turn(
     })
 }
 
-/// Gives a connection the limit of those that are known; `false` where it has it.
+/// Gives a connection the limit of today; `false` where it has it.
 #[cold]
 fn grows(decoder: &mut Decoder, shard: &Shard) -> bool {
     decoder.allow(shard.cfg().connections.ws_max_message_bytes as usize)
@@ -308,15 +325,16 @@ impl Links {
     fn keep(&mut self, token: Token, bytes: &[u8]) {
         let link = self.get(token);
         link.carry.get_or_insert_default().extend_from_slice(bytes);
-        self.carried += bytes.len();
+        self.count_unfinished(token);
     }
 
     /// Nobody wants what is left.
-    pub(super) fn forget_carry(&mut self, token: Token) {
+    pub(super) fn forget_unfinished(&mut self, token: Token) {
         let link = self.get(token);
         link.waiting = false;
-        let carry = link.carry.take();
-        self.carried -= carry.map_or(0, |carry| carry.len());
+        link.carry = None;
+        link.decoder.forget();
+        self.count_unfinished(token);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Layer 4: contains panics, so that one in a task or a step of the loop does not end its shard. Each of them runs in here.
 
+use crate::base::panics;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,10 +29,6 @@ pub(crate) fn contain<R>(what: &'static str, step: impl FnOnce() -> R) -> Option
 
 #[cold]
 fn report(what: &'static str, panic: &(dyn Any + Send)) {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    tracing::error!(task = what, panic = text, "a task was ended by a defect");
+    let panic = panics::text(panic);
+    tracing::error!(task = what, panic, "a task was ended by a defect");
 }

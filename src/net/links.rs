@@ -77,6 +77,8 @@ pub(super) struct Link {
     pub(super) pieces: Vec<libc::iovec>,
     pub(super) http: Option<Box<Http>>,
     pub(super) leaving: Option<Box<super::handoff::Leaving>>,
+    /// Its part of [`Links::unfinished`].
+    counted: usize,
 }
 
 const _: () = assert!(std::mem::offset_of!(Link, trail) <= 64);
@@ -117,7 +119,14 @@ impl Link {
             pieces: Vec::new(),
             http: None,
             leaving: None,
+            counted: 0,
         }
+    }
+
+    /// Bytes that it holds of messages that have not arrived whole, or wait for their turn.
+    #[inline]
+    pub(super) fn unfinished(&self) -> usize {
+        self.carry.as_ref().map_or(0, |carry| carry.len()) + self.decoder.held()
     }
 
     /// Asks the processor for the row.
@@ -145,8 +154,8 @@ impl Link {
 pub(super) struct Links {
     chunks: Vec<Box<[Link; CHUNK]>>,
     free: Vec<Token>,
-    /// Bytes in all carries.
-    pub(super) carried: usize,
+    /// What all of them hold of unfinished messages (bytes).
+    pub(super) unfinished: usize,
     /// Number of the flight under way ([`super::writer::Flights`]); a link with another number has no send in it.
     pub(super) flight: u64,
 }
@@ -156,7 +165,7 @@ impl Default for Links {
         Self {
             chunks: Vec::new(),
             free: Vec::new(),
-            carried: 0,
+            unfinished: 0,
             flight: 1,
         }
     }
@@ -248,11 +257,20 @@ impl Links {
         }
     }
 
+    /// Brings [`Links::unfinished`] up to date with a link; returns its part.
+    pub(super) fn count_unfinished(&mut self, token: Token) -> usize {
+        let link = self.get(token);
+        let unfinished = link.unfinished();
+        let before = std::mem::replace(&mut link.counted, unfinished);
+        self.unfinished = self.unfinished - before + unfinished;
+        unfinished
+    }
+
     fn release(&mut self, token: Token) {
         let link = self.get(token);
-        let carried = link.carry.as_ref().map_or(0, |carry| carry.len());
+        let counted = link.counted;
         *link = Link::free();
-        self.carried -= carried;
+        self.unfinished -= counted;
         self.free.push(token);
     }
 }

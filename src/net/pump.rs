@@ -272,7 +272,7 @@ fn handle(node: &Rc<Node>, message: ToShard) {
 fn report(node: &Rc<Node>) {
     let inbound_bytes = {
         let net = node.net.borrow();
-        net.driver.buffer_bytes() + net.links.carried
+        net.driver.buffer_bytes() + net.links.unfinished
     };
     let gauges = NetGauges {
         http: node.waiters.borrow().len() as u64,

@@ -294,20 +294,26 @@ impl Shard {
     /// The stream broke RFC 6455 or the size limit: close with the code that says so; the reader discards what follows.
     pub fn protocol_error(&mut self, id: ConnId, error: ProtocolError) -> ReadStep {
         self.workspace.metrics.inc(Counter::ProtocolErrors);
-        let code = error.close_code();
-        self.out.close(id, Some((code, "")));
+        self.give_up(id, error.close_code(), "", error.to_string());
+        ReadStep::Discard
+    }
+
+    /// The connection's unfinished message is more than this shard has room for; the reader discards what follows.
+    pub fn no_room(&mut self, id: ConnId) {
+        self.workspace.metrics.inc(Counter::NoRoom);
+        let close = CloseReason::Overloaded;
+        let reason = "no room for its message".to_owned();
+        self.give_up(id, close.code(), close.text(), reason);
+    }
+
+    /// Closes a connection on which nothing more is understood.
+    fn give_up(&mut self, id: ConnId, code: u16, text: &str, reason: String) {
+        self.out.close(id, Some((code, text)));
         if let Some(conn) = self.out.conns.get(id) {
             conn.failed = true;
             conn.mark(&mut self.out.marked);
         }
-        self.detach(
-            id,
-            CloseInfo {
-                code,
-                reason: error.to_string(),
-            },
-        );
-        ReadStep::Discard
+        self.detach(id, CloseInfo { code, reason });
     }
 
     /// Nothing more comes: end of stream, a broken connection, or after [`ReadStep::Stop`].

@@ -38,6 +38,7 @@ use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Package, ShardId, UserId, home_shard};
 use crate::base::metrics::{Counter, Metrics};
+use crate::base::panics;
 use crate::base::settings::Settings;
 use crate::session::{Cx, Session, Workspace};
 use crate::wire::records::Registry;
@@ -281,11 +282,6 @@ impl Shard {
     /// Drops a session whose code panicked: its sockets close 1011 and may come back.
     #[cold]
     fn drop_panicked(&mut self, at: u32, panic: &(dyn std::any::Any + Send)) {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
         self.workspace.metrics.inc(Counter::SessionPanics);
         self.forget_effects();
         if let Some(Some(entry)) = self.entries.get(at as usize) {
@@ -293,7 +289,7 @@ impl Shard {
                 user = entry.session.user.log_tag(),
                 epoch = entry.session.epoch,
                 shard = self.id.0,
-                panic = text,
+                panic = panics::text(panic),
                 "a session was ended by a defect"
             );
         }

@@ -86,12 +86,14 @@ impl Site {
         command
     }
 
-    /// `prism serve` on a free port with two shards, not yet started.
+    /// `prism serve` on a free port with two shards (or `shards`), not yet started.
     pub(crate) fn serve_command(&self) -> Command {
         let mut command = self.command();
-        command
-            .args(["serve", "--host", "127.0.0.1", "--shards", "2"])
-            .args(&self.flags);
+        command.args(["serve", "--host", "127.0.0.1"]);
+        if !self.settings.iter().any(|(name, _)| name == "PRISM_SHARDS") {
+            command.args(["--shards", "2"]);
+        }
+        command.args(&self.flags);
         command
     }
 

@@ -154,6 +154,11 @@ fn check_across(s: &Settings, problems: &mut Vec<Problem>) {
         "must be below 20000: providers close what is silent for longer",
     );
     rule(
+        s.connections.unfinished_bytes_max / 2 >= s.connections.ws_max_message_bytes,
+        "connections.unfinished_bytes_max",
+        "must be at least twice ws_max_message_bytes",
+    );
+    rule(
         s.http.http_bodies_bytes_max
             >= s.http.http_body_bytes_max.max(s.http.http_upload_bytes_max),
         "http.http_bodies_bytes_max",

@@ -5,8 +5,11 @@ pub mod phone;
 
 use super::{Cx, Session};
 use crate::base::ids::{ConnId, Package};
+use crate::base::metrics::Counter;
+use crate::base::panics;
 use crate::wire::json::JsonError;
 use crate::wire::kinds::{AppKind, PhoneKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A text message of the phone.
 pub struct PhoneMessage<'a> {
@@ -104,5 +107,36 @@ impl Reject {
     #[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
     pub fn json(error: JsonError) -> Self {
         Self::new(ErrorCode::MalformedMessage, error.to_string())
+    }
+}
+
+/// Runs the handler of a message of type `kind`. A defect in it costs this message, not the session (behaviour.md §1.10, 2.20);
+/// what it had done stays done.
+///
+/// # Errors
+/// The handler's, or [`ErrorCode::InternalError`] for a panic.
+pub fn contained(
+    kind: &str,
+    s: &mut Session,
+    cx: &mut Cx<'_>,
+    run: impl FnOnce(&mut Session, &mut Cx<'_>) -> Result<(), Reject>,
+) -> Result<(), Reject> {
+    // Unwind safety: state that stays half-changed is the session's own, and its next panic outside of a handler ends it.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(test)]
+        assert!(!s.m.audio.is_defective, "a defect");
+        run(s, cx)
+    }));
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            cx.metrics.inc(Counter::HandlerPanics);
+            let panic = panics::text(&*panic);
+            tracing::error!(user = %s.user, correlation_id = %s.correlation(cx.now), kind, panic, "a message was dropped because of a defect");
+            Err(Reject::new(
+                ErrorCode::InternalError,
+                "Internal server error",
+            ))
+        }
     }
 }

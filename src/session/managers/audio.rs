@@ -41,7 +41,7 @@ pub struct Audio {
     format: Format,
     carry: Option<u8>,
     lc3: Option<Box<Lc3>>,
-    /// Makes the handling of the next chunk panic.
+    /// Makes the handling of chunks and messages panic.
     #[cfg(test)]
     pub is_defective: bool,
 }

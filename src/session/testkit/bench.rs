@@ -2,6 +2,7 @@
 
 use crate::base::clock::Now;
 use crate::base::ids::{Origin, ReplyTo, UserId};
+use crate::base::metrics::Counter;
 use crate::base::settings::Settings;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, Workspace};
@@ -48,10 +49,17 @@ impl Bench {
 
     /// Runs something against the session.
     pub(crate) fn with<R>(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>) -> R) -> R {
-        act(
+        let before = self.metrics.get(Counter::HandlerPanics);
+        let result = act(
             &mut self.s,
             &mut self.workspace.cx(self.now, &self.cfg, &self.apps),
-        )
+        );
+        let panics = self.metrics.get(Counter::HandlerPanics) - before;
+        assert!(
+            panics == 0 || self.s.m.audio.is_defective,
+            "a handler panicked"
+        );
+        result
     }
 
     /// Moves the clock to the earliest deadline and takes it, unless it comes after `end_ms`.

@@ -101,6 +101,21 @@ impl Decoder {
         self.message_bytes_max > before
     }
 
+    /// Bytes of a fragmented message that it holds.
+    #[must_use]
+    #[inline]
+    pub fn held(&self) -> usize {
+        match &self.fragments {
+            Some(fragments) => fragments.bytes.len(),
+            None => 0,
+        }
+    }
+
+    /// Drops what it holds; nothing more may be decoded.
+    pub fn forget(&mut self) {
+        self.fragments = None;
+    }
+
     /// Takes the next whole message or control frame from `buf`; `None` means that more bytes are
     /// needed.
     ///

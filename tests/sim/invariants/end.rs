@@ -1,6 +1,7 @@
 //! Invariants 47 and 48: what remains when everything is over.
 
 use super::Watch;
+use prism::base::metrics::Counter;
 
 impl Watch {
     /// 47: a shutdown closes every socket in time.
@@ -25,6 +26,8 @@ impl Watch {
             report.speech_streams.iter().sum(),
             report.app_states.iter().sum(),
         ];
+        let panics = [Counter::HandlerPanics, Counter::SessionPanics]
+            .map(|counter| report.metrics.get(counter));
         if left.iter().any(|figure| *figure != 0) {
             let text = format!(
                 "sessions, phones, apps, pending, bytes, recognisers, app sessions: {left:?}"
@@ -32,5 +35,9 @@ impl Watch {
             self.broken(48, "nothing is left", "", text);
         }
         self.no_recogniser_is_left();
+        if panics != [0, 0] {
+            let text = format!("panics of handlers and of sessions: {panics:?}");
+            self.broken(48, "nothing is left", "", text);
+        }
     }
 }

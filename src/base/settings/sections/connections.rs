@@ -7,8 +7,10 @@ section! {
     connections: Connections {
         /// A socket from which nothing at all arrives for this long is closed (s).
         ws_idle_timeout_s: u64 = 120, 5..=86_400;
-        /// Largest inbound WebSocket message (bytes); a larger one closes the socket with 1009, as does one beyond 256 KiB from an app that has not said who it is.
+        /// Largest inbound WebSocket message (bytes); a larger one closes the socket with 1009.
         ws_max_message_bytes: u64 = 16_777_216, 1024..=1_073_741_824;
+        /// What a shard holds of messages that have not arrived whole, together (bytes). A socket that exceeds it with more than 256 KiB of its own is closed with 1013; app sockets that have not said who they are find half of it.
+        unfinished_bytes_max: u64 = 268_435_456, 1_048_576..=2_147_483_647;
         /// Bytes that may wait for a phone, beside one larger message. Beyond it messages are dropped, the least important first; where only control messages are left the socket is closed with 1013.
         ws_send_queue_bytes_phone: u64 = 1_048_576, 16_384..=1_073_741_824;
         /// Bytes that may wait for an app, beside one larger message. Beyond it the oldest audio is dropped; where only control messages are left the socket is closed with 1013.

@@ -7,7 +7,7 @@ use crate::base::metrics::{Counter, Side};
 use crate::session::event::HelloKind;
 use crate::session::flow::{hello, lost, notices, requests};
 use crate::session::handlers::app::APP;
-use crate::session::handlers::{AppMessage, ErrorCode, Reject};
+use crate::session::handlers::{AppMessage, ErrorCode, Reject, contained};
 use crate::session::{Cx, Session};
 use crate::wire::json::{self, KindError};
 use crate::wire::kinds::AppKind;
@@ -75,7 +75,8 @@ fn run(
         package,
         text,
     };
-    let Err(reject) = (APP[kind as usize].run)(s, &message, cx) else {
+    let handler = APP[kind as usize].run;
+    let Err(reject) = contained(name, s, cx, |s, cx| handler(s, &message, cx)) else {
         settle(s, package);
         return;
     };
