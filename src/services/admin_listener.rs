@@ -139,6 +139,7 @@ async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
         ("GET", "/metrics") => OutsideRoute::Metrics,
         ("GET", "/api/admin/connections") => OutsideRoute::AdminConnections,
         ("GET", "/api/admin/connections/summary") => OutsideRoute::AdminSummary,
+        ("GET", "/api/admin/subscriptions") => OutsideRoute::AdminSubscriptions,
         ("GET", "/api/admin/app-messages") => OutsideRoute::AdminAppMessages,
         ("GET", "/api/admin/config") => OutsideRoute::AdminConfig,
         ("POST", "/api/admin/reload") => OutsideRoute::AdminReload,

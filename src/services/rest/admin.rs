@@ -1,4 +1,4 @@
-//! Outside thread, REST: administration (behaviour.md §9.5): connections, app-to-app messages, configuration, reload, ending a
+//! Outside thread, REST: administration (behaviour.md §9.5): connections, subscriptions, app-to-app messages, configuration, reload, ending a
 //! session. Only for core tokens of `admin_emails`; secrets are never shown.
 
 use super::{Handled, auth, param, query, refuse, reply};
@@ -34,14 +34,7 @@ pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
     };
     let total = users.len();
     let lists: Vec<Vec<Value>> = futures_util::stream::iter(users.into_iter().take(USERS_MAX))
-        .map(|user| async move {
-            let answer = cx.call_session(&user, Call::Connections).await;
-            if answer.status == 200 {
-                serde_json::from_slice(&answer.body).unwrap_or_default()
-            } else {
-                Vec::new()
-            }
-        })
+        .map(|user| async move { ask(cx, &user, Call::Connections).await })
         .buffer_unordered(ASKED_AT_A_TIME)
         .collect()
         .await;
@@ -103,6 +96,30 @@ pub(super) async fn summary(cx: &Services, r: &OutsideRequest) -> Handled {
         "timestamp": cx.iso(),
     });
     Ok(reply(200, &body))
+}
+
+/// `GET /api/admin/subscriptions?user=…&package=…`: who gets which streams, and the last changes.
+pub(super) async fn subscriptions(cx: &Services, r: &OutsideRequest) -> Handled {
+    auth::admin(cx, r)?;
+    let user = query(r, "user").ok_or_else(|| refuse(400, "user is required"))?;
+    let user = UserId::new(user);
+    let mut found = ask(cx, &user, Call::Subscriptions).await;
+    if let Some(package) = query(r, "package") {
+        found.retain(|subscriber| subscriber["packageName"] == package);
+    }
+    Ok(reply(
+        200,
+        &json!({ "success": true, "userId": user.as_str(), "subscribers": found }),
+    ))
+}
+
+/// A session's list; empty without a session.
+async fn ask(cx: &Services, user: &UserId, call: Call) -> Vec<Value> {
+    let answer = cx.call_session(user, call).await;
+    match answer.status {
+        200 => serde_json::from_slice(&answer.body).unwrap_or_default(),
+        _ => Vec::new(),
+    }
 }
 
 /// `GET /api/admin/app-messages?package=…`: the last app-to-app messages of an app, oldest first, without what they say.

@@ -160,6 +160,7 @@ async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
         Route::ServerRestart => registrations::restart(cx, r).await,
         Route::AdminConnections => admin::connections(cx, r).await,
         Route::AdminSummary => admin::summary(cx, r).await,
+        Route::AdminSubscriptions => admin::subscriptions(cx, r).await,
         Route::AdminAppMessages => admin::app_messages(cx, r),
         Route::AdminConfig => admin::config(cx, r),
         Route::AdminReload => admin::reload_route(cx, r).await,

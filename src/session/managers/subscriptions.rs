@@ -165,6 +165,12 @@ impl Subscriber {
         &self.list
     }
 
+    /// Rate of its `location_stream`.
+    #[must_use]
+    pub fn rate(&self) -> Option<&str> {
+        self.rate.as_deref()
+    }
+
     /// Language hints of its `transcription_config`.
     #[must_use]
     pub fn hints(&self) -> &[String] {
@@ -260,7 +266,7 @@ impl Subscriptions {
         self.subscribers
             .iter()
             .filter(|one| one.holds("location_stream"))
-            .map(|one| (&one.package, one.rate.as_deref()))
+            .map(|one| (&one.package, one.rate()))
     }
 
     /// The need of all sets that `counts`.

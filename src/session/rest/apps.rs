@@ -9,7 +9,7 @@ use crate::session::flow::{answers, device, dispose, notices, start, stop};
 use crate::session::managers::apps::intent::Health;
 use crate::session::managers::apps::start::{Origin, Recovery};
 use crate::session::managers::apps::{AnswerShape, AppSession, AppState, StopWhy, Waiter};
-use crate::session::rest::{Call, Shape, connections};
+use crate::session::rest::{Call, Shape, connections, subscriptions};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::records::InstalledApp;
@@ -41,6 +41,10 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
             s.m.health.settle();
             let body = connections::json(s, cx.now);
             cx.fx.reply(reply, RestAnswer::json(200, body));
+        }
+        Call::Subscriptions => {
+            cx.fx
+                .reply(reply, RestAnswer::json(200, subscriptions::json(s)));
         }
         Call::HealthPolled { package, healthy } => {
             let state = if healthy { Health::Good } else { Health::Bad };

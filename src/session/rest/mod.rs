@@ -5,6 +5,7 @@ mod apps;
 mod connections;
 pub(crate) mod device;
 mod media;
+mod subscriptions;
 
 use super::{Cx, Session, State};
 use crate::base::ids::ReplyTo;
@@ -32,6 +33,7 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
         | Call::Recover { .. }
         | Call::Snapshot
         | Call::Connections
+        | Call::Subscriptions
         | Call::HealthPolled { .. }
         | Call::Dispose => apps::call(s, reply, call, cx),
         Call::Notification { .. }
@@ -197,6 +199,8 @@ pub enum Call {
     /// `GET /api/admin/connections`: a JSON array of this session's open connections and its last ended ones (behaviour.md
     /// §9.5).
     Connections,
+    /// `GET /api/admin/subscriptions`: a JSON array of the subscribers of this session, their sets and the last changes.
+    Subscriptions,
     /// An app server was asked how it is (behaviour.md §2.18); shown in app lists, decides nothing. Answer 200 `{}`.
     HealthPolled {
         /// Which app.
@@ -217,6 +221,7 @@ impl Call {
             Self::DeviceState { .. }
                 | Self::Goodbye
                 | Self::Connections
+                | Self::Subscriptions
                 | Self::Dispose
                 | Self::Snapshot
         )

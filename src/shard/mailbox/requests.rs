@@ -160,6 +160,8 @@ pub enum OutsideRoute {
     AdminConnections,
     /// `GET /api/admin/connections/summary`.
     AdminSummary,
+    /// `GET /api/admin/subscriptions`.
+    AdminSubscriptions,
     /// `GET /api/admin/app-messages`.
     AdminAppMessages,
     /// `GET /api/admin/config`.

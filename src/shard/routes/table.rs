@@ -104,6 +104,7 @@ pub(super) const ROUTES: &[Route] = &[
     row(Method::Post, "/api/tpa-server/restart", Auth::None, Target::Outside(OutsideRoute::ServerRestart)),
     row(Method::Get, "/api/admin/connections", Auth::Admin, Target::Outside(OutsideRoute::AdminConnections)),
     row(Method::Get, "/api/admin/connections/summary", Auth::Admin, Target::Outside(OutsideRoute::AdminSummary)),
+    row(Method::Get, "/api/admin/subscriptions", Auth::Admin, Target::Outside(OutsideRoute::AdminSubscriptions)),
     row(Method::Get, "/api/admin/app-messages", Auth::Admin, Target::Outside(OutsideRoute::AdminAppMessages)),
     row(Method::Get, "/api/admin/config", Auth::Admin, Target::Outside(OutsideRoute::AdminConfig)),
     row(Method::Post, "/api/admin/reload", Auth::Admin, Target::Outside(OutsideRoute::AdminReload)),

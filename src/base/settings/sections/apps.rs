@@ -42,7 +42,7 @@ section! {
         webhook_private_addresses: bool = true => AtStart;
         /// For this long after it attached, an empty subscription list of a 2.x app is ignored: the SDK sends one before its handlers are registered (ms).
         subscription_grace_ms: u64 = 8000, 0..=600_000;
-        /// Subscription changes remembered per app, for diagnostics.
+        /// Subscription changes remembered per app, which administrators see at GET /api/admin/subscriptions.
         subscription_history: u64 = 50, 0..=1000;
         /// Most subscriptions of an app; more are dropped with a warning.
         subscriptions_max: u64 = 256, 8..=10_000;

@@ -228,6 +228,20 @@ fn administration_is_for_administrators() {
             (status, &body["connections"], &body["sessions"]),
             (200, &json!([{"kind": "app"}]), &json!(1))
         );
+        let mut list = Kit::request(Route::AdminSubscriptions, "GET", &[], &Value::Null);
+        list.headers
+            .push(("authorization".into(), format!("Bearer {root}")));
+        assert_eq!(
+            kit.send(&list).await,
+            (400, json!({"error": "user is required"}))
+        );
+        list.query = vec![("user".into(), USER.into())];
+        let (status, body) = kit.send(&list).await;
+        assert_eq!((status, &body["userId"]), (200, &json!(USER)));
+        assert_eq!(
+            body["subscribers"],
+            json!([{"kind": "glasses"}, {"kind": "app"}])
+        );
         let (status, body) = kit
             .bearer(&root, Route::AdminAppMessages, "GET", &[], Value::Null)
             .await;
