@@ -444,6 +444,18 @@ mod tests {
     }
 
     #[test]
+    fn a_body_of_a_stranger_is_only_read_up_to_a_bound() {
+        Kit::run(|kit| async move {
+            let answer = |padding: usize| {
+                let fields = json!({"packageName": APP, "apiKey": "wrong", "webhookUrl": "http://x/webhook", "y": "x".repeat(padding)});
+                Kit::request(Route::ServerRegister, "POST", &[], &fields)
+            };
+            assert_eq!(kit.send(&answer(1000)).await.0, 401);
+            assert_eq!(kit.send(&answer(300_000)).await.0, 400);
+        });
+    }
+
+    #[test]
     fn a_silent_registration_is_deactivated_and_a_heartbeat_revives_it() {
         Kit::run(|kit| async move {
             let fields = json!({"packageName": APP, "apiKey": KEY, "webhookUrl": "http://127.0.0.1:7010/webhook"});
