@@ -7,7 +7,7 @@ use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{Call, Shape};
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, USER, record, user_running};
-use crate::wire::records::{AppType, InstalledApp, Registry, UserRecord};
+use crate::wire::records::{AppType, HardwareRequirement, InstalledApp, Registry, UserRecord};
 use serde_json::{Value, json};
 
 fn stage(answer: Option<(u16, Value)>) -> String {
@@ -452,4 +452,33 @@ fn the_system_dashboard_starts_by_itself_and_is_tried_again() {
     assert_eq!(kit.answer(stop).unwrap().1["data"]["isRunning"], true);
     assert_eq!(kit.state(package), AppState::Running);
     assert!(kit.writes().is_empty());
+}
+
+#[test]
+fn optional_hardware_that_is_missing_is_worth_a_warning_and_required_is_worth_a_refusal() {
+    let (mut kit, phone) = Kit::connected();
+    kit.phone_text(
+        phone,
+        r#"{"type":"glasses_connection_state","modelName":"Even Realities G1","status":"CONNECTED"}"#,
+    );
+    for (level, warnings, wanted) in [
+        ("OPTIONAL", 1, AppState::Connecting),
+        ("REQUIRED", 0, AppState::Stopped),
+    ] {
+        let mut app = record(level, AppType::Background);
+        app.hardware_requirements = ["CAMERA", "DISPLAY"]
+            .map(|kind| HardwareRequirement {
+                kind: kind.into(),
+                level: level.into(),
+                description: None,
+            })
+            .into();
+        kit.apps = Registry::new([app], 2);
+        let lines = crate::base::log_capture::lines_of(|| {
+            kit.start(level);
+        });
+        let warned = lines.iter().filter(|line| line.starts_with("WARN"));
+        assert_eq!(warned.count(), warnings, "{lines:?}");
+        assert_eq!(kit.state(level), wanted);
+    }
 }
