@@ -120,6 +120,29 @@ pub struct AppHello {
     pub address: Option<std::net::IpAddr>,
 }
 
+impl AppHello {
+    /// Longest member of the message that counts (bytes); a longer one is as absent as one of another type. Anybody may send one,
+    /// and it is kept, compared and logged.
+    pub const FIELD_BYTES_MAX: usize = 4096;
+
+    /// Longest message whose members are read at all (bytes). Read members take a hundred times the room of their text, and for
+    /// a long one the time in which phones give a connection up.
+    pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+    /// A member of the message, if it says anything.
+    #[must_use]
+    pub fn field(value: Option<serde_json::Value>) -> Option<String> {
+        match value {
+            Some(serde_json::Value::String(text))
+                if (1..=Self::FIELD_BYTES_MAX).contains(&text.len()) =>
+            {
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Which of the two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HelloKind {

@@ -118,13 +118,6 @@ struct Hello {
     sdk_version: Option<serde_json::Value>,
 }
 
-fn text(value: Option<serde_json::Value>) -> Option<String> {
-    match value {
-        Some(serde_json::Value::String(text)) if !text.is_empty() => Some(text),
-        _ => None,
-    }
-}
-
 pub(super) const MALFORMED: Answer = Answer::Error("MALFORMED_MESSAGE", "Invalid JSON message");
 pub(super) const NO_SESSION: Answer = Answer::Error("SESSION_NOT_FOUND", "Session not found");
 
@@ -151,7 +144,11 @@ pub(super) fn judge(
             };
         }
     };
-    match scratch.parse::<Hello>(message) {
+    let hello = match message.len() {
+        ..=AppHello::MESSAGE_BYTES_MAX => scratch.parse(message),
+        _ => Ok(Hello::default()),
+    };
+    match hello {
         Ok(hello) => {
             candidate.invalid_json = 0;
             match hello_kind {
@@ -175,28 +172,28 @@ fn malformed(candidate: &mut Candidate, before_close: u64) -> Verdict {
 /// protocol.md §3.2 row 1. The header names the user; only without one the session id does.
 fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> Verdict {
     let headers = &candidate.headers;
-    let session_id = text(hello.session_id);
+    let session_id = AppHello::field(hello.session_id);
     let parsed = session_id
         .as_deref()
         .and_then(|id| parse_app_session_id(id, is_live));
     let (parsed_user, parsed_package) = parsed.unzip();
     let resolved = candidate.resolved.as_ref().map(|user| user.to_string());
     let user = headers.user.clone().or(resolved).or(parsed_user);
-    let package = text(hello.package_name)
+    let package = AppHello::field(hello.package_name)
         .or_else(|| headers.package.clone())
         .or(parsed_package);
     let (Some(user), Some(package)) = (user, package) else {
         return Verdict::Close(None, CloseReason::IdentityMissing);
     };
     // The header counts for other ways in only (protocol.md §0.1).
-    let version = text(hello.sdk_version);
+    let version = AppHello::field(hello.sdk_version);
     Verdict::Hello(
         UserId::new(&user),
         AppHello {
             kind: HelloKind::Init,
             package: Package::new(&package),
             // An absent key is a wrong key (row 4), not another case.
-            api_key: text(hello.api_key)
+            api_key: AppHello::field(hello.api_key)
                 .or_else(|| headers.api_key.clone())
                 .or_else(|| Some(String::new())),
             session_id,
@@ -209,7 +206,7 @@ fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> 
 /// protocol.md §3.4 rows 1 and 2. The user is never taken from the session id.
 fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> Verdict {
     let headers = &candidate.headers;
-    let version = text(hello.sdk_version).or_else(|| headers.sdk_version.clone());
+    let version = AppHello::field(hello.sdk_version).or_else(|| headers.sdk_version.clone());
     let sdk = Sdk::from_version(version.as_deref());
     if sdk != Sdk::V3 {
         return Verdict::Linger(
@@ -220,7 +217,7 @@ fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool
             CloseReason::ReconnectUnsupported,
         );
     }
-    let session_id = text(hello.session_id);
+    let session_id = AppHello::field(hello.session_id);
     let claims = headers.jwt.as_ref();
     let package = headers
         .package
@@ -362,6 +359,42 @@ mod tests {
                 r#"{"type":"tpa_connection_init","packageName":"a.b"}"#
             ),
             Verdict::Close(None, CloseReason::IdentityMissing)
+        );
+    }
+
+    #[test]
+    fn what_no_name_or_key_is_as_long_as_counts_as_absent() {
+        let long = "x".repeat(AppHello::FIELD_BYTES_MAX + 1);
+        let named = |user, package: &str, key: &str| {
+            let text = format!(
+                r#"{{"type":"tpa_connection_init","packageName":"{package}","apiKey":"{key}"}}"#
+            );
+            say(&mut candidate(user), &text)
+        };
+        assert_eq!(
+            named(Some("nadia@lumen.io"), &long, "k"),
+            Verdict::Close(None, CloseReason::IdentityMissing)
+        );
+        let Verdict::Hello(_, hello) = named(Some("nadia@lumen.io"), "a.b", &long) else {
+            panic!("it named itself");
+        };
+        assert_eq!(hello.api_key.as_deref(), Some(""), "no key is a wrong key");
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_hello_says_nothing_but_its_type() {
+        let numbers = "0,".repeat(AppHello::MESSAGE_BYTES_MAX / 2);
+        let long = format!(
+            r#"{{"type":"tpa_connection_init","packageName":"a.b","sessionId":[{numbers}0]}}"#
+        );
+        assert_eq!(
+            say(&mut candidate(Some("nadia@lumen.io")), &long),
+            Verdict::Close(None, CloseReason::IdentityMissing)
+        );
+        let broken = format!("{long}}}");
+        assert_eq!(
+            say(&mut candidate(None), &broken),
+            Verdict::Answer(MALFORMED)
         );
     }
 

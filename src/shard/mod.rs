@@ -45,7 +45,7 @@ use crate::wire::records::Registry;
 use crate::wire::speech::SpeechOrder;
 use conns::Role;
 use hashbrown::HashMap;
-use mailbox::{Answer, Mailboxes, ToOutside};
+use mailbox::{Answer, AppLink, LinkChange, Mailboxes, ToOutside};
 use outbound::Outbound;
 use rustc_hash::FxBuildHasher;
 use shared::Shared;
@@ -333,6 +333,7 @@ impl Shard {
         if entry.session.m.speech.holds_any() {
             self.abandon_speech(&entry.session);
         }
+        self.abandon_apps(&entry.session);
         for conn in &entry.conns {
             if let Some(conn) = self.out.conns.get(*conn) {
                 conn.role = Role::Detached;
@@ -357,6 +358,18 @@ impl Shard {
             order: SpeechOrder::Abandon,
         };
         self.tell_outside(message);
+    }
+
+    /// A session that could not say so itself leaves its apps behind, which a disposed one has none of.
+    fn abandon_apps(&mut self, session: &Session) {
+        for app in session.m.apps.iter().filter(|app| app.is_active()) {
+            self.tell_outside(ToOutside::AppLink(Box::new(AppLink {
+                user: session.user.clone(),
+                package: app.package.clone(),
+                key_sha256: String::new(),
+                change: LinkChange::Ended,
+            })));
+        }
     }
 
     fn settings_changed(&mut self) {

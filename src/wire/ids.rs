@@ -10,22 +10,28 @@ pub fn app_session_id(user: &str, package: &str) -> String {
     id
 }
 
+/// Longest user that is looked for among the live ones, in bytes: several times what a mail address may have. The id may come
+/// from anybody, and each look-up reads the whole user.
+const LIVE_USER_BYTES_MAX: usize = 1024;
+
 /// Splits an app session id into the lower-cased user and the package (`protocol.md §4.3`).
 ///
 /// Both parts may hold hyphens. Of the possible splits the longest user that `is_live` knows wins
 /// (it is asked with the lower-cased user), else the shortest user that ends like a mail domain,
-/// else the shortest.
+/// else the shortest. Time is linear in the length of the id.
 pub fn parse_app_session_id(id: &str, is_live: impl Fn(&str) -> bool) -> Option<(String, String)> {
     let lowered = id.to_lowercase();
+    let at_sign = lowered.find('@')?;
     // Lower-casing may change byte lengths outside ASCII, so hyphens are paired by their order.
     let splits = || {
         let users = lowered.match_indices('-').map(|(at, _)| &lowered[..at]);
         let packages = id.match_indices('-').map(|(at, _)| &id[at + 1..]);
         users
             .zip(packages)
-            .filter(|(user, package)| user.contains('@') && !package.is_empty())
+            .filter(|(user, package)| user.len() > at_sign && !package.is_empty())
     };
     let chosen = splits()
+        .take_while(|(user, _)| user.len() <= LIVE_USER_BYTES_MAX)
         .filter(|(user, _)| is_live(user))
         .last()
         .or_else(|| splits().find(|(user, _)| ends_like_a_domain(user)))
@@ -35,9 +41,9 @@ pub fn parse_app_session_id(id: &str, is_live: impl Fn(&str) -> bool) -> Option<
 
 /// Whether the text ends in a dot and two to five ASCII letters.
 fn ends_like_a_domain(user: &str) -> bool {
-    user.rsplit_once('.').is_some_and(|(_, top)| {
-        (2..=5).contains(&top.len()) && top.bytes().all(|byte| byte.is_ascii_alphabetic())
-    })
+    let letters = user.bytes().rev().take(6);
+    let top = letters.take_while(u8::is_ascii_alphabetic).count();
+    (2..=5).contains(&top) && user.as_bytes()[..user.len() - top].ends_with(b".")
 }
 
 /// The payload of a protocol ping: eight hexadecimal characters, as the first group of a random UUID (behaviour.md §9.3).
@@ -115,6 +121,20 @@ mod tests {
             parse("ana@x.io-lab.io-app", &both[..1]),
             pair("ana@x.io", "lab.io-app")
         );
+    }
+
+    #[test]
+    fn what_a_stranger_sends_costs_no_more_than_its_length() {
+        let asked = std::cell::Cell::new(0);
+        let hyphens = "-".repeat(1 << 20);
+        let count = |user: &str| {
+            asked.set(asked.get() + user.len());
+            false
+        };
+        assert_eq!(parse_app_session_id(&format!("{hyphens}x"), count), None);
+        let parsed = parse_app_session_id(&format!("a@{hyphens}x"), count);
+        assert_eq!(parsed, pair("a@", &format!("{}x", &hyphens[1..])));
+        assert!(asked.get() < 1 << 20, "{} bytes were hashed", asked.get());
     }
 
     #[test]

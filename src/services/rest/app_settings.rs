@@ -130,7 +130,11 @@ async fn update(
     super::apps::user_record(cx, user).await?;
     let package = record.package_name.clone();
     let change = Change::AppSettings(user.clone(), package.clone(), entries);
-    if let Outcome::AppSettings(settings) = cx.writes.apply(change).await? {
+    let outcome = cx.writes.apply(change).await?;
+    if outcome == Outcome::TotalTooLong {
+        return Err(refuse(400, "Too many settings"));
+    }
+    if let Outcome::AppSettings(settings) = outcome {
         let told = cx
             .tell_session(
                 user,

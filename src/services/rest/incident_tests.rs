@@ -255,6 +255,32 @@ fn telemetry_of_an_app_needs_its_key_and_the_token_of_this_incident() {
 }
 
 #[test]
+fn what_is_long_is_not_even_read_for_a_stranger() {
+    Kit::run(|kit| async move {
+        let bug = json!({"feedback": {"type": "bug"}});
+        let (_, body) = kit.client(Route::Incident, "POST", &[], bug).await;
+        let id = body["incidentId"].as_str().expect("an id").to_owned();
+        let long = json!({"logs": ["x".repeat(300_000)]});
+        let whole = Kit::request(Route::IncidentLogs, "POST", &[&id], &long);
+        let broken = OutsideRequest {
+            body: whole.body.slice(1..),
+            ..whole
+        };
+        let (status, body) = kit.send(&broken).await;
+        assert_eq!(
+            (status, &body["message"]),
+            (401, &json!("Missing authentication"))
+        );
+        let claims = json!({"incidentId": id, "packageName": APP, "userId": USER});
+        let token = kit.cx.tokens.mint(&claims).expect("claims");
+        let known = kit
+            .bearer(&token, Route::IncidentLogs, "POST", &[&id], long)
+            .await;
+        assert_eq!(known, (200, json!({"success": true})));
+    });
+}
+
+#[test]
 fn feedback_without_a_type_is_refused() {
     Kit::run(|kit| async move {
         for (body, text) in [

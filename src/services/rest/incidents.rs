@@ -1,7 +1,10 @@
 //! Outside thread, REST: feedback, incidents, their logs and attachments (protocol.md §18.10). Bulk goes into files of the data
 //! directory, the store keeps who, when and which.
 
-use super::{Handled, auth, body, fail, files, header, member, multipart, param, reply, uuid};
+use super::{
+    Handled, STRANGERS_BYTES_MAX, auth, body, fail, files, header, member, multipart, param, reply,
+    uuid,
+};
 use crate::base::ids::UserId;
 use crate::services::context::Services;
 use crate::services::store::{Change, DocKey, Outcome};
@@ -167,6 +170,17 @@ fn uploader(
     }
 }
 
+/// Whether the headers alone say that somebody known uploads, of whom the body only says the rest.
+fn may_upload(cx: &Services, r: &OutsideRequest, incident: &str) -> bool {
+    if let Some(token) = auth::plain_token(r) {
+        return auth::reporter(cx, r).is_ok() || token_owner(cx, token, incident).is_some();
+    }
+    match (header(r, "x-app-api-key"), header(r, "x-app-package")) {
+        (Some(key), Some(package)) => auth::key_matches(cx, package, key).unwrap_or(true),
+        _ => false,
+    }
+}
+
 async fn stored(cx: &Services, id: &str) -> Handled<Value> {
     let incident: Option<Value> = cx.writes.read(DocKey::incident(id)).await?;
     incident.ok_or_else(|| fail(404, "Incident not found"))
@@ -221,7 +235,11 @@ async fn keep(
 
 /// `POST /api/incidents/:id/logs`.
 pub(super) async fn logs(cx: &Services, r: &OutsideRequest) -> Handled {
-    let (id, fields) = (param(r, 0), report(r)?);
+    let id = param(r, 0);
+    if r.body.len() > STRANGERS_BYTES_MAX && !may_upload(cx, r, id) {
+        return Err(fail(401, "Missing authentication"));
+    }
+    let fields = report(r)?;
     let logs = fields
         .get("logs")
         .filter(|logs| logs.is_array())

@@ -6,6 +6,7 @@ use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
+use crate::session::flow::public_url;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, ToShard};
 use crate::wire::records::AppType;
@@ -277,7 +278,7 @@ fn ws_base(cx: &Services, registration: &Registration) -> String {
             .is_some_and(|record| record.app_type == AppType::SystemDashboard);
     let production = matches!(settings.server.env.as_str(), "production" | "staging");
     if system && !settings.server.internal_host.is_empty() {
-        format!("ws://{}", settings.server.internal_host)
+        public_url::within(&settings.server.internal_host)
     } else if production {
         registration
             .server_urls
@@ -439,6 +440,18 @@ mod tests {
                 ),
                 (Some(1), &true.into(), &1.into())
             );
+        });
+    }
+
+    #[test]
+    fn a_body_of_a_stranger_is_only_read_up_to_a_bound() {
+        Kit::run(|kit| async move {
+            let answer = |padding: usize| {
+                let fields = json!({"packageName": APP, "apiKey": "wrong", "webhookUrl": "http://x/webhook", "y": "x".repeat(padding)});
+                Kit::request(Route::ServerRegister, "POST", &[], &fields)
+            };
+            assert_eq!(kit.send(&answer(1000)).await.0, 401);
+            assert_eq!(kit.send(&answer(300_000)).await.0, 400);
         });
     }
 

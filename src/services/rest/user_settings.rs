@@ -65,6 +65,7 @@ async fn change(
         .await?
     {
         Outcome::UserSettings(merged) => merged,
+        Outcome::TotalTooLong => return Err(fail(400, "Too many settings")),
         _ => Map::new(),
     };
     cx.tell_session(user, Call::UserSettings { changes }).await;

@@ -1,6 +1,7 @@
 //! Outside thread, store semantics: every write as data, and what it does to the one document it touches. Pure; no backend,
 //! no clock.
 
+use super::settings;
 use crate::base::ids::UserId;
 use crate::session::effects::StoreOp;
 use crate::wire::records::{AppRecord, InstalledApp, UserRecord};
@@ -160,9 +161,9 @@ pub enum Change {
     Install(UserId, InstalledApp),
     /// Uninstalls, also from the running list; [`Outcome::Done`] or [`Outcome::Absent`].
     Uninstall(UserId, String),
-    /// Merges `[{key, value}]` into an app's settings; [`Outcome::AppSettings`] with all of them.
+    /// Merges `[{key, value}]` into an app's settings; [`Outcome::AppSettings`] with all of them, or [`Outcome::TotalTooLong`].
     AppSettings(UserId, String, Vec<Value>),
-    /// Merges user settings, null deletes; [`Outcome::UserSettings`] with all of them.
+    /// Merges user settings, null deletes; [`Outcome::UserSettings`] with all of them, or [`Outcome::TotalTooLong`].
     UserSettings(UserId, Map<String, Value>),
     /// Merges into simple storage; [`Outcome::Done`], [`Outcome::ValueTooLong`] or [`Outcome::TotalTooLong`].
     StorageMerge(UserId, String, BTreeMap<String, String>, Quota),
@@ -360,28 +361,9 @@ impl Change {
                 }
             }
             Self::AppSettings(_, package, changes) => {
-                let settings = record.app_settings.entry(package.clone()).or_default();
-                for change in changes {
-                    match settings
-                        .iter_mut()
-                        .find(|entry| entry.get("key") == change.get("key"))
-                    {
-                        Some(entry) => *entry = change.clone(),
-                        None => settings.push(change.clone()),
-                    }
-                }
-                return Outcome::AppSettings(settings.clone());
+                return settings::merge_app(record, package, changes);
             }
-            Self::UserSettings(_, changes) => {
-                for (key, value) in changes {
-                    if value.is_null() {
-                        record.user_settings.remove(key);
-                    } else {
-                        record.user_settings.insert(key.clone(), value.clone());
-                    }
-                }
-                return Outcome::UserSettings(record.user_settings.clone());
-            }
+            Self::UserSettings(_, changes) => return settings::merge_user(record, changes),
             _ => {}
         }
         Outcome::Done

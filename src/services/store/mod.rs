@@ -6,6 +6,7 @@ pub mod changes;
 pub mod embedded;
 pub mod memory;
 pub mod postgres;
+mod settings;
 mod slow;
 pub mod writes;
 

@@ -21,9 +21,18 @@ pub(crate) fn websocket(cfg: &Settings, package: &str, given: &str) -> String {
     let address = match (internal, given) {
         ("", "") => public(&cfg.server),
         ("", given) => given.to_owned(),
-        (internal, _) => internal.to_owned(),
+        (internal, _) => within(internal),
     };
     with_scheme(&address, ["ws", "wss"])
+}
+
+/// The internal host with a scheme: what is reached without leaving the operator's network has no TLS, unless it says so.
+pub(crate) fn within(internal_host: &str) -> String {
+    if internal_host.contains("://") {
+        internal_host.to_owned()
+    } else {
+        format!("ws://{internal_host}")
+    }
 }
 
 /// Where a phone fetches an app's audio output stream (protocol.md §9.12).
@@ -118,13 +127,20 @@ mod tests {
     #[test]
     fn only_system_apps_are_given_the_internal_host() {
         let mut cfg = with("", "rt.example.net");
-        cfg.server.internal_host = "http://prism.internal".into();
         cfg.apps.system_app_packages = vec!["com.acme.assistant".into()];
-        for (package, url) in [
-            ("com.acme.assistant", "ws://prism.internal"),
-            ("com.acme.scribe", "wss://rt.example.net"),
+        for (host, wanted) in [
+            ("http://prism.internal", "ws://prism.internal"),
+            ("prism.internal:8002", "ws://prism.internal:8002"),
+            ("https://prism.internal/", "wss://prism.internal"),
         ] {
-            assert_eq!(websocket(&cfg, package, ""), url);
+            cfg.server.internal_host = host.into();
+            assert_eq!(websocket(&cfg, "com.acme.assistant", ""), wanted);
+            // Recoveries of a system dashboard, which is in no list, name it themselves.
+            assert_eq!(websocket(&cfg, "system.board", &within(host)), wanted);
+            assert_eq!(
+                websocket(&cfg, "com.acme.scribe", ""),
+                "wss://rt.example.net"
+            );
         }
     }
 

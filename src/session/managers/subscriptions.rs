@@ -19,6 +19,9 @@ owns! {
 /// Tier of a `location_stream` without a usable rate (behaviour.md §3.2 step 5).
 const DEFAULT_RATE: &str = "standard";
 
+/// Longest name of a stream (bytes); a longer one is dropped like one too many. Sets are remembered for diagnostics.
+const NAME_BYTES_MAX: usize = 4096;
+
 /// What all counting sets together ask of the microphone (behaviour.md §3.5). Wildcards count for nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Need {
@@ -101,7 +104,7 @@ impl Wish {
             .iter()
             .any(|known| known.text == subscription.text)
         {
-        } else if self.list.len() < max {
+        } else if self.list.len() < max && subscription.text.len() <= NAME_BYTES_MAX {
             self.list.push(subscription);
         } else {
             self.dropped += 1;

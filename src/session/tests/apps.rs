@@ -7,7 +7,7 @@ use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{Call, Shape};
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, USER, record, user_running};
-use crate::wire::records::{AppType, InstalledApp, Registry, UserRecord};
+use crate::wire::records::{AppType, HardwareRequirement, InstalledApp, Registry, UserRecord};
 use serde_json::{Value, json};
 
 fn stage(answer: Option<(u16, Value)>) -> String {
@@ -455,26 +455,30 @@ fn the_system_dashboard_starts_by_itself_and_is_tried_again() {
 }
 
 #[test]
-fn administrators_see_who_gets_what_and_how_that_came_about() {
-    let (mut kit, _) = Kit::connected();
-    let conn = kit.running(SCRIBE, Sdk::V3);
-    let at = kit.now.unix_ms;
-    for list in [r#"["button_press","head_position"]"#, r#"["button_press"]"#] {
-        kit.app_text(
-            conn,
-            &format!(r#"{{"type":"subscription_update","subscriptions":{list}}}"#),
-        );
-    }
-    let call = kit.rest(Call::Subscriptions);
-    let (_, body) = kit.answer(call).unwrap();
-    let at = crate::base::clock::IsoTime::from_unix_ms(at).to_string();
-    let mut all = body.as_array().unwrap().iter();
-    let scribe = all.find(|one| one["packageName"] == SCRIBE).unwrap();
-    assert_eq!(
-        *scribe,
-        json!({"userId": USER, "packageName": SCRIBE, "state": "running", "subscriptions": ["button_press"],
-            "history": [
-                {"operation": "update", "subscriptions": ["button_press", "head_position"], "timestamp": at},
-                {"operation": "update", "subscriptions": ["button_press"], "timestamp": at}]})
+fn optional_hardware_that_is_missing_is_worth_a_warning_and_required_is_worth_a_refusal() {
+    let (mut kit, phone) = Kit::connected();
+    kit.phone_text(
+        phone,
+        r#"{"type":"glasses_connection_state","modelName":"Even Realities G1","status":"CONNECTED"}"#,
     );
+    for (level, warnings, wanted) in [
+        ("OPTIONAL", 1, AppState::Connecting),
+        ("REQUIRED", 0, AppState::Stopped),
+    ] {
+        let mut app = record(level, AppType::Background);
+        app.hardware_requirements = ["CAMERA", "DISPLAY"]
+            .map(|kind| HardwareRequirement {
+                kind: kind.into(),
+                level: level.into(),
+                description: None,
+            })
+            .into();
+        kit.apps = Registry::new([app], 2);
+        let lines = crate::base::log_capture::lines_of(|| {
+            kit.start(level);
+        });
+        let warned = lines.iter().filter(|line| line.starts_with("WARN"));
+        assert_eq!(warned.count(), warnings, "{lines:?}");
+        assert_eq!(kit.state(level), wanted);
+    }
 }

@@ -205,6 +205,31 @@ fn administrators_see_how_the_last_connections_ended() {
 }
 
 #[test]
+fn administrators_see_who_gets_what_and_how_that_came_about() {
+    let (mut kit, _) = Kit::connected();
+    let conn = kit.running(SCRIBE, Sdk::V3);
+    let at = kit.now.unix_ms;
+    for list in [r#"["button_press","head_position"]"#, r#"["button_press"]"#] {
+        kit.app_text(
+            conn,
+            &format!(r#"{{"type":"subscription_update","subscriptions":{list}}}"#),
+        );
+    }
+    let call = kit.rest(Call::Subscriptions);
+    let (_, body) = kit.answer(call).unwrap();
+    let at = crate::base::clock::IsoTime::from_unix_ms(at).to_string();
+    let mut all = body.as_array().unwrap().iter();
+    let scribe = all.find(|one| one["packageName"] == SCRIBE).unwrap();
+    assert_eq!(
+        *scribe,
+        json!({"userId": USER, "packageName": SCRIBE, "state": "running", "subscriptions": ["button_press"],
+            "history": [
+                {"operation": "update", "subscriptions": ["button_press", "head_position"], "timestamp": at},
+                {"operation": "update", "subscriptions": ["button_press"], "timestamp": at}]})
+    );
+}
+
+#[test]
 fn only_the_last_ten_ended_connections_are_kept() {
     let (mut kit, mut phone) = Kit::connected();
     for _ in 0..12 {

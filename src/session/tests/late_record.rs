@@ -2,7 +2,7 @@
 
 use crate::base::ids::ConnId;
 use crate::session::State;
-use crate::session::effects::{Effect, HttpKind};
+use crate::session::effects::{Effect, HttpKind, StoreOp};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
@@ -78,6 +78,34 @@ fn apps_of_the_list_start_when_it_could_be_read() {
     // Once is enough.
     kit.load(user_running(&[CHESS]));
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn an_app_that_the_user_stops_before_the_list_is_known_does_not_start_by_it() {
+    for by_rest in [true, false] {
+        let (mut kit, phone) = unread();
+        let stop = by_rest.then(|| kit.stop(SCRIBE));
+        kit.phone_text(phone, r#"{"type":"stop_app","packageName":"com.nobody"}"#);
+        if !by_rest {
+            let text = json!({"type": "stop_app", "packageName": SCRIBE});
+            kit.phone_text(phone, &text.to_string());
+        }
+        if let Some(stop) = stop {
+            assert_eq!(kit.answer(stop), None, "not durable yet");
+        }
+        let writes = kit.stored_all();
+        assert!(
+            matches!(&writes[..], [StoreOp::RemoveRunning(package)] if &**package == SCRIBE),
+            "{writes:?}"
+        );
+        kit.load(user_running(&[SCRIBE, MAPS]));
+        let webhook = kit.webhook(HttpKind::SessionRequest);
+        assert!(webhook.url.contains(MAPS), "{}", webhook.url);
+        assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+        if let Some(stop) = stop {
+            assert_eq!(kit.answer(stop).map(|answer| answer.0), Some(200));
+        }
+    }
 }
 
 #[test]

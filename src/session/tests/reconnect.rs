@@ -95,6 +95,25 @@ fn row_6_sockets_that_came_while_the_user_loads_are_consumed_by_the_start() {
 }
 
 #[test]
+fn row_6_whoever_came_while_the_user_loads_need_not_wait_for_a_phone_that_left() {
+    let mut kit = Kit::new();
+    let phone = kit.phone();
+    let conn = kit.reconnect(SCRIBE);
+    let init = kit.init(MAPS, Sdk::V2);
+    kit.phone_closes(phone);
+    kit.load(user_running(&[SCRIBE, MAPS]));
+    assert_eq!(kit.types(init)[0], "tpa_connection_ack");
+    assert_eq!(
+        kit.types(conn)[..2],
+        ["reconnect_deferred AWAITING_APP_RESTORE", "reconnect_ack"]
+    );
+    kit.advance(40_000);
+    assert_eq!(kit.close_of(conn), None);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
 fn row_7_another_session_id_is_expired() {
     let (mut kit, _) = Kit::connected();
     kit.running(SCRIBE, Sdk::V3);

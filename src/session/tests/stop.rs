@@ -74,6 +74,30 @@ fn a_socket_that_closes_during_the_stop_is_no_loss() {
 }
 
 #[test]
+fn an_app_whose_stop_a_session_does_not_live_to_see_is_no_session_of_its_server_any_more() {
+    let (mut kit, phone) = Kit::connected();
+    let conn = kit.running(SCRIBE, Sdk::V2);
+    kit.stop(SCRIBE);
+    kit.app_closes(conn);
+    kit.forget();
+    kit.phone_closes(phone);
+    kit.event(Event::Dispose {
+        cause: DisposeCause::Explicit,
+    });
+    let links = kit.effects(|effect| matches!(effect, Effect::AppLink { .. }));
+    assert!(
+        matches!(
+            &links[..],
+            [Effect::AppLink {
+                change: LinkChange::Ended,
+                ..
+            }]
+        ),
+        "{links:?}"
+    );
+}
+
+#[test]
 fn a_stopped_app_stays_stopped() {
     let (mut kit, phone) = Kit::connected();
     let conn = kit.running(SCRIBE, Sdk::V3);

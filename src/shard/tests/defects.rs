@@ -1,6 +1,7 @@
 //! A defect ends one session and nothing else.
 
 use super::*;
+use crate::wire::records::UserRecord;
 
 #[test]
 fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
@@ -21,6 +22,32 @@ fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
     // The user may come back at once.
     world.phone("a@x.io");
     assert!(world.shard.has_session("a@x.io"));
+}
+
+#[test]
+fn an_app_of_a_session_that_ended_by_a_defect_is_no_session_of_its_server_any_more() {
+    let mut world = World::new();
+    let app = world.parked_app("a@x.io");
+    world.phone("a@x.io");
+    let user = UserId::new("a@x.io");
+    let epoch = world.shard.session(&user).expect("a session").epoch;
+    let record = Some(Box::new(UserRecord {
+        running_apps: vec!["com.acme.x".into()],
+        ..UserRecord::default()
+    }));
+    let event = Event::UserLoaded { record };
+    world.shard.receive(ToShard::Result { user, epoch, event });
+    assert!(world.sent(app).contains("reconnect_ack"));
+    world.outside.drain();
+    let at = world.shard.users["a@x.io"];
+    world.shard.drive(at, |_, _| panic!("a defect"));
+    assert!(world.sent(app).contains("Internal server error"));
+    let links = world.outside.drain().filter_map(|message| match message {
+        ToOutside::AppLink(link) => Some((link.package.to_string(), link.change)),
+        _ => None,
+    });
+    let links: Vec<_> = links.collect();
+    assert_eq!(links, [("com.acme.x".to_owned(), LinkChange::Ended)]);
 }
 
 /// A defect in what a session does with audio, by either way that it comes.

@@ -9,13 +9,17 @@ use crate::wire::members::settle_numbers;
 /// Memory of a scratch that served a longer text is given back before the next one.
 const KEEP_BYTES_MAX: usize = 256 * 1024;
 
+/// Most values (and names of members) of a text that is read. As values of their own they would take a hundred times the room of
+/// their text; this many are read within some tenths of a second, in which a phone does not give its connection up.
+const VALUES_MAX: usize = 1 << 18;
+
 /// Room a fresh scratch starts with.
 const START_BYTES: usize = 4 * 1024;
 
 /// Why a text could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// It is no JSON, or nests deeper than [`DEPTH_MAX`].
+    /// It is no JSON, nests deeper than [`DEPTH_MAX`], or holds more values than anybody sends.
     #[error("invalid JSON: {0}")]
     Syntax(String),
     /// It is JSON, but not of the wanted members and types.
@@ -104,6 +108,10 @@ impl Scratch {
         text: &[u8],
     ) -> Result<T, JsonError> {
         let (tape, spare) = self.tape_of(text)?;
+        if tape.0.len() > VALUES_MAX {
+            *spare = tape.reset();
+            return Err(JsonError::Syntax("too many values".to_owned()));
+        }
         let mut deserializer = Deserializer::from_tape(tape);
         let value = T::deserialize(&mut deserializer);
         *spare = deserializer.into_tape().reset();

@@ -311,7 +311,7 @@ fn what_is_no_json_has_no_type() {
 #[test]
 fn a_long_text_does_not_keep_its_memory() {
     let mut scratch = Scratch::new();
-    let long = format!("[{}1]", "1,".repeat(1 << 19));
+    let long = format!("[{}1]", "1,         ".repeat(1 << 17));
     assert!(
         scratch
             .parse::<serde::de::IgnoredAny>(long.as_bytes())
@@ -520,4 +520,17 @@ proptest! {
         prop_assert_eq!((read.0, read.1), (signed, unsigned));
         prop_assert!((read.2 - float).abs() <= float.abs() * 1e-15);
     }
+}
+
+#[test]
+fn a_text_of_more_values_than_anybody_sends_is_not_read() {
+    let mut scratch = Scratch::new();
+    let list = |count: usize| format!("[0{}]", ",0".repeat(count - 1));
+    let read = scratch.parse::<Vec<u8>>(list(200_000).as_bytes());
+    assert_eq!(read.map(|list| list.len()), Ok(200_000));
+    for text in [list(300_000), list(300_000).replace('0', "1e400")] {
+        let refused = scratch.parse::<serde_json::Value>(text.as_bytes());
+        assert!(matches!(refused, Err(JsonError::Syntax(_))));
+    }
+    assert!(scratch.parse::<Vec<u8>>(b"[1]").is_ok());
 }

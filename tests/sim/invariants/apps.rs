@@ -372,9 +372,12 @@ impl Watch {
                 let pair = self.pair(user, package);
                 let gave_up = pair.state == AppState::Stopped && now_ms - pair.started_ms < 30_000;
                 let stopping = pair.was_stopping;
+                let load_ms = view.cfg.store.db_timeout_ms + 1000;
                 let allowed = if live {
-                    // A stop of a stopped app may write once more what is not yet known to be durable.
-                    pair.stopped || gave_up || stopping || pair.stop_asked_ms == now_ms
+                    // A stop of a stopped app may write once more what is not yet known to be durable. One that came while the
+                    // user was loading waits for that.
+                    let asked = now_ms - pair.stop_asked_ms <= load_ms && pair.stop_asked_ms > 0;
+                    pair.stopped || gave_up || stopping || asked
                 } else {
                     // A disposal in the middle of a deliberate stop finishes it.
                     self.users[user].stopping_at_end.contains(&**package)

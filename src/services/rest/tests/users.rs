@@ -286,6 +286,37 @@ fn head_is_a_get_and_changes_nothing() {
 }
 
 #[test]
+fn there_is_an_end_to_the_settings_of_a_user_and_of_an_app() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let users = |from: usize, to: usize| -> Value {
+            let keys = (from..to).map(|at| (format!("k{at}"), json!(at)));
+            json!({ "settings": Value::Object(keys.collect()) })
+        };
+        let apps = |from: usize, to: usize| -> Value {
+            let entries = (from..to).map(|at| json!({"key": format!("k{at}"), "value": at}));
+            Value::Array(entries.collect())
+        };
+        for (route, method, params, body) in [
+            (
+                Route::UserSettings,
+                "PUT",
+                &[][..],
+                &users as &dyn Fn(usize, usize) -> Value,
+            ),
+            (Route::AppSettings, "POST", &[APP], &apps),
+        ] {
+            let mut statuses = Vec::new();
+            for (from, to) in [(0, 1001), (0, 1000), (500, 1000), (500, 1001), (999, 1000)] {
+                let answer = kit.client(route, method, params, body(from, to)).await;
+                statuses.push(answer.0);
+            }
+            assert_eq!(statuses, [400, 200, 200, 400, 200], "{route:?}");
+        }
+    });
+}
+
+#[test]
 fn a_settings_key_is_not_lost_to_a_body_that_says_nothing() {
     Kit::run(|kit| async move {
         let params = &["brightness"];

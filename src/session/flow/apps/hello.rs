@@ -355,7 +355,7 @@ fn names_another_user(s: &Session, hello: &AppHello) -> bool {
 }
 
 /// What an init or reconnect message carries; everything is optional and of any type here.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Body {
     package_name: Option<Value>,
@@ -372,7 +372,10 @@ pub(crate) fn said_again(
     text: &[u8],
     cx: &mut Cx<'_>,
 ) -> Result<(), JsonError> {
-    let body: Body = cx.scratch.parse(text)?;
+    let body: Body = match text.len() {
+        ..=AppHello::MESSAGE_BYTES_MAX => cx.scratch.parse(text)?,
+        _ => Body::default(),
+    };
     let earlier = match s.m.apps.by_conn(conn) {
         Some(app) => app.hello.as_deref(),
         None => s.m.apps.sockets.lingering(conn),
@@ -380,18 +383,14 @@ pub(crate) fn said_again(
     let Some(earlier) = earlier.cloned() else {
         return Ok(());
     };
-    let string = |value: Option<Value>| match value {
-        Some(Value::String(text)) if !text.is_empty() => Some(text),
-        _ => None,
-    };
-    let version = string(body.sdk_version);
+    let version = AppHello::field(body.sdk_version);
     let hello = AppHello {
         kind,
-        package: string(body.package_name).map_or(earlier.package, |name| {
+        package: AppHello::field(body.package_name).map_or(earlier.package, |name| {
             crate::base::ids::Package::new(&name)
         }),
-        api_key: string(body.api_key).or(earlier.api_key),
-        session_id: string(body.session_id),
+        api_key: AppHello::field(body.api_key).or(earlier.api_key),
+        session_id: AppHello::field(body.session_id),
         sdk: match (kind, &version) {
             (HelloKind::Reconnect, None) => earlier.sdk,
             _ => Sdk::from_version(version.as_deref()),

@@ -132,10 +132,12 @@ pub(crate) fn end_with_session(
     let Some(app) = s.m.apps.get_mut(package) else {
         return (Vec::new(), None);
     };
+    // One whose socket closed during its stop counts as stopped already, but is not out of its server's sessions yet.
+    let counted = app.is_active();
     let stop = app.stop.take();
     let held = stop.as_ref().and_then(|stop| stop.conn);
     let conns = app.conn.take().into_iter().chain(held).collect();
-    if app.state != AppState::Stopped {
+    if counted {
         attach::link_ended(package, cx);
     }
     app.state = AppState::Stopped;

@@ -188,6 +188,10 @@ fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, 
             "Too many apps are running",
         ));
     }
+    let optional = device::missing_optional(s, record).join(", ");
+    if !optional.is_empty() {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, missing = optional, "app starts without optional hardware");
+    }
     Ok(Arc::clone(record))
 }
 

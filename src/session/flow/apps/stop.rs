@@ -76,7 +76,8 @@ fn join(s: &mut Session, package: &str, why: StopWhy, waiters: Vec<Waiter>) {
     }
 }
 
-/// Nothing to stop. An uninstall still takes the package off the stored list.
+/// Nothing to stop. An uninstall still takes the package off the stored list, and so does any stop while nobody knows that list:
+/// the app would start as soon as it is read.
 fn answer_idle(
     s: &mut Session,
     package: &Package,
@@ -84,12 +85,16 @@ fn answer_idle(
     waiters: Vec<Waiter>,
     cx: &mut Cx<'_>,
 ) {
-    let listed = s.m.apps.intent.is_running(package);
+    let intent = &s.m.apps.intent;
+    let listed = intent.is_running(package);
+    let may_be_listed = intent.unread.is_some() && cx.apps.get(package).is_some();
     if listed && why != StopWhy::Uninstall {
         // The intent outlived a failed start; a stop of a stopped app does nothing (§2.8).
         answers::succeed(s, Verb::Stop, package, &waiters, cx);
-    } else if listed && waiters.is_empty() {
-        answers::store_intent(s, package, Wanted::No, waiters, cx);
+    } else if waiters.is_empty() {
+        if listed || may_be_listed {
+            answers::store_intent(s, package, Wanted::No, waiters, cx);
+        }
     } else {
         answers::when_durable(s, package, Wanted::No, waiters, cx);
     }

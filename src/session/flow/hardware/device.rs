@@ -256,13 +256,22 @@ pub(crate) fn app_settings_json(s: &Session, record: &AppRecord) -> Vec<u8> {
 
 /// Missing REQUIRED hardware of an app on the current model; empty = compatible (protocol.md §17.4).
 pub(crate) fn missing_hardware(s: &Session, record: &AppRecord) -> Vec<String> {
+    missing(s, record, "REQUIRED")
+}
+
+/// Missing OPTIONAL hardware, which is only worth a warning (behaviour.md §2.3).
+pub(crate) fn missing_optional(s: &Session, record: &AppRecord) -> Vec<String> {
+    missing(s, record, "OPTIONAL")
+}
+
+fn missing(s: &Session, record: &AppRecord, level: &str) -> Vec<String> {
     let Some(profile) = s.m.device.capabilities() else {
         return Vec::new();
     };
     record
         .hardware_requirements
         .iter()
-        .filter(|need| need.level == "REQUIRED" && !capabilities::has(profile, &need.kind))
+        .filter(|need| need.level == level && !capabilities::has(profile, &need.kind))
         .map(|need| need.kind.clone())
         .collect()
 }

@@ -6,7 +6,7 @@ use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Class, Effect};
 use crate::session::event::{CloseInfo, Event, HelloKind, PhoneFlags};
 use crate::session::flow::{
-    answers, churn, device, hello, late_record, location, lost, notices, phone_in, restart,
+    answers, attach, churn, device, hello, late_record, location, lost, notices, phone_in, restart,
     returned, screen, start, user_settings,
 };
 use crate::session::managers::apps::intent::Wanted;
@@ -227,6 +227,8 @@ pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
             start::request(s, &package, Origin::Automatic, None, cx);
         } else {
             lost::expect_later(s, &package);
+            // One that asked to come back meanwhile is there, and need not wait for the phone.
+            attach::attach_parked(s, &package, cx);
         }
     }
 }

@@ -32,6 +32,15 @@ fn the_last_list_is_the_set() {
 }
 
 #[test]
+fn a_name_of_a_stream_that_nobody_needs_so_long_is_left_out() {
+    let mut kit = Kit::new();
+    kit.app("back", Sdk::V3);
+    let hints = format!("transcription:en-US?hints={}", "x".repeat(4000));
+    kit.subscribe("back", &["a", &"x".repeat(5000), &hints]);
+    assert_eq!(stored(&kit, "back"), json!(["a", hints]));
+}
+
+#[test]
 fn rates_come_with_objects_and_nonsense_is_skipped() {
     let mut kit = Kit::new();
     kit.app("back", Sdk::V3);

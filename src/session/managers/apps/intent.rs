@@ -95,12 +95,12 @@ impl Intent {
             .is_some_and(|entry| entry.wanted == Wanted::Yes)
     }
 
-    /// Whether the store is known to say `wanted` of the package. A package never mentioned is durably not wanted.
+    /// Whether the store is known to say `wanted` of the package. A package never mentioned is durably not wanted, once it was read.
     #[must_use]
     pub fn is_durable(&self, package: &str, wanted: Wanted) -> bool {
         match self.entry(package) {
             Some(entry) => entry.durable && entry.wanted == wanted,
-            None => wanted == Wanted::No,
+            None => wanted == Wanted::No && self.unread.is_none(),
         }
     }
 
