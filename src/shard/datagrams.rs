@@ -26,18 +26,16 @@ impl Claims {
     }
 
     /// The one whose user id has this hash keeps it, else the first one with a live session (behaviour.md §5.4): a release may
-    /// have got lost. `false`: refused.
+    /// have got lost. Two ids may have the same hash; then the first keeps it too. `false`: refused.
     fn claim(&mut self, hash: u32, claim: Claim, live: &LiveUsers) -> bool {
-        let is_natural = claim.user.hash32() == hash;
-        match self.0.get(&hash) {
-            Some(held) if held.user != claim.user && !is_natural && live.contains(&held.user) => {
-                false
-            }
-            _ => {
-                self.0.insert(hash, claim);
-                true
-            }
+        let is_natural = |claim: &Claim| claim.user.hash32() == hash;
+        let others = self.0.get(&hash).filter(|held| held.user != claim.user);
+        let keeps = |held: &Claim| !is_natural(&claim) || is_natural(held);
+        if others.is_some_and(|held| keeps(held) && live.contains(&held.user)) {
+            return false;
         }
+        self.0.insert(hash, claim);
+        true
     }
 
     fn release(&mut self, hash: u32, user: &UserId, epoch: u64) {

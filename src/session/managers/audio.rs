@@ -40,6 +40,8 @@ pub struct Audio {
     pub speech_ms: u64,
     format: Format,
     carry: Option<u8>,
+    /// Where it came from last; `None`: datagrams.
+    from: Option<ConnId>,
     lc3: Option<Box<Lc3>>,
     /// Makes the handling of chunks and messages panic.
     #[cfg(test)]
@@ -133,6 +135,15 @@ impl Audio {
             None => {
                 self.align(data);
             }
+        }
+    }
+
+    /// What follows comes from a socket, or (`None`) by datagrams. A phone that changes over begins with a whole sample.
+    #[inline]
+    pub fn comes_from(&mut self, from: Option<ConnId>) {
+        if self.from != from {
+            self.from = from;
+            self.forget_odd();
         }
     }
 

@@ -131,6 +131,7 @@ impl Microphone {
         let window = Timer::MicSend;
         if timers.at(&window).is_some() {
             timers.set(window, now.mono_ms + cfg.mic_debounce_ms);
+            self.keep_alive(timers, now, cfg);
             return None;
         }
         let state = self.state();

@@ -147,6 +147,33 @@ fn a_hash_is_its_own_users_or_else_the_first_ones() {
     assert_eq!(two.acks("nadia@lumen.io", own), 1);
 }
 
+/// behaviour.md §5.4: audio never reaches the wrong user, not even one whose id has the same hash.
+#[test]
+fn of_two_users_with_one_hash_the_first_keeps_it() {
+    let (first, second, hash) = ("u31992@x.io", "u605430@x.io", 3_160_345_030);
+    for user in [first, second] {
+        assert_eq!(UserId::new(user).hash32(), hash);
+    }
+    let mut two = Two::new(2);
+    let own = two.phone(first, hash);
+    let other = two.phone(second, hash);
+    two.probed(0, hash);
+    assert_eq!((two.acks(first, own), two.acks(second, other)), (1, 0));
+    let cause = crate::session::event::DisposeCause::Explicit;
+    let shard = two.home(first);
+    let at = shard.users[first];
+    shard.drive(at, |session, cx| {
+        session.on_event(Event::Dispose { cause }, cx);
+    });
+    two.deliver();
+    let _ = two
+        .home(second)
+        .message(other, Message::Text(registers(hash)));
+    two.deliver();
+    two.probed(0, hash);
+    assert_eq!(two.acks(second, other), 1, "free again");
+}
+
 #[test]
 fn a_hash_is_free_again_once_its_session_is_gone_however_it_went() {
     let mut two = Two::new(2);

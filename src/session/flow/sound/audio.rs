@@ -11,6 +11,7 @@ use crate::session::{Cx, Session};
 /// A frame of a phone socket. Only the current one's audio counts.
 pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<'_>) {
     if s.m.phone.open() == Some(conn) {
+        s.m.audio.comes_from(Some(conn));
         hear(s, data, cx);
     }
 }
@@ -60,7 +61,9 @@ pub(crate) fn gap_due(s: &mut Session, cx: &mut Cx<'_>) {
         return;
     }
     let heard_until = s.m.audio.last_ms + settings.audio_gap_resync_ms;
-    if heard_until > cx.now.mono_ms || s.m.phone.open().is_none() {
+    // While off is held back nothing is missed, and a re-sync would cut that short.
+    let is_missed = heard_until <= cx.now.mono_ms && s.m.microphone.need().media();
+    if !is_missed || s.m.phone.open().is_none() {
         let later = heard_until.max(cx.now.mono_ms + settings.audio_gap_resync_ms / 2);
         s.timers.set(Timer::AudioGap, later);
         return;

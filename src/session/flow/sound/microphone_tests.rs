@@ -270,6 +270,43 @@ fn missing_audio_re_syncs_once_per_cooldown_when_switched_on() {
     assert_eq!(times, [100, 15_100, 45_100]);
 }
 
+/// behaviour.md §4.4, 5.3: in the hold-down there is no need that audio could be missed for.
+#[test]
+fn missing_audio_does_not_cut_the_hold_short() {
+    let mut kit = kit();
+    kit.cfg.audio.audio_gap_resync_enabled = true;
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.advance(14_000);
+    kit.subscribe("main", &[]);
+    kit.advance(10_000);
+    assert_eq!(
+        told(&mut kit),
+        [
+            (100, true, true),
+            (10_100, true, true),
+            (17_100, false, false)
+        ]
+    );
+}
+
+/// behaviour.md §4.4: the need was gone when the repetition was due, and back while changes were still gathered.
+#[test]
+fn what_is_wanted_again_is_repeated_again() {
+    let mut kit = kit();
+    kit.cfg.microphone.mic_keepalive_ms = 1500;
+    kit.subscribe("main", &["transcription"]);
+    kit.advance(900);
+    kit.subscribe("back", &["audio_chunk"]);
+    kit.advance(400);
+    kit.subscribe("back", &[]);
+    kit.subscribe("main", &[]);
+    kit.advance(400);
+    kit.subscribe("main", &["transcription"]);
+    kit.advance(4000);
+    let times: Vec<u64> = told(&mut kit).into_iter().map(|one| one.0).collect();
+    assert_eq!(times, [100, 3300, 4800]);
+}
+
 /// behaviour.md §4.3: what a phone that was away did not hear is due at its return.
 #[test]
 fn an_off_that_fell_into_the_phones_absence_is_told_at_its_return() {

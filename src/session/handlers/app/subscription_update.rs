@@ -44,11 +44,11 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     if wish.dropped > 0 {
         tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %m.package, dropped = wish.dropped, "too many subscriptions");
     }
-    let rejected = wish.reject(|needed| flow::sync::granted(cx, m.package, needed));
-    report(s, m, &rejected, cx);
     if wish.empty_as_received && is_reconnect_noise(s, m, cx) {
         return Ok(());
     }
+    let rejected = wish.reject(|needed| flow::sync::granted(cx, m.package, needed));
+    report(s, m, &rejected, cx);
     let keep = cx.cfg.apps.subscription_history as usize;
     s.m.subscriptions
         .apply(&s.user, m.package, wish, cx.now.unix_ms, keep);

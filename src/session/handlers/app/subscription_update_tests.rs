@@ -168,6 +168,20 @@ fn rejections_are_reported_once_per_change_and_socket() {
     assert_eq!(errors(&mut kit).len(), 1);
 }
 
+/// behaviour.md §3.2 step 4: such a list is ignored entirely, what it was last told included.
+#[test]
+fn an_ignored_list_brings_no_rejection_again() {
+    let mut kit = Kit::new();
+    let conn = kit.app("poor", Sdk::V2);
+    for list in [&["audio_chunk", "x"][..], &[], &["audio_chunk", "x"]] {
+        kit.subscribe("poor", list);
+    }
+    let mut told = kit.texts(conn);
+    told.retain(|(_, text)| text["type"] == "permission_error");
+    assert_eq!(told.len(), 1);
+    assert_eq!(stored(&kit, "poor"), json!(["x"]));
+}
+
 #[test]
 fn the_phone_hears_of_changes_once_per_window() {
     let mut kit = Kit::new();
