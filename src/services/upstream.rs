@@ -54,6 +54,21 @@ const DROPPED: &[&str] = &[
     "x-request-id",
 ];
 
+/// Headers that end here: those of [`DROPPED`], and those that a `Connection` header of this message names as its own
+/// (RFC 9110 §7.6.1).
+struct HopByHop(String);
+
+impl HopByHop {
+    fn of<'a>(connection: impl Iterator<Item = &'a [u8]>) -> Self {
+        let named = connection.map(|value| String::from_utf8_lossy(value).to_ascii_lowercase());
+        Self(named.collect::<Vec<_>>().join(","))
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        DROPPED.contains(&name) || self.0.split(',').any(|named| named.trim() == name)
+    }
+}
+
 /// The client; one per process. The operator named the upstream, so its address is not judged.
 pub(crate) struct Upstream(outbound::Client<Body>);
 
@@ -165,10 +180,13 @@ fn build(
     let mut request = Request::builder()
         .method(head.method.as_str())
         .uri(format!("{base}{}", head.target));
-    for (name, value) in head.headers().filter(|(name, _)| !DROPPED.contains(name)) {
+    let connection = head.headers().filter(|(name, _)| *name == "connection");
+    let ours = HopByHop::of(connection.map(|(_, value)| value));
+    for (name, value) in head.headers().filter(|(name, _)| !ours.covers(name)) {
         request = request.header(name, value);
     }
-    if let Some(host) = head.header("host") {
+    // A proxy before us knows better what was asked for.
+    if let (Some(host), None) = (head.header("host"), head.header("x-forwarded-host")) {
         request = request.header("x-forwarded-host", host);
     }
     if let crate::wire::http::BodyLength::Length(length) = head.body {

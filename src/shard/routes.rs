@@ -119,7 +119,8 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
     if http.fallback_upstream.is_empty() || head.method == Method::Other || shared.is_draining() {
         return false;
     }
-    let path = canonical(&head.route_path());
+    let asked = head.route_path();
+    let path = canonical(&asked);
     let is_known = || {
         table::ROUTES.iter().any(|route| {
             let asked = match head.method {
@@ -131,10 +132,16 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
             route.method == asked && params(route.pattern, &path).is_some()
         })
     };
-    http.upstream_paths
-        .iter()
-        .any(|prefix| path.starts_with(prefix.as_str()))
-        || !is_known()
+    let is_left = |prefix: &String| {
+        lies_below(bare(&asked), bare(prefix)) || lies_below(&path, &canonical(prefix))
+    };
+    http.upstream_paths.iter().any(is_left) || !is_known()
+}
+
+/// Whether `path` is `prefix` or something below it: `/apps` is not the place of `/appsettings`.
+fn lies_below(path: &str, prefix: &str) -> bool {
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
 /// Bytes and milliseconds that a request's body may take, judged on its head. Pictures are larger than any other body, and may be
@@ -274,15 +281,21 @@ fn is_for_apps(path: &str) -> bool {
     is_api || path.starts_with("/appsettings/")
 }
 
-fn canonical(path: &str) -> String {
+/// `path` without what means nothing: a slash at its end, the mount of sockets before an app's REST path.
+fn bare(path: &str) -> &str {
     let path = match path.strip_suffix('/') {
         Some(shorter) if !shorter.is_empty() => shorter,
         _ => path,
     };
-    let path = match path.strip_prefix(SOCKET_MOUNT) {
+    match path.strip_prefix(SOCKET_MOUNT) {
         Some(rest) if is_for_apps(rest) => rest,
         _ => path,
-    };
+    }
+}
+
+/// The one path that all spellings and mounts of a route share.
+fn canonical(path: &str) -> String {
+    let path = bare(path);
     for (alias, mount) in MOUNTS {
         if let Some(rest) = path.strip_prefix(alias)
             && (rest.is_empty() || rest.starts_with('/'))

@@ -62,6 +62,20 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         "observability.memory_fast_growth_bytes",
         "must not be below memory_growth_bytes",
     );
+    rule(
+        s.http
+            .upstream_paths
+            .iter()
+            .all(|path| path.starts_with('/')),
+        "http.upstream_paths",
+        "every item must begin with /",
+    );
+    let is_origin = |item: &String| item == "*" || item.contains("://") && !item.ends_with('/');
+    rule(
+        s.http.cors_origins.iter().all(is_origin),
+        "http.cors_origins",
+        "every item must be \"*\", scheme://host or scheme://*.domain, without a path",
+    );
     let is_network = |item: &String| item.parse::<Network>().is_ok();
     rule(
         s.server.trusted_proxies.iter().all(is_network),
@@ -231,6 +245,15 @@ mod tests {
             (
                 "http:\n  fallback_upstream: old.example.net\n",
                 "fallback_upstream",
+            ),
+            ("http:\n  upstream_paths: [apps]\n", "upstream_paths"),
+            (
+                "http:\n  cors_origins: [\"*.example.net\"]\n",
+                "cors_origins",
+            ),
+            (
+                "http:\n  cors_origins: [\"https://a.io/\"]\n",
+                "cors_origins",
             ),
             ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
             (

@@ -344,6 +344,49 @@ fn unknown_routes_are_404_unless_there_is_an_upstream() {
 }
 
 #[test]
+fn a_capability_is_left_behind_under_all_its_mounts_and_takes_no_other_with_it() {
+    let mut world = World::new();
+    world.cfg.http.fallback_upstream = "http://127.0.0.1:9".into();
+    for (left, goes, stays) in [
+        ("/apps", "/apps", "/appsettings/x"),
+        ("/apps/", "/api/apps/x/start", "/appsettings/x"),
+        ("/api/apps", "/apps/x/start", "/api/client/apps"),
+        ("/api/apps/x", "/api/apps/x/start", "/api/apps/y/start"),
+        ("/api/auth", "/auth/exchange-token", "/api/incidents"),
+        ("/tpasettings", "/appsettings/x", "/apps/x"),
+        (
+            "/api/app-server",
+            "/api/tpa-server/register",
+            "/api/photos/upload",
+        ),
+        ("/api", "/api/apps/x/start", "/apps/x/start"),
+        (
+            "/api",
+            "/ws/miniapp/api/auth/exchange-token",
+            "/auth/exchange-token",
+        ),
+        (
+            "/api/client/user",
+            "/api/client/user/settings/key/a",
+            "/api/client/goodbye",
+        ),
+        ("/", "/livez", ""),
+    ] {
+        world.cfg.http.upstream_paths = vec![left.into()];
+        let asks = |path: &str| {
+            let methods = ["GET", "POST"];
+            let lines = methods.map(|method| head(&format!("{method} {path}"), ""));
+            // One of the methods is known here.
+            lines.map(|head| goes_upstream(&head, &world.cfg, &world.shared))
+        };
+        assert_eq!(asks(goes), [true, true], "{left}: {goes}");
+        if !stays.is_empty() {
+            assert_ne!(asks(stays), [true, true], "{left}: {stays}");
+        }
+    }
+}
+
+#[test]
 fn escapes_that_mean_nothing_lead_to_the_same_route() {
     let mut world = World::new();
     for line in [
