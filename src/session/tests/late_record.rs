@@ -1,8 +1,8 @@
 //! A user record that could not be read at first (behaviour.md §1.4): the session works, and makes up for it later.
 
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, Package};
 use crate::session::State;
-use crate::session::effects::{Effect, HttpKind};
+use crate::session::effects::{Effect, HttpKind, StoreOp};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
@@ -78,6 +78,23 @@ fn apps_of_the_list_start_when_it_could_be_read() {
     // Once is enough.
     kit.load(user_running(&[CHESS]));
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn an_app_that_the_user_stopped_before_the_list_was_known_is_not_started_by_it() {
+    let (mut kit, phone) = unread();
+    let asked = kit.stop(SCRIBE);
+    assert_eq!(kit.answer(asked), None, "not before it is written");
+    let stored = kit.stored_all();
+    assert!(stored.contains(&StoreOp::RemoveRunning(Package::new(SCRIBE))));
+    let (status, body) = kit.answer(asked).expect("answered");
+    assert_eq!((status, &body["data"]["isRunning"]), (200, &json!(false)));
+    let text = json!({"type": "stop_app", "packageName": MAPS});
+    kit.phone_text(phone, &text.to_string());
+    kit.load(user_running(&[SCRIBE, MAPS, CHESS]));
+    let started = kit.webhooks(HttpKind::SessionRequest);
+    assert_eq!(started.len(), 1);
+    assert!(started[0].url.contains(CHESS), "{}", started[0].url);
 }
 
 #[test]

@@ -85,7 +85,11 @@ fn answer_idle(
     cx: &mut Cx<'_>,
 ) {
     let listed = s.m.apps.intent.is_running(package);
-    if listed && why != StopWhy::Uninstall {
+    // The stored list may name it all the same: the user's word must be there before the list is.
+    let unknown = s.m.apps.intent.unread.is_some() && why == StopWhy::User;
+    if unknown && !start::is_dashboard_app(cx.cfg, package) {
+        answers::store_intent(s, package, Wanted::No, waiters, cx);
+    } else if listed && why != StopWhy::Uninstall {
         // The intent outlived a failed start; a stop of a stopped app does nothing (§2.8).
         answers::succeed(s, Verb::Stop, package, &waiters, cx);
     } else if listed && waiters.is_empty() {
