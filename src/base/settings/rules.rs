@@ -126,6 +126,12 @@ fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
         let expected = format!("must begin with {}", schemes.join(" or "));
         problems.extend(broken(is_url, place, &expected));
     }
+    let upstream = s.http.fallback_upstream.split_once("://");
+    let is_base = upstream.is_none_or(|(_, rest)| {
+        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' '])
+    });
+    let text = "must name a host, and end before any query";
+    problems.extend(broken(is_base, "http.fallback_upstream", text));
     let has_query = s.dashboard.weather_url.contains(['?', '#']);
     let text = "must end before the query, which is added";
     problems.extend(broken(!has_query, "dashboard.weather_url", text));
@@ -244,6 +250,11 @@ mod tests {
             ),
             (
                 "http:\n  fallback_upstream: old.example.net\n",
+                "fallback_upstream",
+            ),
+            ("http:\n  fallback_upstream: http://\n", "fallback_upstream"),
+            (
+                "http:\n  fallback_upstream: \"https://old.example.net/?a=b\"\n",
                 "fallback_upstream",
             ),
             ("http:\n  upstream_paths: [apps]\n", "upstream_paths"),
