@@ -111,6 +111,18 @@ struct Route {
     target: Target,
 }
 
+impl Route {
+    /// Whether there is such a route: what is switched off is as unknown as what never was.
+    fn is_on(&self, cfg: &Settings) -> bool {
+        use OutsideRoute::{ServerHeartbeat, ServerRegister, ServerRestart};
+        let registers = matches!(
+            self.target,
+            Target::Outside(ServerRegister | ServerHeartbeat | ServerRestart)
+        );
+        !registers || cfg.apps.app_server_registration_enabled
+    }
+}
+
 /// Whether a request belongs to the fallback upstream, pre-flights included: its path is unknown here, or was left there by
 /// `upstream_paths`. Judged on the head alone, so that the body can be streamed.
 #[must_use]
@@ -129,7 +141,7 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
                 Method::Head => Method::Get,
                 method => method,
             };
-            route.method == asked && params(route.pattern, &path).is_some()
+            route.method == asked && route.is_on(cfg) && params(route.pattern, &path).is_some()
         })
     };
     let is_left = |prefix: &String| {
@@ -177,7 +189,8 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
     };
     let path = canonical(&ask.head.route_path());
     let found = table::ROUTES.iter().find_map(|route| {
-        let params = (route.method == method).then(|| params(route.pattern, &path))??;
+        let is_asked = route.method == method && route.is_on(ask.cfg);
+        let params = is_asked.then(|| params(route.pattern, &path))??;
         Some((route, params))
     });
     let undisturbed = matches!(

@@ -1,5 +1,7 @@
 //! Answers that clients compare byte for byte.
 
+mod upstream;
+
 use super::*;
 use crate::wire::auth::sha256_hex;
 use crate::wire::http::{HeadStatus, parse_head};
@@ -298,91 +300,6 @@ fn an_agent_administers_with_its_key_where_one_is_set() {
     match world.ask("GET /api/client/apps", with_key) {
         Decision::Answer(answer) => assert_eq!(answer.status, 401),
         other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn unknown_routes_are_404_unless_there_is_an_upstream() {
-    let mut world = World::new();
-    assert_eq!(
-        world.answer("GET /nowhere?x=1", ""),
-        (
-            404,
-            r#"{"error":"Not found","path":"/nowhere","timestamp":"2026-03-14T09:26:53.589Z"}"#
-                .into()
-        )
-    );
-    let upstream =
-        |world: &World, line: &str| goes_upstream(&head(line, ""), &world.cfg, &world.shared);
-    assert!(!upstream(&world, "GET /nowhere"));
-    world.cfg.http.fallback_upstream = "http://127.0.0.1:9".into();
-    for line in [
-        "GET /nowhere",
-        "OPTIONS /nowhere",
-        "PATCH /apps/com.acme.mira",
-    ] {
-        assert!(upstream(&world, line), "{line}");
-    }
-    for line in [
-        "GET /health",
-        "HEAD /health",
-        "OPTIONS /apps/x/start",
-        "POST /apps/x/start/",
-    ] {
-        assert!(!upstream(&world, line), "{line}");
-    }
-    world.cfg.http.upstream_paths = vec!["/apps".into()];
-    assert!(
-        upstream(&world, "POST /apps/x/start"),
-        "moved by its prefix"
-    );
-    assert!(world.shared.start_draining());
-    assert!(
-        !upstream(&world, "GET /nowhere"),
-        "503 like everything else"
-    );
-}
-
-#[test]
-fn a_capability_is_left_behind_under_all_its_mounts_and_takes_no_other_with_it() {
-    let mut world = World::new();
-    world.cfg.http.fallback_upstream = "http://127.0.0.1:9".into();
-    for (left, goes, stays) in [
-        ("/apps", "/apps", "/appsettings/x"),
-        ("/apps/", "/api/apps/x/start", "/appsettings/x"),
-        ("/api/apps", "/apps/x/start", "/api/client/apps"),
-        ("/api/apps/x", "/api/apps/x/start", "/api/apps/y/start"),
-        ("/api/auth", "/auth/exchange-token", "/api/incidents"),
-        ("/tpasettings", "/appsettings/x", "/apps/x"),
-        (
-            "/api/app-server",
-            "/api/tpa-server/register",
-            "/api/photos/upload",
-        ),
-        ("/api", "/api/apps/x/start", "/apps/x/start"),
-        (
-            "/api",
-            "/ws/miniapp/api/auth/exchange-token",
-            "/auth/exchange-token",
-        ),
-        (
-            "/api/client/user",
-            "/api/client/user/settings/key/a",
-            "/api/client/goodbye",
-        ),
-        ("/", "/livez", ""),
-    ] {
-        world.cfg.http.upstream_paths = vec![left.into()];
-        let asks = |path: &str| {
-            let methods = ["GET", "POST"];
-            let lines = methods.map(|method| head(&format!("{method} {path}"), ""));
-            // One of the methods is known here.
-            lines.map(|head| goes_upstream(&head, &world.cfg, &world.shared))
-        };
-        assert_eq!(asks(goes), [true, true], "{left}: {goes}");
-        if !stays.is_empty() {
-            assert_ne!(asks(stays), [true, true], "{left}: {stays}");
-        }
     }
 }
 
