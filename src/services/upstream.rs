@@ -69,13 +69,21 @@ impl HopByHop {
     }
 }
 
-/// The client; one per process. The operator named the upstream, so its address is not judged.
-pub(crate) struct Upstream(outbound::Client<Body>);
+/// The clients; one pair per process. The operator named the upstream, so its address is not judged.
+pub(crate) struct Upstream {
+    kept: outbound::Client<Body>,
+    /// Every request has a connection of its own. One that was kept may be closing when the request comes; whether it was read
+    /// then nobody knows, so that what must not happen twice could not be tried again.
+    fresh: outbound::Client<Body>,
+}
 
 impl Upstream {
     pub(crate) fn new() -> Self {
-        let connector = outbound::connector(Reach::All, Some(CONNECT_LIMIT));
-        Self(outbound::client(connector, IDLE_MAX))
+        let connector = || outbound::connector(Reach::All, Some(CONNECT_LIMIT));
+        Self {
+            kept: outbound::client(connector(), IDLE_MAX),
+            fresh: outbound::client(connector(), 0),
+        }
     }
 
     /// A request of our own to a server that the operator named; time limits are the caller's.
@@ -87,8 +95,35 @@ impl Upstream {
         request: Request<Full<Bytes>>,
     ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
         let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
-        self.0.request(request).await
+        self.kept.request(request).await
     }
+
+    /// The client's request. One that changes nothing is tried again where a kept connection broke before its answer.
+    async fn forward(
+        &self,
+        request: Request<Body>,
+    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
+        let Some(again) = repeatable(&request) else {
+            return self.fresh.request(request).await;
+        };
+        match self.kept.request(request).await {
+            Err(error) if !error.is_connect() => self.fresh.request(again).await,
+            answer => answer,
+        }
+    }
+}
+
+/// The same request once more, if it has no body and changes nothing.
+fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    if !request.method().is_safe() || !hyper::body::Body::is_end_stream(request.body()) {
+        return None;
+    }
+    let body = Full::default().map_err(|never| match never {});
+    let mut again = Request::new(body.boxed_unsync());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
 }
 
 /// Forwards one request and closes its connection.
@@ -112,7 +147,10 @@ pub(crate) async fn serve(cx: &Services, request: ForUpstream) {
     let body = intake::body(&head, read, early, &progress);
     let answered = match ask(cx, &head, body, peer, &request_id, &progress).await {
         Ok(answer) => answer::send(&mut write, &head, answer).await,
-        Err(refusal) => refuse(&mut write, &refusal).await,
+        Err(refusal) => {
+            let refusal = refusal.with_header("X-Request-Id", request_id);
+            refuse(&mut write, &refusal).await
+        }
     };
     if answered.is_ok() && write.shutdown().await.is_ok() {
         drop(write);
@@ -155,7 +193,7 @@ async fn ask(
         }
     };
     tokio::select! {
-        answer = cx.upstream.0.request(request) => answer.map_err(|error| {
+        answer = cx.upstream.forward(request) => answer.map_err(|error| {
             progress.refusal().unwrap_or_else(|| {
                 tracing::warn!(%error, correlation_id = request_id, "fallback upstream failed");
                 bad_gateway()

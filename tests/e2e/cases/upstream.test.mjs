@@ -8,6 +8,7 @@ import {suite} from '../lib/suite.mjs'
 
 const port = await freePort()
 let bodies = 0
+const served = new WeakSet()
 const upstream = createServer(async (ask, answer) => {
   if (ask.url === '/live') {
     // Says how much has come after every piece, and nothing but that: only a stream in both directions lets it answer at all.
@@ -15,6 +16,13 @@ const upstream = createServer(async (ask, answer) => {
     let seen = 0
     for await (const piece of ask) answer.write(`${(seen += piece.length)}\n`)
     return answer.end('end\n')
+  }
+  if (ask.url.startsWith('/once')) {
+    // A connection is kept after its first answer, and closed just when the next request comes.
+    for await (const piece of ask) void piece
+    if (served.has(ask.socket)) return ask.socket.destroy()
+    served.add(ask.socket)
+    return answer.end('once')
   }
   if (ask.url === '/cut') {
     answer.writeHead(200, {'content-length': '100'})
@@ -91,6 +99,13 @@ scenario('a path is left behind under each of its mounts', async ({cloud}) => {
   }
   const own = await cloud.get('/appsettings/com.acme.scribe')
   assert.deepEqual([own.status, own.headers['x-from']], [401, undefined])
+})
+
+scenario('a server behind that closes its connections unannounced fails nobody', async ({cloud}) => {
+  for (let n = 0; n < 6; n += 1) {
+    const answer = n % 2 === 0 ? await cloud.get(`/once/${n}`) : await cloud.request('POST', `/once/${n}`, {body: {n}})
+    assert.deepEqual([answer.status, answer.text], [200, 'once'], `request ${n}`)
+  }
 })
 
 scenario('an answer begins while the request is still being sent', async ({cloud}) => {
