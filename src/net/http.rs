@@ -136,7 +136,7 @@ fn to_upstream(node: &Node, socket: Socket, head: RequestHead, early: BytesMut, 
     let peer = {
         let shard = node.shard.borrow();
         let trusted = &shard.cfg().server.trusted_proxies;
-        peer::effective(peer, head.header("x-forwarded-for"), trusted)
+        peer::effective(peer, &head, trusted)
     };
     // No other task of this connection runs, so this is its only handle.
     let Some(connection) = socket.into_fd() else {

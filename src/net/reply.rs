@@ -349,7 +349,7 @@ fn ask_outside(
         body: request.body.clone(),
         user: matched.user,
         package: matched.package,
-        peer: peer::effective(request.peer, head.header("x-forwarded-for"), &trusted),
+        peer: peer::effective(request.peer, head, &trusted),
         correlation_id: envelope.request_id.clone(),
         reply,
     };

@@ -93,11 +93,7 @@ fn judge(
             let trusted = node.shard.borrow().cfg().server.trusted_proxies.clone();
             let candidate = Candidate {
                 headers,
-                address: Some(peer::effective(
-                    peer,
-                    head.header("x-forwarded-for"),
-                    &trusted,
-                )),
+                address: Some(peer::effective(peer, head, &trusted)),
                 ..Candidate::default()
             };
             let switch = switch()?;

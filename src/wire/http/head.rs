@@ -321,6 +321,14 @@ impl RequestHead {
             .find_map(|value| std::str::from_utf8(value).ok())
     }
 
+    /// All fields `name` as the one list that they stand for (RFC 9110 §5.3); without those that are no UTF-8.
+    #[must_use]
+    pub fn list(&self, name: &str) -> String {
+        let values = self.values(name);
+        let texts = values.filter_map(|value| std::str::from_utf8(value).ok());
+        texts.collect::<Vec<_>>().join(",")
+    }
+
     /// First value of a field. What is no UTF-8 is Latin-1, in which Node's clients send the letters that it has.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
