@@ -5,6 +5,7 @@ use crate::session::State;
 use crate::session::effects::{Effect, HttpKind, StoreOp};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
+use crate::session::rest::Call;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
 use crate::session::timers::Timer;
 use serde_json::{Value, json};
@@ -78,6 +79,21 @@ fn apps_of_the_list_start_when_it_could_be_read() {
     // Once is enough.
     kit.load(user_running(&[CHESS]));
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn the_list_of_apps_is_refused_until_it_is_known() {
+    let (mut kit, _) = unread();
+    let asked = kit.rest(Call::ListApps);
+    let (status, body) = kit.answer(asked).expect("answered");
+    assert_eq!(
+        (status, &body["message"]),
+        (500, &json!("Failed to fetch apps"))
+    );
+    kit.load(user_running(&[]));
+    let asked = kit.rest(Call::ListApps);
+    let (status, body) = kit.answer(asked).expect("answered");
+    assert_eq!((status, &body["success"]), (200, &json!(true)));
 }
 
 #[test]

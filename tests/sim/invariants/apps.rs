@@ -12,6 +12,9 @@ use prism::wire::streams::{Permission, permission_for};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// What asks a session waits for its user's record that long at most (ms).
+const HELD_MS: u64 = 6000;
+
 /// How long a REST start or stop may take: load, stop of another app, start, durable write (ms).
 const PATIENCE_MS: u64 = 45_000;
 const SLACK_MS: u64 = 200;
@@ -356,7 +359,9 @@ impl Watch {
 
     /// 16 and 18: the stored list changes only where behaviour.md §12.4 says so.
     pub(super) fn invariant_18_stored_list(&mut self, user: &str, op: &StoreOp, view: &View<'_>) {
-        let live = view.session(user).is_some();
+        let session = view.session(user);
+        let live = session.is_some();
+        let unread = session.is_some_and(|session| session.m.apps.intent.unread.is_some());
         let now_ms = self.now_ms;
         let problem = match op {
             StoreOp::AddRunning(package) => {
@@ -372,9 +377,12 @@ impl Watch {
                 let pair = self.pair(user, package);
                 let gave_up = pair.state == AppState::Stopped && now_ms - pair.started_ms < 30_000;
                 let stopping = pair.was_stopping;
+                // Before the list is known even a stop of a stopped app is written; it may have waited for the store.
+                let held_ms = if unread { HELD_MS } else { 0 };
+                let asked = pair.stop_asked_ms > 0 && now_ms - pair.stop_asked_ms <= held_ms;
                 let allowed = if live {
                     // A stop of a stopped app may write once more what is not yet known to be durable.
-                    pair.stopped || gave_up || stopping || pair.stop_asked_ms == now_ms
+                    pair.stopped || gave_up || stopping || asked
                 } else {
                     // A disposal in the middle of a deliberate stop finishes it.
                     self.users[user].stopping_at_end.contains(&**package)
