@@ -93,7 +93,8 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     let listeners = bind(&settings, shards)?;
     let door = listeners.door()?;
     let (datagrams, port) = bind_datagrams(&settings, listeners.address, shards)?;
-    let reload = know_port(&mut settings, plan.reload, port);
+    let is_heard = !datagrams.is_empty();
+    let reload = know_datagrams(&mut settings, plan.reload, is_heard, port);
     let settings = Arc::new(settings);
     let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards)
         .map(|_| flume::bounded::<ToShard>(INBOX_MESSAGES))
@@ -181,10 +182,18 @@ fn bind_datagrams(
     }
 }
 
-/// Phones are told the port that was found where 0 was asked for, also after a reload.
-fn know_port(settings: &mut Settings, reload: Reload, port: u64) -> Reload {
+/// Phones are told the port that was found where 0 was asked for, and of none where nobody listens, also after a reload.
+fn know_datagrams(settings: &mut Settings, reload: Reload, is_heard: bool, port: u64) -> Reload {
     settings.udp.udp_port = port;
-    reload.with(move |settings| settings.udp.udp_port = port)
+    settings.udp.udp_enabled &= is_heard;
+    reload.with(move |settings| {
+        let udp = &mut settings.udp;
+        udp.udp_port = port;
+        if udp.udp_enabled && !udp.udp_host.is_empty() && !is_heard {
+            tracing::warn!("phones are not told of UDP: no socket for it was opened at the start");
+        }
+        udp.udp_enabled &= is_heard;
+    })
 }
 
 /// What every shard's thread is given a part of.

@@ -5,7 +5,7 @@ mod support;
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use support::{DRIVERS, Server, Site, is_alive};
+use support::{DRIVERS, Server, Site, is_alive, wait_for};
 
 /// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
 fn forbid_io_uring(command: &mut Command) {
@@ -271,6 +271,27 @@ fn check_config_finds_what_would_stop_the_server() {
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains(words), "{text}");
     }
+}
+
+#[test]
+fn phones_are_told_of_udp_only_where_a_socket_takes_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config.yaml");
+    let write = |udp: &str| std::fs::write(&config, format!("udp: {udp}\n")).expect("writable");
+    write("{udp_enabled: false}");
+    let server = Server::with("epoll", |command| {
+        command.arg("--config").arg(&config);
+        command.env("PRISM_ADMIN_API_KEY", "k");
+    });
+    write("{udp_enabled: true, udp_host: udp.example.net}");
+    let answer = server.raw(
+        "POST /api/admin/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nConnection: close\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let ack = wait_for(&mut server.dial("nadia@lumen.io"), "connection_ack");
+    assert!(ack.get("udpHost").is_none(), "{ack}");
+    let (_, log) = server.stop();
+    assert!(log.contains("phones are not told of UDP"), "{log}");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use super::peer;
 use super::socket::Socket;
 use crate::base::ids::{Origin, ReplyTo, UserId, home_shard};
 use crate::base::metrics::Counter;
+use crate::base::settings::Apps;
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
-use crate::shard::mailbox::{Answer, OutsideRequest, ToOutside, ToShard};
+use crate::shard::mailbox::{Answer, OutsideRequest, TOOL_PAUSE_MS, ToOutside, ToShard};
 use crate::shard::routes::{self, Decision};
 use crate::wire::http::{
     KeepAlive, Method, RequestHead, encode_chunk, encode_last_chunk, reason_phrase,
@@ -194,7 +195,8 @@ pub(crate) async fn answer(
             next(node, *key).await
         }
         Decision::Outside(matched) => {
-            let reply = expect_ms(node, key, outside_limit_ms(node));
+            let limit_ms = outside_limit_ms(&node.shard.borrow().cfg().apps);
+            let reply = expect_ms(node, key, limit_ms);
             ask_outside(node, &request, &envelope, matched, reply);
             next(node, *key).await
         }
@@ -269,9 +271,11 @@ fn overdue() -> RestAnswer {
     )
 }
 
-fn outside_limit_ms(node: &Node) -> u64 {
-    let shard = node.shard.borrow();
-    shard.cfg().apps.tool_invoke_timeout_ms + ANSWER_SLACK_MS
+/// The longest that the outside thread may take: a tool that is called again and again, with pauses.
+fn outside_limit_ms(apps: &Apps) -> u64 {
+    let call_ms = apps.tool_webhook_timeout_ms + TOOL_PAUSE_MS;
+    let calls_ms = apps.tool_webhook_attempts * call_ms;
+    apps.tool_invoke_timeout_ms.max(calls_ms) + ANSWER_SLACK_MS
 }
 
 fn expect(node: &Node, key: &mut Key, call: &Call) -> ReplyTo {
@@ -452,4 +456,18 @@ async fn watch(node: Rc<Node>, socket: Socket, key: Key) {
         }
     };
     super::guard::guard("stream watch", task).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_called_twice_may_take_both_its_times() {
+        let mut apps = Apps::default();
+        let (call_ms, pause_ms) = (apps.tool_webhook_timeout_ms, 1000);
+        assert!(outside_limit_ms(&apps) > 2 * call_ms + pause_ms);
+        apps.tool_webhook_attempts = 1;
+        assert!(outside_limit_ms(&apps) > apps.tool_invoke_timeout_ms);
+    }
 }

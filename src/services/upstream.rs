@@ -54,13 +54,36 @@ const DROPPED: &[&str] = &[
     "x-request-id",
 ];
 
-/// The client; one per process. The operator named the upstream, so its address is not judged.
-pub(crate) struct Upstream(outbound::Client<Body>);
+/// Headers that end here: those of [`DROPPED`], and those that a `Connection` header of this message names as its own
+/// (RFC 9110 §7.6.1).
+struct HopByHop(String);
+
+impl HopByHop {
+    fn of<'a>(connection: impl Iterator<Item = &'a [u8]>) -> Self {
+        let named = connection.map(|value| String::from_utf8_lossy(value).to_ascii_lowercase());
+        Self(named.collect::<Vec<_>>().join(","))
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        DROPPED.contains(&name) || self.0.split(',').any(|named| named.trim() == name)
+    }
+}
+
+/// The clients; one pair per process. The operator named the upstream, so its address is not judged.
+pub(crate) struct Upstream {
+    kept: outbound::Client<Body>,
+    /// Every request has a connection of its own. One that was kept may be closing when the request comes; whether it was read
+    /// then nobody knows, so that what must not happen twice could not be tried again.
+    fresh: outbound::Client<Body>,
+}
 
 impl Upstream {
     pub(crate) fn new() -> Self {
-        let connector = outbound::connector(Reach::All, Some(CONNECT_LIMIT));
-        Self(outbound::client(connector, IDLE_MAX))
+        let connector = || outbound::connector(Reach::All, Some(CONNECT_LIMIT));
+        Self {
+            kept: outbound::client(connector(), IDLE_MAX),
+            fresh: outbound::client(connector(), 0),
+        }
     }
 
     /// A request of our own to a server that the operator named; time limits are the caller's.
@@ -72,8 +95,35 @@ impl Upstream {
         request: Request<Full<Bytes>>,
     ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
         let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
-        self.0.request(request).await
+        self.kept.request(request).await
     }
+
+    /// The client's request. One that changes nothing is tried again where a kept connection broke before its answer.
+    async fn forward(
+        &self,
+        request: Request<Body>,
+    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
+        let Some(again) = repeatable(&request) else {
+            return self.fresh.request(request).await;
+        };
+        match self.kept.request(request).await {
+            Err(error) if !error.is_connect() => self.fresh.request(again).await,
+            answer => answer,
+        }
+    }
+}
+
+/// The same request once more, if it has no body and changes nothing.
+fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    if !request.method().is_safe() || !hyper::body::Body::is_end_stream(request.body()) {
+        return None;
+    }
+    let body = Full::default().map_err(|never| match never {});
+    let mut again = Request::new(body.boxed_unsync());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
 }
 
 /// Forwards one request and closes its connection.
@@ -97,7 +147,10 @@ pub(crate) async fn serve(cx: &Services, request: ForUpstream) {
     let body = intake::body(&head, read, early, &progress);
     let answered = match ask(cx, &head, body, peer, &request_id, &progress).await {
         Ok(answer) => answer::send(&mut write, &head, answer).await,
-        Err(refusal) => refuse(&mut write, &refusal).await,
+        Err(refusal) => {
+            let refusal = refusal.with_header("X-Request-Id", request_id);
+            refuse(&mut write, &refusal).await
+        }
     };
     if answered.is_ok() && write.shutdown().await.is_ok() {
         drop(write);
@@ -140,7 +193,7 @@ async fn ask(
         }
     };
     tokio::select! {
-        answer = cx.upstream.0.request(request) => answer.map_err(|error| {
+        answer = cx.upstream.forward(request) => answer.map_err(|error| {
             progress.refusal().unwrap_or_else(|| {
                 tracing::warn!(%error, correlation_id = request_id, "fallback upstream failed");
                 bad_gateway()
@@ -165,10 +218,13 @@ fn build(
     let mut request = Request::builder()
         .method(head.method.as_str())
         .uri(format!("{base}{}", head.target));
-    for (name, value) in head.headers().filter(|(name, _)| !DROPPED.contains(name)) {
+    let connection = head.headers().filter(|(name, _)| *name == "connection");
+    let ours = HopByHop::of(connection.map(|(_, value)| value));
+    for (name, value) in head.headers().filter(|(name, _)| !ours.covers(name)) {
         request = request.header(name, value);
     }
-    if let Some(host) = head.header("host") {
+    // A proxy before us knows better what was asked for.
+    if let (Some(host), None) = (head.header("host"), head.header("x-forwarded-host")) {
         request = request.header("x-forwarded-host", host);
     }
     if let crate::wire::http::BodyLength::Length(length) = head.body {

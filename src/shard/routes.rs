@@ -111,6 +111,18 @@ struct Route {
     target: Target,
 }
 
+impl Route {
+    /// Whether there is such a route: what is switched off is as unknown as what never was.
+    fn is_on(&self, cfg: &Settings) -> bool {
+        use OutsideRoute::{ServerHeartbeat, ServerRegister, ServerRestart};
+        let registers = matches!(
+            self.target,
+            Target::Outside(ServerRegister | ServerHeartbeat | ServerRestart)
+        );
+        !registers || cfg.apps.app_server_registration_enabled
+    }
+}
+
 /// Whether a request belongs to the fallback upstream, pre-flights included: its path is unknown here, or was left there by
 /// `upstream_paths`. Judged on the head alone, so that the body can be streamed.
 #[must_use]
@@ -119,7 +131,8 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
     if http.fallback_upstream.is_empty() || head.method == Method::Other || shared.is_draining() {
         return false;
     }
-    let path = canonical(&head.route_path());
+    let asked = head.route_path();
+    let path = canonical(&asked);
     let is_known = || {
         table::ROUTES.iter().any(|route| {
             let asked = match head.method {
@@ -128,13 +141,19 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
                 Method::Head => Method::Get,
                 method => method,
             };
-            route.method == asked && params(route.pattern, &path).is_some()
+            route.method == asked && route.is_on(cfg) && params(route.pattern, &path).is_some()
         })
     };
-    http.upstream_paths
-        .iter()
-        .any(|prefix| path.starts_with(prefix.as_str()))
-        || !is_known()
+    let is_left = |prefix: &String| {
+        lies_below(bare(&asked), bare(prefix)) || lies_below(&path, &canonical(prefix))
+    };
+    http.upstream_paths.iter().any(is_left) || !is_known()
+}
+
+/// Whether `path` is `prefix` or something below it: `/apps` is not the place of `/appsettings`.
+fn lies_below(path: &str, prefix: &str) -> bool {
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
 }
 
 /// Bytes and milliseconds that a request's body may take, judged on its head. Pictures are larger than any other body, and may be
@@ -170,7 +189,8 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
     };
     let path = canonical(&ask.head.route_path());
     let found = table::ROUTES.iter().find_map(|route| {
-        let params = (route.method == method).then(|| params(route.pattern, &path))??;
+        let is_asked = route.method == method && route.is_on(ask.cfg);
+        let params = is_asked.then(|| params(route.pattern, &path))??;
         Some((route, params))
     });
     let undisturbed = matches!(
@@ -274,15 +294,21 @@ fn is_for_apps(path: &str) -> bool {
     is_api || path.starts_with("/appsettings/")
 }
 
-fn canonical(path: &str) -> String {
+/// `path` without what means nothing: a slash at its end, the mount of sockets before an app's REST path.
+fn bare(path: &str) -> &str {
     let path = match path.strip_suffix('/') {
         Some(shorter) if !shorter.is_empty() => shorter,
         _ => path,
     };
-    let path = match path.strip_prefix(SOCKET_MOUNT) {
+    match path.strip_prefix(SOCKET_MOUNT) {
         Some(rest) if is_for_apps(rest) => rest,
         _ => path,
-    };
+    }
+}
+
+/// The one path that all spellings and mounts of a route share.
+fn canonical(path: &str) -> String {
+    let path = bare(path);
     for (alias, mount) in MOUNTS {
         if let Some(rest) = path.strip_prefix(alias)
             && (rest.is_empty() || rest.starts_with('/'))

@@ -62,6 +62,20 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         "observability.memory_fast_growth_bytes",
         "must not be below memory_growth_bytes",
     );
+    rule(
+        s.http
+            .upstream_paths
+            .iter()
+            .all(|path| path.starts_with('/')),
+        "http.upstream_paths",
+        "every item must begin with /",
+    );
+    let is_origin = |item: &String| item == "*" || item.contains("://") && !item.ends_with('/');
+    rule(
+        s.http.cors_origins.iter().all(is_origin),
+        "http.cors_origins",
+        "every item must be \"*\", scheme://host or scheme://*.domain, without a path",
+    );
     let is_network = |item: &String| item.parse::<Network>().is_ok();
     rule(
         s.server.trusted_proxies.iter().all(is_network),
@@ -112,6 +126,12 @@ fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
         let expected = format!("must begin with {}", schemes.join(" or "));
         problems.extend(broken(is_url, place, &expected));
     }
+    let upstream = s.http.fallback_upstream.split_once("://");
+    let is_base = upstream.is_none_or(|(_, rest)| {
+        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' '])
+    });
+    let text = "must name a host, and end before any query";
+    problems.extend(broken(is_base, "http.fallback_upstream", text));
     let has_query = s.dashboard.weather_url.contains(['?', '#']);
     let text = "must end before the query, which is added";
     problems.extend(broken(!has_query, "dashboard.weather_url", text));
@@ -231,6 +251,20 @@ mod tests {
             (
                 "http:\n  fallback_upstream: old.example.net\n",
                 "fallback_upstream",
+            ),
+            ("http:\n  fallback_upstream: http://\n", "fallback_upstream"),
+            (
+                "http:\n  fallback_upstream: \"https://old.example.net/?a=b\"\n",
+                "fallback_upstream",
+            ),
+            ("http:\n  upstream_paths: [apps]\n", "upstream_paths"),
+            (
+                "http:\n  cors_origins: [\"*.example.net\"]\n",
+                "cors_origins",
+            ),
+            (
+                "http:\n  cors_origins: [\"https://a.io/\"]\n",
+                "cors_origins",
             ),
             ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
             (

@@ -53,37 +53,6 @@ pub(super) fn delete_older(folder: &Path, unix_s: u64) {
     }
 }
 
-/// Base of URLs that point here (protocol.md §13.1, "Scheme"), without trailing slash.
-pub(super) fn public_base(cx: &Services) -> String {
-    let settings = cx.settings();
-    let server = &settings.server;
-    if !server.public_url.is_empty() {
-        return server.public_url.trim_end_matches('/').to_owned();
-    }
-    if !server.public_host.is_empty() {
-        let host = server
-            .public_host
-            .rsplit_once(':')
-            .map_or(server.public_host.as_str(), |(host, _)| host);
-        let loopback = host
-            .trim_matches(['[', ']'])
-            .parse()
-            .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-        let scheme = if loopback || host == "localhost" {
-            "http"
-        } else {
-            "https"
-        };
-        return format!("{scheme}://{}", server.public_host);
-    }
-    let host = match server.host.as_str() {
-        "0.0.0.0" | "::" | "" => "localhost".to_owned(),
-        host if host.contains(':') => format!("[{host}]"),
-        host => host.to_owned(),
-    };
-    format!("http://{host}:{}", server.port)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use crate::base::ids::UserId;
 use crate::base::settings::Settings;
 use crate::services::context::Services;
 use crate::session::effects::RestAnswer;
+use crate::session::flow::public_url;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{Answer, OutsideRequest};
 use crate::wire::auth::sha256_hex;
@@ -48,7 +49,7 @@ pub(super) fn link(cx: &Services, id: &str, mime_type: &str) -> Handled<String> 
         .map_err(|_| refuse(500, "Failed to sign link"))?;
     Ok(format!(
         "{}/api/client/miniapp-sdk-photo/file/{id}?sig={token}",
-        files::public_base(cx)
+        public_url::base(&cx.settings())
     ))
 }
 
@@ -81,7 +82,7 @@ pub(super) async fn request(cx: &Services, r: &OutsideRequest) -> Handled {
     });
     let upload_url = format!(
         "{}/api/client/miniapp-sdk-photo/upload/{path}",
-        files::public_base(cx)
+        public_url::base(&cx.settings())
     );
     Ok(cx
         .call_session(

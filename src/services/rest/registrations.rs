@@ -106,18 +106,6 @@ pub(super) fn users_of(cx: &Services, package: &str) -> Vec<UserId> {
     lock(&cx.memory.links).users_of(package)
 }
 
-/// Switched off, these routes are unknown ones.
-fn enabled(cx: &Services, r: &OutsideRequest) -> Handled<()> {
-    if cx.settings().apps.app_server_registration_enabled {
-        return Ok(());
-    }
-    let path = r.target.split('?').next();
-    Err(reply(
-        404,
-        &json!({ "error": "Not found", "path": path, "timestamp": cx.iso() }),
-    ))
-}
-
 async fn all(cx: &Services) -> Handled<Vec<Registration>> {
     let documents = cx
         .writes
@@ -162,7 +150,6 @@ fn urls(fields: &Value) -> Vec<String> {
 
 /// `POST /api/tpa-server/register`.
 pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
-    enabled(cx, r)?;
     let fields = body(r);
     let (Some(package), Some(key), Some(webhook_url)) = (
         member(&fields, "packageName"),
@@ -216,7 +203,6 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// `POST /api/tpa-server/heartbeat`.
 pub(super) async fn heartbeat(cx: &Services, r: &OutsideRequest) -> Handled {
-    enabled(cx, r)?;
     let mut registration = find(cx, &body(r)).await?;
     registration.last_seen_ms = cx.unix_ms();
     registration.active = true;
@@ -228,7 +214,6 @@ pub(super) async fn heartbeat(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// `POST /api/tpa-server/restart`. An administrator may name a `packageName` instead: all its servers are recovered.
 pub(super) async fn restart(cx: &Services, r: &OutsideRequest) -> Handled {
-    enabled(cx, r)?;
     let fields = body(r);
     let restarted = match member(&fields, "packageName") {
         Some(package) if member(&fields, "registrationId").is_none() => {

@@ -6,14 +6,12 @@ use crate::base::ids::{CallId, UserId};
 use crate::services::context::Services;
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
 use crate::session::event::HttpOutcome;
-use crate::shard::mailbox::OutsideRequest;
+use crate::shard::mailbox::{OutsideRequest, TOOL_PAUSE_MS};
 use crate::wire::records::AppRecord;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
-
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 fn error(status: u16, message: &str) -> RestAnswer {
     reply(status, &json!({ "error": true, "message": message }))
@@ -54,7 +52,7 @@ async fn post(
     };
     for attempt in 0..attempts {
         if attempt > 0 {
-            sleep(RETRY_PAUSE).await;
+            sleep(Duration::from_millis(TOOL_PAUSE_MS)).await;
         }
         let call = HttpCall {
             call: CallId(0),

@@ -1,8 +1,8 @@
 //! Outside thread: the upstream's answer on its way to the client, frame by frame.
 
-use super::{DROPPED, IDLE_LIMIT, has_body};
+use super::{HopByHop, IDLE_LIMIT, has_body};
 use crate::wire::http::{RequestHead, encode_chunk, encode_last_chunk, reason_phrase};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use std::io;
@@ -46,8 +46,10 @@ pub(super) async fn send(
         out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
     };
+    let connection = parts.headers.get_all(CONNECTION).iter();
+    let theirs = HopByHop::of(connection.map(http::HeaderValue::as_bytes));
     for (name, value) in &parts.headers {
-        if !DROPPED.contains(&name.as_str()) {
+        if !theirs.covers(name.as_str()) {
             field(name.as_str(), value.as_bytes());
         }
     }

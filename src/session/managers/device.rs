@@ -12,6 +12,22 @@ pub const SIMULATED: &str = "Simulated Glasses";
 /// The member that only apps with permission `ALL` may see.
 pub const HOTSPOT_PASSWORD: &str = "hotspotPassword";
 
+/// Members of the state; the protocol knows 26, and phones may add some.
+const MEMBERS_MAX: usize = 128;
+/// Longest value of a member, as text or JSON (bytes).
+const VALUE_BYTES_MAX: usize = 8192;
+/// Models remembered per user.
+const MODELS_MAX: usize = 64;
+
+/// Whether a value may be kept and sent to every app.
+fn is_small(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() <= VALUE_BYTES_MAX,
+        Value::Array(_) | Value::Object(_) => value.to_string().len() <= VALUE_BYTES_MAX,
+        _ => true,
+    }
+}
+
 /// Where an update comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -121,9 +137,10 @@ impl Device {
         }
     }
 
-    /// Remembers a model; says whether it is new.
+    /// Remembers a model; says whether it is new and worth it.
     pub fn learn_model(&mut self, model: &str) -> bool {
-        let is_new = !self.known_models.iter().any(|known| known == model);
+        let is_new = self.known_models.len() < MODELS_MAX
+            && !self.known_models.iter().any(|known| known == model);
         if is_new {
             self.known_models.push(model.to_owned());
         }
@@ -132,11 +149,18 @@ impl Device {
 
     /// Merges an update (protocol.md §17.1, steps 1–3). `None`: nothing changed, and a `timestamp` alone is no change.
     pub fn apply(&mut self, mut update: Map<String, Value>, source: Source) -> Option<Change> {
-        let timestamp = update.remove("timestamp");
+        let timestamp = update.remove("timestamp").filter(is_small);
         let gives_connected = update.contains_key("connected");
+        let mut room = MEMBERS_MAX.saturating_sub(self.state.len());
+        let mut fits = |key: &String, value: &Value| {
+            let known = self.state.contains_key(key);
+            let fits = (known || room > 0) && key.len() <= VALUE_BYTES_MAX && is_small(value);
+            room -= usize::from(fits && !known);
+            fits
+        };
         let mut diff: Map<String, Value> = update
             .into_iter()
-            .filter(|(key, value)| self.state.get(key) != Some(value))
+            .filter(|(key, value)| self.state.get(key) != Some(value) && fits(key, value))
             .collect();
         if diff.is_empty() {
             return None;
@@ -233,6 +257,25 @@ mod tests {
             Some(json!({"batteryLevel": 70}))
         );
         assert_eq!(device.state()["timestamp"], 6);
+    }
+
+    #[test]
+    fn what_no_phone_would_say_is_not_kept() {
+        let mut device = Device::default();
+        let long = "x".repeat(VALUE_BYTES_MAX + 1);
+        let told = json!({"wifiSsid": &long, "zz": [&long], "batteryLevel": 71});
+        assert_eq!(report(&mut device, told), Some(json!({"batteryLevel": 71})));
+        for n in 0..MEMBERS_MAX {
+            report(&mut device, json!({ format!("own{n}"): n }));
+        }
+        assert_eq!(device.state().len(), MEMBERS_MAX);
+        assert_eq!(report(&mut device, json!({"more": 1})), None);
+        let again = json!({"batteryLevel": 70});
+        assert_eq!(report(&mut device, again.clone()), Some(again));
+        for n in 0..MODELS_MAX {
+            assert!(device.learn_model(&n.to_string()));
+        }
+        assert!(!device.learn_model("one more"));
     }
 
     #[test]

@@ -172,9 +172,10 @@ fn snapshot(s: &Session, reply: ReplyTo, cx: &mut Cx<'_>) {
     cx.fx.reply(reply, RestAnswer::json(200, body));
 }
 
-/// `GET /api/client/apps`: installed apps only; an installed app without a record cannot be shown.
+/// `GET /api/client/apps`: installed apps only; an installed app without a record cannot be shown. While it is not known what is
+/// installed, an empty list would look as if nothing were.
 fn list(s: &Session, reply: ReplyTo, cx: &mut Cx<'_>) {
-    if !cx.apps.loaded {
+    if !cx.apps.loaded || s.m.apps.intent.unread.is_some() {
         let mut body = Vec::new();
         let mut object = ObjectWriter::begin(&mut body);
         object

@@ -25,8 +25,11 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
     cx.fx.reply(reply, answer);
 }
 
-/// A body that cannot be read counts as `{}` (protocol.md §18).
+/// A body that cannot be read counts as `{}` (protocol.md §18); so does a list, which would be read member by member.
 fn read<T: for<'de> Deserialize<'de> + Default>(body: &[u8], cx: &mut Cx<'_>) -> T {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return T::default();
+    }
     cx.scratch.parse(body).unwrap_or_default()
 }
 

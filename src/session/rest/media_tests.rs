@@ -66,6 +66,7 @@ fn incomplete_bodies_are_refused() {
     for body in [
         &b"{}"[..],
         b"oops",
+        br#"["n","Mail","t","c"]"#,
         br#"{"notificationId":"n","app":"","title":"t","content":"c"}"#,
     ] {
         let (status, answer) = ask(

@@ -1,10 +1,11 @@
 //! A user record that could not be read at first (behaviour.md §1.4): the session works, and makes up for it later.
 
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, Package};
 use crate::session::State;
 use crate::session::effects::{Effect, HttpKind, StoreOp};
 use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
+use crate::session::rest::Call;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, user_running};
 use crate::session::timers::Timer;
 use serde_json::{Value, json};
@@ -106,6 +107,21 @@ fn an_app_that_the_user_stops_before_the_list_is_known_does_not_start_by_it() {
             assert_eq!(kit.answer(stop).map(|answer| answer.0), Some(200));
         }
     }
+}
+
+#[test]
+fn the_list_of_apps_is_refused_until_it_is_known() {
+    let (mut kit, _) = unread();
+    let asked = kit.rest(Call::ListApps);
+    let (status, body) = kit.answer(asked).expect("answered");
+    assert_eq!(
+        (status, &body["message"]),
+        (500, &json!("Failed to fetch apps"))
+    );
+    kit.load(user_running(&[]));
+    let asked = kit.rest(Call::ListApps);
+    let (status, body) = kit.answer(asked).expect("answered");
+    assert_eq!((status, &body["success"]), (200, &json!(true)));
 }
 
 #[test]

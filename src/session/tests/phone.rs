@@ -66,6 +66,23 @@ fn udp_is_offered_only_with_a_host_and_a_key_to_whoever_asks() {
 }
 
 #[test]
+fn a_socket_that_was_told_no_key_may_send_plain_audio_when_encryption_is_switched_on() {
+    let mut kit = Kit::new();
+    kit.cfg.udp.udp_encryption_enabled = false;
+    kit.load(UserRecord::default());
+    let phone = kit.phone_with(PhoneFlags {
+        udp_encryption: true,
+        livekit: false,
+        secret: UdpSecret([1; 32]),
+    });
+    let ack = kit.texts(phone).remove(0);
+    assert!(ack.get("udpEncryption").is_none(), "{ack}");
+    kit.cfg.udp.udp_encryption_enabled = true;
+    kit.run(|s, cx| s.on_udp_audio(1, &mut [1; 320], cx));
+    assert_eq!(kit.metrics.get(Counter::UdpDecryptionFailures), 0);
+}
+
+#[test]
 fn ping_is_answered_in_every_state_and_on_superseded_sockets() {
     let mut kit = Kit::new();
     let phone = kit.phone();

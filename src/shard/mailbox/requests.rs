@@ -6,6 +6,9 @@ use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+/// Pause between two calls of a tool (ms): the service makes it, and whoever waits for the answer must know of it.
+pub const TOOL_PAUSE_MS: u64 = 1000;
+
 /// A plain HTTP connection on its way to the fallback upstream.
 #[derive(Debug)]
 pub struct ForUpstream {

@@ -1,5 +1,7 @@
 //! Answers that clients compare byte for byte.
 
+mod upstream;
+
 use super::*;
 use crate::wire::auth::sha256_hex;
 use crate::wire::http::{HeadStatus, parse_head};
@@ -299,48 +301,6 @@ fn an_agent_administers_with_its_key_where_one_is_set() {
         Decision::Answer(answer) => assert_eq!(answer.status, 401),
         other => panic!("{other:?}"),
     }
-}
-
-#[test]
-fn unknown_routes_are_404_unless_there_is_an_upstream() {
-    let mut world = World::new();
-    assert_eq!(
-        world.answer("GET /nowhere?x=1", ""),
-        (
-            404,
-            r#"{"error":"Not found","path":"/nowhere","timestamp":"2026-03-14T09:26:53.589Z"}"#
-                .into()
-        )
-    );
-    let upstream =
-        |world: &World, line: &str| goes_upstream(&head(line, ""), &world.cfg, &world.shared);
-    assert!(!upstream(&world, "GET /nowhere"));
-    world.cfg.http.fallback_upstream = "http://127.0.0.1:9".into();
-    for line in [
-        "GET /nowhere",
-        "OPTIONS /nowhere",
-        "PATCH /apps/com.acme.mira",
-    ] {
-        assert!(upstream(&world, line), "{line}");
-    }
-    for line in [
-        "GET /health",
-        "HEAD /health",
-        "OPTIONS /apps/x/start",
-        "POST /apps/x/start/",
-    ] {
-        assert!(!upstream(&world, line), "{line}");
-    }
-    world.cfg.http.upstream_paths = vec!["/apps".into()];
-    assert!(
-        upstream(&world, "POST /apps/x/start"),
-        "moved by its prefix"
-    );
-    assert!(world.shared.start_draining());
-    assert!(
-        !upstream(&world, "GET /nowhere"),
-        "503 like everything else"
-    );
 }
 
 #[test]

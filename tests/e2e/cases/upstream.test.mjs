@@ -8,6 +8,7 @@ import {suite} from '../lib/suite.mjs'
 
 const port = await freePort()
 let bodies = 0
+const served = new WeakSet()
 const upstream = createServer(async (ask, answer) => {
   if (ask.url === '/live') {
     // Says how much has come after every piece, and nothing but that: only a stream in both directions lets it answer at all.
@@ -16,6 +17,13 @@ const upstream = createServer(async (ask, answer) => {
     for await (const piece of ask) answer.write(`${(seen += piece.length)}\n`)
     return answer.end('end\n')
   }
+  if (ask.url.startsWith('/once')) {
+    // A connection is kept after its first answer, and closed just when the next request comes.
+    for await (const piece of ask) void piece
+    if (served.has(ask.socket)) return ask.socket.destroy()
+    served.add(ask.socket)
+    return answer.end('once')
+  }
   if (ask.url === '/cut') {
     answer.writeHead(200, {'content-length': '100'})
     return answer.write('only this', () => answer.destroy())
@@ -23,7 +31,7 @@ const upstream = createServer(async (ask, answer) => {
   let size = 0
   for await (const piece of ask) size += piece.length
   bodies += 1
-  answer.writeHead(ask.url.startsWith('/teapot') ? 418 : 200, {'content-type': 'application/json', 'x-from': 'old', 'set-cookie': ['a=1', 'b=2']})
+  answer.writeHead(ask.url.startsWith('/teapot') ? 418 : 200, {'content-type': 'application/json', 'x-from': 'old', connection: 'x-hop', 'x-hop': '1', 'set-cookie': ['a=1', 'b=2']})
   answer.end(ask.method === 'HEAD' ? undefined : JSON.stringify({method: ask.method, url: ask.url, size, headers: ask.headers}))
 })
 before(() => new Promise((resolve) => upstream.listen(port, '127.0.0.1', resolve)))
@@ -32,7 +40,7 @@ after(() => {
   upstream.close()
 })
 
-const scenario = suite({env: {PRISM_FALLBACK_UPSTREAM: `http://127.0.0.1:${port}`, PRISM_UPSTREAM_PATHS: '/api/client/feedback', PRISM_HTTP_BODY_BYTES_MAX: '65536'}})
+const scenario = suite({env: {PRISM_FALLBACK_UPSTREAM: `http://127.0.0.1:${port}`, PRISM_UPSTREAM_PATHS: '/api/client/feedback,/api/apps', PRISM_HTTP_BODY_BYTES_MAX: '65536'}})
 
 /** A request whose body and answer stay open: `{send, take, end}`. */
 function stream(cloud, path) {
@@ -74,6 +82,30 @@ scenario('unknown routes and those left behind are answered by the server behind
   assert.equal(own.headers['x-from'], undefined)
   const head = await cloud.request('HEAD', '/teapot', {})
   assert.deepEqual([head.status, head.text], [418, ''])
+})
+
+scenario('headers that a Connection header names end here, and the host that a proxy before us saw is kept', async ({cloud}) => {
+  const headers = {connection: 'close, X-Own', 'x-own': '1', 'x-forwarded-host': 'public.example.net'}
+  const answer = await cloud.request('GET', '/teapot', {headers})
+  assert.equal(answer.body.headers['x-own'], undefined)
+  assert.equal(answer.body.headers['x-forwarded-host'], 'public.example.net')
+  assert.deepEqual([answer.headers['x-from'], answer.headers['x-hop'], answer.headers.connection], ['old', undefined, 'close'])
+})
+
+scenario('a path is left behind under each of its mounts', async ({cloud}) => {
+  for (const path of ['/apps/version', '/api/apps/version']) {
+    const moved = await cloud.get(path)
+    assert.equal(moved.body?.url, path)
+  }
+  const own = await cloud.get('/appsettings/com.acme.scribe')
+  assert.deepEqual([own.status, own.headers['x-from']], [401, undefined])
+})
+
+scenario('a server behind that closes its connections unannounced fails nobody', async ({cloud}) => {
+  for (let n = 0; n < 6; n += 1) {
+    const answer = n % 2 === 0 ? await cloud.get(`/once/${n}`) : await cloud.request('POST', `/once/${n}`, {body: {n}})
+    assert.deepEqual([answer.status, answer.text], [200, 'once'], `request ${n}`)
+  }
 })
 
 scenario('an answer begins while the request is still being sent', async ({cloud}) => {

@@ -356,7 +356,8 @@ impl Watch {
 
     /// 16 and 18: the stored list changes only where behaviour.md §12.4 says so.
     pub(super) fn invariant_18_stored_list(&mut self, user: &str, op: &StoreOp, view: &View<'_>) {
-        let live = view.session(user).is_some();
+        let session = view.session(user);
+        let live = session.is_some();
         let now_ms = self.now_ms;
         let problem = match op {
             StoreOp::AddRunning(package) => {

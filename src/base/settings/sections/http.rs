@@ -34,7 +34,7 @@ section! {
         cors_max_age_s: u64 = 600, 0..=86_400;
         /// Base URL of a server that gets requests for unknown routes, bodies streamed both ways; empty = they are answered 404. Reloaded on SIGHUP.
         fallback_upstream: String = String::new();
-        /// Path prefixes that fallback_upstream gets although this server knows them: a capability moves here by one line, and back. Reloaded on SIGHUP.
+        /// Paths that fallback_upstream gets, with all below them and under every mount, although this server knows them: a capability moves here by one line, and back. Reloaded on SIGHUP.
         upstream_paths: Vec<String> = Vec::new();
     }
 }

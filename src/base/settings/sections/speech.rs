@@ -98,5 +98,7 @@ section! {
         translation_reconnects: u64 = 3, 0..=100;
         /// Recognisers go on for this long after speech ended (ms).
         vad_close_linger_ms: u64 = 0, 0..=600_000;
+        /// What was said goes to apps and is not kept (ms).
+        transcript_history_ms: u64 = 0, 0..=86_400_000 => Never;
     }
 }

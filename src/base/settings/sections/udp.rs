@@ -5,7 +5,7 @@ use crate::base::settings::declare::section;
 section! {
     /// UDP audio (behaviour.md §5.4).
     udp: Udp {
-        /// Take microphone audio by UDP.
+        /// Take microphone audio by UDP. Off at the start, no port is opened before the next one; switched off later, phones that connect are no longer told of it.
         udp_enabled: bool = true;
         /// Offer encrypted UDP audio to phones that ask for it.
         udp_encryption_enabled: bool = true;

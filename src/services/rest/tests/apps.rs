@@ -235,21 +235,6 @@ fn app_settings_show_the_selected_value_and_reach_the_session() {
 }
 
 #[test]
-fn without_registrations_their_routes_are_unknown_ones() {
-    Kit::run_with(
-        |settings| settings.apps.app_server_registration_enabled = false,
-        |kit| async move {
-            let mut request = Kit::request(Route::ServerHeartbeat, "POST", &[], &json!({}));
-            request.target = "/api/tpa-server/heartbeat?x=1".into();
-            let (status, body) = kit.send(&request).await;
-            assert_eq!((status, &body["error"]), (404, &json!("Not found")));
-            assert_eq!(body["path"], "/api/tpa-server/heartbeat");
-            assert!(body["timestamp"].is_string());
-        },
-    );
-}
-
-#[test]
 fn a_restarted_app_server_gets_its_sessions_back() {
     Kit::run(|kit| async move {
         kit.session(|_| ok());

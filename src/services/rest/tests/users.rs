@@ -159,6 +159,25 @@ fn the_storage_rate_limit_is_off_until_configured() {
 }
 
 #[test]
+fn a_public_address_without_its_scheme_still_makes_whole_links() {
+    let bare = |settings: &mut crate::base::settings::Settings| {
+        settings.server.public_url = "rt.example.net".into()
+    };
+    Kit::run_with(bare, |kit| async move {
+        kit.session(|_| ok());
+        let body = json!({"packageName": "p", "requestId": "r1"});
+        kit.client(Route::MiniappPhotoRequest, "POST", &[], body)
+            .await;
+        let calls = crate::services::context::lock(&kit.calls).clone();
+        let wanted = "https://rt.example.net/api/client/miniapp-sdk-photo/upload/r1";
+        assert!(
+            matches!(calls.last(), Some(Call::MiniappPhoto { upload_url, .. }) if upload_url == wanted),
+            "{calls:?}"
+        );
+    });
+}
+
+#[test]
 fn a_miniapp_photo_goes_up_with_its_token_and_down_with_its_link() {
     Kit::run(|kit| async move {
         kit.session(|_| ok());

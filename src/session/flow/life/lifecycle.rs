@@ -45,7 +45,14 @@ pub(crate) fn created(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// A phone socket arrived: the first, a returning one, or one that takes over (behaviour.md §1.6).
-pub(crate) fn phone_connected(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
+pub(crate) fn phone_connected(
+    s: &mut Session,
+    conn: ConnId,
+    mut flags: PhoneFlags,
+    cx: &mut Cx<'_>,
+) {
+    // A socket keeps what it was told: a reload must not turn sealed audio into noise, or plain audio into forgeries.
+    flags.udp_encryption &= cx.cfg.udp.udp_encryption_enabled;
     adopt(s, conn, flags, cx);
     s.m.health.register(conn, Peer::Phone, cx.now.mono_ms);
     if s.state == State::Initializing {
@@ -260,7 +267,7 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
     let key =
         s.m.phone
             .udp_key
-            .filter(|_| flags.udp_encryption && udp.udp_enabled && udp.udp_encryption_enabled)
+            .filter(|_| flags.udp_encryption && udp.udp_enabled)
             .map(|key| base64::engine::general_purpose::STANDARD.encode(key.0));
     let (host, env) = (udp.udp_host.clone(), cx.cfg.server.env.clone());
     let now = cx.now.iso();

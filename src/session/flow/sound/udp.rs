@@ -119,8 +119,7 @@ fn unsealed<'a>(
     cx: &mut Cx<'_>,
 ) -> Result<&'a mut [u8], Forged> {
     let flags = &s.m.phone.flags;
-    let asked = flags.udp_encryption && flags.secret.is_usable();
-    if !asked || !cx.cfg.udp.udp_encryption_enabled {
+    if !flags.udp_encryption || !flags.secret.is_usable() {
         return Ok(payload);
     }
     let opened = match &s.m.phone.udp_key {

@@ -126,6 +126,15 @@ fn a_socket_that_asked_for_no_encryption_sends_plain_packets() {
 }
 
 #[test]
+fn a_socket_that_was_told_the_key_goes_on_sealing_when_encryption_is_switched_off() {
+    let mut kit = sealed_kit();
+    kit.cfg.udp.udp_encryption_enabled = false;
+    packet(&mut kit, 1, &seal(&KEY, [1; 24], &[1; 2]));
+    packet(&mut kit, 2, &[9; 320]);
+    assert_eq!(heard(&mut kit), [[1, 1]]);
+}
+
+#[test]
 fn a_new_registration_begins_a_new_sequence() {
     let mut kit = kit();
     packet(&mut kit, 40, &[1; 2]);
