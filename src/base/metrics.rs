@@ -149,7 +149,7 @@ pub enum Side {
 /// Histograms that are not per message type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Timing {
-    /// `mentra_app_start_seconds`: starts that succeeded. The next six are starts that failed, by stage (behaviour.md §2.3).
+    /// `mentra_app_start_seconds`: starts that succeeded. The next seven are starts that failed, by stage (behaviour.md §2.3).
     AppStartOk,
     /// Starts that failed at the webhook.
     AppStartWebhook,
@@ -157,6 +157,8 @@ pub enum Timing {
     AppStartConnection,
     /// Starts that failed for a wrong key.
     AppStartAuthentication,
+    /// Starts whose app came from an address that is not on its list.
+    AppStartPermission,
     /// Starts whose app did not connect in time.
     AppStartTimeout,
     /// Starts that failed for missing hardware.
@@ -194,6 +196,7 @@ impl Timing {
         Self::AppStartWebhook,
         Self::AppStartConnection,
         Self::AppStartAuthentication,
+        Self::AppStartPermission,
         Self::AppStartTimeout,
         Self::AppStartHardware,
         Self::AppStartDisposed,

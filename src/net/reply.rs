@@ -13,7 +13,7 @@ use crate::session::rest::Call;
 use crate::shard::mailbox::{Answer, OutsideRequest, TOOL_PAUSE_MS, ToOutside, ToShard};
 use crate::shard::routes::{self, Decision};
 use crate::wire::http::{
-    KeepAlive, Method, RequestHead, encode_chunk, encode_last_chunk, reason_phrase,
+    KeepAlive, Method, RequestHead, as_text, encode_chunk, encode_last_chunk, reason_phrase,
 };
 use bytes::{Bytes, BytesMut};
 use std::fmt::Write as _;
@@ -335,10 +335,9 @@ fn ask_outside(
 ) {
     let head = request.head;
     let trusted = node.shard.borrow().cfg().server.trusted_proxies.clone();
-    let headers = head.headers().filter_map(|(name, value)| {
-        let value = std::str::from_utf8(value).ok()?;
-        Some((name.to_ascii_lowercase(), value.to_owned()))
-    });
+    let headers = head
+        .headers()
+        .map(|(name, value)| (name.to_ascii_lowercase(), as_text(value).into_owned()));
     let message = OutsideRequest {
         route: matched.route,
         method: head.method.as_str().to_owned(),

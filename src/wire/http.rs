@@ -13,7 +13,7 @@ mod text;
 pub use body::{BodyError, BodyReader, BodyStep};
 pub use head::{BodyLength, HeadStatus, Method, RequestHead, parse_head};
 pub use response::{CONTINUE, KeepAlive, Response, encode_chunk, encode_last_chunk, reason_phrase};
-pub use text::{decode_component, query_value};
+pub use text::{as_text, decode_component, query_value};
 
 /// Longest request head, in bytes, the empty line included.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -336,6 +336,7 @@ fn timings(page: &mut Page, all: &Aggregate) {
         Timing::AppStartWebhook => start("outcome=\"WEBHOOK\""),
         Timing::AppStartConnection => start("outcome=\"CONNECTION\""),
         Timing::AppStartAuthentication => start("outcome=\"AUTHENTICATION\""),
+        Timing::AppStartPermission => start("outcome=\"PERMISSION\""),
         Timing::AppStartTimeout => start("outcome=\"TIMEOUT\""),
         Timing::AppStartHardware => start("outcome=\"HARDWARE_CHECK\""),
         Timing::AppStartDisposed => start("outcome=\"DISPOSED\""),

@@ -6,10 +6,8 @@ use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
 use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
-use crate::session::flow::public_url;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, ToShard};
-use crate::wire::records::AppType;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -250,21 +248,11 @@ pub(super) async fn restart(cx: &Services, r: &OutsideRequest) -> Handled {
     ))
 }
 
-/// WebSocket base of recovery webhooks; empty = the usual one.
+/// WebSocket base of recovery webhooks of apps that are no system apps; empty = the usual one.
 fn ws_base(cx: &Services, registration: &Registration) -> String {
     let settings = cx.settings();
-    let system = settings
-        .apps
-        .system_app_packages
-        .contains(&registration.package)
-        || cx
-            .registry()
-            .get(&registration.package)
-            .is_some_and(|record| record.app_type == AppType::SystemDashboard);
     let production = matches!(settings.server.env.as_str(), "production" | "staging");
-    if system && !settings.server.internal_host.is_empty() {
-        public_url::within(&settings.server.internal_host)
-    } else if production {
+    if production {
         registration
             .server_urls
             .first()

@@ -2,6 +2,7 @@
 
 use crate::base::ids::UserId;
 use crate::base::settings::{Server, Settings};
+use crate::wire::records::AppType;
 use std::net::IpAddr;
 
 /// The public base URL without a trailing slash, `http` or `https`.
@@ -11,28 +12,25 @@ pub(crate) fn base(cfg: &Settings) -> String {
 
 /// `ws://host[:port]` that an app is told to dial. System apps get the internal host where one is configured; `given` (from a
 /// registration) comes next; then the public address.
-pub(crate) fn websocket(cfg: &Settings, package: &str, given: &str) -> String {
-    let system = &cfg.apps.system_app_packages;
-    let internal = if system.iter().any(|name| name == package) {
-        &*cfg.server.internal_host
-    } else {
-        ""
-    };
-    let address = match (internal, given) {
-        ("", "") => public(&cfg.server),
-        ("", given) => given.to_owned(),
-        (internal, _) => within(internal),
-    };
-    with_scheme(&address, ["ws", "wss"])
+pub(crate) fn websocket(cfg: &Settings, package: &str, kind: AppType, given: &str) -> String {
+    let internal = &*cfg.server.internal_host;
+    if !internal.is_empty() && is_system(cfg, package, kind) {
+        // Nobody ends TLS inside: a bare name is plain, whatever it is.
+        return match internal.contains("://") {
+            true => with_scheme(internal, ["ws", "wss"]),
+            false => with_scheme(&format!("ws://{internal}"), ["ws", "wss"]),
+        };
+    }
+    match given {
+        "" => with_scheme(&public(&cfg.server), ["ws", "wss"]),
+        given => with_scheme(given, ["ws", "wss"]),
+    }
 }
 
-/// The internal host with a scheme: what is reached without leaving the operator's network has no TLS, unless it says so.
-pub(crate) fn within(internal_host: &str) -> String {
-    if internal_host.contains("://") {
-        internal_host.to_owned()
-    } else {
-        format!("ws://{internal_host}")
-    }
+/// The dashboard app and the assistants that may act for users.
+fn is_system(cfg: &Settings, package: &str, kind: AppType) -> bool {
+    let assistants = &cfg.apps.system_app_packages;
+    kind == AppType::SystemDashboard || assistants.iter().any(|name| name == package)
 }
 
 /// Where a phone fetches an app's audio output stream (protocol.md §9.12).
@@ -120,7 +118,8 @@ mod tests {
             let cfg = with(url, host);
             let (s, rest) = scheme_and_rest;
             assert_eq!(base(&cfg), format!("http{s}://{rest}"));
-            assert_eq!(websocket(&cfg, "com.acme.x", ""), format!("ws{s}://{rest}"));
+            let url = websocket(&cfg, "com.acme.x", AppType::Standard, "");
+            assert_eq!(url, format!("ws{s}://{rest}"));
         }
     }
 
@@ -128,19 +127,31 @@ mod tests {
     fn only_system_apps_are_given_the_internal_host() {
         let mut cfg = with("", "rt.example.net");
         cfg.apps.system_app_packages = vec!["com.acme.assistant".into()];
-        for (host, wanted) in [
+        for (host, internal) in [
             ("http://prism.internal", "ws://prism.internal"),
-            ("prism.internal:8002", "ws://prism.internal:8002"),
             ("https://prism.internal/", "wss://prism.internal"),
+            ("cloud", "ws://cloud"),
+            ("cloud.default.svc:80", "ws://cloud.default.svc:80"),
         ] {
             cfg.server.internal_host = host.into();
-            assert_eq!(websocket(&cfg, "com.acme.assistant", ""), wanted);
-            // Recoveries of a system dashboard, which is in no list, name it themselves.
-            assert_eq!(websocket(&cfg, "system.board", &within(host)), wanted);
-            assert_eq!(
-                websocket(&cfg, "com.acme.scribe", ""),
-                "wss://rt.example.net"
-            );
+            for (package, kind, given, url) in [
+                ("com.acme.assistant", AppType::Background, "", internal),
+                ("com.acme.dash", AppType::SystemDashboard, "", internal),
+                (
+                    "com.acme.dash",
+                    AppType::SystemDashboard,
+                    "ws://x",
+                    internal,
+                ),
+                (
+                    "com.acme.scribe",
+                    AppType::Standard,
+                    "",
+                    "wss://rt.example.net",
+                ),
+            ] {
+                assert_eq!(websocket(&cfg, package, kind, given), url);
+            }
         }
     }
 
@@ -148,7 +159,12 @@ mod tests {
     fn a_registered_server_is_told_the_address_it_registered_at() {
         let cfg = with("https://rt.example.net", "");
         assert_eq!(
-            websocket(&cfg, "com.acme.scribe", "ws://10.0.0.7:8080"),
+            websocket(
+                &cfg,
+                "com.acme.scribe",
+                AppType::Standard,
+                "ws://10.0.0.7:8080"
+            ),
             "ws://10.0.0.7:8080"
         );
     }

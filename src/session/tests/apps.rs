@@ -437,10 +437,13 @@ fn the_system_dashboard_starts_by_itself_and_is_tried_again() {
     let mut kit = Kit::new();
     let package = "system.augmentos.dashboard";
     kit.cfg.dashboard.dashboard_mode = DashboardMode::App;
+    kit.cfg.server.internal_host = "cloud".into();
     kit.apps = Registry::new([record(package, AppType::SystemDashboard)], 2);
     kit.phone();
     kit.load(UserRecord::default());
-    kit.webhook(HttpKind::SessionRequest);
+    let webhook = kit.webhook(HttpKind::SessionRequest);
+    let body: Value = serde_json::from_slice(&webhook.body).unwrap();
+    assert_eq!(body["mentraOSWebsocketUrl"], "ws://cloud/app-ws");
     kit.advance(6_000); // fails
     kit.advance(1_000);
     kit.webhook(HttpKind::SessionRequest);

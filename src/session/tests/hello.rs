@@ -68,8 +68,7 @@ fn an_address_list_admits_only_its_addresses() {
     let mut app = record(SCRIBE, AppType::Background);
     app.allowed_ips = vec!["10.1.0.0/16".into()];
     kit.apps = Registry::new([app], 2);
-    kit.start(SCRIBE);
-    kit.forget();
+    let start = kit.start(SCRIBE);
     let mut init = hello(HelloKind::Init, SCRIBE, Sdk::V2);
     let answer = "tpa_connection_error PERMISSION_DENIED";
     for address in [None, Some("203.0.113.9")] {
@@ -82,13 +81,24 @@ fn an_address_list_admits_only_its_addresses() {
         );
     }
     assert_eq!(kit.metrics.get(Counter::AppAddressRefused), 2);
+    // Nobody waits for the time limit of a start that cannot succeed.
+    let (_, body) = kit.answer(start).unwrap();
+    let error = json!({"stage": "PERMISSION", "message": "Address not allowed"});
+    assert_eq!(body["data"]["error"], error);
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+    kit.start(SCRIBE);
     init.address = Some("10.1.7.7".parse().unwrap());
     let conn = kit.hello(init.clone());
     assert_eq!(kit.s.m.apps.open_conn(SCRIBE), Some(conn));
     kit.cfg.apps.app_ip_validation_enabled = false;
     init.address = None;
-    let conn = kit.hello(init);
+    let conn = kit.hello(init.clone());
     assert_eq!(kit.s.m.apps.open_conn(SCRIBE), Some(conn));
+
+    // A running app does not notice the refusal of another.
+    kit.cfg.apps.app_ip_validation_enabled = true;
+    refused(&mut kit, init, answer, (1008, "Address not allowed"));
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
-use super::text::decode_unreserved;
+use super::text::{as_text, decode_unreserved};
 use super::{HEAD_BYTES_MAX, HEADERS_MAX, HeadError, query_value};
 
 /// Request methods that the server routes.
@@ -321,14 +321,10 @@ impl RequestHead {
             .find_map(|value| std::str::from_utf8(value).ok())
     }
 
-    /// First value of a field. What is no UTF-8 is Latin-1, in which Node's clients send the letters that it has.
+    /// First value of a field, as [`as_text`] reads it.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
-        let value = self.values(name).next()?;
-        Some(match std::str::from_utf8(value) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => Cow::Owned(value.iter().map(|byte| char::from(*byte)).collect()),
-        })
+        self.values(name).next().map(as_text)
     }
 
     /// All fields in order: lower-cased name and value.

@@ -2,6 +2,15 @@
 
 use std::borrow::Cow;
 
+/// A header's value. What is no UTF-8 is Latin-1, in which Node's clients send the letters that it has.
+#[must_use]
+pub fn as_text(value: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(value) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(value.iter().map(|byte| char::from(*byte)).collect()),
+    }
+}
+
 /// Decodes one path segment as `encodeURIComponent` wrote it; `+` stays a plus.
 ///
 /// `None` for a broken escape or bytes that are not UTF-8.

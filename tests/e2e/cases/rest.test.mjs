@@ -45,6 +45,13 @@ scenario('a user without a session gets the 503 that makes the phone reconnect',
   }
 })
 
+scenario('an app of a user with a letter outside ASCII gets its settings: clients send such headers as Latin-1', async ({cloud, phone, user}) => {
+  const email = user('zoë')
+  await phone(email)
+  const answer = await cloud.get('/appsettings/user/com.e2e.scribe', {authorization: `Bearer ${email}-com.e2e.scribe`})
+  assert.deepEqual([answer.status, answer.body], [200, {success: true, settings: []}])
+})
+
 scenario('unknown routes are 404 with the path', async ({cloud}) => {
   const answer = await cloud.get('/api/no/such/route')
   assert.equal(answer.status, 404)

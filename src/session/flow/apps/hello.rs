@@ -1,7 +1,7 @@
 //! Layer 2, flow: the checks of init and reconnect, in the order and with the texts of protocol.md §3.2 and §3.4.
 
 use crate::base::close::CloseReason;
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Counter;
 use crate::session::event::{AppHello, HelloKind, Sdk};
 use crate::session::flow::{attach, notices, start};
@@ -90,15 +90,21 @@ fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
             }
             refusal.send(conn, cx);
             match refusal.reason {
-                CloseReason::InvalidApiKey => {
-                    let error = StartError::new(Stage::Authentication, "Invalid API key");
-                    start::fail(s, &hello.package, &error, cx);
-                }
                 CloseReason::AppNotStarted => start::came_too_early(s, &hello.package, cx),
-                _ => {}
+                reason => fail_start(s, &hello.package, reason, cx),
             }
         }
     }
+}
+
+/// A pending start ends with the refusal of an app that came with a wrong key or from a wrong address: no other will come.
+fn fail_start(s: &mut Session, package: &Package, refused: CloseReason, cx: &mut Cx<'_>) {
+    let error = match refused {
+        CloseReason::InvalidApiKey => StartError::new(Stage::Authentication, "Invalid API key"),
+        CloseReason::AddressNotAllowed => StartError::new(Stage::Permission, "Address not allowed"),
+        _ => return,
+    };
+    start::fail(s, package, &error, cx);
 }
 
 fn check_init(s: &Session, hello: &AppHello, cx: &Cx<'_>) -> Result<(), Refusal> {
@@ -183,10 +189,7 @@ fn reconnect(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
             s.timers.cancel(&Timer::RejectLinger(conn));
         }
         refusal.send(conn, cx);
-        if refusal.reason == CloseReason::InvalidApiKey {
-            let error = StartError::new(Stage::Authentication, "Invalid API key");
-            start::fail(s, &hello.package, &error, cx);
-        }
+        fail_start(s, &hello.package, refusal.reason, cx);
         return;
     }
     let expires_ms = cx.now.mono_ms + cx.cfg.apps.deferred_timeout_ms;

@@ -321,6 +321,7 @@ fn failed_at(stage: Stage) -> Timing {
         Stage::Webhook => Timing::AppStartWebhook,
         Stage::Connection => Timing::AppStartConnection,
         Stage::Authentication => Timing::AppStartAuthentication,
+        Stage::Permission => Timing::AppStartPermission,
         Stage::Timeout => Timing::AppStartTimeout,
         Stage::HardwareCheck => Timing::AppStartHardware,
         Stage::Disposed => Timing::AppStartDisposed,

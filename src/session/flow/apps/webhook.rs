@@ -27,10 +27,12 @@ pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut 
         start::fail(s, package, &error, cx);
         return;
     };
+    let kind = cx.apps.get(package).map(|record| record.app_type);
+    let kind = kind.unwrap_or_default();
     let body = session_request_body(
         s,
         package,
-        &public_url::websocket(cx.cfg, package, base),
+        &public_url::websocket(cx.cfg, package, kind, base),
         cx,
     );
     let call = s.call_id();

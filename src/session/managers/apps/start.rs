@@ -92,6 +92,8 @@ pub enum Stage {
     Connection,
     /// A wrong key came.
     Authentication,
+    /// The app connected from an address that is not on its list.
+    Permission,
     /// Nobody connected in time.
     Timeout,
     /// Required hardware is missing.
@@ -108,6 +110,7 @@ impl Stage {
             Self::Webhook => "WEBHOOK",
             Self::Connection => "CONNECTION",
             Self::Authentication => "AUTHENTICATION",
+            Self::Permission => "PERMISSION",
             Self::Timeout => "TIMEOUT",
             Self::HardwareCheck => "HARDWARE_CHECK",
             Self::Disposed => "DISPOSED",
