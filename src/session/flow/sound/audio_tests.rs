@@ -2,7 +2,8 @@
 
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
-use crate::session::event::{Chunk, Sdk};
+use crate::session::event::{Chunk, PhoneFlags, Sdk};
+use crate::session::flow::lifecycle;
 use crate::session::managers::audio::Format;
 use crate::session::testkit::media::{Kit, PHONE_CONN};
 use bytes::Bytes;
@@ -30,6 +31,21 @@ fn two_odd_frames_arrive_whole_at_every_subscriber() {
         let all: Vec<u8> = own.iter().flat_map(|frame| frame.to_vec()).collect();
         assert_eq!(all, sound);
     }
+}
+
+#[test]
+fn an_odd_byte_of_one_socket_does_not_begin_a_sample_of_the_next() {
+    let mut kit = Kit::new();
+    kit.app("main", Sdk::V3);
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.audio(&[1, 2, 3]);
+    let next = ConnId(77);
+    kit.run(|s, cx| lifecycle::phone_connected(s, next, PhoneFlags::default(), cx));
+    kit.run(|s, cx| super::chunk(s, next, Chunk::Lent(&[4, 5, 6]), cx));
+    // The older socket speaks although the newer one took over: they exchange their roles.
+    kit.run(|s, cx| lifecycle::promote(s, PHONE_CONN, cx));
+    kit.audio(&[7, 8]);
+    assert_eq!(blocks(&mut kit), [&[1, 2][..], &[4, 5], &[7, 8]]);
 }
 
 #[test]
