@@ -4,6 +4,7 @@
 use serde::de::DeserializeOwned;
 
 use super::kind::is_number;
+use super::unicode::repair_surrogates;
 
 /// `text` with `null` in place of every such number; `None`: there is none. What is no JSON does not become JSON by it.
 #[cold]
@@ -53,14 +54,18 @@ fn is_beyond(number: &[u8]) -> bool {
     is_number(number) && value().is_some_and(f64::is_infinite)
 }
 
-/// As `serde_json::from_slice`, with such numbers read as `null`.
+/// As `serde_json::from_slice`, with such numbers read as `null` and halves of surrogate pairs as U+FFFD.
 ///
 /// # Errors
 /// Those of `serde_json`.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(text).or_else(|error| match without(text) {
-        Some(text) => serde_json::from_slice(&text),
-        None => Err(error),
+    serde_json::from_slice(text).or_else(|error| {
+        let mut mended = without(text).unwrap_or_else(|| text.to_vec());
+        repair_surrogates(&mut mended);
+        if mended == text {
+            return Err(error);
+        }
+        serde_json::from_slice(&mended)
     })
 }
 
@@ -90,6 +95,16 @@ mod tests {
             assert_eq!(read["b"][at], Value::Null, "{at}");
         }
         assert_eq!(from_slice::<Value>(text.as_bytes()).unwrap(), read);
+    }
+
+    #[test]
+    fn a_string_cut_in_the_middle_of_an_emoji_is_read() {
+        let text = r#"{"cut \ud83d":"\udc00 \ud83d\ude00 \\ud83d","n":1e400}"#;
+        let wanted = serde_json::json!({"cut \u{fffd}": "\u{fffd} 😀 \\ud83d", "n": null});
+        assert_eq!(from_slice::<Value>(text.as_bytes()).unwrap(), wanted);
+        for broken in [r#"{"a":"\ud83d"#, r#"["\ud8"]"#, r#"["\ud83d",]"#] {
+            assert!(from_slice::<Value>(broken.as_bytes()).is_err(), "{broken}");
+        }
     }
 
     #[test]

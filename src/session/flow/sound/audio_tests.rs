@@ -2,7 +2,8 @@
 
 use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
-use crate::session::event::{Chunk, Sdk};
+use crate::session::event::{Chunk, PhoneFlags, Sdk};
+use crate::session::flow::lifecycle;
 use crate::session::managers::audio::Format;
 use crate::session::testkit::media::{Kit, PHONE_CONN};
 use bytes::Bytes;
@@ -49,6 +50,21 @@ fn an_odd_byte_does_not_outlive_the_way_it_came() {
         frames,
         [b"\x01\x01", b"\x02\x02", b"\x03\x03", b"\x04\x04"].map(|sound| &sound[..])
     );
+}
+
+#[test]
+fn an_odd_byte_of_one_socket_does_not_begin_a_sample_of_the_next() {
+    let mut kit = Kit::new();
+    kit.app("main", Sdk::V3);
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.audio(&[1, 2, 3]);
+    let next = ConnId(77);
+    kit.run(|s, cx| lifecycle::phone_connected(s, next, PhoneFlags::default(), cx));
+    kit.run(|s, cx| super::chunk(s, next, Chunk::Lent(&[4, 5, 6]), cx));
+    // The older socket speaks although the newer one took over: they exchange their roles.
+    kit.run(|s, cx| lifecycle::promote(s, PHONE_CONN, cx));
+    kit.audio(&[7, 8]);
+    assert_eq!(blocks(&mut kit), [&[1, 2][..], &[4, 5], &[7, 8]]);
 }
 
 #[test]
