@@ -4,7 +4,7 @@ use super::app::ServerWake;
 use super::world::{Act, World};
 use bytes::Bytes;
 use prism::base::ids::CallId;
-use prism::session::effects::{HttpCall, StoreOp};
+use prism::session::effects::{HttpCall, HttpKind, StoreOp};
 use prism::session::event::{Event, HttpOutcome, StoreOutcome};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -47,6 +47,10 @@ impl World {
                 let delay_ms = self.rng.u64(1..80);
                 self.after(delay_ms, Act::Server(ix, wake));
                 self.answer_http(key, call.timeout_ms, late);
+            }
+            None if call.kind == HttpKind::Provider => {
+                let (delay_ms, outcome) = self.provider_answers(&call);
+                self.answer_http(key, delay_ms, outcome);
             }
             None => self.answer_http(key, 20, late),
         }

@@ -14,4 +14,5 @@ pub(crate) mod speech;
 pub(crate) mod store;
 pub(crate) mod trace;
 pub(crate) mod udp;
+pub(crate) mod video;
 pub(crate) mod world;

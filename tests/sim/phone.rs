@@ -23,6 +23,8 @@ pub(crate) enum PhoneWake {
     /// Announces its datagrams, unless it has numbered them anew since.
     UdpRegister(ConnId, u32),
     UdpProbe(ConnId, u32),
+    /// The glasses say how a stream does.
+    Stream(ConnId, String, &'static str),
 }
 
 /// One phone.
@@ -37,6 +39,8 @@ pub(crate) struct Phone {
     pub(crate) helpful: bool,
     /// It sends its audio by UDP when that is offered and works.
     pub(crate) udp: Option<Udp>,
+    /// The stream that its glasses send.
+    pub(crate) stream: Option<String>,
     connecting: bool,
     pings_owed: u32,
     mic: bool,
@@ -51,6 +55,7 @@ impl Phone {
             on: true,
             helpful: true,
             udp: None,
+            stream: None,
             connecting: false,
             pings_owed: 0,
             mic: false,
@@ -95,6 +100,7 @@ impl World {
             PhoneWake::Chunk(conn) => self.phone_speaks(ix, conn),
             PhoneWake::UdpRegister(conn, run) => self.udp_registers(ix, conn, run),
             PhoneWake::UdpProbe(conn, run) => self.udp_probes(ix, conn, run),
+            PhoneWake::Stream(conn, id, status) => self.glasses_report(ix, conn, &id, status),
         }
     }
 
@@ -167,7 +173,10 @@ impl World {
                 }
                 self.phones[ix].mic = on;
             }
-            kind if self.phones[ix].helpful => self.phone_helps(&user, conn, kind, &message),
+            kind if self.phones[ix].helpful => {
+                self.phone_helps(&user, conn, kind, &message);
+                self.glasses_stream(ix, conn, &message);
+            }
             _ => {}
         }
     }

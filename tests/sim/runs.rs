@@ -10,7 +10,7 @@ use prism::session::rest::Call;
 use prism::shard::mailbox::ToShard;
 use prism::shard::report::NetGauges;
 use prism::wire::auth::sha256_hex;
-use prism::wire::records::{AppRecord, AppType, PermissionEntry, Registry};
+use prism::wire::records::{AppRecord, AppType, HardwareRequirement, PermissionEntry, Registry};
 
 /// The users of a run; hyphens are there on purpose. All of them live on the first of two shards.
 const USERS: [&str; 3] = ["naomi@lumen.io", "jean-luc@north-star.co", "ops@lumen.io"];
@@ -59,9 +59,20 @@ pub(crate) fn registry() -> Registry {
                     description: None,
                 })
                 .collect(),
+            hardware_requirements: needs(package),
             ..AppRecord::default()
         });
     Registry::new(records, 1)
+}
+
+/// One app is of no use without a display.
+fn needs(package: &str) -> Vec<HardwareRequirement> {
+    let display = || HardwareRequirement {
+        kind: "DISPLAY".to_owned(),
+        level: "REQUIRED".to_owned(),
+        description: None,
+    };
+    Vec::from_iter((package == "com.acme.chess-club").then(display))
 }
 
 /// A world with these servers, nobody connected.
@@ -72,6 +83,7 @@ pub(crate) fn world(seed: u64, generations: [Sdk; 4]) -> World {
 /// The same with these settings.
 pub(crate) fn world_with(seed: u64, generations: [Sdk; 4], mut cfg: Settings) -> World {
     cfg.udp.udp_host = "udp.example.net".to_owned();
+    super::video::settings(&mut cfg);
     let mut world = World::new(seed, cfg, registry());
     for ((package, _, _, wants), sdk) in APPS.iter().zip(generations) {
         world.add_server(package, sdk, wants);

@@ -54,6 +54,10 @@ pub(crate) enum Step {
     UdpAgain(usize),
     /// A datagram of nobody.
     UdpStray(usize),
+    /// Other glasses connect, with Wi-Fi or without.
+    Glasses(usize, bool),
+    PhoneVideo(usize),
+    AppVideo(usize, usize),
 }
 
 /// What a phone may say.
@@ -75,7 +79,7 @@ const PHONE_TEXTS: [&str; 14] = [
 ];
 
 /// What an app may say.
-const APP_TEXTS: [&str; 12] = [
+const APP_TEXTS: [&str; 18] = [
     r#"{"type":"ping"}"#,
     r#"{"type":"dashboard_content_update","content":"3 notes","modes":["main"]}"#,
     r#"{"type":"dashboard_mode_change","mode":"expanded"}"#,
@@ -87,6 +91,12 @@ const APP_TEXTS: [&str; 12] = [
     r#"{"type":"no_such_type"}"#,
     r#"{"type":"display_event","#,
     r#"{"type":"rgb_led_control","requestId":"$ID","action":"on"}"#,
+    r#"{"type":"app_direct_message","messageId":"$ID","targetUserId":"naomi@lumen.io","payload":{"a":[1]}}"#,
+    r#"{"type":"app_direct_message","messageId":"$ID","targetUserId":"nobody@lumen.io"}"#,
+    r#"{"type":"app_broadcast_message","messageId":"$ID","payload":"hi"}"#,
+    r#"{"type":"app_broadcast_message","messageId":"$ID","payload":"hi","roomId":"r"}"#,
+    r#"{"type":"app_room_join","roomId":"r","roomConfig":{"maxUsers":2}}"#,
+    r#"{"type":"app_room_leave","roomId":"r"}"#,
     r##"{"type":"display_event","view":"dashboard","packageName":"com.mentra.os","layout":{"layoutType":"text_wall","text":"#$TAG"}}"##,
 ];
 
@@ -106,10 +116,19 @@ const STREAMS: [&str; 12] = [
     "translation:es-ES-to-en-US",
 ];
 
+/// How exactly it may want the location; what is no tier counts as `standard`.
+const RATES: [Option<&str>; 5] = [
+    Some("high"),
+    Some("kilometer"),
+    None,
+    Some("reduced"),
+    Some("warp"),
+];
+
 /// Draws one step.
 pub(crate) fn draw(rng: &mut fastrand::Rng, servers: usize) -> Step {
     let app = rng.usize(0..servers);
-    match rng.u32(0..108) {
+    match rng.u32(0..124) {
         0..8 => Step::RestStart(app),
         8..12 => Step::RestStop(app),
         12..14 => Step::StartTogether(app, rng.u64(2..5)),
@@ -140,7 +159,10 @@ pub(crate) fn draw(rng: &mut fastrand::Rng, servers: usize) -> Step {
         98..100 => Step::Mute(rng.bool()),
         100..103 => Step::UdpUnregister,
         103..106 => Step::UdpAgain(rng.usize(1..12)),
-        _ => Step::UdpStray(rng.usize(0..40)),
+        106..108 => Step::UdpStray(rng.usize(0..40)),
+        108..111 => Step::Glasses(rng.usize(0..8), rng.bool()),
+        111..115 => Step::PhoneVideo(rng.usize(0..64)),
+        _ => Step::AppVideo(app, rng.usize(0..64)),
     }
 }
 
@@ -210,6 +232,13 @@ impl World {
             Step::Crash(app) => self.server_crashes(app),
             Step::Intruder(app) => self.intrude(user, app),
             Step::Mute(babbles) => self.mute_socket(user, babbles),
+            Step::Glasses(which, wifi) => self.glasses_change(user, which, wifi),
+            Step::PhoneVideo(what) => {
+                if let Some(ix) = self.phone_of(user) {
+                    self.phone_says_video(ix, what);
+                }
+            }
+            Step::AppVideo(app, what) => self.app_says_video(app, user, what),
             other => self.app_step(user, &other),
         }
     }
@@ -297,7 +326,8 @@ impl World {
                     .map(|(_, name)| json!(name));
                 let mut list: Vec<Value> = list.collect();
                 if bits >> 20 & 1 == 1 {
-                    list.push(json!({"stream": "location_stream", "rate": "high"}));
+                    let rate = RATES[(bits >> 21) as usize % RATES.len()];
+                    list.push(json!({"stream": "location_stream", "rate": rate}));
                 }
                 self.subscribe(*app, user, list);
             }

@@ -91,6 +91,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) rng: fastrand::Rng,
     pub(crate) events: u64,
+    /// Live inputs that the provider of managed streams made.
+    pub(super) inputs_made: u64,
     /// How often the shard turns although no session is due.
     pub(crate) turn_ms: u64,
     cfg: Arc<Settings>,
@@ -143,6 +145,7 @@ impl World {
             trace: Trace::default(),
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
             events: 0,
+            inputs_made: 0,
             turn_ms: TURN_MS,
             cfg,
             apps,

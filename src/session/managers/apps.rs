@@ -67,6 +67,12 @@ impl AppState {
         )
     }
 
+    /// States of an app that runs, or is about to.
+    #[must_use]
+    pub fn is_expected(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Stopping | Self::Dormant)
+    }
+
     /// States in which an init is accepted (protocol.md §3.2 step 5).
     #[must_use]
     pub fn accepts_socket(self) -> bool {

@@ -6,7 +6,8 @@ use crate::session::event::{DisposeCause, Event, Sdk, StoreOutcome};
 use crate::session::flow::stop;
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, user_running};
+use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, record, user_running};
+use crate::wire::records::{AppType, HardwareRequirement, Registry};
 use serde_json::{Value, json};
 
 #[test]
@@ -211,6 +212,76 @@ fn an_incompatible_app_is_stopped_but_still_wanted() {
     assert!(kit.writes().is_empty());
     assert!(kit.types(phone).contains(&"app_stopped".to_owned()));
     assert!(!kit.s.m.apps.get(SCRIBE).unwrap().user_stopped);
+}
+
+/// A phone with an app that needs a camera, in one of its states.
+fn with_camera_app(reach: AppState) -> Kit {
+    let (mut kit, _) = Kit::connected();
+    let mut cam = record(SCRIBE, AppType::Background);
+    cam.hardware_requirements = vec![HardwareRequirement {
+        kind: "CAMERA".to_owned(),
+        level: "REQUIRED".to_owned(),
+        description: None,
+    }];
+    kit.apps = Registry::new([cam], 2);
+    if reach == AppState::Connecting {
+        kit.start(SCRIBE);
+    } else {
+        let sdk = match reach {
+            AppState::TransportDown => Sdk::V3,
+            _ => Sdk::V2,
+        };
+        let conn = kit.running(SCRIBE, sdk);
+        if reach != AppState::Running {
+            kit.app_closes(conn);
+        }
+        if reach == AppState::Resurrecting {
+            kit.advance(5_000);
+        }
+    }
+    assert_eq!(kit.state(SCRIBE), reach);
+    kit
+}
+
+#[test]
+fn glasses_without_its_hardware_stop_an_app_that_is_on_its_way_too() {
+    for reach in [
+        AppState::Running,
+        AppState::Connecting,
+        AppState::GracePeriod,
+        AppState::TransportDown,
+        AppState::Resurrecting,
+    ] {
+        let mut kit = with_camera_app(reach);
+        kit.stored_all();
+        let body = r#"{"connected":true,"modelName":"Even Realities G1"}"#.into();
+        kit.rest(Call::DeviceState { body });
+        kit.advance(3_000);
+        assert_eq!(kit.state(SCRIBE), AppState::Stopped, "from {reach:?}");
+        // The app server comes, or comes back: too late.
+        let conn = kit.init(SCRIBE, Sdk::V2);
+        assert_eq!(
+            kit.close_of(conn),
+            Some((1008, "App not started for this session")),
+            "from {reach:?}"
+        );
+        kit.advance(60_000);
+        assert_eq!(kit.state(SCRIBE), AppState::Stopped, "from {reach:?}");
+        let forgotten = |op: &StoreOp| matches!(op, StoreOp::RemoveRunning(_));
+        let is_wanted = !kit.stored_all().iter().any(forgotten);
+        assert!(is_wanted, "from {reach:?}");
+    }
+}
+
+#[test]
+fn a_start_that_new_glasses_cannot_serve_says_so_to_its_caller() {
+    let mut kit = with_camera_app(AppState::Connecting);
+    let joined = kit.start(SCRIBE);
+    let body = r#"{"connected":true,"modelName":"Even Realities G1"}"#.into();
+    kit.rest(Call::DeviceState { body });
+    let (status, answer) = kit.answer(joined).expect("an answer");
+    assert_eq!((status, &answer["data"]["isRunning"]), (200, &json!(false)));
+    assert!(answer.to_string().contains("HARDWARE_CHECK"), "{answer}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::effects::StoreOp;
 use prism::session::event::Sdk;
-use prism::session::managers::apps::{AppSession, AppState};
+use prism::session::managers::apps::{AppSession, AppState, StopWhy};
 use prism::wire::records::AppType;
 use prism::wire::streams::{Permission, permission_for};
 use serde_json::Value;
@@ -45,7 +45,7 @@ impl Watch {
     }
 
     fn note_transition(&mut self, user: &str, app: &AppSession, view: &View<'_>) {
-        let now_ms = view.now_ms;
+        let (now_ms, listed) = (view.now_ms, self.before.unread);
         let pair = self.pair(user, &app.package);
         let mut changed = false;
         pair.previous = pair.state;
@@ -65,11 +65,30 @@ impl Watch {
             }
             // What is stored for a dormant app does not count.
             changed |= app.state == AppState::Dormant || pair.state == AppState::Dormant;
+            let (old, old_since_ms) = (pair.state, pair.since_ms);
+            let asked =
+                now_ms - pair.started_ms <= PATIENCE_MS || pair.recovered_ms == now_ms || listed;
             pair.state = app.state;
             pair.since_ms = now_ms;
+            if app.state == AppState::Connecting {
+                pair.attempts = 0;
+            }
+            // The stored list starts an app once, when the session begins or the list can be read at last.
+            if old == AppState::Stopped && old_since_ms > 0 && !asked {
+                let text = format!("{} is {:?} though nobody asked", app.package, app.state);
+                self.broken(17, "one restart", user, text);
+                return;
+            }
         }
+        let pair = self.pair(user, &app.package);
         // A start that waits for its own stop leaves both flags up for a while.
-        if (app.user_stopped || app.state == AppState::Stopping) && app.start.is_none() {
+        // Nor does one for glasses that lack its hardware mean that the user does not want it.
+        let incompatible = app
+            .stop
+            .as_ref()
+            .is_some_and(|stop| stop.why == Some(StopWhy::Incompatible));
+        let is_stopping = app.state == AppState::Stopping && !incompatible;
+        if (app.user_stopped || is_stopping) && app.start.is_none() {
             pair.stopped = true;
         }
         if pair.conn != app.conn {
@@ -248,8 +267,12 @@ impl Watch {
         kind: &str,
         view: &View<'_>,
     ) {
-        let state = self.pair(user, package).state;
+        let now_ms = self.now_ms;
+        let pair = self.pair(user, package);
+        let state = pair.state;
         let stopped = matches!(state, AppState::Stopped | AppState::Stopping);
+        // Glasses that stop an app are announced to it first.
+        let stopped = stopped && (kind != "capabilities_update" || pair.since_ms < now_ms);
         let ordered = view.is_timely(conn) && !self.before.loading;
         if stopped && ordered && view.session(user).is_some() {
             let text = format!("{package} is {state:?} and got {kind:?} on {conn:?}");
@@ -340,6 +363,12 @@ impl Watch {
             .is_none_or(|session| session.m.phone.open().is_none());
         let kind = body["type"].as_str().unwrap_or_default();
         if kind == "session_request" {
+            pair.attempts += 1;
+            if pair.attempts > view.cfg.apps.webhook_attempts {
+                let text = format!("{package} is asked for the {}th time", pair.attempts);
+                self.broken(17, "one restart", user, text);
+                return;
+            }
             let retry = matches!(pair.previous, AppState::Connecting | AppState::Resurrecting)
                 || pair.webhooks.len() > 1
                 || state == AppState::Connecting;

@@ -9,6 +9,19 @@ use prism::wire::streams::permission_for;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// Tiers from weakest to strongest, as far as this world knows them.
+pub(super) const TIERS: [&str; 4] = ["reduced", "kilometer", "standard", "high"];
+
+/// The place of the last location stream's rate among the tiers; none and an unknown one count as `standard`.
+fn rate_of(list: &[Value]) -> usize {
+    let streams = list
+        .iter()
+        .filter(|item| item["stream"] == "location_stream");
+    let rate = streams.last().and_then(|item| item["rate"].as_str());
+    let place = TIERS.iter().position(|tier| Some(*tier) == rate);
+    place.unwrap_or(2)
+}
+
 /// The hold-down and both debounces, and a turn of the shard (ms).
 const SETTLED_MS: u64 = 4300;
 
@@ -143,6 +156,9 @@ impl Watch {
         let (user, package) = (sock.user.clone(), sock.package.clone());
         let pair = self.pair(&user, &package);
         let ignored = guarded && !pair.subs.is_empty();
+        if !ignored {
+            pair.rate = rate_of(list);
+        }
         if !ignored && pair.subs != wanted {
             pair.subs = wanted;
             self.sets_changed(&user);

@@ -10,6 +10,7 @@ mod model;
 mod requests;
 mod sessions;
 mod speech;
+mod video;
 
 pub(crate) use datagrams::Tally;
 pub(crate) use model::{Asked, Pair, SockView, UserView};
@@ -19,6 +20,7 @@ use super::udp::{Mail, Packet};
 use prism::base::ids::{CallId, ConnId};
 use prism::base::settings::Settings;
 use prism::session::effects::{HttpCall, HttpKind, StoreOp};
+use prism::session::managers::phone::SentSoFar;
 use prism::session::rest::Call;
 use prism::session::{Session, State};
 use prism::shard::Shard;
@@ -123,6 +125,12 @@ struct Before {
     starting: bool,
     /// The user record was still being read: what was held then happens within one event, starts and stops together.
     loading: bool,
+    /// The stored list could not be read yet: what it names may start now.
+    unread: bool,
+    /// A frame of a superseded phone socket that must not matter.
+    stale: bool,
+    /// The request that the frame makes.
+    asks: Option<String>,
     ping: Option<ConnId>,
 }
 
@@ -207,6 +215,9 @@ impl Watch {
                 .is_some_and(|session| session.m.apps.iter().any(|app| app.start.is_some())),
             loading: session.is_some_and(|session| session.state == State::Initializing),
             user,
+            unread: session.is_some_and(|session| session.m.apps.intent.unread.is_some()),
+            stale: matches!(cause, Cause::Frame(conn, _) if is_stale(*conn, view)),
+            asks: None,
             ping: None,
         };
         match cause {
@@ -298,6 +309,10 @@ impl Watch {
         if kind == "subscription_update" {
             self.model_subscriptions(conn, &value, view);
         }
+        if sock.package.is_empty() {
+            let user = sock.user.clone();
+            self.note_video(&user, &value);
+        }
         self.note_request(conn, &value, view);
     }
 
@@ -328,9 +343,10 @@ impl Watch {
         self.look_at_speech(&seen, view);
         self.invariant_19_nobody_waits_for_ever();
         self.look_at_sockets(view);
-        self.invariant_42_photos_end(view);
+        self.invariant_42_requests_end(view);
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.look_at_media(&user, view);
+            self.look_at_video(&user, view);
         }
         if self.logging {
             self.keep(seen);
@@ -363,6 +379,7 @@ impl Watch {
             self.look_at_screen(conn, frame, view);
             self.note_microphone(conn, frame, view);
             self.note_tier(conn, frame);
+            self.invariant_45_keep_alives(conn, frame, view);
             self.invariant_33_probes(conn, frame, view);
         } else {
             self.look_at_app_frame(conn, frame, view);
@@ -376,14 +393,28 @@ impl Watch {
     }
 }
 
+/// Whether a frame is one of a superseded phone socket whose place nobody can take any more: the current one, or the last, has
+/// sent more than pings.
+fn is_stale(conn: ConnId, view: &View<'_>) -> bool {
+    let Some(sock) = view.net.get(conn).filter(|sock| sock.package.is_empty()) else {
+        return false;
+    };
+    view.session(&sock.user).is_some_and(|session| {
+        let phone = &session.m.phone;
+        phone.current != Some(conn) && phone.sent_so_far == SentSoFar::More
+    })
+}
+
 /// Whether the event may be one that changes nothing, so that it pays to look closely.
 fn must_be_quiet(cause: &Cause, view: &View<'_>) -> bool {
     match cause {
         Cause::Ended(_) | Cause::Frame(_, Up::Pong(_) | Up::Ping | Up::Close(..)) => true,
-        Cause::Frame(conn, _) => view
-            .net
-            .get(*conn)
-            .is_some_and(|sock| sock.party == Party::Stray),
+        Cause::Frame(conn, _) => {
+            view.net
+                .get(*conn)
+                .is_some_and(|sock| sock.party == Party::Stray)
+                || is_stale(*conn, view)
+        }
         _ => false,
     }
 }
@@ -396,5 +427,14 @@ fn fingerprint(session: &Session) -> String {
         .iter()
         .map(|app| (&app.package, app.state, app.conn, app.user_stopped))
         .collect();
-    format!("{:?} {:?} {apps:?}", session.state, session.m.phone.open())
+    let lists = session.m.subscriptions.iter();
+    let lists: Vec<_> = lists.map(|one| (&one.package, one.list().len())).collect();
+    format!(
+        "{:?} {:?} {apps:?} {lists:?} {:?} {:?} {:?}",
+        session.state,
+        session.m.phone.open(),
+        session.m.device.state(),
+        session.m.location.last(),
+        session.m.speech.voice(),
+    )
 }

@@ -21,9 +21,13 @@ pub(crate) struct Pair {
     pub(super) attached_ms: u64,
     /// What the app last asked for, after guard and permissions.
     pub(super) subs: BTreeSet<String>,
+    /// How exactly it wants the location: its place among the tiers.
+    pub(super) rate: usize,
     /// Stopped on purpose and not started again.
     pub(super) stopped: bool,
     pub(super) started_ms: u64,
+    /// Session requests of the start that goes on.
+    pub(super) attempts: u64,
     pub(super) recovered_ms: u64,
     /// The last time that somebody asked for a stop, whatever came of it.
     pub(super) stop_asked_ms: u64,
@@ -54,8 +58,10 @@ impl Default for Pair {
             sdk: Sdk::V2,
             attached_ms: 0,
             subs: BTreeSet::new(),
+            rate: 0,
             stopped: false,
             started_ms: 0,
+            attempts: 0,
             recovered_ms: 0,
             stop_asked_ms: 0,
             webhooks: BTreeSet::new(),
@@ -80,6 +86,7 @@ pub(crate) struct UserView {
     pub(super) forced_ms: u64,
     pub(super) mic_changes: Vec<u64>,
     pub(super) display_ms: u64,
+    pub(super) video: super::video::Video,
 }
 
 /// One socket as the outside may know it.

@@ -1,12 +1,15 @@
 //! Invariants 41 and 42: the location tier, and the outcome of requests.
 
 use super::super::net::Down;
+use super::media::TIERS;
 use super::{View, Watch};
 use prism::base::ids::ConnId;
 use serde_json::Value;
 
 /// A photo without an answer fails after 30 s; a turn of the shard more (ms).
 const PHOTO_MS: u64 = 31_000;
+/// A direct message after 15 s.
+const MESSAGE_MS: u64 = 16_000;
 
 /// What an app asked for.
 #[derive(Debug)]
@@ -14,17 +17,19 @@ pub(super) struct Request {
     user: String,
     conn: ConnId,
     asked_ms: u64,
-    is_photo: bool,
+    /// Until when there must be an outcome (`mono_ms`); none is due for polls and playback.
+    due_ms: Option<u64>,
     outcomes: u32,
 }
 
 impl Watch {
     /// An attached app asks for something that has one outcome.
     pub(super) fn note_request(&mut self, conn: ConnId, message: &Value, view: &View<'_>) {
-        let (id, is_photo) = match message["type"].as_str() {
-            Some("photo_request") => (&message["requestId"], true),
-            Some("audio_play_request") => (&message["requestId"], false),
-            Some("location_poll_request") => (&message["correlationId"], false),
+        let (id, within_ms) = match message["type"].as_str() {
+            Some("photo_request") => (&message["requestId"], Some(PHOTO_MS)),
+            Some("app_direct_message") => (&message["messageId"], Some(MESSAGE_MS)),
+            Some("audio_play_request") => (&message["requestId"], None),
+            Some("location_poll_request") => (&message["correlationId"], None),
             _ => return,
         };
         let Some(sock) = view.net.get(conn) else {
@@ -37,10 +42,11 @@ impl Watch {
                 user: sock.user.clone(),
                 conn,
                 asked_ms: view.now_ms,
-                is_photo,
+                due_ms: within_ms.map(|ms| view.now_ms + ms),
                 outcomes: 0,
             };
             self.requests.insert(id.to_owned(), request);
+            self.before.asks = Some(id.to_owned());
         }
     }
 
@@ -49,20 +55,20 @@ impl Watch {
         let Down::Text(message) = frame else {
             return;
         };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
         let id = match frame.kind() {
-            "photo_response" | "audio_play_response" => message["requestId"].as_str(),
-            "data_stream" => message["data"]["correlationId"].as_str(),
+            "photo_response" | "audio_play_response" => text(&message["requestId"]),
+            "app_direct_message_response" => text(&message["messageId"]),
+            "data_stream" => text(&message["data"]["correlationId"]),
             "tpa_connection_error" => {
                 // A refusal names no request: it is the answer to the frame just handled.
-                let now_ms = self.now_ms;
-                let asked = self.requests.values_mut();
-                let own = asked.filter(|one| one.conn == conn && one.asked_ms == now_ms);
-                own.for_each(|one| one.outcomes += 1);
-                return;
+                let asked = self.before.asks.clone();
+                asked.filter(|id| self.requests[id].conn == conn)
             }
             _ => None,
         };
-        let Some((id, request)) = id.and_then(|id| Some((id, self.requests.get_mut(id)?))) else {
+        let Some(id) = id else { return };
+        let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
         request.outcomes += 1;
@@ -72,14 +78,15 @@ impl Watch {
         }
     }
 
-    /// 42: a photo always has an outcome while its app stays.
-    pub(super) fn invariant_42_photos_end(&mut self, view: &View<'_>) {
+    /// 42: a photo or a direct message always has an outcome while its app stays.
+    pub(super) fn invariant_42_requests_end(&mut self, view: &View<'_>) {
         let now_ms = view.now_ms;
-        let late = |request: &Request| now_ms > request.asked_ms + PHOTO_MS;
+        let late =
+            |request: &Request| now_ms > request.due_ms.unwrap_or(request.asked_ms + PHOTO_MS);
         let forgotten = self.requests.iter().find(|(_, request)| {
             let session = view.session(&request.user);
             let stays = session.is_some_and(|one| one.m.apps.by_conn(request.conn).is_some());
-            request.is_photo && request.outcomes == 0 && late(request) && stays
+            request.due_ms.is_some() && request.outcomes == 0 && late(request) && stays
         });
         if let Some((id, request)) = forgotten.filter(|_| !self.draining) {
             let (user, text) = (request.user.clone(), format!("{id} has no outcome"));
@@ -96,16 +103,15 @@ impl Watch {
         }
     }
 
-    /// 41: the phone was told the strongest rate that an app wants; of this world's apps that is `high`.
+    /// 41: the phone was told the strongest rate that an app wants.
     pub(super) fn invariant_41_tier(&mut self, user: &str, conn: ConnId) {
         let Some(known) = self.users.get(user) else {
             return;
         };
-        let wanted = known
-            .pairs
-            .values()
-            .any(|pair| pair.counts() && pair.subs.contains("location_stream"));
-        let effective = if wanted { "high" } else { "reduced" };
+        let wanting = known.pairs.values().filter(|pair| pair.counts());
+        let wanting = wanting.filter(|pair| pair.subs.contains("location_stream"));
+        let strongest = wanting.map(|pair| pair.rate).max();
+        let effective = TIERS[strongest.unwrap_or(0)];
         let own = self.socks.entry(conn).or_default();
         let told = own.tier.as_deref().unwrap_or("reduced");
         if told != effective {

@@ -164,7 +164,7 @@ impl Watch {
         let after = view.session(&user).map(fingerprint).unwrap_or_default();
         if sock.package.is_empty() {
             let stale = self.before.current != Some(conn);
-            let quiet = !matches!(frame, Some(Up::Text(_) | Up::Binary(_)));
+            let quiet = !matches!(frame, Some(Up::Text(_) | Up::Binary(_))) || self.before.stale;
             if stale && quiet {
                 self.invariant_03_stale_sockets_change_nothing(&user, conn, &after);
             }
@@ -173,11 +173,11 @@ impl Watch {
         }
     }
 
-    /// 3: the end (or a pong) of a superseded socket changes nothing.
+    /// 3: the end (or a pong) of a superseded socket changes nothing, nor does a frame of one that cannot take over.
     fn invariant_03_stale_sockets_change_nothing(&mut self, user: &str, conn: ConnId, after: &str) {
         if self.before.fingerprint != after {
             let text = format!(
-                "{conn:?} was not current, but its end changed {} to {after}",
+                "{conn:?} was not current, but its end or frame changed {} to {after}",
                 self.before.fingerprint
             );
             self.broken(3, "stale sockets", user, text);

@@ -167,18 +167,8 @@ fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, 
         .apps
         .get(package)
         .ok_or_else(|| StartError::new(Stage::Webhook, format!("App {package} not found")))?;
-    let missing = device::missing_hardware(s, record);
-    if !missing.is_empty() {
-        let listed = missing.join(", ").to_lowercase();
-        let text = match missing.len() {
-            1 => format!(
-                "This app requires a {listed} which is not available on your connected glasses"
-            ),
-            _ => format!(
-                "This app requires the following hardware which is not available on your connected glasses: {listed}"
-            ),
-        };
-        return Err(StartError::new(Stage::HardwareCheck, text));
+    if let Some(error) = lacks_hardware(s, record) {
+        return Err(error);
     }
     let others = s.m.apps.iter().filter(|app| app.package != *package);
     let active = others.filter(|app| app.is_active()).count() as u64;
@@ -193,6 +183,22 @@ fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, 
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, missing = optional, "app starts without optional hardware");
     }
     Ok(Arc::clone(record))
+}
+
+/// Why an app cannot run on the glasses of now, if it cannot.
+pub(crate) fn lacks_hardware(s: &Session, record: &AppRecord) -> Option<StartError> {
+    let missing = device::missing_hardware(s, record);
+    let listed = missing.join(", ").to_lowercase();
+    let text = match missing.len() {
+        0 => return None,
+        1 => {
+            format!("This app requires a {listed} which is not available on your connected glasses")
+        }
+        _ => format!(
+            "This app requires the following hardware which is not available on your connected glasses: {listed}"
+        ),
+    };
+    Some(StartError::new(Stage::HardwareCheck, text))
 }
 
 /// A start that was refused before its reservation: an automatic restart leaves its state all the same.

@@ -42,7 +42,13 @@ pub(crate) fn stop(
     if why != StopWhy::Incompatible && app.is_active() {
         app.user_stopped = true;
     }
-    let stopped = StartError::new(Stage::Connection, "stopped");
+    let record = cx
+        .apps
+        .get(&package)
+        .filter(|_| why == StopWhy::Incompatible);
+    let stopped = record
+        .and_then(|record| start::lacks_hardware(s, record))
+        .unwrap_or_else(|| StartError::new(Stage::Connection, "stopped"));
     if in_progress(s, &package) {
         start::abandon(s, &package, &stopped, cx);
         join(s, &package, why, waiters);
@@ -62,7 +68,7 @@ pub(crate) fn stop(
     begin(s, &package, why, waiters, cx);
 }
 
-/// Stops a running app that lacks hardware on the new glasses, without forgetting that the user wants it.
+/// Stops an app that runs or starts and lacks hardware on the new glasses, without forgetting that the user wants it.
 pub(crate) fn incompatible(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     stop(s, package, StopWhy::Incompatible, None, cx);
 }

@@ -137,7 +137,7 @@ pub(crate) fn profiles_changed(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// Tells apps what the glasses can do, stops those that need more, remembers a connected model.
+/// Tells apps what the glasses can do, stops those that run or start and need more, remembers a connected model.
 fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
     let conns: Vec<ConnId> = s.m.apps.open().map(|(_, conn)| conn).collect();
     let profile = s.m.device.capabilities();
@@ -155,12 +155,14 @@ fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
     if profile.is_none() {
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), model, "capabilities of this model are unknown");
     }
-    let running: Vec<Package> =
+    // Those on their way too: nobody would look at them again. One that is away for good is looked at when it is restarted.
+    let concerned: Vec<Package> =
         s.m.apps
-            .open()
-            .map(|(app, _)| app.package.clone())
+            .iter()
+            .filter(|app| app.start.is_some() || app.state.is_expected())
+            .map(|app| app.package.clone())
             .collect();
-    for package in running {
+    for package in concerned {
         let lacks = cx
             .apps
             .get(&package)
