@@ -1,6 +1,6 @@
 //! A user record that could not be read at first (behaviour.md §1.4): the session works, and makes up for it later.
 
-use crate::base::ids::{ConnId, Package};
+use crate::base::ids::ConnId;
 use crate::session::State;
 use crate::session::effects::{Effect, HttpKind, StoreOp};
 use crate::session::event::{Event, Sdk};
