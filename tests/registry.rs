@@ -6,6 +6,8 @@
 mod bench;
 #[path = "registry/catalogue.rs"]
 mod catalogue;
+#[path = "registry/odd.rs"]
+mod odd;
 #[path = "registry/page.rs"]
 mod page;
 

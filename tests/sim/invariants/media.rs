@@ -14,10 +14,10 @@ pub(super) const TIERS: [&str; 4] = ["reduced", "kilometer", "standard", "high"]
 
 /// The place of the last location stream's rate among the tiers; none and an unknown one count as `standard`.
 fn rate_of(list: &[Value]) -> usize {
-    let streams = list
+    let mut streams = list
         .iter()
         .filter(|item| item["stream"] == "location_stream");
-    let rate = streams.last().and_then(|item| item["rate"].as_str());
+    let rate = streams.next_back().and_then(|item| item["rate"].as_str());
     let place = TIERS.iter().position(|tier| Some(*tier) == rate);
     place.unwrap_or(2)
 }
