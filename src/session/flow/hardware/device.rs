@@ -64,6 +64,7 @@ pub(crate) fn update(
 ) -> Microphone {
     let mut microphone = Microphone::Untouched;
     cx.metrics.inc(Counter::DeviceStateTotal);
+    let had_glasses = s.m.device.has_glasses();
     let Some(change) = s.m.device.apply(update, source) else {
         cx.metrics.inc(Counter::DeviceStateDeduped);
         return microphone;
@@ -80,7 +81,7 @@ pub(crate) fn update(
             microphone = Microphone::Resynced;
         }
         if change.hardware || change.connection {
-            let gone = change.connection && !s.m.device.is_connected();
+            let gone = had_glasses && change.connection && !s.m.device.is_connected();
             glasses_changed(s, gone, cx);
         }
     }

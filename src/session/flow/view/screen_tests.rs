@@ -333,6 +333,22 @@ fn a_returning_phone_is_painted_what_it_missed() {
     assert_eq!(texts(&mut kit), ["missed"]);
 }
 
+/// behaviour.md §6.1.6: simulated glasses count though they are not connected.
+#[test]
+fn simulated_glasses_are_painted_what_was_drawn_before_they_were_known() {
+    let mut kit = kit();
+    kit.s.m.device = crate::session::managers::device::Device::default();
+    show(&mut kit, "main", "early");
+    assert_eq!(texts(&mut kit), [""; 0]);
+    let state = json!({"connected": false, "modelName": "Simulated Glasses"});
+    let state = state.as_object().expect("an object").clone();
+    kit.run(|s, cx| {
+        let source = crate::session::managers::device::Source::Glasses;
+        crate::session::flow::device::update(s, state, source, cx)
+    });
+    assert_eq!(texts(&mut kit), ["early"]);
+}
+
 #[test]
 fn glasses_that_nobody_is_to_judge_are_written_to_in_any_case() {
     let mut kit = kit();
