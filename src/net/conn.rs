@@ -144,7 +144,7 @@ fn arrived(node: &Node, net: &mut Net, token: Token, bytes: &mut [u8]) {
     let link = net.links.get(token);
     link.trail.fetch();
     link.waiting = false;
-    let before = link.unfinished();
+    let had_unfinished = link.has_unfinished();
     let mut after = match link.carry.take() {
         None => {
             let (used, missing, after) = turn(node, link, &mut net.arena, bytes);
@@ -168,7 +168,7 @@ fn arrived(node: &Node, net: &mut Net, token: Token, bytes: &mut [u8]) {
             after
         }
     };
-    if before | link.unfinished() != 0 {
+    if had_unfinished || link.has_unfinished() {
         let unfinished = net.links.count_unfinished(token);
         if unfinished > UNFINISHED_FREE_BYTES && matches!(after, After::Read) {
             after = room(node, net, token);

@@ -123,8 +123,13 @@ impl Link {
         }
     }
 
-    /// Bytes that it holds of messages that have not arrived whole, or wait for their turn.
+    /// Whether it holds any of [`Link::unfinished`].
     #[inline]
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.carry.is_some() || self.decoder.holds()
+    }
+
+    /// Bytes that it holds of messages that have not arrived whole, or wait for their turn.
     pub(super) fn unfinished(&self) -> usize {
         self.carry.as_ref().map_or(0, |carry| carry.len()) + self.decoder.held()
     }

@@ -40,8 +40,7 @@ pub struct Audio {
     pub speech_ms: u64,
     format: Format,
     carry: Option<u8>,
-    /// Where it came from last; `None`: datagrams.
-    from: Option<ConnId>,
+    by_datagram: bool,
     lc3: Option<Box<Lc3>>,
     /// Makes the handling of chunks and messages panic.
     #[cfg(test)]
@@ -138,11 +137,11 @@ impl Audio {
         }
     }
 
-    /// What follows comes from a socket, or (`None`) by datagrams. A phone that changes over begins with a whole sample.
+    /// What follows comes by datagrams, or by the socket. A phone that changes over begins with a whole sample.
     #[inline]
-    pub fn comes_from(&mut self, from: Option<ConnId>) {
-        if self.from != from {
-            self.from = from;
+    pub fn comes_by(&mut self, datagrams: bool) {
+        if self.by_datagram != datagrams {
+            self.by_datagram = datagrams;
             self.forget_odd();
         }
     }

@@ -101,9 +101,15 @@ impl Decoder {
         self.message_bytes_max > before
     }
 
-    /// Bytes of a fragmented message that it holds.
+    /// Whether a fragmented message is under way.
     #[must_use]
     #[inline]
+    pub fn holds(&self) -> bool {
+        self.fragments.is_some()
+    }
+
+    /// Bytes of a fragmented message that it holds.
+    #[must_use]
     pub fn held(&self) -> usize {
         match &self.fragments {
             Some(fragments) => fragments.bytes.len(),

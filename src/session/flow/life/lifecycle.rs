@@ -68,6 +68,7 @@ pub(crate) fn phone_connected(
 pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     if s.m.phone.current.is_some() {
         s.m.phone.swap_roles(conn);
+        s.m.audio.forget_odd();
     } else {
         let row = s.m.phone.superseded.iter().find(|row| row.0 == conn);
         let flags = row.map(|row| row.1).unwrap_or_default();
@@ -86,6 +87,8 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
 
 fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
     s.timers.cancel(&Timer::PhoneGrace);
+    // What the last socket left of a sample does not begin the audio of this one.
+    s.m.audio.forget_odd();
     let phone = &mut s.m.phone;
     if let Some(since_ms) = phone.disconnected_ms.take() {
         let downtime_ms = cx.now.mono_ms.saturating_sub(since_ms);
