@@ -64,6 +64,14 @@ pub enum BootError {
     Outside(#[from] StartError),
 }
 
+/// The environment.
+pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, text)| {
+        let name = name.into_string().ok()?;
+        Some((name, text.to_string_lossy().into_owned()))
+    })
+}
+
 /// Runs the server until SIGTERM or SIGINT. Does not return after a clean shutdown.
 ///
 /// # Errors
@@ -75,11 +83,10 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     if settings.server.auth_jwt_secret == DEVELOPMENT_SECRET {
         tracing::warn!("the development secret signs tokens; set AUGMENTOS_AUTH_JWT_SECRET");
     }
-    for (variable, key) in unused_variables(|name| std::env::var(name).ok()) {
+    for (variable, key) in unused_variables(variables()) {
         tracing::warn!(variable, key, "this variable is not used; see the key");
     }
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for variable in unknown_variables(names) {
+    for variable in unknown_variables(variables().map(|(name, _)| name)) {
         tracing::warn!(variable, "no key has this variable's name");
     }
     let cpus = cpus::Cpus::detect();

@@ -2,16 +2,16 @@
 
 use super::{ServeArgs, WRONG_INPUT, config};
 use crate::base::settings::{unknown_variables, unused_variables};
+use crate::boot::variables;
 use crate::services::registry::{read_apps_file, read_profiles};
 use std::process::ExitCode;
 
 /// Prints every problem, or that there is none; warnings too, which stop nothing.
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
-    for (variable, key) in unused_variables(|name| std::env::var(name).ok()) {
+    for (variable, key) in unused_variables(variables()) {
         eprintln!("warning: {variable} is not used; see the key {key}");
     }
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for variable in unknown_variables(names) {
+    for variable in unknown_variables(variables().map(|(name, _)| name)) {
         eprintln!("warning: {variable} is no key's name");
     }
     let problems = problems(args);

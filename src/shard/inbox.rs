@@ -117,7 +117,10 @@ impl Shard {
         });
         match at {
             Some(at) if !self.draining => self.drive(at, |session, cx| session.on_event(event, cx)),
-            _ => self.workspace.metrics.inc(Counter::CorrelationOrphans),
+            _ => {
+                self.workspace.metrics.inc(Counter::CorrelationOrphans);
+                self.answered_too_late(user, epoch, &event);
+            }
         }
     }
 

@@ -15,6 +15,7 @@ pub mod frames;
 mod heartbeat;
 pub mod inbox;
 mod latency;
+mod left_behind;
 pub mod live;
 pub mod mailbox;
 pub mod memory;
@@ -117,6 +118,7 @@ pub struct Shard {
     /// Apps of which a session of this shard sent a message to other users' sessions.
     app_to_app: rustc_hash::FxHashSet<Package>,
     backlog: outside::Backlog,
+    left_behind: left_behind::LeftBehind,
     draining: bool,
 }
 
@@ -151,6 +153,7 @@ impl Shard {
             rooms: rooms::Rooms::new(),
             app_to_app: rustc_hash::FxHashSet::default(),
             backlog: outside::Backlog::default(),
+            left_behind: left_behind::LeftBehind::default(),
             draining: false,
         };
         shard.settings_changed();
@@ -334,6 +337,7 @@ impl Shard {
             self.abandon_speech(&entry.session);
         }
         self.abandon_apps(&entry.session);
+        self.remember_creations(&entry.session);
         for conn in &entry.conns {
             if let Some(conn) = self.out.conns.get(*conn) {
                 conn.role = Role::Detached;

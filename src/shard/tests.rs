@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod defects;
+mod left_behind;
 mod memory;
 mod outbox;
 mod speech;

@@ -55,23 +55,50 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("ALIBABA_DASHSCOPE_API_KEY", "alibaba_api_key"),
 ];
 
-/// Variables of the server that this one replaces which mean nothing here, and the keys that do what their operators want:
-/// set, they are worth a warning (behaviour.md §11.3).
+/// Variables of the server that this one replaces which mean nothing here, and the keys that do what their operators want
+/// (behaviour.md §11.3). A name that ends in `_` stands for all that begin so.
+const UNUSED: &[(&str, &str)] = &[
+    ("MONGO_URL", "store_url"),
+    ("MONGOOSE_SLOW_QUERY_MS", "db_slow_query_ms"),
+    // Its list of apps has been empty for long.
+    ("DEBUG_APPS", "preinstalled_apps"),
+    ("DELETE_APP_BY_PACKAGE_NAME", "deprecated_packages"),
+    // The report is always made.
+    ("MEMORY_TELEMETRY_ENABLED", "memory_report_ms"),
+    // There is one client here, which is as good.
+    ("SONIOX_USE_SDK", "soniox_endpoint"),
+    // Photos are files.
+    ("R2_", "data_dir"),
+    // It made the internal host's name.
+    ("PORTER_APP_NAME", "internal_host"),
+    ("LOG_LEVEL", "log_level"),
+    ("LOG_SERVICES", "log_level"),
+    ("LOG_FEATURES", "log_level"),
+    ("LOG_EXCLUDE_", "log_level"),
+    // Log lines go to standard output, for whatever collects them there, and figures to `/metrics`.
+    ("BETTERSTACK_", "log_json"),
+    ("POSTHOG_", "metrics_interval_ms"),
+    // An app that is down is a log line.
+    ("SLACK_WEBHOOK_", "uptime_notify_min_ms"),
+];
+
+/// Those variables that are set to anything and mean nothing, each with the key to see instead: worth a warning.
 #[must_use]
-pub fn unused_variables(env: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, &'static str)> {
-    const UNUSED: [(&str, &str); 6] = [
-        ("MONGO_URL", "store_url"),
-        ("MONGOOSE_SLOW_QUERY_MS", "db_slow_query_ms"),
-        // Its list of apps has been empty for long.
-        ("DEBUG_APPS", "preinstalled_apps"),
-        ("DELETE_APP_BY_PACKAGE_NAME", "deprecated_packages"),
-        // The report is always made.
-        ("MEMORY_TELEMETRY_ENABLED", "memory_report_ms"),
-        // There is one client here, which is as good.
-        ("SONIOX_USE_SDK", "soniox_endpoint"),
-    ];
-    let is_set = |(name, _): &(&str, &str)| env(name).is_some_and(|text| !text.is_empty());
-    UNUSED.into_iter().filter(is_set).collect()
+pub fn unused_variables(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, &'static str)> {
+    let is_of = |name: &str, row: &str| match row.ends_with('_') {
+        true => name.starts_with(row),
+        false => name == row,
+    };
+    let key_of = |name: &str| UNUSED.iter().find(|(row, _)| is_of(name, row));
+    let mut unused: Vec<_> = variables
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .filter_map(|(name, _)| key_of(&name).map(|(_, key)| (name, *key)))
+        .collect();
+    unused.sort();
+    unused
 }
 
 /// Variables with our prefix that set nothing: a misspelt name would otherwise be ignored in silence.
@@ -121,28 +148,58 @@ mod tests {
 
     #[test]
     fn what_only_the_replaced_server_reads_is_named_with_its_successor() {
-        let env = |name: &str| {
-            let set = [
-                "MONGO_URL",
-                "DEBUG_APPS",
-                "DELETE_APP_BY_PACKAGE_NAME",
-                "MEMORY_TELEMETRY_ENABLED",
-            ];
-            set.contains(&name).then(|| "x".to_owned())
+        let set = |names: &[&str]| {
+            let pairs = names
+                .iter()
+                .map(|name| ((*name).to_owned(), "x".to_owned()));
+            unused_variables(pairs.collect::<Vec<_>>())
         };
         let expected = [
-            ("MONGO_URL", "store_url"),
+            ("BETTERSTACK_SOURCE_TOKEN", "log_json"),
             ("DEBUG_APPS", "preinstalled_apps"),
             ("DELETE_APP_BY_PACKAGE_NAME", "deprecated_packages"),
+            ("LOG_EXCLUDE_SERVICES", "log_level"),
+            ("LOG_FEATURES", "log_level"),
             ("MEMORY_TELEMETRY_ENABLED", "memory_report_ms"),
+            ("MONGO_URL", "store_url"),
+            ("PORTER_APP_NAME", "internal_host"),
+            ("POSTHOG_PROJECT_API_KEY", "metrics_interval_ms"),
+            ("R2_BUCKET_NAME", "data_dir"),
+            ("SLACK_WEBHOOK_URL", "uptime_notify_min_ms"),
         ];
-        assert_eq!(unused_variables(env), expected);
-        for (_, key) in unused_variables(|_| Some("x".into())) {
+        let expected = expected.map(|(name, key)| (name.to_owned(), key));
+        assert_eq!(
+            set(&expected
+                .clone()
+                .map(|(name, _)| name)
+                .each_ref()
+                .map(|name| &**name)),
+            expected
+        );
+        let others = [
+            "LOG_STDOUT_JSON",
+            "MONGO_URL_2",
+            "PORTER_POD_REVISION",
+            "R2D2",
+            "LOG_DIR",
+        ];
+        assert_eq!(set(&others), []);
+        let empty = ("MONGO_URL".to_owned(), String::new());
+        assert_eq!(unused_variables([empty]), []);
+    }
+
+    #[test]
+    fn no_name_that_sets_something_is_called_unused() {
+        for (row, key) in UNUSED {
             assert!(
-                Settings::KEYS.iter().any(|known| known.name == key),
+                Settings::KEYS.iter().any(|known| known.name == *key),
                 "{key}"
             );
+            assert!(!row.starts_with("PRISM_"), "{row}");
         }
-        assert!(unused_variables(|_| Some(String::new())).is_empty());
+        let ours = Settings::KEYS.iter().map(|key| key.env_name());
+        let established = ESTABLISHED_NAMES.iter().map(|(name, _)| (*name).to_owned());
+        let set = ours.chain(established).map(|name| (name, "x".to_owned()));
+        assert_eq!(unused_variables(set), []);
     }
 }

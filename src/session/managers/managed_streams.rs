@@ -222,6 +222,12 @@ pub enum Purpose {
     },
 }
 
+impl Purpose {
+    fn is_creation(&self) -> bool {
+        matches!(self, Self::Create { .. })
+    }
+}
+
 /// Managed streaming of the session.
 #[derive(Default)]
 pub struct ManagedStreams {
@@ -247,8 +253,21 @@ impl ManagedStreams {
         Some(self.calls.remove(at).1)
     }
 
-    /// Takes all calls that are under way.
+    /// Takes all calls that are under way but those of [`ManagedStreams::creations`].
     pub fn drain_calls(&mut self) -> Vec<(CallId, Purpose)> {
-        std::mem::take(&mut self.calls)
+        let is_creation = |(_, purpose): &(CallId, Purpose)| purpose.is_creation();
+        let all = std::mem::take(&mut self.calls);
+        let (creations, others) = all.into_iter().partition(is_creation);
+        self.calls = creations;
+        others
+    }
+
+    /// Calls under way that make a live input: when the session is gone, somebody else must remove it.
+    pub fn creations(&self) -> impl Iterator<Item = CallId> {
+        let creations = self
+            .calls
+            .iter()
+            .filter(|(_, purpose)| purpose.is_creation());
+        creations.map(|(call, _)| *call)
     }
 }

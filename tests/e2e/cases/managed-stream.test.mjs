@@ -74,3 +74,18 @@ scenario('a provider that is busy is asked again when it says, and one that fail
   assert.ok(failed.message)
   provider.trouble.length = 0
 })
+
+scenario('a live input that is made after its user left is deleted', async ({phone, user, apps, start}) => {
+  const p = await phone(user(), {glasses: LIVE})
+  const cast = await start(p, apps.cast)
+  let answer
+  provider.made = new Promise((resolve) => { answer = resolve })
+  ask(cast)
+  await provider.calls.take({method: 'POST', uid: undefined})
+  const [uid] = [...provider.inputs.keys()].slice(-1)
+  await p.close()
+  await p.goodbye()
+  await cast.ended()
+  answer()
+  await provider.calls.take({method: 'DELETE', uid})
+})

@@ -11,6 +11,8 @@ export class Provider {
     this.inputs = new Map()
     /** Answers to give before the ordinary ones: `{status, headers}`. */
     this.trouble = []
+    /** What live inputs wait for before they are answered. */
+    this.made = Promise.resolve()
     this.server = createServer((request, answer) => this.#serve(request, answer))
   }
 
@@ -40,6 +42,7 @@ export class Provider {
     if (request.method === 'POST' && uid === undefined) {
       const made = `input${this.inputs.size + 1}`
       this.inputs.set(made, {live: false})
+      await this.made
       return reply(200, {
         uid: made,
         webRTC: {url: `https://ingest.example/${made}/webRTC/publish`},

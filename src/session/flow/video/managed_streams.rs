@@ -2,7 +2,7 @@
 //! 8.12, 9.14).
 
 use crate::base::ids::Package;
-use crate::session::effects::{Effect, HttpCall, HttpKind};
+use crate::session::effects::Effect;
 use crate::session::event::{HttpOutcome, Sdk};
 use crate::session::flow::gate::{self, internal};
 use crate::session::flow::managed_status::{tell, tell_all, tell_alone, tell_joined};
@@ -428,15 +428,9 @@ pub(crate) fn call(
 ) {
     let call = s.call_id();
     s.m.managed_streams.called(call, purpose);
-    cx.fx.push(Effect::Http(HttpCall {
-        call,
-        kind: HttpKind::Provider,
-        method: request.method,
-        url: request.url,
-        headers: provider.headers(),
-        body: request.body,
-        timeout_ms: cx.cfg.streaming.managed_api_timeout_ms,
-    }));
+    let timeout_ms = cx.cfg.streaming.managed_api_timeout_ms;
+    let call = request.into_call(call, provider, timeout_ms);
+    cx.fx.push(Effect::Http(call));
 }
 
 /// Ends the stream for everybody.

@@ -1,8 +1,10 @@
 //! Layer 2, flow: what managed streaming asks of a media provider, and one provider that speaks the API of Cloudflare
 //! Stream live inputs. Builds requests and reads answers; sends nothing.
 
+use crate::base::ids::CallId;
 use crate::base::settings::Streaming;
-use crate::session::effects::HttpMethod;
+use crate::session::effects::{HttpCall, HttpKind, HttpMethod};
+use crate::session::event::HttpOutcome;
 use crate::session::managers::managed_streams::{LiveInput, Playback};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -16,6 +18,37 @@ pub(crate) struct Request {
     pub(crate) url: String,
     /// JSON; empty for none.
     pub(crate) body: Bytes,
+}
+
+impl Request {
+    /// As the call `call`.
+    pub(crate) fn into_call(
+        self,
+        call: CallId,
+        provider: &impl Provider,
+        timeout_ms: u64,
+    ) -> HttpCall {
+        HttpCall {
+            call,
+            kind: HttpKind::Provider,
+            method: self.method,
+            url: self.url,
+            headers: provider.headers(),
+            body: self.body,
+            timeout_ms,
+        }
+    }
+}
+
+/// What removes the live input that an answer to [`Provider::create`] tells of, where nobody is left who would use it.
+pub(crate) fn unclaimed(cfg: &Streaming, call: CallId, outcome: &HttpOutcome) -> Option<HttpCall> {
+    let provider = configured(cfg)?;
+    let HttpOutcome::Answer { body, .. } = outcome else {
+        return None;
+    };
+    let made = outcome.is_success().then(|| provider.created(body))??;
+    let request = provider.delete(&made.uid);
+    Some(request.into_call(call, &provider, cfg.managed_api_timeout_ms))
 }
 
 /// A service that takes one ingest and gives many playback addresses.
