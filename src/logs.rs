@@ -3,6 +3,7 @@
 //! standard error leave here too, as its reader may be the same.
 
 use crate::base::settings::Settings;
+use crate::wire::json::ObjectWriter;
 use std::io::{self, Stdout, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,6 +93,56 @@ impl Write for Counted {
     }
 }
 
+/// Longest line (bytes). The queue is bounded in lines, and what they name comes from peers.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+/// So much is said of a longer one (bytes).
+const SHOWN_BYTES: usize = 512;
+
+/// What stands in place of a line that is too long.
+fn shortened(line: &[u8], json: bool) -> Vec<u8> {
+    let begin = String::from_utf8_lossy(&line[..SHOWN_BYTES]);
+    let mut out = Vec::with_capacity(2 * SHOWN_BYTES);
+    if json {
+        ObjectWriter::begin(&mut out)
+            .str("level", "WARN")
+            .str("message", "a log line was too long")
+            .num("bytes", line.len() as u64)
+            .str("begin", &begin)
+            .str("target", "prism::logs")
+            .end();
+    } else {
+        out.extend_from_slice(begin.as_bytes());
+        out.extend_from_slice("… too long".as_bytes());
+    }
+    out.push(b'\n');
+    out
+}
+
+/// Hands lines of a bounded length on. The layers write each line at once.
+#[derive(Clone)]
+struct Bounded<W> {
+    to: W,
+    json: bool,
+}
+
+impl<W: Write> Write for Bounded<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        if line.len() <= LINE_BYTES_MAX {
+            return self.to.write_all(line);
+        }
+        self.to.write_all(&shortened(line, self.json))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 /// Installs the process-wide subscriber.
 ///
 /// # Errors
@@ -107,6 +158,11 @@ pub fn start(settings: &Settings) -> Result<Logs, LogError> {
             torn: false,
         });
     let dropped = writer.error_counter();
+    let writer = Bounded {
+        to: writer,
+        json: observability.log_json,
+    };
+    let writer = move || writer.clone();
     let (filter, handle) = reload::Layer::new(parse(&observability.log_level)?);
     let subscriber = tracing_subscriber::registry().with(filter);
     if observability.log_json {
@@ -179,6 +235,30 @@ fn parse(text: &str) -> Result<EnvFilter, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_a_peers_making_takes_no_more_room_than_others() {
+        let long = format!("{{\"message\":\"{}\"}}\n", "é".repeat(100_000));
+        for json in [true, false] {
+            let mut lines = Bounded {
+                to: Vec::new(),
+                json,
+            };
+            lines.write_all(b"short\n").expect("memory");
+            lines.write_all(long.as_bytes()).expect("memory");
+            lines.write_all(b"next\n").expect("memory");
+            let text = String::from_utf8(lines.to).expect("text");
+            let [first, cut, last] = text.lines().collect::<Vec<_>>()[..] else {
+                panic!("three lines: {text}");
+            };
+            assert_eq!((first, last), ("short", "next"));
+            assert!(cut.len() < 2048 && cut.contains("too long"), "{cut}");
+            if json {
+                let cut: serde_json::Value = serde_json::from_str(cut).expect("JSON");
+                assert_eq!(cut["bytes"], long.len());
+            }
+        }
+    }
 
     #[test]
     fn a_bad_filter_is_refused_by_name() {

@@ -117,6 +117,7 @@ pub struct Shard {
     rooms: rooms::Rooms,
     /// Apps of which a session of this shard sent a message to other users' sessions.
     app_to_app: rustc_hash::FxHashSet<Package>,
+    app_users: app_messages::AppUsers,
     backlog: outside::Backlog,
     left_behind: left_behind::LeftBehind,
     draining: bool,
@@ -132,6 +133,7 @@ impl Shard {
         let mut shard = Self {
             id: parts.id,
             out: Outbound::new(parts.id),
+            app_users: app_messages::AppUsers::new(parts.cfg.messages.app_to_app_enabled),
             cfg: parts.cfg,
             apps: parts.apps,
             shared: parts.shared,
@@ -383,5 +385,7 @@ impl Shard {
         };
         self.out.handshake_ms = self.cfg.health.close_handshake_timeout_ms;
         self.out.records.set_limits(&self.cfg);
+        let enabled = self.cfg.messages.app_to_app_enabled;
+        self.app_users.settings_changed(enabled);
     }
 }

@@ -49,7 +49,8 @@ fn zone(time: &str) -> Option<(&str, i64)> {
     let offset = time[at + 1..].replace(':', "");
     let (hours, minutes) = match offset.len() {
         2 => (digits(&offset, 2)?, 0),
-        4 => (digits(&offset[..2], 2)?, digits(&offset[2..], 2)?),
+        // In the middle of a character there is no number.
+        4 => (digits(offset.get(..2)?, 2)?, digits(offset.get(2..)?, 2)?),
         _ => return None,
     };
     Some((&time[..at], sign * (hours * 60 + minutes)))
@@ -134,6 +135,8 @@ mod tests {
             "2026-02-30",
             "2026-03-14T99:00",
             "2026-03-14T10:00+1",
+            "2026-03-14T10:00+1€",
+            "2026-03-14T10:00-€1",
             "1969-01-01",
             "é-1-1",
         ] {

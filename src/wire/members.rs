@@ -77,6 +77,12 @@ impl Members {
     }
 }
 
+/// At most the first `max` bytes of a text, whole characters only.
+#[must_use]
+pub fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
 /// 2^53: beyond it JavaScript does not represent every whole number.
 const SAFE: f64 = 9_007_199_254_740_992.0;
 

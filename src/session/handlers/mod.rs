@@ -110,6 +110,58 @@ impl Reject {
     }
 }
 
+/// Longest message that names things: ids, addresses, options. What is kept or passed on of it is bounded by this (bytes).
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Longest message that goes to other users of its app, each of whom may be slow to take it (bytes).
+const SHARED_BYTES_MAX: usize = 256 * 1024;
+/// Longest message with properties of a room, which every member hears again at each change (bytes).
+const ROOM_BYTES_MAX: usize = 8 * 1024;
+/// Longest message with content of its own, pictures or logs (bytes).
+const CONTENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a message of an app may be. Most leave something behind: an id that waits for its answer, a view that is shown again.
+///
+/// # Errors
+/// It is longer.
+pub(crate) fn app_message_fits(kind: AppKind, bytes: usize) -> Result<(), Reject> {
+    let max = match kind {
+        // Bounded by what is read of it.
+        AppKind::SubscriptionUpdate => return Ok(()),
+        AppKind::DisplayEvent | AppKind::TelemetryResponse => CONTENT_BYTES_MAX,
+        AppKind::AppBroadcastMessage | AppKind::AppDirectMessage => SHARED_BYTES_MAX,
+        AppKind::AppRoomJoin | AppKind::AppRoomLeave => ROOM_BYTES_MAX,
+        _ => MESSAGE_BYTES_MAX,
+    };
+    fits(bytes, max)
+}
+
+/// How long a message of the phone may be. What is only passed on, or read with bounds of its own, may be as long as a frame.
+///
+/// # Errors
+/// It is longer.
+pub(crate) fn phone_message_fits(kind: Option<PhoneKind>, bytes: usize) -> Result<(), Reject> {
+    match kind {
+        Some(
+            PhoneKind::StartApp
+            | PhoneKind::StopApp
+            | PhoneKind::StreamRequest
+            | PhoneKind::StreamStop
+            | PhoneKind::StreamStatus
+            | PhoneKind::ManagedStreamRequest
+            | PhoneKind::ManagedStreamStop,
+        ) => fits(bytes, MESSAGE_BYTES_MAX),
+        _ => Ok(()),
+    }
+}
+
+fn fits(bytes: usize, max: usize) -> Result<(), Reject> {
+    if bytes <= max {
+        return Ok(());
+    }
+    let text = format!("Message too long: {bytes} bytes of at most {max}");
+    Err(Reject::new(ErrorCode::MalformedMessage, text))
+}
+
 /// Runs the handler of a message of type `kind`. A defect in it costs this message, not the session (behaviour.md §1.10, 2.20);
 /// what it had done stays done.
 ///

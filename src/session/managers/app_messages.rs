@@ -4,6 +4,7 @@
 use crate::base::footprint::owns;
 use crate::base::ids::{Package, UserId};
 use crate::wire::members::Members;
+use std::sync::Arc;
 
 owns! {
     Unconfirmed: message_id, target;
@@ -53,7 +54,7 @@ pub struct RoomConfig {
     /// As given; without effect here.
     pub is_private: bool,
     /// JSON as given; `null` without.
-    pub metadata: String,
+    pub metadata: Arc<str>,
 }
 
 /// A message that leaves this session for others.
@@ -107,8 +108,8 @@ pub enum Content {
 /// Application data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Payload {
-    /// JSON as the sender wrote it.
-    pub json: String,
+    /// JSON as the sender wrote it; shared by all who get it.
+    pub json: Arc<str>,
     /// The sender's id for it.
     pub message_id: String,
     /// The room it was sent to.
@@ -123,7 +124,7 @@ impl Payload {
         Self {
             json: members
                 .get("payload")
-                .map_or_else(|| "null".to_owned(), ToString::to_string),
+                .map_or_else(|| "null".into(), |value| value.to_string().into()),
             message_id: message_id.to_owned(),
             room_id: None,
             sent_unix_ms,

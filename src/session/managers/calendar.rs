@@ -4,7 +4,7 @@ use crate::base::clock::IsoTime;
 use crate::base::footprint::owns;
 use crate::wire::dates;
 use crate::wire::json::ObjectWriter;
-use crate::wire::members::Members;
+use crate::wire::members::{Members, cut};
 use serde_json::Value;
 
 owns! {
@@ -31,7 +31,17 @@ pub struct CalendarEvent {
     pub all_day: bool,
 }
 
+/// Longest id; an event with a longer one is left out (bytes).
+const ID_BYTES_MAX: usize = 1024;
+/// Longest title; a longer one is cut (bytes).
+const TITLE_BYTES_MAX: usize = 4096;
+/// Longest name of a time zone; a longer one counts as none (bytes).
+const ZONE_BYTES_MAX: usize = 64;
+
 impl CalendarEvent {
+    /// Events of one batch that are read; each is compared with those that are known and sent to every app that wants it.
+    pub const BATCH_MAX: usize = 2000;
+
     /// From any of the forms of protocol.md §18.7 and §6.15; `None` without id, title or a readable start.
     #[must_use]
     pub fn from_value(value: &Value, unix_ms: u64) -> Option<Self> {
@@ -43,13 +53,14 @@ impl CalendarEvent {
         };
         let start_ms = first(&["startDate", "start", "dtStart", "start_time"])?;
         Some(Self {
-            id: id_of(&members)?,
-            title: members.filled("title")?.to_owned(),
+            id: id_of(&members).filter(|id| id.len() <= ID_BYTES_MAX)?,
+            title: cut(members.filled("title")?, TITLE_BYTES_MAX).to_owned(),
             start_ms,
             end_ms: first(&["endDate", "end", "dtEnd", "end_time"]).unwrap_or(start_ms),
             timezone: members
                 .text("timeZone")
                 .or_else(|| members.text("timezone"))
+                .filter(|zone| zone.len() <= ZONE_BYTES_MAX)
                 .unwrap_or_default()
                 .to_owned(),
             stamp_ms: first(&["timeStamp"]).unwrap_or(unix_ms),

@@ -6,6 +6,12 @@ mod ranking;
 use crate::base::footprint::owns;
 use crate::base::ids::CallId;
 use crate::base::settings::Dashboard as Config;
+use crate::wire::members::cut;
+
+/// Longest id; a notification with a longer one is not kept (bytes).
+const ID_BYTES_MAX: usize = 1024;
+/// What is kept of each of its texts (bytes): a line of the dashboard and what a model ranks by.
+const TEXT_BYTES_MAX: usize = 4096;
 
 owns! {
     Notification: id, app, title, content;
@@ -38,6 +44,10 @@ pub struct Notifications {
 impl Notifications {
     /// Adds one, or replaces the one with its id. Beyond `notif_cache` the oldest goes.
     pub fn add(&mut self, id: &str, [app, title, content]: [&str; 3], unix_ms: u64, cfg: &Config) {
+        if id.len() > ID_BYTES_MAX {
+            return;
+        }
+        let [app, title, content] = [app, title, content].map(|text| cut(text, TEXT_BYTES_MAX));
         let same = |known: &Notification| known.title == title && known.content == content;
         if !self.list.iter().any(|known| known.id == id && same(known)) {
             // The model's words belong to the earlier text.

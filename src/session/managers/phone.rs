@@ -4,6 +4,7 @@
 use crate::base::footprint::{Footprint, flat, owns};
 use crate::base::ids::{ConnId, ReplyTo};
 use crate::session::event::{PhoneFlags, UdpSecret};
+use crate::session::managers::udp::Probes;
 use crate::session::rest::Call;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -38,6 +39,9 @@ pub enum Held {
     /// Audio.
     Audio(ConnId, Bytes),
 }
+
+/// Most bytes of frames that wait: what a phone says within the seconds that a store may take, many times over.
+pub const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What became of a frame that was to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +84,8 @@ pub struct Phone {
     pub udp_key: Option<UdpSecret>,
     /// Hash that the phone's audio datagrams carry, once it announced one.
     pub udp_hash: Option<u32>,
+    /// Probes answered of late.
+    pub udp_probes: Probes,
     /// Frames that wait for the user record.
     pub held: VecDeque<Held>,
     /// REST calls that wait for it.
@@ -151,22 +157,25 @@ impl Phone {
     }
 
     /// Keeps a frame until the user record is there; at `max` the oldest audio goes, else the newest message.
+    /// So it is beyond [`HELD_BYTES_MAX`].
     pub fn hold(&mut self, frame: Held, max: usize) -> HoldOutcome {
-        if self.held.len() < max {
-            self.held.push_back(frame);
-            return HoldOutcome::Held;
+        let is_audio = |held: &Held| matches!(held, Held::Audio(..));
+        let mut bytes: usize = self.held.iter().map(Footprint::heap_bytes).sum();
+        let texts = self.held.iter().filter(|held| !is_audio(held));
+        let texts: usize = texts.map(Footprint::heap_bytes).sum();
+        if texts + frame.heap_bytes() > HELD_BYTES_MAX {
+            return HoldOutcome::DroppedNewest;
         }
-        let audio = self
-            .held
-            .iter()
-            .position(|held| matches!(held, Held::Audio(..)));
-        match audio {
-            Some(index) => {
-                self.held.remove(index);
-                self.held.push_back(frame);
-                HoldOutcome::DroppedAudio
-            }
-            None => HoldOutcome::DroppedNewest,
+        let mut outcome = HoldOutcome::Held;
+        while self.held.len() >= max || bytes + frame.heap_bytes() > HELD_BYTES_MAX {
+            let oldest = self.held.iter().position(is_audio);
+            let Some(dropped) = oldest.and_then(|index| self.held.remove(index)) else {
+                return HoldOutcome::DroppedNewest;
+            };
+            bytes -= dropped.heap_bytes();
+            outcome = HoldOutcome::DroppedAudio;
         }
+        self.held.push_back(frame);
+        outcome
     }
 }

@@ -19,8 +19,10 @@ owns! {
 /// Tier of a `location_stream` without a usable rate (behaviour.md §3.2 step 5).
 const DEFAULT_RATE: &str = "standard";
 
-/// Longest name of a stream (bytes); a longer one is dropped like one too many. Sets are remembered for diagnostics.
+/// Longest name of a stream (bytes); a longer one is dropped like one too many.
 const NAME_BYTES_MAX: usize = 4096;
+/// Names of one set together (bytes); what is beyond is dropped too. The last sets of every app are remembered for diagnostics.
+const SET_BYTES_MAX: usize = 64 * 1024;
 
 /// What all counting sets together ask of the microphone (behaviour.md §3.5). Wildcards count for nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,6 +72,8 @@ pub struct Wish {
     pub empty_as_received: bool,
     /// Entries beyond the bound, dropped.
     pub dropped: usize,
+    /// Length of all names.
+    bytes: usize,
 }
 
 impl Wish {
@@ -104,7 +108,10 @@ impl Wish {
             .iter()
             .any(|known| known.text == subscription.text)
         {
-        } else if self.list.len() < max && subscription.text.len() <= NAME_BYTES_MAX {
+        } else if self.list.len() < max
+            && subscription.text.len() <= NAME_BYTES_MAX.min(SET_BYTES_MAX - self.bytes)
+        {
+            self.bytes += subscription.text.len();
             self.list.push(subscription);
         } else {
             self.dropped += 1;

@@ -198,6 +198,7 @@ fn calendar_posted(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer 
     let events = list
         .iter()
         .filter_map(|value| CalendarEvent::from_value(value, cx.now.unix_ms))
+        .take(CalendarEvent::BATCH_MAX)
         .collect();
     calendar::events_arrived(s, events, cx);
     outcome(200, None, cx)

@@ -2,6 +2,7 @@
 
 mod absence;
 mod apps;
+mod bounds;
 mod defects;
 mod golden;
 mod health;

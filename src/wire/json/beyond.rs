@@ -54,11 +54,38 @@ fn is_beyond(number: &[u8]) -> bool {
     is_number(number) && value().is_some_and(f64::is_infinite)
 }
 
+/// Most values (and names of members) of a body that is read: thousands of lines of logs, and not the hundredfold of its text in
+/// memory.
+const VALUES_MAX: usize = 1 << 20;
+
+/// Whether a text has more values and names than are read: each but the first stands behind one of these.
+fn has_too_many(text: &[u8]) -> bool {
+    if text.len() <= VALUES_MAX {
+        return false;
+    }
+    let (mut at, mut values) = (0, 0);
+    while let Some(first) = text.get(at) {
+        match first {
+            b'"' => {
+                at = after_string(text, at + 1);
+                continue;
+            }
+            b',' | b':' | b'[' | b'{' => values += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    values > VALUES_MAX
+}
+
 /// As `serde_json::from_slice`, with such numbers read as `null` and halves of surrogate pairs as U+FFFD.
 ///
 /// # Errors
-/// Those of `serde_json`.
+/// Those of `serde_json`, and for a text of more values than anybody sends.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    if has_too_many(text) {
+        return Err(serde::de::Error::custom("too many values"));
+    }
     serde_json::from_slice(text).or_else(|error| {
         let mut mended = without(text).unwrap_or_else(|| text.to_vec());
         repair_surrogates(&mut mended);
@@ -105,6 +132,17 @@ mod tests {
         for broken in [r#"{"a":"\ud83d"#, r#"["\ud8"]"#, r#"["\ud83d",]"#] {
             assert!(from_slice::<Value>(broken.as_bytes()).is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_body_of_more_values_than_anybody_sends_is_not_read() {
+        let numbers = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert!(from_slice::<Value>(numbers(VALUES_MAX).as_bytes()).is_ok());
+        assert!(from_slice::<Value>(numbers(VALUES_MAX + 1).as_bytes()).is_err());
+        let empty = format!("[{}[]]", "[],".repeat(VALUES_MAX / 2));
+        assert!(from_slice::<Value>(empty.as_bytes()).is_err());
+        let text = format!(r#"["{}"]"#, r#"a,[{:\\"#.repeat(VALUES_MAX));
+        assert!(from_slice::<Value>(text.as_bytes()).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::base::metrics::{Counter, Side};
 use crate::session::event::HelloKind;
 use crate::session::flow::{hello, lost, notices, requests};
 use crate::session::handlers::app::APP;
-use crate::session::handlers::{AppMessage, ErrorCode, Reject, contained};
+use crate::session::handlers::{AppMessage, ErrorCode, Reject, app_message_fits, contained};
 use crate::session::{Cx, Session};
 use crate::wire::json::{self, KindError};
 use crate::wire::kinds::AppKind;
@@ -76,7 +76,9 @@ fn run(
         text,
     };
     let handler = APP[kind as usize].run;
-    let Err(reject) = contained(name, s, cx, |s, cx| handler(s, &message, cx)) else {
+    let outcome = app_message_fits(kind, text.len())
+        .and_then(|()| contained(name, s, cx, |s, cx| handler(s, &message, cx)));
+    let Err(reject) = outcome else {
         settle(s, package);
         return;
     };

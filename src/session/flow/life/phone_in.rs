@@ -6,7 +6,7 @@ use crate::base::metrics::{Counter, Side};
 use crate::session::event::Chunk;
 use crate::session::flow::{audio as sound, lifecycle};
 use crate::session::handlers::phone::{PHONE, unknown};
-use crate::session::handlers::{PhoneMessage, contained};
+use crate::session::handlers::{PhoneMessage, contained, phone_message_fits};
 use crate::session::managers::phone::{Held, HoldOutcome, SentSoFar};
 use crate::session::{Cx, Session, State};
 use crate::wire::json;
@@ -102,9 +102,11 @@ fn run(
 ) {
     let index = kind.map_or(PhoneKind::COUNT, |kind| kind as usize);
     cx.metrics.message(Side::Phone, index);
-    let outcome = contained(name, s, cx, |s, cx| match PHONE.get(index) {
-        Some(handler) => (handler.run)(s, &PhoneMessage { conn, name, text }, cx),
-        None => unknown(s, name, text, cx),
+    let outcome = phone_message_fits(kind, text.len()).and_then(|()| {
+        contained(name, s, cx, |s, cx| match PHONE.get(index) {
+            Some(handler) => (handler.run)(s, &PhoneMessage { conn, name, text }, cx),
+            None => unknown(s, name, text, cx),
+        })
     });
     if let Err(reject) = outcome {
         cx.metrics.inc(Counter::PhoneHandlerFailed);

@@ -64,6 +64,9 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn probed(s: &mut Session, cx: &mut Cx<'_>) {
     cx.metrics.inc(Counter::UdpPings);
     stamp(s, cx);
+    if !s.m.phone.udp_probes.may_answer(cx.now.mono_ms) {
+        return;
+    }
     let unix_ms = cx.now.unix_ms;
     let _ = s.send_phone(cx, Class::Control, |out| {
         ObjectWriter::begin(out)

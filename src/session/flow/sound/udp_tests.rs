@@ -104,6 +104,20 @@ fn a_probe_is_confirmed_over_the_websocket() {
 }
 
 #[test]
+fn whoever_probes_in_a_phones_name_does_not_fill_its_queue() {
+    let mut kit = kit();
+    let answers = |kit: &mut Kit| {
+        for _ in 0..1000 {
+            kit.run(|s, cx| s.on_udp_probe(cx));
+        }
+        kit.texts(PHONE_CONN).len()
+    };
+    assert_eq!(answers(&mut kit), 20);
+    kit.now = kit.now.plus(1000);
+    assert_eq!(answers(&mut kit), 20);
+}
+
+#[test]
 fn sealed_audio_opens_and_a_forged_packet_uses_up_no_number() {
     let mut kit = sealed_kit();
     packet(&mut kit, 1, &seal(&KEY, [1; 24], &[1; 2]));

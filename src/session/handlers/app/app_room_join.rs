@@ -29,7 +29,8 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         is_private: member("isPrivate")
             .and_then(Value::as_bool)
             .unwrap_or(false),
-        metadata: member("metadata").map_or_else(|| "null".to_owned(), ToString::to_string),
+        metadata: member("metadata")
+            .map_or_else(|| "null".into(), |value| value.to_string().into()),
     };
     app_messages::join(s, m.package, room_id, config, cx);
     Ok(())
