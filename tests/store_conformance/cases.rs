@@ -80,6 +80,23 @@ async fn users_are_created_once(store: &dyn Store, names: &Names) {
     );
 }
 
+async fn who_was_written_of_first_is_created_all_the_same(store: &dyn Store, names: &Names) {
+    let model = StoreOp::AddGlassesModel("Mentra Live".into());
+    one(store, Change::Session(names.user.clone(), model)).await;
+    for (at_ms, package) in [(5, "com.acme.first"), (6, "com.acme.second")] {
+        let ensure = Change::EnsureUser {
+            user: names.user.clone(),
+            packages: vec![package.to_owned()],
+            at_ms,
+        };
+        one(store, ensure).await;
+        let record = user(store, names).await;
+        assert_eq!(record.installed_apps.len(), 1);
+        assert_eq!(record.installed_apps[0].package_name, "com.acme.first");
+        assert_eq!(record.glasses_models, ["Mentra Live"]);
+    }
+}
+
 async fn session_writes_keep_their_order(store: &dyn Store, names: &Names) {
     let package = Package::new(&names.package);
     let op = |op| Change::Session(names.user.clone(), op);
@@ -363,6 +380,7 @@ async fn many_writers_lose_nothing(store: &Arc<dyn Store>, names: &Names) {
 pub(crate) async fn suite(store: Arc<dyn Store>) {
     let names = Names::fresh();
     users_are_created_once(&*store, &names).await;
+    who_was_written_of_first_is_created_all_the_same(&*store, &Names::fresh()).await;
     session_writes_keep_their_order(&*store, &names).await;
     installs_are_unique_and_uninstall_forgets_intent(&*store, &names).await;
     settings_merge(&*store, &names).await;

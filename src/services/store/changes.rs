@@ -146,7 +146,8 @@ fn yes() -> bool {
 /// One write. Each touches exactly one document.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
-    /// Creates the user with these packages installed unless there is one; answers [`Outcome::User`].
+    /// Creates the user with these packages installed unless there is one that has been loaded before; answers
+    /// [`Outcome::User`].
     EnsureUser {
         /// The user.
         user: UserId,
@@ -309,10 +310,15 @@ impl Change {
         let Ok(existing) = parse::<UserRecord>(document) else {
             return (Edit::Keep, Outcome::Damaged);
         };
-        if let (Self::EnsureUser { .. }, Some(record)) = (self, &existing) {
+        if let (Self::EnsureUser { .. }, Some(record)) = (self, &existing)
+            && !record.provisional
+        {
             return (Edit::Keep, Outcome::User(Box::new(record.clone())));
         }
-        let before = existing.unwrap_or_default();
+        let before = existing.unwrap_or_else(|| UserRecord {
+            provisional: true,
+            ..UserRecord::default()
+        });
         let mut record = before.clone();
         let outcome = self.change_user(&mut record);
         // A created user is written even when the record equals the empty one.
@@ -328,27 +334,25 @@ impl Change {
             Self::EnsureUser {
                 packages, at_ms, ..
             } => {
-                record.installed_apps = packages
-                    .iter()
-                    .map(|package| InstalledApp {
-                        package_name: package.clone(),
-                        installed_ms: *at_ms,
-                        last_active_ms: 0,
-                    })
-                    .collect();
+                record.provisional = false;
+                for package in packages {
+                    install(
+                        record,
+                        InstalledApp {
+                            package_name: package.clone(),
+                            installed_ms: *at_ms,
+                            last_active_ms: 0,
+                        },
+                    );
+                }
                 return Outcome::User(Box::new(record.clone()));
             }
             Self::Session(_, op) => session_op(record, op),
             Self::Install(_, app) => {
-                if record
-                    .installed_apps
-                    .iter()
-                    .any(|entry| entry.package_name == app.package_name)
-                {
-                    return Outcome::Exists;
-                }
-                record.installed_apps.push(app.clone());
-                return Outcome::Installed(app.clone());
+                return match install(record, app.clone()) {
+                    true => Outcome::Installed(app.clone()),
+                    false => Outcome::Exists,
+                };
             }
             Self::Uninstall(_, package) => {
                 record.running_apps.retain(|running| running != package);
@@ -378,6 +382,16 @@ fn imported(document: Option<&[u8]>, record: &UserRecord) -> UserRecord {
         record.user_settings = stored.user_settings;
     }
     record
+}
+
+/// `false`: it is there already.
+fn install(record: &mut UserRecord, app: InstalledApp) -> bool {
+    let mut installed = record.installed_apps.iter();
+    let is_new = !installed.any(|entry| entry.package_name == app.package_name);
+    if is_new {
+        record.installed_apps.push(app);
+    }
+    is_new
 }
 
 fn session_op(record: &mut UserRecord, op: &StoreOp) {

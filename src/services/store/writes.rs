@@ -154,7 +154,7 @@ impl Writes {
         changes::parse(json.as_deref()).map_err(|error| StoreError::Damaged(error.to_string()))
     }
 
-    /// A user's record; the user is created with `packages` when there is none.
+    /// A user's record; who has none, or one that was never loaded, is given one with `packages`.
     ///
     /// # Errors
     /// As [`Writes::read`].
@@ -164,7 +164,8 @@ impl Writes {
         packages: Vec<String>,
         at_ms: u64,
     ) -> Result<UserRecord, StoreError> {
-        if let Some(record) = self.read(DocKey::user(user)).await? {
+        let stored: Option<UserRecord> = self.read(DocKey::user(user)).await?;
+        if let Some(record) = stored.filter(|record| !record.provisional) {
             return Ok(record);
         }
         match self

@@ -59,6 +59,27 @@ fn a_read_sees_what_was_queued_before_it() {
 }
 
 #[test]
+fn a_user_of_whom_something_was_written_before_the_first_load_gets_the_preinstalled_apps_once() {
+    run(async {
+        let (writes, _) = start(|_| {});
+        writes.submit(location(1.0)).expect("room");
+        writes.submit(running(true, "a")).expect("room");
+        let load = async |packages: &[&str]| {
+            let packages = packages.iter().map(|name| (*name).to_owned()).collect();
+            let record = writes.user(&nadia(), packages, 7).await.expect("reads");
+            let installed = record.installed_apps.into_iter();
+            let names: Vec<String> = installed.map(|app| app.package_name).collect();
+            (names, record.running_apps)
+        };
+        let expected = (vec!["a".to_owned(), "b".to_owned()], vec!["a".to_owned()]);
+        assert_eq!(load(&["a", "b"]).await, expected);
+        let gone = Change::Uninstall(nadia(), "b".into());
+        writes.apply(gone).await.expect("written");
+        assert_eq!(load(&["a", "b"]).await.0, ["a"], "the user's later word");
+    });
+}
+
+#[test]
 fn later_locations_replace_waiting_ones_and_order_is_kept() {
     run(async {
         let (writes, memory) = start(|_| {});
@@ -68,7 +89,8 @@ fn later_locations_replace_waiting_ones_and_order_is_kept() {
         writes.submit(running(true, "a")).expect("room");
         writes.submit(running(false, "a")).expect("room");
         writes.submit(running(true, "a")).expect("room");
-        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        let stored = writes.read(DocKey::user(&nadia())).await.expect("reads");
+        let record: UserRecord = stored.expect("stored");
         assert_eq!(record.location.expect("stored").lat, 49.0);
         assert_eq!(record.running_apps, ["a"]);
         assert_eq!(memory.commits(), 1);
