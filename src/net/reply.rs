@@ -10,7 +10,9 @@ use crate::base::metrics::Counter;
 use crate::base::settings::Apps;
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
-use crate::shard::mailbox::{Answer, OutsideRequest, TOOL_PAUSE_MS, ToOutside, ToShard};
+use crate::shard::mailbox::{
+    Answer, OutsideRequest, OutsideRoute, RESTART_MS, TOOL_PAUSE_MS, ToOutside, ToShard,
+};
 use crate::shard::routes::{self, Decision};
 use crate::wire::http::{
     KeepAlive, Method, RequestHead, as_text, encode_chunk, encode_last_chunk, reason_phrase,
@@ -195,7 +197,7 @@ pub(crate) async fn answer(
             next(node, *key).await
         }
         Decision::Outside(matched) => {
-            let limit_ms = outside_limit_ms(&node.shard.borrow().cfg().apps);
+            let limit_ms = outside_limit_ms(&node.shard.borrow().cfg().apps, matched.route);
             let reply = expect_ms(node, key, limit_ms);
             ask_outside(node, &request, &envelope, matched, reply);
             next(node, *key).await
@@ -271,8 +273,12 @@ fn overdue() -> RestAnswer {
     )
 }
 
-/// The longest that the outside thread may take: a tool that is called again and again, with pauses.
-fn outside_limit_ms(apps: &Apps) -> u64 {
+/// The longest that the outside thread may take: a tool that is called again and again, with pauses; the restart of a server that
+/// has many sessions.
+fn outside_limit_ms(apps: &Apps, route: OutsideRoute) -> u64 {
+    if route == OutsideRoute::ServerRestart {
+        return RESTART_MS + ANSWER_SLACK_MS;
+    }
     let call_ms = apps.tool_webhook_timeout_ms + TOOL_PAUSE_MS;
     let calls_ms = apps.tool_webhook_attempts * call_ms;
     apps.tool_invoke_timeout_ms.max(calls_ms) + ANSWER_SLACK_MS
@@ -465,8 +471,15 @@ mod tests {
     fn a_tool_that_is_called_twice_may_take_both_its_times() {
         let mut apps = Apps::default();
         let (call_ms, pause_ms) = (apps.tool_webhook_timeout_ms, 1000);
-        assert!(outside_limit_ms(&apps) > 2 * call_ms + pause_ms);
+        let tool_ms = |apps: &Apps| outside_limit_ms(apps, OutsideRoute::Tool);
+        assert!(tool_ms(&apps) > 2 * call_ms + pause_ms);
         apps.tool_webhook_attempts = 1;
-        assert!(outside_limit_ms(&apps) > apps.tool_invoke_timeout_ms);
+        assert!(tool_ms(&apps) > apps.tool_invoke_timeout_ms);
+    }
+
+    #[test]
+    fn the_restart_of_an_app_server_may_take_its_time() {
+        let limit_ms = outside_limit_ms(&Apps::default(), OutsideRoute::ServerRestart);
+        assert!(limit_ms > RESTART_MS);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn serve(cx: Arc<Services>, listener: TcpListener) {
     }
 }
 
-async fn exchange(cx: &Services, mut socket: TcpStream, peer: IpAddr) -> std::io::Result<()> {
+async fn exchange(cx: &Arc<Services>, mut socket: TcpStream, peer: IpAddr) -> std::io::Result<()> {
     let mut head = Vec::new();
     loop {
         if socket.read_buf(&mut head).await? == 0 || head.len() > HEAD_BYTES_MAX {
@@ -118,7 +118,7 @@ fn parse(head: &[u8], peer: IpAddr) -> Option<Parsed> {
     })
 }
 
-async fn answer(cx: &Services, parsed: Parsed) -> RestAnswer {
+async fn answer(cx: &Arc<Services>, parsed: Parsed) -> RestAnswer {
     let Parsed {
         method,
         path,

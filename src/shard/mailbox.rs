@@ -3,7 +3,7 @@
 
 mod requests;
 
-pub use requests::{ForUpstream, OutsideRequest, OutsideRoute, TOOL_PAUSE_MS};
+pub use requests::{ForUpstream, OutsideRequest, OutsideRoute, RESTART_MS, TOOL_PAUSE_MS};
 
 use super::memory::Owner;
 use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};

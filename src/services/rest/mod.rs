@@ -75,7 +75,7 @@ pub(crate) fn start_background(cx: &Arc<Services>) {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Answer {
+pub(crate) async fn answer(cx: &Arc<Services>, r: &OutsideRequest) -> Answer {
     // The front door leaves the body out; everything else is as for GET, above all: it changes nothing.
     if r.method == "HEAD" {
         if matches!(r.route, Route::Tts) {
@@ -90,7 +90,7 @@ pub(crate) async fn answer(cx: &Services, r: &OutsideRequest) -> Answer {
     answer_one(cx, r).await
 }
 
-async fn answer_one(cx: &Services, r: &OutsideRequest) -> Answer {
+async fn answer_one(cx: &Arc<Services>, r: &OutsideRequest) -> Answer {
     match r.route {
         Route::MiniappPhotoFile => return miniapp_photos::file(cx, r).await,
         Route::MinVersion => return versions::min_version(cx),
@@ -102,7 +102,7 @@ async fn answer_one(cx: &Services, r: &OutsideRequest) -> Answer {
     }
 }
 
-async fn handle(cx: &Services, r: &OutsideRequest) -> Handled {
+async fn handle(cx: &Arc<Services>, r: &OutsideRequest) -> Handled {
     match r.route {
         Route::Health => {
             metrics::fresh(cx).await;

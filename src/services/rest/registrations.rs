@@ -7,11 +7,13 @@ use crate::services::context::{Services, lock};
 use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
 use crate::session::rest::Call;
-use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, ToShard};
+use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, RESTART_MS, ToShard};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Registrations known at a time.
 const REGISTRATIONS_MAX: usize = 10_000;
@@ -211,9 +213,9 @@ pub(super) async fn heartbeat(cx: &Services, r: &OutsideRequest) -> Handled {
 }
 
 /// `POST /api/tpa-server/restart`. An administrator may name a `packageName` instead: all its servers are recovered.
-pub(super) async fn restart(cx: &Services, r: &OutsideRequest) -> Handled {
+pub(super) async fn restart(cx: &Arc<Services>, r: &OutsideRequest) -> Handled {
     let fields = body(r);
-    let restarted = match member(&fields, "packageName") {
+    let mut restarted = match member(&fields, "packageName") {
         Some(package) if member(&fields, "registrationId").is_none() => {
             auth::admin(cx, r)?;
             let mut known = all(cx).await?;
@@ -226,22 +228,14 @@ pub(super) async fn restart(cx: &Services, r: &OutsideRequest) -> Handled {
         }
         _ => vec![find(cx, &fields).await?],
     };
-    let mut recovered = 0;
-    for mut registration in restarted {
+    for registration in &mut restarted {
         registration.last_seen_ms = cx.unix_ms();
         registration.active = true;
         cx.writes
             .apply(Change::PutRegistration(registration.clone()))
             .await?;
-        let sessions = recover(cx, &registration).await;
-        tracing::info!(
-            package = registration.package,
-            registration = registration.id,
-            recovered = sessions,
-            "app-server-recovered"
-        );
-        recovered += sessions;
     }
+    let recovered = recover_all(cx, restarted, Duration::from_millis(RESTART_MS)).await;
     Ok(reply(
         200,
         &json!({ "success": true, "recoveredSessions": recovered }),
@@ -263,7 +257,29 @@ fn ws_base(cx: &Services, registration: &Registration) -> String {
     }
 }
 
-async fn recover(cx: &Services, registration: &Registration) -> usize {
+/// Recovers the sessions of all; says how many were within `limit`. The rest follows, whoever waits for the answer or not.
+async fn recover_all(cx: &Arc<Services>, restarted: Vec<Registration>, limit: Duration) -> usize {
+    let recovered = Arc::new(AtomicUsize::new(0));
+    let work = {
+        let (cx, recovered) = (Arc::clone(cx), Arc::clone(&recovered));
+        async move {
+            for registration in restarted {
+                let sessions = recover(&cx, &registration, &recovered).await;
+                tracing::info!(
+                    package = registration.package,
+                    registration = registration.id,
+                    recovered = sessions,
+                    "app-server-recovered"
+                );
+            }
+        }
+    };
+    let _ = timeout(limit, tokio::spawn(work)).await;
+    recovered.load(Ordering::Relaxed)
+}
+
+/// Adds to `recovered` as it goes.
+async fn recover(cx: &Services, registration: &Registration, recovered: &AtomicUsize) -> usize {
     let mine = lock(&cx.memory.links).sessions_of(&registration.package, &registration.key_sha256);
     let ws_base = ws_base(cx, registration);
     futures_util::stream::iter(mine)
@@ -273,7 +289,11 @@ async fn recover(cx: &Services, registration: &Registration) -> usize {
                 webhook_url: registration.webhook_url.clone(),
                 ws_base: ws_base.clone(),
             };
-            async move { cx.tell_session(&user, call).await }
+            async move {
+                let accepted = cx.tell_session(&user, call).await;
+                recovered.fetch_add(usize::from(accepted), Ordering::Relaxed);
+                accepted
+            }
         })
         .buffer_unordered(cx.settings().apps.recovery_concurrency as usize)
         .filter(|accepted| std::future::ready(*accepted))
@@ -350,9 +370,10 @@ pub(super) async fn summary(cx: &Services) -> Handled<Vec<Value>> {
 mod tests {
     use super::*;
     use crate::base::ids::Package;
-    use crate::services::rest::testkit::{APP, KEY, Kit};
+    use crate::base::settings::Settings;
+    use crate::services::rest::testkit::{APP, KEY, Kit, SILENCE};
     use crate::session::effects::RestAnswer;
-    use crate::shard::mailbox::OutsideRoute as Route;
+    use crate::shard::mailbox::{Answer, OutsideRoute as Route};
     use crate::wire::auth::sha256_hex;
     use crate::wire::records::AppRecord;
 
@@ -413,6 +434,36 @@ mod tests {
                 ),
                 (Some(1), &true.into(), &1.into())
             );
+        });
+    }
+
+    #[test]
+    fn a_restart_of_many_sessions_is_answered_in_time_and_goes_on() {
+        let one_at_a_time = |settings: &mut Settings| settings.apps.recovery_concurrency = 1;
+        Kit::run_with(one_at_a_time, |kit| async move {
+            publish(&kit).await;
+            kit.session(|_| Some(SILENCE));
+            for user in ["nadia@lumen.io", "omar@lumen.io"] {
+                let attached = AppLink {
+                    user: UserId::new(user),
+                    ..report(LinkChange::Attached)
+                };
+                link(&kit.cx, &attached);
+            }
+            while all(&kit.cx).await.expect("reads").is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let known = all(&kit.cx).await.expect("reads");
+            let limit = Duration::from_millis(1);
+            assert_eq!(recover_all(&kit.cx, known, limit).await, 0);
+            while lock(&kit.calls).len() < 2 {
+                let waiting: Vec<u64> = lock(&kit.cx.calls).keys().copied().collect();
+                for id in waiting {
+                    let accepted = RestAnswer::json(200, "{}");
+                    kit.cx.resolve(id, Answer::Whole(accepted));
+                }
+                tokio::task::yield_now().await;
+            }
         });
     }
 

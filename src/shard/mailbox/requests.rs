@@ -9,6 +9,9 @@ use std::os::fd::OwnedFd;
 /// Pause between two calls of a tool (ms): the service makes it, and whoever waits for the answer must know of it.
 pub const TOOL_PAUSE_MS: u64 = 1000;
 
+/// The restart of an app server is answered within this (ms), be it that sessions are still recovered then.
+pub const RESTART_MS: u64 = 120_000;
+
 /// A plain HTTP connection on its way to the fallback upstream.
 #[derive(Debug)]
 pub struct ForUpstream {
