@@ -77,6 +77,23 @@ fn who_sends_a_refused_body_whole_still_finds_the_answer() {
 }
 
 #[test]
+fn who_sends_a_body_that_nobody_takes_behind_this_server_still_finds_the_answer() {
+    // Nobody listens there.
+    let settings = [("PRISM_FALLBACK_UPSTREAM", "http://127.0.0.1:1")];
+    let head = "POST /elsewhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n";
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &settings);
+        let answer = server.raw(&format!("{head}{}", "x".repeat(24 << 20)));
+        assert!(answer.starts_with("HTTP/1.1 502"), "{driver}: {answer}");
+        let mut endless = server.tcp();
+        endless.write_all(head.as_bytes()).expect("written");
+        let piece = vec![b'x'; 1 << 20];
+        let sent = (0..1000).find(|_| endless.write_all(&piece).is_err());
+        assert!(sent.is_some_and(|mib| mib < 128), "{driver}: {sent:?}");
+    }
+}
+
+#[test]
 fn pictures_of_a_bug_report_may_be_larger_than_other_bodies() {
     let limits = [
         ("PRISM_HTTP_BODY_BYTES_MAX", "1024"),

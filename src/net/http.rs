@@ -10,7 +10,8 @@ use crate::base::metrics::Counter;
 use crate::shard::mailbox::{ForUpstream, ToOutside};
 use crate::shard::routes;
 use crate::wire::http::{
-    BodyReader, CONTINUE, HeadError, HeadStatus, KeepAlive, RequestHead, Response, parse_head,
+    BodyReader, CONTINUE, HeadError, HeadStatus, KeepAlive, LINGER_BYTES, LINGER_MS, RequestHead,
+    Response, parse_head,
 };
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
@@ -18,10 +19,6 @@ use std::rc::Rc;
 
 /// Room for a request head (bytes): an upgrade request with a token fits.
 const READ_BYTES: usize = 2048;
-/// A client that was answered for good and is silent for this long has read it (ms).
-const LINGER_MS: u64 = 1000;
-/// Bytes of a refused request that are thrown away meanwhile: most clients send all of a body before they read.
-const LINGER_BYTES: usize = 64 << 20;
 
 /// Serves one accepted connection.
 pub(crate) async fn serve(node: Rc<Node>, socket: Socket, peer: IpAddr) {

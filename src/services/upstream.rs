@@ -8,8 +8,10 @@ use super::addresses::Reach;
 use super::context::Services;
 use super::outbound;
 use crate::shard::mailbox::ForUpstream;
-use crate::wire::http::{CONTINUE, KeepAlive, Method, RequestHead, Response};
-use bytes::Bytes;
+use crate::wire::http::{
+    CONTINUE, KeepAlive, LINGER_BYTES, LINGER_MS, Method, RequestHead, Response,
+};
+use bytes::{Bytes, BytesMut};
 use http::Request;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -32,9 +34,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(600);
 /// Neither side may rest for longer while a body is under way.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Time for a client to read its answer before the connection closes, and what is thrown away of its request meanwhile.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1 << 20;
+const SILENCE: Duration = Duration::from_millis(LINGER_MS);
 /// Idle connections kept to the upstream.
 const IDLE_MAX: usize = 64;
 /// Hop-by-hop, or ours to write.
@@ -154,7 +154,8 @@ pub(crate) async fn serve(cx: &Services, request: ForUpstream) {
     };
     if answered.is_ok() && write.shutdown().await.is_ok() {
         drop(write);
-        linger(rest).await;
+        let limit_ms = cx.settings().http.http_body_timeout_ms;
+        let _ = timeout(Duration::from_millis(limit_ms), linger(rest)).await;
     }
 }
 
@@ -164,7 +165,7 @@ pub(crate) async fn refuse_busy(request: ForUpstream) {
     if let Ok((mut stream, _)) = adopt(request.connection) {
         let mut out = Vec::new();
         busy.encode(KeepAlive::Close, &mut out);
-        let _ = timeout(LINGER, stream.write_all(&out)).await;
+        let _ = timeout(SILENCE, stream.write_all(&out)).await;
     }
 }
 
@@ -247,16 +248,15 @@ async fn linger(rest: StdStream) {
     let Ok(mut rest) = TcpStream::from_std(rest) else {
         return;
     };
-    let read = async {
-        let (mut buf, mut left) = ([0; 4096], LINGER_BYTES);
-        while left > 0 {
-            match rest.read(&mut buf).await {
-                Ok(count) if count > 0 => left = left.saturating_sub(count),
-                _ => return,
-            }
+    let mut buf = BytesMut::with_capacity(intake::READ_BYTES);
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        match timeout(SILENCE, rest.read_buf(&mut buf)).await {
+            Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+            _ => return,
         }
-    };
-    let _ = timeout(LINGER, read).await;
+        buf.clear();
+    }
 }
 
 /// Whether an answer to this request has a body.

@@ -18,6 +18,12 @@ pub use text::{as_text, decode_component, query_value};
 /// Longest request head, in bytes, the empty line included.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// A client that was answered for good and is silent for this long has read it (ms).
+pub const LINGER_MS: u64 = 1000;
+
+/// Bytes of a refused request that are thrown away meanwhile: most clients send all of a body before they read.
+pub const LINGER_BYTES: usize = 64 << 20;
+
 /// Most header fields of one request.
 pub const HEADERS_MAX: usize = 64;
 

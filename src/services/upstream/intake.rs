@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Bytes read at a time.
-const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 
 /// The client did not send its body to the end.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
