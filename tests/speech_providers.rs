@@ -84,6 +84,38 @@ fn short_speech_is_heard_though_it_ended_before_the_start() {
 }
 
 #[test]
+fn what_waits_for_a_start_that_is_late_goes_to_the_next_one() {
+    let provider = Provider::listen();
+    let fixture = soniox(&provider);
+    fixture.open(1, "transcription:en-US");
+    fixture.audio(1, 1);
+    fixture.audio(1, 2);
+    // It waits for the provider.
+    fixture.taken();
+    fixture.close(1);
+    fixture.open_instead(2, "transcription:en-US", Some(1));
+    fixture.audio(2, 3);
+    fixture.taken();
+    let (mut late, _) = provider.opened();
+    let said = late.until_end();
+    let is_audio = |message: &Message| matches!(message, Message::Binary(_));
+    assert!(!said.iter().any(is_audio), "it is heard once: {said:?}");
+    late.send(json!({"finished": true}));
+    assert_eq!(fixture.of(1), SpeechReport::Ready);
+    assert_eq!(fixture.of(1), SpeechReport::Closed(None));
+    let (mut next, _) = provider.opened();
+    assert_eq!(fixture.of(2), SpeechReport::Ready);
+    for byte in 1..=3 {
+        assert_eq!(next.audio(), vec![byte; 4]);
+    }
+    fixture.close(2);
+    next.until_end();
+    next.send(json!({"finished": true}));
+    assert_eq!(fixture.of(2), SpeechReport::Closed(None));
+    fixture.done();
+}
+
+#[test]
 fn errors_have_classes_and_say_no_key() {
     for (code, worked, class, wait) in [
         (401, false, SpeechFailureClass::Permanent, 0..=0),

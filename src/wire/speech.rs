@@ -39,6 +39,8 @@ pub struct SpeechOpen {
     pub stream: Sub,
     /// Options of all its subscribers together.
     pub options: LanguageOptions,
+    /// The one that was not ready in time, in whose place it comes: audio that waits for that one is for this one.
+    pub instead_of: Option<SpeechId>,
 }
 
 /// From a recogniser to its session. After [`SpeechReport::Failed`] or [`SpeechReport::Closed`] nothing more comes under its id, and

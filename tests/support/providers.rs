@@ -156,11 +156,16 @@ impl Fixture {
     }
 
     pub(crate) fn open(&self, id: u32, name: &str) {
+        self.open_instead(id, name, None);
+    }
+
+    pub(crate) fn open_instead(&self, id: u32, name: &str, late: Option<u32>) {
         let subscription = parse(name);
         self.order(SpeechOrder::Open(Box::new(SpeechOpen {
             id: SpeechId(id),
             stream: subscription.parsed,
             options: subscription.language_options(),
+            instead_of: late.map(SpeechId),
         })));
     }
 

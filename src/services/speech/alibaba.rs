@@ -288,6 +288,7 @@ mod tests {
             id: SpeechId(1),
             stream: parse(name).parsed,
             options: Default::default(),
+            instead_of: None,
         };
         Alibaba.talk(&open, "u".into(), &Settings::default())
     }

@@ -147,6 +147,11 @@ impl Speech {
             speech.stt_start_buffer_timeout_ms,
         );
         let queue = Arc::new(Queue::new(chunks, keep_ms, now));
+        let late = open.instead_of.as_ref();
+        let late = late.and_then(|late| streams.get(&key)?.get(late));
+        if let Some(late) = late {
+            late.queue.hand_over(&queue);
+        }
         let stream = Stream {
             cx: Arc::clone(cx),
             user,

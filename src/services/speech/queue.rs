@@ -92,6 +92,21 @@ impl Queue {
         self.bell.notify_one();
     }
 
+    /// Takes what waits for a recogniser that was not ready in time; it is for its successor.
+    pub(super) fn hand_over(&self, successor: &Self) {
+        let is_audio = |waiting: &Waiting| matches!(waiting.item, Item::Audio(_));
+        let mut state = lock(&self.state);
+        if !state.starting {
+            return;
+        }
+        let all = std::mem::take(&mut state.items);
+        let (audio, rest) = all.into_iter().partition(is_audio);
+        state.items = rest;
+        drop(state);
+        lock(&successor.state).items = audio;
+        successor.bell.notify_one();
+    }
+
     /// The recogniser takes audio now; what waited for it too long goes.
     pub(super) fn ready(&self, now: u64, lost: &AtomicU64) {
         let mut state = lock(&self.state);

@@ -328,6 +328,7 @@ mod tests {
             id: SpeechId(1),
             stream: subscription.parsed,
             options: subscription.language_options(),
+            instead_of: None,
         };
         Soniox.talk(&open, "u".into(), &Settings::default())
     }

@@ -33,7 +33,11 @@ pub(crate) fn told(kit: &mut Kit) -> Vec<String> {
                 other => format!("{other:?}"),
             };
             let hints: String = open.options.hints.iter().map(|h| format!("+{h}")).collect();
-            Some(format!("open {} {stream}{hints}", open.id.0))
+            let late = open
+                .instead_of
+                .map(|late| format!(" instead of {}", late.0));
+            let late = late.unwrap_or_default();
+            Some(format!("open {} {stream}{hints}{late}", open.id.0))
         }
         Effect::Speech(SpeechOrder::Close(id)) => Some(format!("close {}", id.0)),
         Effect::Speech(SpeechOrder::Pause(id)) => Some(format!("pause {}", id.0)),

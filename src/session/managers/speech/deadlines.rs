@@ -42,18 +42,19 @@ impl Speech {
 
     /// Takes the next one whose start is late; it is told to end. `Some(None)`: it is tried once more the ordinary way.
     pub fn take_late(&mut self, step: &mut Step<'_>) -> Option<(Sub, Option<Verdict>)> {
-        let (id, stream, fell_back) = self.running.iter().find_map(|one| match one.phase {
+        let (id, stream, fell_back, fed) = self.running.iter().find_map(|one| match one.phase {
             Phase::Starting {
                 until_ms,
                 by_speech,
-            } if until_ms <= step.now_ms => Some((one.id, one.stream, by_speech)),
+            } if until_ms <= step.now_ms => Some((one.id, one.stream, by_speech, one.fed_before)),
             _ => None,
         })?;
         self.end_where(step, |one| one.id == id);
         if fell_back {
             let wanted = desired_of(&self.desired, stream).cloned();
             if let Some(wanted) = wanted.filter(|_| self.voice != Voice::Silent) {
-                self.start(wanted, false, step);
+                // What was said since goes with it (behaviour.md §8.3).
+                self.start(wanted, false, Some((id, fed)), step);
             }
             return Some((stream, None));
         }

@@ -220,7 +220,8 @@ impl Speech {
         let missing: Vec<Desired> = self.missing().cloned().collect();
         for wanted in missing {
             if self.hold_of(wanted.stream).lets(why, step.now_ms) {
-                self.start(wanted, why == Trigger::Speech, step);
+                let late = None;
+                self.start(wanted, why == Trigger::Speech, late, step);
             }
         }
     }
@@ -250,7 +251,14 @@ impl Speech {
         &mut self.attempts[at]
     }
 
-    fn start(&mut self, wanted: Desired, by_speech: bool, step: &mut Step<'_>) {
+    /// `late`: the one in whose place it comes, and what was fed before that.
+    fn start(
+        &mut self,
+        wanted: Desired,
+        by_speech: bool,
+        late: Option<(SpeechId, u64)>,
+        step: &mut Step<'_>,
+    ) {
         if self.running.len() >= RUNNING_MAX {
             self.attempts_of(wanted.stream).no_room();
             return;
@@ -277,8 +285,9 @@ impl Speech {
             id,
             stream: wanted.stream,
             options: wanted.options.clone(),
+            instead_of: late.map(|(id, _)| id),
         })));
-        let (now_ms, fed) = (step.now_ms, self.fed);
+        let (now_ms, fed) = (step.now_ms, late.map_or(self.fed, |(_, fed)| fed));
         self.running
             .push(Recogniser::new(id, wanted, phase, now_ms, fed));
     }
