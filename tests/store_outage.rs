@@ -51,6 +51,7 @@ fn site_with_stored_app(url: &str, app: &AppServer, refresh_ms: &str) -> Site {
         ("db_timeout_ms", "4000"),
         ("db_retry_ms", "100"),
         ("app_cache_refresh_ms", refresh_ms),
+        ("preinstalled_apps", PACKAGE),
     ];
     let site = Site::new(url, &settings);
     let added = site.cli_with_input(&["apps", "add", PACKAGE, "--url", &app.url, "--stdin"], KEY);
@@ -99,6 +100,8 @@ fn an_outage_of_postgres_is_no_outage_of_sessions() {
         .send(Message::text(r#"{"type":"ping"}"#))
         .expect("sent");
     wait_for(&mut stranger, "pong");
+    stranger.send(Message::text(GLASSES)).expect("sent");
+    assert!(is_alive(&mut stranger), "and handled");
 
     postgres.up();
     // The store is written in order: the write that was not acknowledged, the one that nobody waited for, this one.
@@ -108,6 +111,12 @@ fn an_outage_of_postgres_is_no_outage_of_sessions() {
     assert_eq!(user["glassesModels"], json!(["Mentra Live"]), "{user}");
     assert_eq!(user["runningApps"], json!([PACKAGE]), "{user}");
     assert!(is_alive(&mut phone) && is_alive(&mut second) && is_alive(&mut stranger));
+    // Of whom something was written before the record could be read.
+    let installed = server.as_user("stranger@lumen.io", "GET", "/apps/installed", &json!({}));
+    assert!(installed.is_success(), "{installed:?}");
+    let user = site.cli_json(&["users", "show", "stranger@lumen.io", "--json"]);
+    assert_eq!(user["glassesModels"], json!(["Mentra Live"]), "{user}");
+    assert_eq!(user["installedApps"][0]["packageName"], PACKAGE, "{user}");
     let log = server.log.text();
     assert!(log.contains("store-write-failed"), "{log}");
 
