@@ -3,7 +3,6 @@
 //! standard error leave here too, as its reader may be the same.
 
 use crate::base::settings::Settings;
-use crate::wire::json::ObjectWriter;
 use std::io::{self, Stdout, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,29 +92,22 @@ impl Write for Counted {
     }
 }
 
-/// Longest line (bytes). The queue is bounded in lines, and what they name comes from peers.
-const LINE_BYTES_MAX: usize = 8 * 1024;
+/// Longest line (bytes); that of the effective settings is a third of it. The queue is bounded in lines, and what they name comes from peers.
+const LINE_BYTES_MAX: usize = 32 * 1024;
 /// So much is said of a longer one (bytes).
 const SHOWN_BYTES: usize = 512;
 
 /// What stands in place of a line that is too long.
 fn shortened(line: &[u8], json: bool) -> Vec<u8> {
     let begin = String::from_utf8_lossy(&line[..SHOWN_BYTES]);
-    let mut out = Vec::with_capacity(2 * SHOWN_BYTES);
     if json {
-        ObjectWriter::begin(&mut out)
-            .str("level", "WARN")
-            .str("message", "a log line was too long")
-            .num("bytes", line.len() as u64)
-            .str("begin", &begin)
-            .str("target", "prism::logs")
-            .end();
+        let level = "WARN";
+        let message = "a log line was too long";
+        let line = serde_json::json!({"level": level, "message": message, "bytes": line.len(), "begin": begin, "target": "prism::logs"});
+        format!("{line}\n").into_bytes()
     } else {
-        out.extend_from_slice(begin.as_bytes());
-        out.extend_from_slice("… too long".as_bytes());
+        format!("{begin}… too long\n").into_bytes()
     }
-    out.push(b'\n');
-    out
 }
 
 /// Hands lines of a bounded length on. The layers write each line at once.

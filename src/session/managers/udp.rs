@@ -10,30 +10,6 @@ owns! {
     Reorder: early;
 }
 
-/// Answers to probes within one second. A phone probes a few times after it registered; whoever knows a user id can probe in its
-/// name, and every answer takes room in the phone's queue.
-const ANSWERS_PER_S: u32 = 20;
-
-/// Bounds the answers to probes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Probes {
-    second: u64,
-    answers: u32,
-}
-
-impl Probes {
-    /// Whether a probe of now is answered.
-    pub fn may_answer(&mut self, mono_ms: u64) -> bool {
-        let second = mono_ms / 1000;
-        if self.second != second {
-            *self = Self { second, answers: 0 };
-        }
-        let may = self.answers < ANSWERS_PER_S;
-        self.answers += u32::from(may);
-        may
-    }
-}
-
 /// A packet in its turn.
 #[derive(Debug)]
 pub struct Played {

@@ -26,12 +26,11 @@ fn a_message_longer_than_what_is_kept_of_it_is_refused_and_the_socket_kept() {
     let long = "x".repeat(4 * 1024 * 1024);
     for (kind, max) in [
         ("photo_request", 65_536),
-        ("audio_play_request", 65_536),
         ("location_poll_request", 65_536),
         ("dashboard_content_update", 65_536),
         ("app_room_join", 8192),
-        ("app_direct_message", 262_144),
-        ("app_broadcast_message", 262_144),
+        ("app_direct_message", 1_048_576),
+        ("app_broadcast_message", 1_048_576),
         ("display_event", 4_194_304),
         ("telemetry_response", 4_194_304),
     ] {
@@ -44,7 +43,16 @@ fn a_message_longer_than_what_is_kept_of_it_is_refused_and_the_socket_kept() {
         );
         assert_eq!(refusals(&mut kit, conn), (vec![wanted], 0), "{kind}");
     }
+    let text =
+        json!({"type": "audio_play_request", "requestId": "x".repeat(5000), "audioUrl": "u"});
+    kit.app_text(conn, &text.to_string());
+    let wanted = "\"MALFORMED_MESSAGE\" \"requestId is too long\"";
+    assert_eq!(refusals(&mut kit, conn), (vec![wanted.to_owned()], 0));
     assert_eq!(kit.texts(phone), [json!(null); 0]);
+    // A short sound within its URL.
+    let text = json!({"type": "audio_play_request", "requestId": "r", "audioUrl": "data:".to_owned() + &"x".repeat(500_000)});
+    kit.app_text(conn, &text.to_string());
+    assert_eq!(kit.types(phone), ["audio_play_request"]);
     assert_eq!(kit.close_of(conn), None);
 }
 

@@ -128,11 +128,17 @@ pub(crate) fn malformed(text: impl Into<String>) -> Reject {
     Reject::new(ErrorCode::MalformedMessage, text)
 }
 
+/// Longest id that waits for its answer (bytes).
+const ID_BYTES_MAX: usize = 4096;
+
 /// A text member that must be there and say something.
 ///
 /// # Errors
 /// `MALFORMED_MESSAGE`.
 pub(crate) fn required<'m>(members: &'m Members, name: &str) -> Result<&'m str, Reject> {
-    let missing = || malformed(format!("{name} is required"));
-    members.filled(name).ok_or_else(missing)
+    match members.filled(name) {
+        None => Err(malformed(format!("{name} is required"))),
+        Some(id) if id.len() > ID_BYTES_MAX => Err(malformed(format!("{name} is too long"))),
+        Some(id) => Ok(id),
+    }
 }
