@@ -196,6 +196,52 @@ fn bodies_that_are_being_read_take_no_more_than_their_room_together() {
 }
 
 #[test]
+fn bodies_that_wait_for_others_keep_their_room_until_they_are_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let apps = folder.path().join("apps.yaml");
+    for driver in DRIVERS {
+        let slow = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let url = format!("http://{}", slow.local_addr().expect("bound"));
+        let record = format!(
+            "apps: [{{packageName: com.acme.slow, name: Slow, publicUrl: '{url}', apiKey: k}}]\n"
+        );
+        std::fs::write(&apps, record).expect("writable");
+        let server = Server::with(driver, |command| {
+            command.arg("--apps").arg(&apps);
+            command.env("PRISM_TOOL_WEBHOOK_ATTEMPTS", "1");
+            for name in ["BODY", "UPLOAD", "BODIES"] {
+                command.env(format!("PRISM_HTTP_{name}_BYTES_MAX"), "65536");
+            }
+        });
+        let body = format!(
+            r#"{{"toolId":"t","userId":"ana@x.io","toolParameters":{{"a":"{}"}}}}"#,
+            "x".repeat(50_000)
+        );
+        let request = format!(
+            "POST /api/tools/apps/com.acme.slow/tool HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            token("ana@x.io"),
+            body.len()
+        );
+        let (answers, answered) = std::sync::mpsc::channel();
+        // Of three one finds another at its shard; the app takes the others' and says nothing.
+        for _ in 0..3 {
+            let mut sender = server.tcp();
+            sender.write_all(request.as_bytes()).expect("written");
+            let answers = answers.clone();
+            std::thread::spawn(move || answers.send(rest_of(&mut sender)));
+        }
+        let answer = answered.recv().expect("one is refused");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{driver}: {answer}");
+        drop(slow);
+        let others: Vec<String> = answered.iter().take(2).collect();
+        let served = |answer: &String| answer.starts_with("HTTP/1.1 502");
+        assert!(others.iter().any(served), "{driver}: {others:?}");
+        // And then there is room again.
+        assert!(served(&server.raw(&request)), "{driver}");
+    }
+}
+
+#[test]
 fn a_client_that_has_said_everything_still_gets_its_answer() {
     for driver in DRIVERS {
         let server = Server::start(driver);

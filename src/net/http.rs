@@ -98,7 +98,9 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
         }
         let (body_max, body_ms) = reply::judge(node, &head, &Bytes::new(), routes::body_limits);
         place.limit(body_ms);
-        let body = match read_body(node, &socket, &head, &mut buf, body_max as usize).await {
+        // Until the answer is there, others may keep the body: a tool that is slow, a store that is away.
+        let (body, _held) = match read_body(node, &socket, &head, &mut buf, body_max as usize).await
+        {
             Ok(Some(body)) => body,
             Ok(None) => return,
             Err(response) => {
@@ -188,7 +190,7 @@ async fn read_head(
     }
 }
 
-/// The bytes of one request's body while it is read.
+/// The bytes of one request's body until it is answered.
 struct Held<'a> {
     node: &'a Node,
     bytes: usize,
@@ -212,32 +214,32 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Too many bodies are being read: anybody may send one, so that without a bound they would take all memory.
+/// Too many bodies are being read or answered: anybody may send one, so that without a bound they would take all memory.
 fn crowded() -> Response {
     Response::text(503, "Server is busy").with_header("Retry-After", "5")
 }
 
 /// Reads the request's body. `None`: the connection broke or its time was up.
-async fn read_body(
-    node: &Node,
+async fn read_body<'a>(
+    node: &'a Node,
     socket: &Socket,
     head: &RequestHead,
     buf: &mut BytesMut,
     max: usize,
-) -> Result<Option<Bytes>, Response> {
+) -> Result<Option<(Bytes, Held<'a>)>, Response> {
     let mut reader = BodyReader::new(head.body, max).map_err(|error| error.response())?;
     let mut body = Vec::new();
     let mut held = Held { node, bytes: 0 };
     let mut invited = !head.expects_continue();
     loop {
-        if reader
+        let whole = reader
             .read_into(buf, &mut body)
-            .map_err(|error| error.response())?
-        {
-            return Ok(Some(Bytes::from(body)));
-        }
-        if !held.grew(body.len()) {
+            .map_err(|error| error.response())?;
+        if !body.is_empty() && !held.grew(body.len()) {
             return Err(crowded());
+        }
+        if whole {
+            return Ok(Some((Bytes::from(body), held)));
         }
         if !std::mem::replace(&mut invited, true) && !socket.write_all(CONTINUE.to_vec()).await {
             return Ok(None);

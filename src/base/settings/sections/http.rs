@@ -12,7 +12,7 @@ section! {
         http_upload_bytes_max: u64 = 53_477_376, 1024..=268_435_456;
         /// Time for a whole body with pictures (ms); phones give up after 60 s.
         http_upload_timeout_ms: u64 = 60_000, 100..=600_000;
-        /// Bodies that a shard reads at a time, together (bytes); who exceeds it gets 503.
+        /// Bodies that a shard reads or answers at a time, together (bytes); who exceeds it gets 503.
         http_bodies_bytes_max: u64 = 268_435_456, 1024..=2_147_483_647;
         /// Time for a whole request head (ms); after it the connection is closed.
         http_head_timeout_ms: u64 = 10_000, 100..=600_000;
