@@ -110,28 +110,29 @@ impl Reject {
     }
 }
 
-/// Longest message that names things: ids, addresses, options. What is kept or passed on of it is bounded by this (bytes).
+/// Longest message that names things: ids, addresses, options. What is kept of it is bounded by this (bytes).
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// Longest message that goes to other users of its app, each of whom may be slow to take it (bytes).
-const SHARED_BYTES_MAX: usize = 1024 * 1024;
 /// Longest message with properties of a room, which every member hears again at each change (bytes).
 const ROOM_BYTES_MAX: usize = 8 * 1024;
-/// Longest message with content of its own: pictures, logs, sound in a `data:` URL (bytes).
-const CONTENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest message with content for the dashboard, of which the last few are kept (bytes).
+const DASHBOARD_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a message of an app may be. Most leave something behind: an id that waits for its answer, a view that is shown again.
+/// How long a message of an app may be. Most leave something behind: an id that waits for its answer, an address.
 ///
 /// # Errors
 /// It is longer.
 pub(crate) fn app_message_fits(kind: AppKind, bytes: usize) -> Result<(), Reject> {
     let max = match kind {
+        // Content: pictures, logs, sound in a `data:` URL, what users say to each other. As long as a frame may be.
+        AppKind::DisplayEvent
+        | AppKind::TelemetryResponse
+        | AppKind::AudioPlayRequest
+        | AppKind::AppBroadcastMessage
+        | AppKind::AppDirectMessage => return Ok(()),
         // Bounded by what is read of it.
         AppKind::SubscriptionUpdate => return Ok(()),
-        AppKind::DisplayEvent | AppKind::TelemetryResponse | AppKind::AudioPlayRequest => {
-            CONTENT_BYTES_MAX
-        }
-        AppKind::AppBroadcastMessage | AppKind::AppDirectMessage => SHARED_BYTES_MAX,
         AppKind::AppRoomJoin | AppKind::AppRoomLeave => ROOM_BYTES_MAX,
+        AppKind::DashboardContentUpdate => DASHBOARD_BYTES_MAX,
         _ => MESSAGE_BYTES_MAX,
     };
     fits(bytes, max)

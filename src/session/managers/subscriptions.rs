@@ -20,9 +20,9 @@ owns! {
 const DEFAULT_RATE: &str = "standard";
 
 /// Longest name of a stream (bytes); a longer one is dropped like one too many.
-const NAME_BYTES_MAX: usize = 4096;
+const NAME_BYTES_MAX: usize = 32 * 1024;
 /// Names of one set together (bytes); what is beyond is dropped too. The last sets of every app are remembered for diagnostics.
-const SET_BYTES_MAX: usize = 64 * 1024;
+const SET_BYTES_MAX: usize = 128 * 1024;
 
 /// What all counting sets together ask of the microphone (behaviour.md §3.5). Wildcards count for nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

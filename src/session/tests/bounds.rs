@@ -27,12 +27,8 @@ fn a_message_longer_than_what_is_kept_of_it_is_refused_and_the_socket_kept() {
     for (kind, max) in [
         ("photo_request", 65_536),
         ("location_poll_request", 65_536),
-        ("dashboard_content_update", 65_536),
+        ("dashboard_content_update", 1_048_576),
         ("app_room_join", 8192),
-        ("app_direct_message", 1_048_576),
-        ("app_broadcast_message", 1_048_576),
-        ("display_event", 4_194_304),
-        ("telemetry_response", 4_194_304),
     ] {
         let text = json!({"type": kind, "requestId": long, "roomId": "r", "targetUserId": "b@x.io", "messageId": long});
         let text = text.to_string();
@@ -49,10 +45,13 @@ fn a_message_longer_than_what_is_kept_of_it_is_refused_and_the_socket_kept() {
     let wanted = "\"MALFORMED_MESSAGE\" \"requestId is too long\"";
     assert_eq!(refusals(&mut kit, conn), (vec![wanted.to_owned()], 0));
     assert_eq!(kit.texts(phone), [json!(null); 0]);
-    // A short sound within its URL.
-    let text = json!({"type": "audio_play_request", "requestId": "r", "audioUrl": "data:".to_owned() + &"x".repeat(500_000)});
+    // Content is as long as it is: a sound within its URL, a message to another user.
+    let text = json!({"type": "audio_play_request", "requestId": "r", "audioUrl": "data:".to_owned() + &long});
     kit.app_text(conn, &text.to_string());
     assert_eq!(kit.types(phone), ["audio_play_request"]);
+    let text = json!({"type": "app_broadcast_message", "messageId": "m", "payload": long});
+    kit.app_text(conn, &text.to_string());
+    assert_eq!(refusals(&mut kit, conn).0, [""; 0]);
     assert_eq!(kit.close_of(conn), None);
 }
 
@@ -149,6 +148,6 @@ fn names_of_streams_are_bounded_together() {
         .expect("subscribed")
         .list();
     let bytes: usize = kept.iter().map(|one| one.text.len()).sum();
-    assert_eq!(kept.len(), 17, "16 long ones, and what still fits");
-    assert!(bytes <= 64 * 1024);
+    assert_eq!(kept.len(), 33, "32 long ones, and what still fits");
+    assert!(bytes <= 128 * 1024);
 }

@@ -35,8 +35,8 @@ fn the_last_list_is_the_set() {
 fn a_name_of_a_stream_that_nobody_needs_so_long_is_left_out() {
     let mut kit = Kit::new();
     kit.app("back", Sdk::V3);
-    let hints = format!("transcription:en-US?hints={}", "x".repeat(4000));
-    kit.subscribe("back", &["a", &"x".repeat(5000), &hints]);
+    let hints = format!("transcription:en-US?hints={}", "x".repeat(30_000));
+    kit.subscribe("back", &["a", &"x".repeat(40_000), &hints]);
     assert_eq!(stored(&kit, "back"), json!(["a", hints]));
 }
 
