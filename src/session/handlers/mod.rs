@@ -129,8 +129,8 @@ pub(crate) fn app_message_fits(kind: AppKind, bytes: usize) -> Result<(), Reject
         | AppKind::AudioPlayRequest
         | AppKind::AppBroadcastMessage
         | AppKind::AppDirectMessage => return Ok(()),
-        // Bounded by what is read of it.
-        AppKind::SubscriptionUpdate => return Ok(()),
+        // Bounded by what is read of them.
+        AppKind::SubscriptionUpdate | AppKind::Ping | AppKind::Pong => return Ok(()),
         AppKind::AppRoomJoin | AppKind::AppRoomLeave => ROOM_BYTES_MAX,
         AppKind::DashboardContentUpdate => DASHBOARD_BYTES_MAX,
         _ => MESSAGE_BYTES_MAX,

@@ -45,6 +45,10 @@ fn a_message_longer_than_what_is_kept_of_it_is_refused_and_the_socket_kept() {
     let wanted = "\"MALFORMED_MESSAGE\" \"requestId is too long\"";
     assert_eq!(refusals(&mut kit, conn), (vec![wanted.to_owned()], 0));
     assert_eq!(kit.texts(phone), [json!(null); 0]);
+    // A sign of life is one however long it is.
+    let text = json!({"type": "ping", "padding": long});
+    kit.app_text(conn, &text.to_string());
+    assert_eq!(kit.types(conn), ["pong"]);
     // Content is as long as it is: a sound within its URL, a message to another user.
     let text = json!({"type": "audio_play_request", "requestId": "r", "audioUrl": "data:".to_owned() + &long});
     kit.app_text(conn, &text.to_string());
