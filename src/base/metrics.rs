@@ -84,11 +84,12 @@ counters! {
     RecoveriesFailed = "mentra_recoveries_total" {"result=\"failed\""} "App-server recoveries.";
     HealthTimeoutPhone = "mentra_health_timeouts_total" {"kind=\"glasses\""} "Sockets found dead.";
     HealthTimeoutApp = "mentra_health_timeouts_total" {"kind=\"app\""} "Sockets found dead.";
-    DroppedAudio = "mentra_send_queue_dropped_total" {"kind=\"app\",class=\"audio\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
-    DroppedInterim = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"interim\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
-    DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
-    DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
-    DroppedPending = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"pending\""} "Messages dropped: from full send queues (audio, interim, display), for closed sockets (closed), while a session loads (pending).";
+    DroppedAudio = "mentra_send_queue_dropped_total" {"kind=\"app\",class=\"audio\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
+    DroppedInterim = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"interim\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
+    DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
+    DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
+    DroppedPending = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"pending\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
+    DroppedAsked = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"asked\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
     NoRoom = "prism_unfinished_overflow_total" {""} "Sockets closed because unfinished messages would have taken more than unfinished_bytes_max.";
     Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
     AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";

@@ -149,6 +149,16 @@ pub enum Effect {
         /// Payload, within [`Effects::bytes`].
         range: Range<usize>,
     },
+    /// A control message that an app asks of the phone. It may fill its share of what waits for the phone and no more:
+    /// [`super::event::Event::PhoneFull`] says that it was dropped.
+    Asked {
+        /// The phone.
+        conn: ConnId,
+        /// The app's socket.
+        by: ConnId,
+        /// Payload, within [`Effects::bytes`].
+        range: Range<usize>,
+    },
     /// A small binary frame (microphone audio to apps); its bytes are `range` of the effects' arena.
     Small {
         /// Receiver.
@@ -301,6 +311,14 @@ impl Effects {
         });
     }
 
+    /// Adds a text frame to the phone for which the app at `by` asked.
+    pub fn asked(&mut self, conn: ConnId, by: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        let range = start..self.arena.len();
+        self.list.push(Effect::Asked { conn, by, range });
+    }
+
     /// The same frame to several sockets, written once.
     pub fn text_to_all(
         &mut self,
@@ -345,7 +363,7 @@ impl Effects {
         &self.list
     }
 
-    /// Payload of an [`Effect::Text`] or [`Effect::Small`].
+    /// Payload of an [`Effect::Text`], [`Effect::Asked`] or [`Effect::Small`].
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.arena[range]

@@ -348,6 +348,11 @@ pub enum Event {
         /// Socket.
         conn: ConnId,
     },
+    /// What the app at this socket asked of the phone was dropped: its share of what waits for the phone is used up.
+    PhoneFull {
+        /// The app's socket.
+        by: ConnId,
+    },
     /// End the session.
     Dispose {
         /// Why.

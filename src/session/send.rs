@@ -35,6 +35,25 @@ impl Session {
         self.send_conn(self.m.phone.open().filter(|_| acked), cx, class, write)
     }
 
+    /// Sends what `package` asks of the phone. Where its part of what waits for the phone is full, it is dropped and the app
+    /// told; without a socket of the app nobody is.
+    pub fn ask_phone(
+        &self,
+        package: &str,
+        cx: &mut Cx<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> SendOutcome {
+        let acked = self.state != State::Initializing;
+        let phone = self.m.phone.open().filter(|_| acked);
+        match (phone, self.m.apps.open_conn(package)) {
+            (Some(phone), Some(by)) => {
+                cx.fx.asked(phone, by, write);
+                SendOutcome::Sent
+            }
+            (phone, _) => self.send_conn(phone, cx, Class::Control, write),
+        }
+    }
+
     /// Sends to an app's attached socket (state running).
     pub fn send_app(
         &self,

@@ -44,6 +44,13 @@ impl Shard {
                     self.out
                         .send(conn, Opcode::Text, class, text, mark, metrics);
                 }
+                Effect::Asked { conn, by, range } => {
+                    let text = self.workspace.fx.bytes(range);
+                    let metrics = &mut self.workspace.metrics;
+                    if !self.out.ask(conn, by, text, mark, metrics) {
+                        self.follow(at, Event::PhoneFull { by });
+                    }
+                }
                 Effect::Small { conn, range } => {
                     let data = self.workspace.fx.bytes(range);
                     let metrics = &mut self.workspace.metrics;
@@ -73,6 +80,14 @@ impl Shard {
             if epoch == Some(next.epoch) {
                 self.drive(next.at, |session, cx| session.on_event(next.event, cx));
             }
+        }
+    }
+
+    /// An event for session `at`, once its effects are applied.
+    #[cold]
+    fn follow(&mut self, at: u32, event: Event) {
+        if let Some(epoch) = self.entry_epoch(at) {
+            self.followups.push(Followup { at, epoch, event });
         }
     }
 

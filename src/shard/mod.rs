@@ -27,6 +27,7 @@ pub mod report;
 pub mod rooms;
 pub mod routes;
 pub mod shared;
+mod shares;
 pub mod sockets;
 #[cfg(test)]
 mod tests;

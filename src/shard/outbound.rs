@@ -101,6 +101,38 @@ impl Outbound {
         }
     }
 
+    /// Queues what the app at `by` asks of a phone. `false`: it was refused, and its session is to know.
+    pub(super) fn ask(
+        &mut self,
+        id: ConnId,
+        by: ConnId,
+        payload: &[u8],
+        mark: u32,
+        metrics: &mut Metrics,
+    ) -> bool {
+        let Some(conn) = self.conns.get(id) else {
+            metrics.inc(Counter::DroppedClosed);
+            return true;
+        };
+        let class = Class::Control;
+        let frame = Frame {
+            op: Opcode::Text,
+            class,
+            payload,
+            mark,
+        };
+        let asked = conn.outbox.ask(frame, by, &mut self.pool);
+        let kind = SentKind::of(conn.kind, Opcode::Text, payload);
+        match asked {
+            Ok(pushed) => self.odd(id, kind, class, pushed, mark, metrics),
+            Err(shed) => {
+                count_shed(shed, metrics);
+                metrics.inc(Counter::DroppedAsked);
+            }
+        }
+        asked.is_ok()
+    }
+
     /// Queues one frame, referenced when it is large.
     #[inline]
     pub(super) fn send_shared(

@@ -3,6 +3,8 @@
 //! Frames stand in one contiguous buffer in send order, so that everything pending leaves in one send. Payloads from
 //! `zero_copy_min_bytes` up are referenced beside it. Buffers come from a pool of the shard: an idle connection holds none.
 
+use super::shares::Shares;
+use crate::base::ids::ConnId;
 use crate::session::effects::Class;
 use crate::wire::frame::{HEADER_BYTES_MAX, Opcode, encode_close, header};
 use bytes::Bytes;
@@ -48,6 +50,8 @@ pub struct Pending {
     /// Bytes of the one frame in it that is larger than the bound by itself, 0 for none.
     oversize: usize,
     marks: Vec<u32>,
+    /// What apps asked of a phone.
+    shares: Shares,
 }
 
 impl Pending {
@@ -104,6 +108,7 @@ impl Pending {
         self.segments.clear();
         self.referenced = 0;
         self.marks.clear();
+        self.shares.clear();
     }
 }
 
@@ -220,6 +225,47 @@ impl Outbox {
             }
             Err(refused) => refused,
         }
+    }
+
+    /// Queues what the app at `by` asks of a phone; refused where the app's share of the room is used up, after so many others
+    /// were dropped.
+    pub(super) fn ask(
+        &mut self,
+        frame: Frame<'_>,
+        by: ConnId,
+        pool: &mut Pool,
+    ) -> Result<Pushed, [u32; 3]> {
+        let (size, limit) = (frame.payload.len() + HEADER_BYTES_MAX, self.limit as usize);
+        let is_large = Shares::is_large(size, limit);
+        if !self.closed {
+            let pending = self.pending.get_or_insert_with(|| pool.get());
+            let fits = match is_large {
+                true => pending.oversize == 0,
+                false => pending.shares.may_add(by, size, limit),
+            };
+            if !fits {
+                return Err([0; 3]);
+            }
+            if is_large {
+                pending.oversize = size;
+            }
+        }
+        let pushed = self.push(frame, pool);
+        match pushed {
+            Pushed::Overflow(shed) => {
+                if is_large && let Some(pending) = &mut self.pending {
+                    pending.oversize = 0;
+                }
+                return Err(shed);
+            }
+            Pushed::Queued { .. } if !is_large => {
+                if let Some(pending) = &mut self.pending {
+                    pending.shares.add(by, size);
+                }
+            }
+            _ => {}
+        }
+        Ok(pushed)
     }
 
     /// Queues one frame whose payload is referenced until it is sent.

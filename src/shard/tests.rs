@@ -5,6 +5,7 @@ mod defects;
 mod left_behind;
 mod memory;
 mod outbox;
+mod shares;
 mod speech;
 mod waiting;
 

@@ -135,7 +135,7 @@ impl Bench {
         let sent = list
             .iter()
             .filter_map(|effect| match effect {
-                Effect::Text { conn, range, .. } => {
+                Effect::Text { conn, range, .. } | Effect::Asked { conn, range, .. } => {
                     let text = self.workspace.fx.bytes(range.clone());
                     Some((*conn, String::from_utf8_lossy(text).into_owned()))
                 }

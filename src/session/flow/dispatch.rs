@@ -42,6 +42,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
             lost::mass_disconnect(s, &package, jitter_ms);
         }
         Event::Overloaded { conn } => overloaded(s, conn, cx),
+        Event::PhoneFull { by } => app_in::phone_full(s, by, cx),
         Event::Dispose { cause } => dispose::dispose(s, cause, cx),
     }
 }

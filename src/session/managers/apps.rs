@@ -157,6 +157,8 @@ pub struct AppSession {
     pub bad_json: u32,
     /// A body on the attached socket named another app, and that was warned of.
     pub named_another: bool,
+    /// `mono_ms` when the attached socket was last told that the phone takes no more of what it asks.
+    pub told_full_ms: Option<u64>,
     /// `mono_ms` of recent handler failures on the attached socket.
     pub failures: VecDeque<u64>,
 }
@@ -179,6 +181,7 @@ impl AppSession {
             hello: None,
             bad_json: 0,
             named_another: false,
+            told_full_ms: None,
             failures: VecDeque::new(),
         }
     }

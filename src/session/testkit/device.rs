@@ -195,7 +195,7 @@ impl Kit {
             .list()
             .iter()
             .filter_map(|effect| match effect {
-                Effect::Text { conn, range, .. } => {
+                Effect::Text { conn, range, .. } | Effect::Asked { conn, range, .. } => {
                     let text = String::from_utf8(fx.bytes(range.clone()).to_vec()).expect("text");
                     serde_json::from_str::<Value>(&text).expect("every frame is JSON");
                     Some((*conn, text))

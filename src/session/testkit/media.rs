@@ -76,7 +76,7 @@ impl Kit {
         let at_ms = self.now.mono_ms - self.start_ms;
         for effect in self.bench.fx.take() {
             match effect {
-                Effect::Text { conn, range, .. } => {
+                Effect::Text { conn, range, .. } | Effect::Asked { conn, range, .. } => {
                     let text = serde_json::from_slice(self.bench.fx.bytes(range)).expect("JSON");
                     self.texts.push((at_ms, conn, text));
                 }
@@ -127,7 +127,7 @@ impl Kit {
         self.with(|s, cx| s.on_text(Sender::Phone, PHONE_CONN, text.as_bytes(), cx));
         let effects = self.fx.take();
         let texts = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Text { conn, range, .. } if conn == to => {
+            Effect::Text { conn, range, .. } | Effect::Asked { conn, range, .. } if conn == to => {
                 Some(String::from_utf8_lossy(self.fx.bytes(range)).into_owned())
             }
             _ => None,

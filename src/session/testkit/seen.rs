@@ -24,7 +24,7 @@ impl Kit {
     pub(super) fn collect(&mut self) {
         for effect in self.bench.fx.take() {
             match effect {
-                Effect::Text { conn, range, .. } => {
+                Effect::Text { conn, range, .. } | Effect::Asked { conn, range, .. } => {
                     let text = self.bench.fx.bytes(range);
                     let value = serde_json::from_slice(text).expect("the session sends JSON");
                     self.sent.push((conn, value));

@@ -16,6 +16,9 @@ use serde::Deserialize;
 
 /// As much of what a peer made up as a log line shows.
 const UNKNOWN_CHARS: usize = 48;
+/// An app whose requests the phone takes no more hears so at most once in this time (ms).
+const FULL_AGAIN_MS: u64 = 1000;
+const PHONE_FULL: &str = "Too many requests wait for the phone";
 
 /// One text frame (or binary frame with JSON in it).
 pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
@@ -125,6 +128,25 @@ fn warn_named_another(s: &mut Session, package: &Package, text: &[u8], cx: &mut 
         let named: String = named.chars().take(UNKNOWN_CHARS).collect();
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, named, "app message names another app");
     }
+}
+
+/// What an app asked of the phone was dropped, as more of it waits there than may. The app hears of it, but not of each; its
+/// user's phone is not closed for it.
+pub(crate) fn phone_full(s: &mut Session, by: ConnId, cx: &mut Cx<'_>) {
+    let Some(app) = s.m.apps.by_conn(by) else {
+        return;
+    };
+    let (package, told_ms) = (app.package.clone(), app.told_full_ms);
+    if told_ms.is_some_and(|at_ms| cx.now.mono_ms < at_ms + FULL_AGAIN_MS) {
+        return;
+    }
+    if told_ms.is_none() {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, "app asks more of the phone than it takes");
+    }
+    if let Some(app) = s.m.apps.get_mut(&package) {
+        app.told_full_ms = Some(cx.now.mono_ms);
+    }
+    notices::app_error(by, ErrorCode::Refused.as_str(), PHONE_FULL, cx);
 }
 
 fn refuse(s: &mut Session, conn: ConnId, package: &Package, reject: &Reject, cx: &mut Cx<'_>) {

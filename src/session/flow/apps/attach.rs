@@ -47,6 +47,7 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     app.restart_jitter_ms = 0;
     app.bad_json = 0;
     app.named_another = false;
+    app.told_full_ms = None;
     app.failures.clear();
     app.hello = Some(Box::new(hello));
     s.m.health

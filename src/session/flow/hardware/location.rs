@@ -72,7 +72,7 @@ pub(crate) fn poll(
 
 fn ask_phone(s: &Session, poll: &Poll, cx: &mut Cx<'_>) {
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(&poll.package, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "request_single_location")

@@ -86,7 +86,7 @@ pub(crate) fn ask_phone(
     cx: &mut Cx<'_>,
 ) -> bool {
     let now = cx.now.iso();
-    s.send_phone(cx, Class::Control, |out| {
+    s.ask_phone(app_id, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "photo_request")

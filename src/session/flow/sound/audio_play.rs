@@ -24,7 +24,7 @@ pub(crate) fn request(
     }
     let url = m.text("audioUrl").map(|url| absolute(url, cx));
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(package, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "audio_play_request")

@@ -92,7 +92,7 @@ pub(crate) fn send_start(
     cx: &mut Cx<'_>,
 ) {
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(app_id, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "start_stream")
@@ -117,7 +117,7 @@ pub(crate) fn send_start(
 /// `stop_stream` (protocol.md §7.9).
 pub(crate) fn send_stop(s: &Session, app_id: &str, id: &str, cx: &mut Cx<'_>) {
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(app_id, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "stop_stream")

@@ -2,7 +2,6 @@
 //!
 //! `{"type":"audio_stop_request","trackId":2}`
 
-use crate::session::effects::Class;
 use crate::session::flow::gate;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
@@ -17,7 +16,7 @@ pub(super) const HANDLER: AppHandler = AppHandler {
 fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Reject> {
     gate::phone(s)?;
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(m.package, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "audio_stop_request")

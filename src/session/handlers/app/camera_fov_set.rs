@@ -3,7 +3,6 @@
 //!
 //! `{"type":"camera_fov_set","requestId":"fov_1","fov":92,"roiPosition":"top"}`
 
-use crate::session::effects::Class;
 use crate::session::flow::gate;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
@@ -39,7 +38,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     };
     gate::phone(s)?;
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(m.package, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "camera_fov_set")

@@ -3,7 +3,6 @@
 //!
 //! `{"type":"request_wifi_setup","reason":"Streaming needs Wi-Fi"}`
 
-use crate::session::effects::Class;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -21,7 +20,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         return Ok(());
     }
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(m.package, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object.str("type", "show_wifi_setup");
         if let Some(reason) = members.text("reason") {

@@ -3,7 +3,6 @@
 //!
 //! `{"type":"rgb_led_control","requestId":"led_req_1","action":"on","color":"red","ontime":1000,"offtime":0,"count":1}`
 
-use crate::session::effects::Class;
 use crate::session::flow::gate;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::{Cx, Session};
@@ -20,7 +19,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     let members: Members = cx.scratch.parse(m.text).map_err(Reject::json)?;
     gate::phone(s)?;
     let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
+    let _ = s.ask_phone(m.package, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "rgb_led_control")
