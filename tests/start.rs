@@ -3,9 +3,10 @@
 
 mod support;
 
+use prism::base::clock::Clock;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use support::{DRIVERS, Server, Site, is_alive, wait_for};
+use support::{DRIVERS, Server, Site, is_alive, open, token, wait_for};
 
 /// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
 fn forbid_io_uring(command: &mut Command) {
@@ -137,6 +138,51 @@ fn without_descriptors_users_stay_and_the_log_is_quiet() {
         assert_eq!(code, Some(0), "{driver}");
         let lines = log.matches("accept fails").count();
         assert!((1..=2).contains(&lines), "{driver}: one a shard: {lines}");
+    }
+}
+
+#[test]
+fn probes_are_answered_when_descriptors_run_out() {
+    const PROBE: &str = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for driver in DRIVERS {
+        let server = Server::with(driver, |command| {
+            limit(command, libc::RLIMIT_NOFILE, 64, 64);
+        });
+        // Phones, as many as come in.
+        let path = |n: usize| format!("/glasses-ws?token={}", token(&format!("phone{n}@lumen.io")));
+        let mut phones: Vec<_> = (0..100)
+            .map_while(|n| open(server.address, &path(n)).ok())
+            .collect();
+        assert!(
+            (1..64).contains(&phones.len()),
+            "{driver}: {}",
+            phones.len()
+        );
+        let refused = server.raw(&format!(
+            "GET {} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            path(100)
+        ));
+        assert!(refused.starts_with("HTTP/1.1 503"), "{driver}: {refused}");
+        assert!(refused.contains("Retry-After: 5"), "{driver}: {refused}");
+        let probed = server.raw(PROBE);
+        assert!(probed.starts_with("HTTP/1.1 200"), "{driver}: {probed}");
+        // And connections that never say anything: they make room.
+        let crowd: Vec<_> = (0..40).map(|_| server.tcp()).collect();
+        let clock = Clock::start();
+        let probed = server.raw(PROBE);
+        assert!(probed.starts_with("HTTP/1.1 200"), "{driver}: {probed}");
+        let waited_ms = clock.mono_ns() / 1_000_000;
+        assert!(waited_ms < 9000, "{driver}: {waited_ms}");
+        drop(crowd);
+        assert!(phones.iter_mut().all(is_alive), "{driver}");
+        // Who goes makes room.
+        phones.clear();
+        let back = (0..1000).find_map(|_| open(server.address, &path(0)).ok());
+        wait_for(&mut back.expect("room"), "connection_ack");
+        let (code, log) = server.stop();
+        assert_eq!(code, Some(0), "{driver}");
+        let lines = log.matches("few descriptors are left").count();
+        assert!((1..=4).contains(&lines), "{driver}: {lines}");
     }
 }
 

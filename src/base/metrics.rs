@@ -59,6 +59,7 @@ counters! {
     UpgradeAppOk = "mentra_upgrade_total" {"kind=\"app\",result=\"ok\""} "Upgrade requests.";
     UpgradeAppBadToken = "mentra_upgrade_total" {"kind=\"app\",result=\"bad_token\""} "Upgrade requests.";
     UpgradeShutdown = "mentra_upgrade_total" {"kind=\"any\",result=\"shutdown\""} "Upgrade requests.";
+    UpgradeNoDescriptors = "mentra_upgrade_total" {"kind=\"any\",result=\"no_descriptors\""} "Upgrade requests.";
     UpgradeUnknownPath = "mentra_upgrade_total" {"kind=\"any\",result=\"unknown_path\""} "Upgrade requests.";
     UpgradeBadHandshake = "mentra_upgrade_total" {"kind=\"any\",result=\"bad_handshake\""} "Upgrade requests.";
     PhoneBadJson = "mentra_message_errors_total" {"side=\"glasses\",type=\"unparsable\",code=\"json\""} "Messages that could not be handled.";

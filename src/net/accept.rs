@@ -6,13 +6,35 @@ use super::node::Node;
 use super::socket::Socket;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 /// Pause after a failed accept (out of descriptors, usually; ms).
 const PAUSE_MS: u64 = 50;
 /// Between two lines of failures: at the limit each connection that goes lets one in before the next fails.
 const QUIET_MS: u64 = 10_000;
+
+/// Descriptors that WebSockets may not take: probes, REST and our own calls go on with them.
+const SPARE: std::ops::RangeInclusive<u64> = 8..=256;
+/// Where they begin, by this part of all.
+const SPARE_PART: u64 = 16;
+/// A connection that brings no request has this long, and the next look for such is as far (ms).
+const HURRY_MS: u64 = 250;
+
+/// The first descriptor that is kept free of WebSockets. The kernel gives the lowest free one, so a connection at it or above says
+/// that all below are in use.
+pub(super) fn spare_from() -> RawFd {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` lives during the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return RawFd::MAX;
+    }
+    let spare = (limit.rlim_cur / SPARE_PART).clamp(*SPARE.start(), *SPARE.end());
+    RawFd::try_from(limit.rlim_cur.saturating_sub(spare)).unwrap_or(RawFd::MAX)
+}
 
 /// The listening socket's state.
 #[derive(Default)]
@@ -23,6 +45,20 @@ pub(super) struct Accepting {
     quiet_until_ms: u64,
     /// When accepting starts again (`mono_ms`).
     again_at_ms: Option<u64>,
+    /// The next look for connections that may make room (`mono_ms`).
+    hurry_at_ms: u64,
+    /// No line about few descriptors before this (`mono_ms`).
+    few_quiet_until_ms: u64,
+}
+
+impl Accepting {
+    /// Descriptors run out: who has sent no request yet, or none for a while, makes room for probes.
+    fn hurry(&mut self, node: &Node, now_ms: u64) {
+        if now_ms >= self.hurry_at_ms {
+            self.hurry_at_ms = now_ms + HURRY_MS;
+            node.waiters.borrow_mut().hurry(now_ms + HURRY_MS);
+        }
+    }
 }
 
 /// What an accept brought.
@@ -33,10 +69,19 @@ pub(super) fn accepted(node: &Rc<Node>, connection: io::Result<OwnedFd>, last: b
             if last {
                 node.accept();
             }
+            if fd.as_raw_fd() >= node.spare_from {
+                let (now, _) = node.now();
+                if now.mono_ms >= accepting.few_quiet_until_ms {
+                    accepting.few_quiet_until_ms = now.mono_ms + QUIET_MS;
+                    tracing::error!(descriptor = fd.as_raw_fd(), "few descriptors are left");
+                }
+                accepting.hurry(node, now.mono_ms);
+            }
             serve(node, fd);
         }
         Err(error) => {
             let (now, _) = node.now();
+            accepting.hurry(node, now.mono_ms);
             accepting.failures += 1;
             if now.mono_ms >= accepting.quiet_until_ms {
                 accepting.quiet_until_ms = now.mono_ms + QUIET_MS;

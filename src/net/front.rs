@@ -22,6 +22,8 @@ struct Slot {
 struct Open {
     fd: i32,
     deadline_ms: u64,
+    /// No whole request of it has come, or none since its last answer.
+    idle: bool,
     /// When the client must have taken what is being sent to it.
     taken_by_ms: u64,
     waiting: Waiting,
@@ -68,6 +70,7 @@ impl Waiters {
         slot.open = Some(Open {
             fd,
             deadline_ms,
+            idle: true,
             taken_by_ms: u64::MAX,
             waiting: Waiting::Io,
             answers: VecDeque::new(),
@@ -95,11 +98,20 @@ impl Waiters {
         }
     }
 
-    /// The next reads and writes must be over by then.
-    pub(crate) fn limit(&mut self, key: Key, deadline_ms: u64) {
+    /// The next reads and writes must be over by then. `idle`: they bring a request.
+    pub(crate) fn limit(&mut self, key: Key, deadline_ms: u64, idle: bool) {
         if let Some(open) = self.get(key) {
             open.deadline_ms = deadline_ms;
+            open.idle = idle;
             open.waiting = Waiting::Io;
+        }
+    }
+
+    /// Who has brought no request by then goes.
+    pub(crate) fn hurry(&mut self, deadline_ms: u64) {
+        let open = self.slots.iter_mut().filter_map(|slot| slot.open.as_mut());
+        for open in open.filter(|open| open.idle && open.waiting == Waiting::Io) {
+            open.deadline_ms = open.deadline_ms.min(deadline_ms);
         }
     }
 

@@ -46,10 +46,20 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// A request's body must be there within this.
     fn limit(&self, ms: u64) {
+        self.set(ms, false);
+    }
+
+    /// A request's head must.
+    fn limit_head(&self, ms: u64) {
+        self.set(ms, true);
+    }
+
+    fn set(&self, ms: u64, idle: bool) {
         let (now, _) = self.node.now();
         let mut waiters = self.node.waiters.borrow_mut();
-        waiters.limit(self.key, now.mono_ms + ms);
+        waiters.limit(self.key, now.mono_ms + ms, idle);
     }
 }
 
@@ -116,7 +126,7 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
         let after = reply::answer(node, &socket, &mut place.key, request).await;
         match after {
             After::Next if cfg.http.http_keepalive_ms > 0 => {
-                place.limit(cfg.http.http_keepalive_ms);
+                place.limit_head(cfg.http.http_keepalive_ms);
             }
             After::Next | After::Close => return linger(&socket, &place).await,
             After::Done | After::Broken => return,
@@ -165,7 +175,7 @@ async fn read_head(
 ) -> Result<Option<RequestHead>, HeadError> {
     let mut begun = !buf.is_empty();
     if begun {
-        place.limit(head_ms);
+        place.limit_head(head_ms);
     }
     loop {
         // A robust server ignores empty lines before a request line (RFC 9112 §2.2).
@@ -181,7 +191,7 @@ async fn read_head(
                 HeadStatus::Partial => {}
             }
             if !std::mem::replace(&mut begun, true) {
-                place.limit(head_ms);
+                place.limit_head(head_ms);
             }
         }
         if !socket.read(buf).await {

@@ -1,6 +1,6 @@
 //! Layer 4: what everything on one shard's thread shares.
 
-use super::accept::Accepting;
+use super::accept::{self, Accepting};
 use super::datagrams::{self, Receiving};
 use super::front::Waiters;
 use super::links::Links;
@@ -21,7 +21,7 @@ use crate::wire::auth::TokenKeys;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -104,6 +104,8 @@ pub(crate) struct Node {
     pub(super) marked: Cell<Vec<Marked>>,
     pub(super) accepting: Cell<Accepting>,
     pub(super) receiving: Cell<Receiving>,
+    /// Connections from this descriptor on become no WebSockets.
+    pub(super) spare_from: RawFd,
     listener: OwnedFd,
     spawned: RefCell<Vec<Task>>,
 }
@@ -249,6 +251,7 @@ pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
         marked: Cell::default(),
         accepting: Cell::default(),
         receiving: Cell::default(),
+        spare_from: accept::spare_from(),
         listener: listener.into_fd().map_err(DriverError::None)?,
         spawned: RefCell::default(),
         shard: RefCell::new(Shard::new(shard)),

@@ -22,7 +22,11 @@ pub(crate) fn run(
     leftover: BytesMut,
     peer: IpAddr,
 ) -> Result<(), (Socket, Box<Response>)> {
-    let (home, arrival) = match judge(node, head, peer) {
+    let judged = match socket.raw_fd() >= node.spare_from {
+        true => Err(no_descriptors()),
+        false => judge(node, head, peer),
+    };
+    let (home, arrival) = match judged {
         Ok(arrival) => arrival,
         Err((counter, response)) => {
             node.with(|shard| shard.metrics().inc(counter));
@@ -42,6 +46,12 @@ pub(crate) fn run(
 }
 
 type Refusal = (Counter, Box<Response>);
+
+/// The last descriptors are for probes, REST and our own calls: a WebSocket would keep one.
+fn no_descriptors() -> Refusal {
+    let response = Response::text(503, "Server is overloaded").with_header("Retry-After", "5");
+    (Counter::UpgradeNoDescriptors, Box::new(response))
+}
 
 /// Who asks, and where its home is, if that is known yet.
 fn judge(
