@@ -9,4 +9,5 @@ pub mod log_capture;
 pub mod metrics;
 pub mod network;
 pub mod panics;
+pub mod rarely;
 pub mod settings;

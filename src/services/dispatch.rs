@@ -1,18 +1,18 @@
 //! Outside thread: takes messages of the shards in order and starts a bounded task for whatever must wait. A panic in a task
 //! ends that task with an answer of 500, never the thread.
 
-use super::context::Services;
+use super::context::{Services, lock};
 use super::rest;
 use super::store::{Change, StoreError};
 use super::upstream;
 use crate::base::ids::{CallId, UserId};
+use crate::base::rarely::Rarely;
 use crate::session::effects::{HttpCall, HttpKind, IncidentLogs, RestAnswer, StoreOp};
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
 use crate::shard::mailbox::{Answer, ForUpstream, OutsideRequest, ToOutside, ToShard};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -30,23 +30,7 @@ struct Dispatcher {
     cx: Arc<Services>,
     requests: Arc<Semaphore>,
     loads: Arc<Semaphore>,
-    load_failures: Arc<Rarely>,
-}
-
-/// Lets something be said once in a while.
-#[derive(Default)]
-struct Rarely {
-    next_ms: AtomicU64,
-}
-
-impl Rarely {
-    fn may(&self, now_ms: u64, every_ms: u64) -> bool {
-        let due = now_ms >= self.next_ms.load(Ordering::Relaxed);
-        if due {
-            self.next_ms.store(now_ms + every_ms, Ordering::Relaxed);
-        }
-        due
-    }
+    load_failures: Arc<Mutex<Rarely>>,
 }
 
 /// Runs until all senders are gone.
@@ -155,8 +139,8 @@ impl Dispatcher {
             let record = match loaded {
                 Ok(Ok(record)) => Some(Box::new(record)),
                 Ok(Err(error)) => {
-                    if failures.may(cx.clock.now().mono_ms, LOAD_LOG_MS) {
-                        tracing::error!(user = user.log_tag(), %error, "user record not loaded");
+                    if let Some(more) = lock(&failures).may(cx.clock.now().mono_ms, LOAD_LOG_MS) {
+                        tracing::error!(user = user.log_tag(), %error, more, "user record not loaded");
                     }
                     None
                 }
@@ -295,16 +279,4 @@ async fn outbound(cx: &Services, call: HttpCall, key: (UserId, u64, CallId)) -> 
     let outcome = cx.weather.ask(&url, &settings.dashboard, now_ms, ask).await;
     cx.webhooks.forget(&key);
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_outage_is_told_once_a_second_and_not_once_a_user() {
-        let failures = Rarely::default();
-        let told = (0..2_500_u64).filter(|now_ms| failures.may(*now_ms, LOAD_LOG_MS));
-        assert_eq!(told.collect::<Vec<_>>(), [0, 1000, 2000]);
-    }
 }

@@ -27,6 +27,7 @@ mod versions;
 use super::context::Services;
 use super::metrics;
 use super::store::StoreError;
+use crate::base::rarely::Rarely;
 use crate::base::settings::Settings;
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute as Route};
@@ -44,6 +45,7 @@ pub(crate) struct Memory {
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
     links: Mutex<links::Links>,
+    error_reports: Mutex<Rarely>,
     pub(crate) app_stats: Mutex<app_stats::AppStats>,
     /// Package and webhook URL of servers that have a registration.
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
@@ -59,6 +61,7 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
+            error_reports: Mutex::default(),
             app_stats: Mutex::default(),
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
@@ -139,7 +142,7 @@ async fn handle(cx: &Arc<Services>, r: &OutsideRequest) -> Handled {
         Route::Incident => incidents::open(cx, r).await,
         Route::IncidentLogs => incidents::logs(cx, r).await,
         Route::IncidentAttachments => incidents::attachments(cx, r).await,
-        Route::ErrorReport => Ok(incidents::error_report(r)),
+        Route::ErrorReport => Ok(incidents::error_report(cx, r)),
         Route::RecentAudio => system_apps::recent_audio(cx, r),
         Route::Storage => storage::all(cx, r).await,
         Route::StorageKey => storage::key(cx, r).await,

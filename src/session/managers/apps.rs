@@ -7,6 +7,7 @@ pub mod start;
 
 use crate::base::footprint::{flat, owns};
 use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
+use crate::base::rarely::{PerSecond, Rarely};
 use crate::session::event::{AppHello, Sdk};
 use crate::session::rest::Shape;
 use intent::Intent;
@@ -207,6 +208,8 @@ pub struct Apps {
     pub restarting: Vec<Package>,
     /// Pause before the next try of the system dashboard app (ms); 0 = none failed yet.
     pub dashboard_backoff_ms: u64,
+    /// Lines about starts that were refused.
+    pub refused_starts: Rarely,
     /// Unknown message types that were warned of.
     unknown_types: Vec<(Package, Box<str>)>,
 }

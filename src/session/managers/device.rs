@@ -2,6 +2,7 @@
 //! tells nobody.
 
 use crate::base::footprint::owns;
+use crate::base::rarely::Rarely;
 use crate::wire::capabilities::{self, Profiles};
 use serde_json::{Map, Value};
 
@@ -57,6 +58,10 @@ pub struct Device {
     window_start_ms: u64,
     window_count: u64,
     warned_ms: Option<u64>,
+    /// Lines about requests to a phone that is silent.
+    pub silent_lines: Rarely,
+    /// Lines about models of which nothing is known.
+    pub unknown_lines: Rarely,
 }
 
 /// What the rate limiter says of one more update.

@@ -3,6 +3,7 @@
 
 use crate::base::footprint::{Footprint, flat, owns};
 use crate::base::ids::{ConnId, ReplyTo};
+use crate::base::rarely::{PerSecond, Rarely};
 use crate::session::event::{PhoneFlags, UdpSecret};
 use crate::session::rest::Call;
 use bytes::Bytes;
@@ -37,30 +38,6 @@ pub enum Held {
     Text(ConnId, Bytes),
     /// Audio.
     Audio(ConnId, Bytes),
-}
-
-/// Answers to probes within one second. A phone probes a few times after it registered; whoever knows a user id can probe in its
-/// name, and every answer takes room in the phone's queue.
-const ANSWERS_PER_S: u32 = 20;
-
-/// Bounds the answers to probes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Probes {
-    second: u64,
-    answers: u32,
-}
-
-impl Probes {
-    /// Whether a probe of now is answered.
-    pub fn may_answer(&mut self, mono_ms: u64) -> bool {
-        let second = mono_ms / 1000;
-        if self.second != second {
-            *self = Self { second, answers: 0 };
-        }
-        let may = self.answers < ANSWERS_PER_S;
-        self.answers += u32::from(may);
-        may
-    }
 }
 
 /// Most bytes of frames that wait: what a phone says within the seconds that a store may take, many times over.
@@ -108,7 +85,9 @@ pub struct Phone {
     /// Hash that the phone's audio datagrams carry, once it announced one.
     pub udp_hash: Option<u32>,
     /// Probes answered of late.
-    pub udp_probes: Probes,
+    pub udp_probes: PerSecond,
+    /// Lines about hashes that are not the user's.
+    pub odd_hashes: Rarely,
     /// Frames that wait for the user record.
     pub held: VecDeque<Held>,
     /// REST calls that wait for it.

@@ -485,3 +485,27 @@ fn optional_hardware_that_is_missing_is_worth_a_warning_and_required_is_worth_a_
         assert_eq!(kit.state(level), wanted);
     }
 }
+
+#[test]
+fn a_phone_that_starts_unknown_apps_without_end_does_not_fill_the_log() {
+    let (mut kit, phone) = Kit::connected();
+    let mut lines_of = |times: u64| {
+        crate::base::log_capture::lines_of(|| {
+            for n in 0..times {
+                let text = format!(
+                    r#"{{"type":"start_app","packageName":"x{n}.{}"}}"#,
+                    "y".repeat(9000)
+                );
+                kit.phone_text(phone, &text);
+            }
+            kit.now = kit.now.plus(10_000);
+        })
+    };
+    let lines = lines_of(100);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("app-start") && lines[0].contains("more=0"));
+    assert!(lines[0].len() < 600, "{}", lines[0]);
+    let lines = lines_of(1);
+    assert!(lines[0].contains("more=99"), "{lines:?}");
+    assert_eq!(kit.metrics.get(Counter::AppStartsOther), 101);
+}

@@ -3,6 +3,7 @@
 
 use crate::base::ids::Package;
 use crate::base::metrics::{Counter, Timing};
+use crate::base::rarely::CLIENT_MS;
 use crate::base::settings::{DashboardMode, Settings};
 use crate::session::effects::{Effect, RestAnswer};
 use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
@@ -14,6 +15,9 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::records::{AppRecord, AppType};
 use std::sync::Arc;
+
+/// As much of what a client made up as a log line shows.
+const SHOWN_CHARS: usize = 128;
 
 /// What a recovery call learns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +67,7 @@ pub(crate) fn request(
         Ok(record) => record,
         Err(error) => {
             cx.metrics.inc(Counter::AppStartsOther);
-            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, outcome = "refused", %error, "app-start");
+            tell_refused(s, &package, &error, cx);
             answers::start_failed(s, &package, &error, &waiters, cx);
             refused(s, &package, origin, cx);
             return;
@@ -72,6 +76,16 @@ pub(crate) fn request(
     let mut start = Start::reserve(origin, cx.now.mono_ms);
     start.waiters = waiters;
     reserve(s, &package, start, &record, cx);
+}
+
+/// A client can ask for what is refused as often as it likes; all are counted.
+fn tell_refused(s: &mut Session, package: &str, error: &StartError, cx: &Cx<'_>) {
+    let refused = &mut s.m.apps.refused_starts;
+    if let Some(more) = refused.may(cx.now.mono_ms, CLIENT_MS) {
+        let shown = |text: &str| text.chars().take(SHOWN_CHARS).collect::<String>();
+        let (package, error) = (shown(package), shown(&error.to_string()));
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package, outcome = "refused", %error, more, "app-start");
+    }
 }
 
 /// [`request`] by the phone, which is told of the end; of one that runs already or was refused, which has none, at once.

@@ -2,6 +2,7 @@
 
 use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Counter;
+use crate::base::rarely::CLIENT_MS;
 use crate::session::effects::{Class, Effect, StoreOp};
 use crate::session::flow::{dashboard, microphone, screen, stop};
 use crate::session::managers::device::{self, Source};
@@ -153,8 +154,10 @@ fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
             object.end();
         });
     }
-    if profile.is_none() {
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), model, "capabilities of this model are unknown");
+    if profile.is_none()
+        && let Some(more) = s.m.device.unknown_lines.may(cx.now.mono_ms, CLIENT_MS)
+    {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), model, more, "capabilities of this model are unknown");
     }
     // Those on their way too: nobody would look at them again. One that is away for good is looked at when it is restarted.
     let concerned: Vec<Package> =

@@ -1,6 +1,7 @@
 //! Layer 2, flow: whether a hardware request has a phone and glasses to go to, with the texts that apps see
 //! (protocol.md §17.3).
 
+use crate::base::rarely::CLIENT_MS;
 use crate::session::handlers::{ErrorCode, Reject};
 use crate::session::{Cx, Session, State};
 use crate::wire::members::Members;
@@ -28,7 +29,7 @@ impl Request {
 ///
 /// # Errors
 /// The text for the developer.
-pub(crate) fn hardware(s: &Session, request: Request, cx: &Cx<'_>) -> Result<(), String> {
+pub(crate) fn hardware(s: &mut Session, request: Request, cx: &Cx<'_>) -> Result<(), String> {
     if !cx.cfg.device.validation_enabled {
         return Ok(());
     }
@@ -45,8 +46,10 @@ pub(crate) fn hardware(s: &Session, request: Request, cx: &Cx<'_>) -> Result<(),
             "Cannot process {kind} request - smart glasses are not connected"
         ));
     }
-    if let Some(silent_ms) = stale_ms(s, cx) {
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), kind, silent_ms, "hardware request to a silent phone");
+    if let Some(silent_ms) = stale_ms(s, cx)
+        && let Some(more) = s.m.device.silent_lines.may(cx.now.mono_ms, CLIENT_MS)
+    {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), kind, silent_ms, more, "hardware request to a silent phone");
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! heard. Nothing is ever answered by UDP.
 
 use crate::base::metrics::Counter;
+use crate::base::rarely::CLIENT_MS;
 use crate::session::effects::{Class, Effect};
 use crate::session::event::Chunk;
 use crate::session::flow::{audio as sound, gate};
@@ -13,6 +14,10 @@ use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use crate::wire::udp::{Forged, open};
 use serde_json::Value;
+
+/// Answers to probes within one second. A phone probes a few times after it registered; whoever knows a user id can probe in its
+/// name, and every answer takes room in the phone's queue.
+const ANSWERS_PER_S: u64 = 20;
 
 /// The hash that a phone's message names.
 ///
@@ -32,7 +37,9 @@ pub(crate) fn register(s: &mut Session, hash: u32, cx: &mut Cx<'_>) {
     let before = s.m.phone.udp_hash.replace(hash);
     if hash != s.user.hash32() && before != Some(hash) {
         cx.metrics.inc(Counter::UdpOtherHash);
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, "phone announced an unexpected UDP hash");
+        if let Some(more) = s.m.phone.odd_hashes.may(cx.now.mono_ms, CLIENT_MS) {
+            tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), hash, more, "phone announced an unexpected UDP hash");
+        }
     }
     if let Some(other) = before.filter(|other| *other != hash) {
         cx.fx.push(Effect::UdpUnregister { hash: other });
@@ -64,7 +71,7 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn probed(s: &mut Session, cx: &mut Cx<'_>) {
     cx.metrics.inc(Counter::UdpPings);
     stamp(s, cx);
-    if !s.m.phone.udp_probes.may_answer(cx.now.mono_ms) {
+    if !s.m.phone.udp_probes.may(cx.now.mono_ms, ANSWERS_PER_S) {
         return;
     }
     let unix_ms = cx.now.unix_ms;
