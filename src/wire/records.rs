@@ -284,6 +284,9 @@ pub struct UserRecord {
     /// Packages whose instructions were shown.
     #[serde(default)]
     pub onboarded: Vec<String>,
+    /// Ids of incidents, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<String>,
     /// Something was written of the user before the record was ever loaded: pre-installed apps are still to come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub provisional: bool,

@@ -298,3 +298,58 @@ fn feedback_without_a_type_is_refused() {
         assert_eq!(kit.client(Route::Feedback, "POST", &[], idea).await.0, 200);
     });
 }
+
+#[test]
+fn a_new_incident_beyond_the_bound_takes_the_place_of_the_oldest() {
+    Kit::run(|kit| async move {
+        let max = kit.cx.settings().store.incidents_per_user;
+        let mut ids = Vec::new();
+        for n in 0..=max {
+            let feedback = json!({"feedback": {"type": "bug"}});
+            let (status, body) = kit.client(Route::Incident, "POST", &[], feedback).await;
+            assert_eq!(status, 200, "{n}");
+            ids.push(body["incidentId"].as_str().expect("an id").to_owned());
+            if n == 0 {
+                let logs = json!({"logs": [1]});
+                kit.client(Route::IncidentLogs, "POST", &[&ids[0]], logs)
+                    .await;
+            }
+        }
+        let folders = files::folder(&kit.cx, "incidents");
+        let logs = json!({"logs": [1]});
+        for (id, status) in [(&ids[0], 404), (&ids[1], 200), (&ids[max as usize], 200)] {
+            let answer = kit
+                .client(Route::IncidentLogs, "POST", &[id], logs.clone())
+                .await;
+            assert_eq!(answer.0, status, "{id}");
+            let files = std::fs::read_dir(folders.join(id)).map_or(0, Iterator::count);
+            assert_eq!(files, usize::from(status == 200), "{id}");
+        }
+        // Another user's are counted apart.
+        let eve = kit.token("eve@lumen.io");
+        let feedback = json!({"feedback": {"type": "bug"}});
+        kit.bearer(&eve, Route::Incident, "POST", &[], feedback)
+            .await;
+        let logs = kit
+            .client(Route::IncidentLogs, "POST", &[&ids[1]], logs)
+            .await;
+        assert_eq!(logs.0, 200);
+    });
+}
+
+#[test]
+fn a_client_that_reports_errors_without_end_does_not_fill_the_log() {
+    let lines = crate::base::log_capture::lines_of(|| {
+        Kit::run(|kit| async move {
+            for _ in 0..500 {
+                let report = json!({"error": "again"});
+                let answer = kit
+                    .bearer("", Route::ErrorReport, "POST", &[], report)
+                    .await;
+                assert_eq!(answer, (200, json!({"success": true})));
+            }
+        });
+    });
+    let told = lines.iter().filter(|line| line.contains("error-report"));
+    assert!((1..=20).contains(&told.count()), "one a second");
+}

@@ -40,7 +40,23 @@ async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String>
     cx.writes
         .apply(Change::PutIncident(id.clone(), incident))
         .await?;
+    let max = cx.settings().store.incidents_per_user as usize;
+    let noted = Change::NoteIncident(user.clone(), id.clone(), max);
+    if let Outcome::Forgotten(ids) = cx.writes.apply(noted).await? {
+        for old in ids {
+            forget(cx, old).await?;
+        }
+    }
     Ok(id)
+}
+
+/// Removes an incident and its files. The id is one of ours, and safe as a folder.
+async fn forget(cx: &Services, id: String) -> Handled<()> {
+    let folder = files::folder(cx, "incidents").join(&id);
+    cx.writes.apply(Change::RemoveIncident(id)).await?;
+    // Most have none.
+    let _ = tokio::fs::remove_dir_all(folder).await;
+    Ok(())
 }
 
 /// `POST /api/client/feedback`.

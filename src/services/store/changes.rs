@@ -1,7 +1,7 @@
 //! Outside thread, store semantics: every write as data, and what it does to the one document it touches. Pure; no backend,
 //! no clock.
 
-use super::settings;
+use super::{incidents, settings};
 use crate::base::ids::UserId;
 use crate::session::effects::StoreOp;
 use crate::wire::records::{AppRecord, InstalledApp, UserRecord};
@@ -182,8 +182,12 @@ pub enum Change {
     RemoveRegistration(String),
     /// Opens an incident.
     PutIncident(String, Value),
+    /// Removes an incident.
+    RemoveIncident(String),
+    /// Counts an incident among its user's, of whom so many are kept; [`Outcome::Forgotten`].
+    NoteIncident(UserId, String, usize),
     /// Appends to an incident's member `logs` or `attachments`; [`Outcome::Absent`] without incident, [`Outcome::TotalTooLong`]
-    /// past `max` entries.
+    /// past `max` entries or too many bytes.
     AppendIncident {
         /// Id of the incident.
         id: String,
@@ -213,6 +217,8 @@ pub enum Outcome {
     AppSettings(Vec<Value>),
     /// All settings of the user.
     UserSettings(Map<String, Value>),
+    /// Ids of incidents that the user has no more.
+    Forgotten(Vec<String>),
     /// It was there already; nothing changed.
     Exists,
     /// There was nothing to change.
@@ -247,6 +253,7 @@ impl Change {
             | Self::Uninstall(user, _)
             | Self::AppSettings(user, ..)
             | Self::UserSettings(user, _)
+            | Self::NoteIncident(user, ..)
             | Self::PutUser(user, _) => DocKey::user(user),
             Self::StorageMerge(user, package, ..)
             | Self::StorageDelete(user, package, _)
@@ -257,7 +264,9 @@ impl Change {
                 DocKey::one(Space::Registration, &registration.id)
             }
             Self::RemoveRegistration(id) => DocKey::one(Space::Registration, id),
-            Self::PutIncident(id, _) | Self::AppendIncident { id, .. } => DocKey::incident(id),
+            Self::PutIncident(id, _)
+            | Self::RemoveIncident(id)
+            | Self::AppendIncident { id, .. } => DocKey::incident(id),
             Self::Barrier(key) => key.clone(),
         }
     }
@@ -291,15 +300,16 @@ impl Change {
             }
             Self::PutRegistration(registration) => (Edit::Put(json(registration)), Outcome::Done),
             Self::PutIncident(_, value) => (Edit::Put(json(value)), Outcome::Done),
-            Self::RemoveApp(_) | Self::RemoveRegistration(_) | Self::StorageClear(..) => {
-                match document {
-                    Some(_) => (Edit::Delete, Outcome::Done),
-                    None => (Edit::Keep, Outcome::Absent),
-                }
-            }
+            Self::RemoveApp(_)
+            | Self::RemoveRegistration(_)
+            | Self::RemoveIncident(_)
+            | Self::StorageClear(..) => match document {
+                Some(_) => (Edit::Delete, Outcome::Done),
+                None => (Edit::Keep, Outcome::Absent),
+            },
             Self::AppendIncident {
                 list, entries, max, ..
-            } => append(document, list, entries, *max),
+            } => incidents::append(document, list, entries, *max),
             Self::StorageMerge(_, _, data, quota) => merge_storage(document, data, *quota),
             Self::StorageDelete(_, _, key) => delete_stored(document, key),
             _ => self.apply_to_user(document),
@@ -368,6 +378,7 @@ impl Change {
                 return settings::merge_app(record, package, changes);
             }
             Self::UserSettings(_, changes) => return settings::merge_user(record, changes),
+            Self::NoteIncident(_, id, max) => return incidents::note(record, id, *max),
             _ => {}
         }
         Outcome::Done
@@ -376,10 +387,11 @@ impl Change {
 
 fn imported(document: Option<&[u8]>, record: &UserRecord) -> UserRecord {
     let mut record = record.clone();
-    if record.user_settings.is_empty()
-        && let Ok(Some(stored)) = parse::<UserRecord>(document)
-    {
-        record.user_settings = stored.user_settings;
+    if let Ok(Some(stored)) = parse::<UserRecord>(document) {
+        if record.user_settings.is_empty() {
+            record.user_settings = stored.user_settings;
+        }
+        record.incidents = stored.incidents;
     }
     record
 }
@@ -452,26 +464,6 @@ fn delete_stored(document: Option<&[u8]>, key: &str) -> (Edit, Outcome) {
     }
 }
 
-fn append(document: Option<&[u8]>, list: &str, entries: &[Value], max: usize) -> (Edit, Outcome) {
-    match parse::<Map<String, Value>>(document) {
-        Err(_) => (Edit::Keep, Outcome::Damaged),
-        Ok(None) => (Edit::Keep, Outcome::Absent),
-        Ok(Some(mut incident)) => {
-            let stored = incident
-                .entry(list)
-                .or_insert_with(|| Value::Array(Vec::new()));
-            let Value::Array(stored) = stored else {
-                return (Edit::Keep, Outcome::Damaged);
-            };
-            if stored.len() + entries.len() > max {
-                return (Edit::Keep, Outcome::TotalTooLong);
-            }
-            stored.extend(entries.iter().cloned());
-            (Edit::Put(json(&incident)), Outcome::Done)
-        }
-    }
-}
-
 /// A stored document as its type; `None` without one.
 pub(crate) fn parse<T: DeserializeOwned>(
     document: Option<&[u8]>,
@@ -479,6 +471,6 @@ pub(crate) fn parse<T: DeserializeOwned>(
     document.map(serde_json::from_slice).transpose()
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("records have text keys only and serialize to memory")
 }

@@ -4,6 +4,7 @@
 
 pub mod changes;
 pub mod embedded;
+mod incidents;
 pub mod memory;
 pub mod postgres;
 mod settings;
