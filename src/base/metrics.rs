@@ -93,6 +93,7 @@ counters! {
     DroppedAsked = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"asked\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
     NoRoom = "prism_unfinished_overflow_total" {""} "Sockets closed because unfinished messages would have taken more than unfinished_bytes_max.";
     Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
+    AppToAppRefused = "prism_app_messages_refused_total" {""} "Messages of apps to other users that were refused, as they were more than app_messages_per_s.";
     AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";
     AudioBytesUdp = "mentra_audio_bytes_total" {"transport=\"udp\""} "Microphone audio received.";
     Lc3Frames = "prism_lc3_frames_total" {""} "LC3 frames decoded: 10 ms of sound each.";

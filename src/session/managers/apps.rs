@@ -160,6 +160,8 @@ pub struct AppSession {
     pub named_another: bool,
     /// `mono_ms` when the attached socket was last told that the phone takes no more of what it asks.
     pub told_full_ms: Option<u64>,
+    /// What it sent to other users of late.
+    pub to_others: PerSecond,
     /// `mono_ms` of recent handler failures on the attached socket.
     pub failures: VecDeque<u64>,
 }
@@ -183,6 +185,7 @@ impl AppSession {
             bad_json: 0,
             named_another: false,
             told_full_ms: None,
+            to_others: PerSecond::default(),
             failures: VecDeque::new(),
         }
     }

@@ -15,6 +15,8 @@ section! {
         direct_message_timeout_ms: u64 = 15_000, 100..=600_000;
         /// Most unconfirmed direct messages per user; beyond it new ones fail at once.
         direct_messages_max: u64 = 64, 1..=10_000;
+        /// Messages that an app may send to other users per second and user, entering a room included; beyond it they are refused.
+        app_messages_per_s: u64 = 200, 1..=1_000_000;
         /// Longest value in simple storage (characters).
         storage_value_chars: u64 = 100_000, 1..=100_000_000;
         /// All values in simple storage of one user and app together (characters).

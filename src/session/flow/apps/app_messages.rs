@@ -2,7 +2,9 @@
 
 use crate::base::clock::IsoTime;
 use crate::base::ids::{Package, UserId};
+use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect};
+use crate::session::handlers::{ErrorCode, Reject};
 use crate::session::managers::app_messages::{
     Content, Incoming, NOT_ACTIVE, Outgoing, Payload, RoomConfig, RoomRequest, RoomUpdate, To,
     Unconfirmed,
@@ -11,6 +13,8 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use serde_json::json;
+
+const TOO_MANY: &str = "Too many messages to other users";
 
 fn send(s: &Session, package: &Package, to: To, content: Content, cx: &mut Cx<'_>) {
     let message = Incoming {
@@ -22,8 +26,37 @@ fn send(s: &Session, package: &Package, to: To, content: Content, cx: &mut Cx<'_
         .push(Effect::AppMessage(Box::new(Outgoing { to, message })));
 }
 
+/// Whether the app may send one more to others of late: each of them costs a message, and all their users' sessions.
+fn may_send(s: &mut Session, package: &str, cx: &mut Cx<'_>) -> bool {
+    let max = cx.cfg.messages.app_messages_per_s;
+    let may =
+        s.m.apps
+            .get_mut(package)
+            .is_none_or(|app| app.to_others.may(cx.now.mono_ms, max));
+    if !may {
+        cx.metrics.inc(Counter::AppToAppRefused);
+    }
+    may
+}
+
+fn admit(s: &mut Session, package: &str, cx: &mut Cx<'_>) -> Result<(), Reject> {
+    match may_send(s, package, cx) {
+        true => Ok(()),
+        false => Err(Reject::new(ErrorCode::Refused, TOO_MANY)),
+    }
+}
+
 /// To every other active user of the app, or to the other members of a room.
-pub(crate) fn broadcast(s: &mut Session, package: &Package, payload: Payload, cx: &mut Cx<'_>) {
+///
+/// # Errors
+/// Too many of late.
+pub(crate) fn broadcast(
+    s: &mut Session,
+    package: &Package,
+    payload: Payload,
+    cx: &mut Cx<'_>,
+) -> Result<(), Reject> {
+    admit(s, package, cx)?;
     s.m.app_messages.uses(package);
     let to = match &payload.room_id {
         Some(room_id) => To::Rooms(RoomRequest::Send {
@@ -32,6 +65,7 @@ pub(crate) fn broadcast(s: &mut Session, package: &Package, payload: Payload, cx
         None => To::Everybody,
     };
     send(s, package, to, Content::Message(payload), cx);
+    Ok(())
 }
 
 /// To one user; the sender gets exactly one answer.
@@ -48,6 +82,10 @@ pub(crate) fn direct(
         package: package.clone(),
         target: target.clone(),
     };
+    if !may_send(s, package, cx) {
+        answer(s, &message, Some(TOO_MANY), cx);
+        return;
+    }
     if !s
         .m
         .app_messages
@@ -71,17 +109,22 @@ fn late(message: Unconfirmed) -> Timer {
 }
 
 /// Enters a room.
+///
+/// # Errors
+/// Too many of late.
 pub(crate) fn join(
     s: &mut Session,
     package: &Package,
     room_id: &str,
     config: RoomConfig,
     cx: &mut Cx<'_>,
-) {
+) -> Result<(), Reject> {
+    admit(s, package, cx)?;
     s.m.app_messages.uses(package);
     let room_id = room_id.to_owned();
     let to = To::Rooms(RoomRequest::Join { room_id, config });
     send(s, package, to, Content::Joined, cx);
+    Ok(())
 }
 
 /// Leaves a room.

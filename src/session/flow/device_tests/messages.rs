@@ -346,3 +346,33 @@ fn a_number_that_is_infinite_is_none_and_refuses_no_message() {
     let fix = r#"{"type":"location_update","lat":1e400,"lng":2}"#;
     assert!(kit.phone(fix).is_err(), "nowhere");
 }
+
+#[test]
+fn an_app_that_sends_to_others_without_end_is_refused_until_the_next_second() {
+    let mut kit = Kit::new();
+    let max = kit.cfg.messages.app_messages_per_s;
+    let broadcast = r#"{"type":"app_broadcast_message","payload":1,"messageId":"m"}"#;
+    for _ in 0..max {
+        kit.app(OTHER, broadcast).expect("taken");
+    }
+    assert_eq!(outgoing(&mut kit).len() as u64, max);
+    let join = r#"{"type":"app_room_join","roomId":"r1"}"#;
+    for refused in [broadcast, join] {
+        let reject = kit.app(OTHER, refused).expect_err("one too many");
+        assert_eq!(reject.code.as_str(), "INTERNAL_ERROR");
+        assert_eq!(reject.message, "Too many messages to other users");
+    }
+    // A direct message has an answer of its own, and leaving a room is always possible.
+    kit.app(OTHER, DIRECT).expect("answered");
+    let sent = kit.sent();
+    assert_eq!(types(&sent.other()), ["app_direct_message_response"]);
+    let error = value(sent.other()[0])["error"].clone();
+    assert_eq!(error, "Too many messages to other users");
+    kit.app(OTHER, r#"{"type":"app_room_leave","roomId":"r1"}"#)
+        .expect("taken");
+    assert_eq!(outgoing(&mut kit).len(), 1);
+    assert_eq!(kit.metrics.get(Counter::AppToAppRefused), 3);
+    kit.pass(1000);
+    kit.app(OTHER, DIRECT).expect("taken");
+    assert_eq!(outgoing(&mut kit).len(), 1);
+}

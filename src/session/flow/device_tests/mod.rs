@@ -10,6 +10,7 @@ mod state;
 mod streams;
 
 use crate::base::ids::{ConnId, Package, ReplyTo, UserId};
+use crate::base::metrics::Counter;
 use crate::session::State;
 use crate::session::effects::{Effect, Effects};
 use crate::session::event::Sdk;

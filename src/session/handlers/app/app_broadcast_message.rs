@@ -25,6 +25,5 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         room_id: members.filled("roomId").map(str::to_owned),
         ..Payload::of(&members, message_id, cx.now.unix_ms)
     };
-    app_messages::broadcast(s, m.package, payload, cx);
-    Ok(())
+    app_messages::broadcast(s, m.package, payload, cx)
 }

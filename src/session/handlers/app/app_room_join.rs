@@ -32,6 +32,5 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         metadata: member("metadata")
             .map_or_else(|| "null".into(), |value| value.to_string().into()),
     };
-    app_messages::join(s, m.package, room_id, config, cx);
-    Ok(())
+    app_messages::join(s, m.package, room_id, config, cx)
 }
