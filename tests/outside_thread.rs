@@ -4,6 +4,7 @@
 mod outside;
 
 use outside::Outside;
+use prism::base::clock::Clock;
 use prism::base::ids::{CallId, Origin, Package, ReplyTo, ShardId, UserId};
 use prism::session::effects::{HttpCall, HttpKind, HttpMethod, StoreOp};
 use prism::session::event::{Event, HttpOutcome, StoreOutcome};
@@ -295,4 +296,89 @@ fn a_crashed_app_server_has_its_restarts_spread() {
     told.dedup();
     assert_eq!(told.len(), 10, "each of them is told once");
     assert!(fixture.running.stop(Duration::from_secs(5)));
+}
+
+/// A provider that gives these answers in turn: what it was asked.
+fn provider(statuses: &'static [u16]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let asked = std::thread::spawn(move || {
+        let answer = |status: &u16| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).expect("a request");
+            let answer =
+                format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).expect("written");
+            let request = String::from_utf8_lossy(&request[..length]);
+            request.lines().next().unwrap_or_default().to_owned()
+        };
+        statuses.iter().map(answer).collect()
+    });
+    (format!("http://{address}/live_inputs/u1"), asked)
+}
+
+fn removal(url: String) -> ToOutside {
+    ToOutside::Http {
+        user: nadia(),
+        epoch: 1,
+        call: HttpCall {
+            call: CallId(7),
+            kind: HttpKind::Removal,
+            method: HttpMethod::Delete,
+            url,
+            headers: Vec::new(),
+            body: Vec::new().into(),
+            timeout_ms: 5000,
+        },
+    }
+}
+
+fn provided() -> Outside {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("apps.yaml"), APPS).expect("writes");
+    let started = Outside::start(folder, |settings| {
+        settings.streaming.managed_api_backoff_ms = 1;
+    });
+    started.expect("starts")
+}
+
+#[test]
+fn a_live_input_that_was_not_removed_is_tried_again() {
+    let fixture = provided();
+    let (url, asked) = provider(&[500, 429, 200]);
+    fixture.send(removal(url));
+    let Event::Http { call, outcome } = result(&fixture) else {
+        panic!("an answer")
+    };
+    assert!(call == CallId(7) && outcome.is_success(), "{outcome:?}");
+    let asked = asked.join().expect("no panic");
+    assert_eq!(asked, ["DELETE /live_inputs/u1 HTTP/1.1"; 3]);
+    // One that is gone needs no other attempt, and one that cannot be removed is given up.
+    for (statuses, last) in [(&[404][..], 404), (&[503; 6], 503)] {
+        let (url, asked) = provider(statuses);
+        fixture.send(removal(url));
+        let Event::Http { outcome, .. } = result(&fixture) else {
+            panic!("an answer")
+        };
+        assert!(matches!(outcome, HttpOutcome::Answer { status, .. } if status == last));
+        assert_eq!(asked.join().expect("no panic").len(), statuses.len());
+    }
+}
+
+#[test]
+fn a_shutdown_waits_for_what_is_being_removed_but_not_for_long() {
+    let fixture = provided();
+    let (url, asked) = provider(&[500, 200]);
+    fixture.send(removal(url));
+    assert!(fixture.running.stop(Duration::from_millis(500)));
+    assert_eq!(asked.join().expect("no panic").len(), 2);
+    // A provider that never answers.
+    let fixture = provided();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = silent.local_addr().expect("bound");
+    fixture.send(removal(format!("http://{address}/live_inputs/u1")));
+    let clock = Clock::start();
+    assert!(fixture.running.stop(Duration::from_millis(500)));
+    assert!(clock.mono_ns() < 3_000_000_000, "it waited");
 }

@@ -4,6 +4,7 @@ use super::Reload;
 use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
+use super::removals::Removals;
 use super::rest::Memory;
 use super::speech::Speech;
 use super::store::writes::Writes;
@@ -56,6 +57,7 @@ pub(crate) struct Services {
     pub(crate) tokens: TokenKeys,
     pub(crate) writes: Writes,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) removals: Removals,
     pub(crate) upstream: Upstream,
     pub(crate) weather: Forecasts,
     pub(crate) speech: Speech,

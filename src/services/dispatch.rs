@@ -213,9 +213,11 @@ impl Dispatcher {
         let cx = Arc::clone(&self.cx);
         let id = call.call;
         let key = (user.clone(), epoch, id);
+        let removal = (call.kind == HttpKind::Removal).then(|| cx.removals.begin());
         let task = tokio::spawn({
             let key = key.clone();
             async move {
+                let _removal = removal;
                 let outcome = AssertUnwindSafe(outbound(&cx, call, key))
                     .catch_unwind()
                     .await;
@@ -270,8 +272,13 @@ impl Dispatcher {
 
 /// One call of a session.
 async fn outbound(cx: &Services, call: HttpCall, key: (UserId, u64, CallId)) -> HttpOutcome {
-    if call.kind != HttpKind::Weather {
-        return cx.webhooks.call(call, Some(key)).await;
+    match call.kind {
+        HttpKind::Weather => {}
+        HttpKind::Removal => {
+            cx.webhooks.forget(&key);
+            return cx.removals.run(cx, call).await;
+        }
+        _ => return cx.webhooks.call(call, Some(key)).await,
     }
     let (url, now_ms) = (call.url.clone(), cx.clock.now().mono_ms);
     let ask = cx.webhooks.call(call, None);

@@ -11,6 +11,7 @@ mod metrics;
 pub mod offline;
 mod outbound;
 pub mod registry;
+mod removals;
 mod rest;
 mod speech;
 pub mod store;
@@ -32,7 +33,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use store::writes::Writes;
+use tokio::time::timeout;
 use webhooks::Webhooks;
+
+/// Time for what is being removed at the streaming provider when the process ends.
+const REMOVALS: Duration = Duration::from_secs(1);
 
 /// How settings are read anew, as on SIGHUP.
 #[derive(Clone)]
@@ -163,13 +168,13 @@ impl Running {
         let _ = self.control.try_send(Control::Reload);
     }
 
-    /// Writes what waits for the store and ends the thread; `false` when that took longer than `limit`.
+    /// Writes what waits for the store, removes what is being removed at the streaming provider, and ends the thread; `false` when that took longer than `limit`.
     #[must_use]
     pub fn stop(self, limit: Duration) -> bool {
         let _ = self.control.try_send(Control::Stop(limit));
         let ended = self
             .done
-            .recv_timeout(limit + Duration::from_millis(100))
+            .recv_timeout(limit.max(REMOVALS) + Duration::from_millis(100))
             .is_ok();
         ended && self.thread.join().is_ok()
     }
@@ -181,6 +186,7 @@ async fn run(
     control: flume::Receiver<Control>,
 ) {
     let inbox = start.inbox.clone();
+    let mail = inbox.clone();
     let (cx, ready_message, listener) = match build(start).await {
         Ok(built) => built,
         Err(error) => return drop(ready.send(Err(error))),
@@ -209,7 +215,13 @@ async fn run(
                 }
             }
             Control::Stop(limit) => {
-                if !cx.writes.close(limit).await {
+                let removals = cx.removals.done(|| mail.is_empty());
+                let (closed, removed) =
+                    tokio::join!(cx.writes.close(limit), timeout(REMOVALS, removals));
+                if removed.is_err() {
+                    tracing::warn!("live inputs were not removed before the exit");
+                }
+                if !closed {
                     tracing::error!(
                         waiting = cx.writes.depth(),
                         "writes were not durable before the exit"
@@ -256,6 +268,7 @@ async fn build(
         tokens: TokenKeys::new(&server.auth_jwt_secret),
         writes: Writes::start(store, settings.store.clone()),
         webhooks: Arc::new(Webhooks::new(&settings, start.clock)),
+        removals: Default::default(),
         upstream: upstream::Upstream::new(),
         weather: Default::default(),
         speech: Default::default(),

@@ -282,7 +282,7 @@ fn label(kind: HttpKind) -> &'static str {
         HttpKind::StopRequest => "stop_request",
         HttpKind::Settings => "settings",
         HttpKind::Tool => "tool",
-        HttpKind::Provider => "provider",
+        HttpKind::Provider | HttpKind::Removal => "provider",
         HttpKind::Weather => "weather",
         HttpKind::Ranking => "ranking",
         HttpKind::Health => "health",

@@ -32,6 +32,8 @@ pub enum HttpKind {
     Tool,
     /// Managed streaming provider.
     Provider,
+    /// The same: a live input is removed. Nobody needs the answer; attempts that fail are repeated outside.
+    Removal,
     /// Weather.
     Weather,
     /// Order of notifications.

@@ -215,9 +215,11 @@ impl Session {
         self.m.health.bytes_went(conn, messages, bytes);
     }
 
-    /// The process goes away. The session does not end, but its last location would be lost with it (behaviour.md §10.6).
+    /// The process goes away. The session does not end, but its last location would be lost with it (behaviour.md §10.6), and
+    /// nobody else knows of its live input.
     pub fn process_ends(&mut self, cx: &mut Cx<'_>) {
         flow::device::save_location(self, cx);
+        flow::managed_streams::process_ends(self, cx);
     }
 
     /// The earliest deadline (`mono_ms`), `u64::MAX` for none. The shard sends `Tick` at or after it.

@@ -131,8 +131,8 @@ impl Shard {
         }
     }
 
-    /// Shutdown: 1001 to every socket, whoever owns it. Sessions only hand over their last locations: nothing else of theirs
-    /// may change now (behaviour.md §10.6).
+    /// Shutdown: 1001 to every socket, whoever owns it. Sessions only hand over their last locations and remove
+    /// their live inputs: nothing else of theirs may change now (behaviour.md §10.6).
     fn drain(&mut self) {
         if std::mem::replace(&mut self.draining, true) {
             return;
@@ -153,6 +153,7 @@ impl Shard {
         let sessions: Vec<u32> = self.users.values().copied().collect();
         for at in sessions {
             self.drive(at, |session, cx| session.process_ends(cx));
+            self.remember_creations_of(at);
         }
     }
 

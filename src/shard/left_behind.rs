@@ -16,15 +16,28 @@ const CREATIONS_MAX: usize = 4096;
 #[derive(Default)]
 pub(super) struct LeftBehind(VecDeque<(UserId, u64, CallId)>);
 
-impl Shard {
-    /// A session goes, whatever ended it.
-    pub(super) fn remember_creations(&mut self, session: &Session) {
-        let left = &mut self.left_behind.0;
+impl LeftBehind {
+    fn note(&mut self, session: &Session) {
+        let left = &mut self.0;
         for call in session.m.managed_streams.creations() {
             if left.len() == CREATIONS_MAX {
                 left.pop_front();
             }
             left.push_back((session.user.clone(), session.epoch, call));
+        }
+    }
+}
+
+impl Shard {
+    /// A session goes, whatever ended it.
+    pub(super) fn remember_creations(&mut self, session: &Session) {
+        self.left_behind.note(session);
+    }
+
+    /// Session `at` hears no answers any more.
+    pub(super) fn remember_creations_of(&mut self, at: u32) {
+        if let Some(Some(entry)) = self.entries.get(at as usize) {
+            self.left_behind.note(&entry.session);
         }
     }
 

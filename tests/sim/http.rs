@@ -48,7 +48,7 @@ impl World {
                 self.after(delay_ms, Act::Server(ix, wake));
                 self.answer_http(key, call.timeout_ms, late);
             }
-            None if call.kind == HttpKind::Provider => {
+            None if matches!(call.kind, HttpKind::Provider | HttpKind::Removal) => {
                 let (delay_ms, outcome) = self.provider_answers(&call);
                 self.answer_http(key, delay_ms, outcome);
             }

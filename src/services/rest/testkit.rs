@@ -108,6 +108,7 @@ impl Kit {
             tokens: TokenKeys::new(&settings.server.auth_jwt_secret),
             writes: Writes::start(Arc::clone(&dynamic), settings.store.clone()),
             webhooks: Arc::new(Webhooks::new(&settings, clock)),
+            removals: Default::default(),
             upstream: crate::services::upstream::Upstream::new(),
             weather: Default::default(),
             speech: Default::default(),

@@ -70,3 +70,23 @@ fn a_live_input_that_is_made_after_its_session_ended_is_removed_once() {
         assert!(world.made(epoch, call).is_empty());
     }
 }
+
+#[test]
+fn a_shutdown_removes_the_live_inputs_of_all_sessions_whether_they_are_there_or_on_their_way() {
+    let removal = "Delete https://api.example.net/accounts/acc/stream/live_inputs/u1";
+    // It is there.
+    let (mut world, epoch, call) = asking();
+    assert!(world.made(epoch, call).is_empty());
+    world.shard.receive(ToShard::Drain);
+    let removed: Vec<_> = world.calls().into_iter().map(|(_, call)| call).collect();
+    assert_eq!(removed.len(), 1);
+    assert_eq!(
+        format!("{:?} {}", removed[0].method, removed[0].url),
+        removal
+    );
+    // It is on its way.
+    let (mut world, epoch, call) = asking();
+    world.shard.receive(ToShard::Drain);
+    assert!(world.calls().is_empty());
+    assert_eq!(world.made(epoch, call), [removal]);
+}

@@ -65,8 +65,11 @@ scenario('a provider that is busy is asked again when it says, and one that fail
   assert.ok(again.at - refused.at >= 1_900, `asked again after ${again.at - refused.at} ms`)
   const begun = await p.take({type: 'start_stream', appId: 'MANAGED_STREAM'})
   assert.match(begun.streamUrl, /^srt:\/\/ingest\.example:778\?streamid=/)
+  provider.trouble.push({status: 503})
   cast.send({type: 'managed_stream_stop', packageName: cast.package})
   await p.take({type: 'stop_stream', appId: 'MANAGED_STREAM'})
+  await provider.calls.take({method: 'DELETE', refused: 503})
+  await provider.calls.take({method: 'DELETE', refused: undefined})
 
   provider.trouble.push({status: 500}, {status: 500}, {status: 500}, {status: 500}, {status: 500})
   ask(cast)
@@ -81,7 +84,7 @@ scenario('a live input that is made after its user left is deleted', async ({pho
   let answer
   provider.made = new Promise((resolve) => { answer = resolve })
   ask(cast)
-  await provider.calls.take({method: 'POST', uid: undefined})
+  await provider.calls.take({method: 'POST', uid: undefined, refused: undefined})
   const [uid] = [...provider.inputs.keys()].slice(-1)
   await p.close()
   await p.goodbye()

@@ -23,7 +23,7 @@ section! {
         managed_api_timeout_ms: u64 = 10_000, 100..=600_000;
         /// Attempts to create a managed stream at the provider.
         managed_api_retries: u64 = 3, 0..=100;
-        /// Pause before the next attempt to create a managed stream, doubled each time (ms).
+        /// Pause before the next attempt to create a managed stream, or to remove it, doubled each time (ms).
         managed_api_backoff_ms: u64 = 1000, 0..=60_000;
         /// Inactive managed streams are looked for this often (ms).
         managed_sweep_ms: u64 = 3_600_000, 1000..=86_400_000;

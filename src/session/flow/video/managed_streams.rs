@@ -130,6 +130,16 @@ pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
+/// The process goes away, and the stream with it: the next one would not know what to remove. Viewers ask anew there.
+pub(crate) fn process_ends(s: &mut Session, cx: &mut Cx<'_>) {
+    let stream = s.m.managed_streams.current.as_mut();
+    let input = stream.and_then(|stream| stream.input.take());
+    if let (Some(provider), Some(input)) = (provider::configured(&cx.cfg.streaming), input) {
+        let request = provider.delete(&input.uid);
+        call(s, &provider, request, Purpose::Delete, cx);
+    }
+}
+
 /// An app is about to be started by webhook: it knows nothing of the stream that it watched before.
 pub(crate) fn app_starting(s: &mut Session, package: &Package) {
     let is_v2 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V2);

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 /// One call to make.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Request {
+    /// Purpose.
+    pub(crate) kind: HttpKind,
     /// HTTP method.
     pub(crate) method: HttpMethod,
     /// URL.
@@ -30,7 +32,7 @@ impl Request {
     ) -> HttpCall {
         HttpCall {
             call,
-            kind: HttpKind::Provider,
+            kind: self.kind,
             method: self.method,
             url: self.url,
             headers: provider.headers(),
@@ -121,6 +123,7 @@ impl LiveInputs<'_> {
 fn request(method: HttpMethod, url: String, body: Option<&Value>) -> Request {
     let body = body.map(|value| Bytes::from(value.to_string()));
     Request {
+        kind: HttpKind::Provider,
         method,
         url,
         body: body.unwrap_or_default(),
@@ -148,7 +151,10 @@ impl Provider for LiveInputs<'_> {
     }
 
     fn delete(&self, uid: &str) -> Request {
-        request(HttpMethod::Delete, self.url(&format!("/{uid}")), None)
+        Request {
+            kind: HttpKind::Removal,
+            ..request(HttpMethod::Delete, self.url(&format!("/{uid}")), None)
+        }
     }
 
     fn add_output(&self, uid: &str, url: &str) -> Request {

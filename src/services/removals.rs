@@ -1,0 +1,80 @@
+//! Outside thread: what is removed at the streaming provider. Nobody waits for that and the session that asked may be gone, so
+//! it is tried again here, and a shutdown waits a little for it.
+
+use super::context::Services;
+use crate::session::effects::HttpCall;
+use crate::session::event::HttpOutcome;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Attempts, with pauses of `managed_api_backoff_ms` that double: half a minute where that is a second.
+const TRIES: u32 = 6;
+/// Longest pause that the provider may ask for (s).
+const PAUSE_MAX_S: u64 = 60;
+/// Removals that wait for another attempt; of more each has one attempt.
+const WAITING_MAX: usize = 1024;
+/// How often a shutdown looks whether all are done.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Removals under way.
+#[derive(Default)]
+pub(crate) struct Removals(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+pub(crate) struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Removals {
+    /// Another one, counted from before its task first runs.
+    pub(crate) fn begin(&self) -> UnderWay {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(&self.0))
+    }
+
+    /// Removes, in as many attempts as it takes within reason; the outcome of the last.
+    pub(crate) async fn run(&self, cx: &Services, call: HttpCall) -> HttpOutcome {
+        let all = self.0.load(Ordering::Relaxed);
+        let tries = if all <= WAITING_MAX { TRIES } else { 1 };
+        let mut outcome = cx.webhooks.call(call.clone(), None).await;
+        for done in 1..tries {
+            let Some(wished_s) = may_retry(&outcome) else {
+                break;
+            };
+            let pause_ms = cx.settings().streaming.managed_api_backoff_ms << (done - 1);
+            let wished = Duration::from_secs(wished_s.min(PAUSE_MAX_S));
+            sleep(wished.max(Duration::from_millis(pause_ms))).await;
+            outcome = cx.webhooks.call(call.clone(), None).await;
+        }
+        if may_retry(&outcome).is_some() {
+            tracing::warn!(url = call.url, ?outcome, "live-input-left");
+        }
+        outcome
+    }
+
+    /// Waits until all are done and none is on its way here.
+    pub(crate) async fn done(&self, is_inbox_empty: impl Fn() -> bool) {
+        while !is_inbox_empty() || self.0.load(Ordering::Relaxed) > 0 {
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// Whether another attempt may succeed, and after how many seconds the provider wants it.
+fn may_retry(outcome: &HttpOutcome) -> Option<u64> {
+    match outcome {
+        HttpOutcome::Failed { .. } => Some(0),
+        HttpOutcome::Answer {
+            status: 429 | 500..=599,
+            retry_after_s,
+            ..
+        } => Some(retry_after_s.unwrap_or(0)),
+        HttpOutcome::Answer { .. } => None,
+    }
+}
