@@ -7,7 +7,9 @@ use crate::services::context::Services;
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
 use crate::session::event::HttpOutcome;
 use crate::shard::mailbox::{OutsideRequest, TOOL_PAUSE_MS};
+use crate::wire::json::ObjectWriter;
 use crate::wire::records::AppRecord;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +41,11 @@ fn caller(cx: &Services, r: &OutsideRequest) -> Handled<Caller> {
         .map_err(|_| refused())
 }
 
+/// The text of the call is all that waits for its answer: what it was made of is many times as large.
 async fn post(
     cx: &Services,
     record: &AppRecord,
-    body: &Value,
+    body: Bytes,
     keyed: bool,
     attempts: u64,
     limit_ms: u64,
@@ -64,7 +67,7 @@ async fn post(
             } else {
                 Vec::new()
             },
-            body: body.to_string().into(),
+            body: body.clone(),
             timeout_ms: limit_ms,
         };
         outcome = cx.webhooks.call(call, None).await;
@@ -113,11 +116,12 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
     let record = known_app(cx, package)?;
     let apps = &cx.settings().apps;
     let body = tool_body(cx, tool, fields.get("toolParameters"), &user);
+    drop(fields);
     relayed(
         post(
             cx,
             &record,
-            &body,
+            body,
             true,
             apps.tool_webhook_attempts,
             apps.tool_webhook_timeout_ms,
@@ -126,9 +130,18 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
     )
 }
 
-fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserId) -> Value {
-    let parameters = parameters.cloned().unwrap_or_else(|| json!({}));
-    json!({ "toolId": tool, "toolParameters": parameters, "userId": user.as_str(), "timestamp": cx.iso() })
+fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserId) -> Bytes {
+    let none = json!({});
+    let parameters = parameters.unwrap_or(&none);
+    let mut body = Vec::new();
+    let mut object = ObjectWriter::begin(&mut body);
+    object
+        .str("toolId", tool)
+        .value("toolParameters", parameters)
+        .str("userId", user)
+        .str("timestamp", &cx.iso());
+    object.end();
+    body.into()
 }
 
 /// `POST …/system-app/apps/:target/tool` and `…/invoke-tool`.
@@ -158,7 +171,9 @@ async fn pass_on(cx: &Services, r: &OutsideRequest, user: &UserId, target: &str)
         return Err(denied(400, "App does not have a public URL"));
     }
     let limit_ms = cx.settings().apps.tool_webhook_timeout_ms;
-    passed_on(&post(cx, &record, &fields, true, 1, limit_ms).await)
+    let call = fields.to_string().into();
+    drop(fields);
+    passed_on(&post(cx, &record, call, true, 1, limit_ms).await)
 }
 
 fn passed_on(outcome: &HttpOutcome) -> Handled {
@@ -180,7 +195,8 @@ async fn invoke(
         let missing = || denied(400, &format!("{name} is required"));
         member(&fields, name).ok_or_else(missing)
     };
-    let (target, tool) = (given("targetPackageName")?, given("toolId")?);
+    let owned = |name: &str| given(name).map(str::to_owned);
+    let (target, tool) = (&owned("targetPackageName")?, &owned("toolId")?);
     if !live.running.contains(target) {
         let text = format!(
             "App {target} is not running. Start it first using /api/sdk/system-app/{target}/start"
@@ -194,7 +210,8 @@ async fn invoke(
     };
     let limit_ms = cx.settings().apps.tool_invoke_timeout_ms;
     let call = tool_body(cx, tool, fields.get("parameters"), user);
-    let call = post(cx, &record, &call, false, 1, limit_ms);
+    drop(fields);
+    let call = post(cx, &record, call, false, 1, limit_ms);
     let outcome = timeout(Duration::from_millis(limit_ms), call).await;
     let late = || HttpOutcome::Failed {
         error: "timeout".into(),
