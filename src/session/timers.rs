@@ -71,6 +71,8 @@ pub enum Timer {
     DashboardApp,
     /// A location poll is forgotten.
     LocationPoll(CallId),
+    /// A change of the location tier has waited long enough.
+    LocationTier,
     /// A photo fails.
     Photo(String),
     /// Stream keep-alive.

@@ -3,7 +3,7 @@
 use super::keep_alive::{self, Verdict};
 use super::{
     answers, app_messages, attach, audio, audio_output, dashboard, dispose, heartbeat, hello,
-    late_record, lifecycle, lost, managed_streams, microphone, notices, photos, ranking,
+    late_record, lifecycle, location, lost, managed_streams, microphone, notices, photos, ranking,
     recognisers, screen, start, stop, streams, udp, webhook,
 };
 use crate::base::ids::Package;
@@ -76,6 +76,7 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         Timer::SpeechGap => recognisers::gap_due(s, cx),
         Timer::SpeechHealth => recognisers::health_due(s, cx),
         Timer::LocationPoll(call) => s.m.location.expired(call),
+        Timer::LocationTier => location::sync_tier(s, cx),
         Timer::Photo(request_id) => photos::timed_out(s, &request_id, cx),
         Timer::AudioPlay(request_id) => {
             s.m.audio_play.take(&request_id);

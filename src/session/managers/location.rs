@@ -3,6 +3,7 @@
 use crate::base::clock::Now;
 use crate::base::footprint::owns;
 use crate::base::ids::{CallId, Package};
+use crate::base::rarely::PerSecond;
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::{Members, js_number};
 use crate::wire::records::StoredLocation;
@@ -104,6 +105,8 @@ pub struct Location {
     changed: bool,
     polls: Vec<Poll>,
     told: Option<&'static str>,
+    /// Tiers told of late.
+    pub tiers: PerSecond,
 }
 
 impl Location {

@@ -178,6 +178,12 @@ impl Managed {
         self.phone_requests.push(request_id.to_owned());
     }
 
+    /// For whom the phone is asked: who watches longest.
+    pub fn asker(&self) -> Package {
+        let first = self.viewers.first().cloned();
+        first.unwrap_or_else(|| Package::new(Package::PHONE))
+    }
+
     /// A viewer is one no more.
     pub fn left(&mut self, viewer: &str) {
         self.viewers.retain(|known| &**known != viewer);

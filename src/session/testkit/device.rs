@@ -47,6 +47,7 @@ fn is_ours(timer: &Timer) -> bool {
             | Timer::Photo(_)
             | Timer::AudioPlay(_)
             | Timer::AudioOut(..)
+            | Timer::LocationTier
             | Timer::StreamKeepAlive(_)
             | Timer::StreamAck(_)
             | Timer::StreamStart(_)

@@ -54,6 +54,26 @@ fn an_app_that_asks_without_end_does_not_close_the_phone() {
 }
 
 #[test]
+fn whatever_it_asks_without_end_the_phone_stays() {
+    for ask in [
+        r#"{"type":"audio_play_request","requestId":"a","audioUrl":"https://x.io/a.mp3"}"#,
+        r#"{"type":"audio_stop_request"}"#,
+        r#"{"type":"request_wifi_setup","reason":"streaming"}"#,
+        r#"{"type":"stream_stop","streamId":"s1"}"#,
+    ] {
+        let mut world = World::new();
+        let (phone, app) = stalled(&mut world);
+        for _ in 0..15_000 {
+            world.say(app, ask);
+        }
+        let metrics = &world.shard.workspace.metrics;
+        assert!(metrics.get(Counter::DroppedAsked) > 5_000, "{ask}");
+        world.say(phone, r#"{"type":"ping"}"#);
+        assert!(world.sent(phone).ends_with(r#"{"type":"pong"}"#), "{ask}");
+    }
+}
+
+#[test]
 fn one_large_request_is_taken_and_more_of_them_are_not() {
     let mut world = World::new();
     let (phone, app) = stalled(&mut world);

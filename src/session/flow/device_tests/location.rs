@@ -153,6 +153,21 @@ fn the_phone_knows_the_effective_tier() {
 }
 
 #[test]
+fn an_app_that_changes_its_tier_without_end_does_not_fill_the_phones_queue() {
+    let mut kit = Kit::new();
+    for n in 0..1001 {
+        let rate = if n % 2 == 0 { "high" } else { "standard" };
+        kit.subscribe_rate(SCRIBE, "location_stream", Some(rate));
+        changed(&mut kit, SCRIBE);
+    }
+    assert_eq!(kit.sent().phone().len(), 20);
+    kit.pass(1000);
+    let told = kit.sent();
+    assert_eq!(types(&told.phone()), ["set_location_tier"]);
+    assert_eq!(value(told.phone()[0])["tier"], "high", "the last");
+}
+
+#[test]
 fn new_listeners_get_what_is_known_once() {
     let mut kit = Kit::new();
     kit.subscribe(OTHER, "location_update");

@@ -9,6 +9,9 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 
+/// An app that changes its mind without end must not fill the phone's queue with tiers; the last one is told a second later.
+const TIERS_PER_S: u64 = 20;
+
 /// A fix arrived that was taken at `taken`. With the id of a pending poll it goes to those who asked, else to every subscriber;
 /// it is the last known location either way.
 pub(crate) fn fix_arrived(
@@ -95,6 +98,11 @@ pub(crate) fn sync_tier(s: &mut Session, cx: &mut Cx<'_>) {
         &cx.cfg.device.location_default_tier,
     );
     if tier == s.m.location.told() {
+        return;
+    }
+    let now_ms = cx.now.mono_ms;
+    if s.m.phone.open().is_some() && !s.m.location.tiers.may(now_ms, TIERS_PER_S) {
+        s.timers.set(Timer::LocationTier, now_ms + 1000);
         return;
     }
     let now = cx.now.iso();

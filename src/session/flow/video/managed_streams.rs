@@ -282,10 +282,10 @@ fn begin(s: &mut Session, cx: &mut Cx<'_>) {
     stream.stage = Stage::Polling {
         until_ms: cx.now.mono_ms + streaming.managed_ready_timeout_ms,
     };
-    let (id, request) = (stream.id.clone(), stream.request.clone());
+    let (id, request, asker) = (stream.id.clone(), stream.request.clone(), stream.asker());
     let due_ms = cx.now.mono_ms + streaming.managed_ready_poll_ms;
     s.timers.set(Timer::ManagedPoll, due_ms);
-    streams::send_start(s, APP_ID, &id, &url, &request, cx);
+    streams::send_start(s, (&asker, APP_ID), &id, &url, &request, cx);
     keep_alive::start(s, &id, cx);
     tell_all(
         s,
@@ -456,9 +456,9 @@ fn tear_down(s: &mut Session, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.managed_streams.current.as_ref() else {
         return;
     };
-    let id = stream.id.clone();
+    let (id, asker) = (stream.id.clone(), stream.asker());
     if s.m.phone.open().is_some() {
-        streams::send_stop(s, APP_ID, &id, cx);
+        streams::send_stop(s, (&asker, APP_ID), &id, cx);
     }
     forget(s, cx);
 }

@@ -52,7 +52,7 @@ pub(crate) fn start(
         finish(s, Status::Stopped, None, cx);
     }
     let id = keep_alive::short_id(s, 's', 10);
-    send_start(s, owner, &id, url, m, cx);
+    send_start(s, (owner, owner), &id, url, m, cx);
     s.m.streams.current = Some(Stream {
         id: id.clone(),
         owner: owner.clone(),
@@ -82,17 +82,17 @@ fn must_become_active(s: &mut Session, id: &str, cx: &Cx<'_>) {
     }
 }
 
-/// `start_stream` (protocol.md §7.9).
+/// `start_stream` (protocol.md §7.9) for an app, under a name that the phone knows.
 pub(crate) fn send_start(
     s: &Session,
-    app_id: &str,
+    (asker, app_id): (&str, &str),
     id: &str,
     url: &str,
     m: &Members,
     cx: &mut Cx<'_>,
 ) {
     let now = cx.now.iso();
-    let _ = s.ask_phone(app_id, cx, |out| {
+    let _ = s.ask_phone(asker, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "start_stream")
@@ -114,10 +114,10 @@ pub(crate) fn send_start(
     });
 }
 
-/// `stop_stream` (protocol.md §7.9).
-pub(crate) fn send_stop(s: &Session, app_id: &str, id: &str, cx: &mut Cx<'_>) {
+/// `stop_stream` (protocol.md §7.9), as [`send_start`].
+pub(crate) fn send_stop(s: &Session, (asker, app_id): (&str, &str), id: &str, cx: &mut Cx<'_>) {
     let now = cx.now.iso();
-    let _ = s.ask_phone(app_id, cx, |out| {
+    let _ = s.ask_phone(asker, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "stop_stream")
@@ -151,7 +151,7 @@ pub(crate) fn stop(
         }
         _ => {}
     }
-    send_stop(s, asker, stream_id.unwrap_or_default(), cx);
+    send_stop(s, (asker, asker), stream_id.unwrap_or_default(), cx);
     Ok(())
 }
 
@@ -197,7 +197,7 @@ pub(crate) fn timed_out(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
     let owner = stream.owner.clone();
     finish(s, Status::Timeout, None, cx);
     if s.m.phone.open().is_some() {
-        send_stop(s, &owner, stream_id, cx);
+        send_stop(s, (&owner, &owner), stream_id, cx);
     }
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     if let Some(id) = owned {
         finish(s, Status::Stopped, None, cx);
         if s.m.phone.open().is_some() {
-            send_stop(s, package, &id, cx);
+            send_stop(s, (package, package), &id, cx);
         }
     }
 }
