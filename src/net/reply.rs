@@ -1,5 +1,5 @@
 //! Layer 4: one request to its answer: locally, from a session (here or on another shard) or from the outside thread; whole
-//! or streamed. Headers that every answer carries are added here.
+//! or streamed.
 
 use super::front::Key;
 use super::node::Node;
@@ -13,12 +13,9 @@ use crate::session::rest::Call;
 use crate::shard::mailbox::{
     Answer, OutsideRequest, OutsideRoute, RESTART_MS, TOOL_PAUSE_MS, ToOutside, ToShard,
 };
-use crate::shard::routes::{self, Decision};
-use crate::wire::http::{
-    KeepAlive, Method, RequestHead, as_text, encode_chunk, encode_last_chunk, reason_phrase,
-};
+use crate::shard::routes::{self, Decision, Envelope};
+use crate::wire::http::{KeepAlive, Method, RequestHead, as_text, encode_chunk, encode_last_chunk};
 use bytes::{Bytes, BytesMut};
-use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -50,15 +47,6 @@ pub(crate) enum After {
     Broken,
 }
 
-/// Headers of the answer that come from the request.
-struct Envelope {
-    keep: KeepAlive,
-    head_only: bool,
-    http10: bool,
-    cors: Vec<(&'static str, String)>,
-    request_id: String,
-}
-
 pub(crate) fn status_counter(status: u16) -> Counter {
     match status {
         0..=299 => Counter::Http2xx,
@@ -81,78 +69,19 @@ pub(crate) fn new_request_id(node: &Node) -> String {
     format!("{:016x}", node.clock.mono_ns() ^ fastrand::u64(..))
 }
 
-impl Envelope {
-    fn new(node: &Node, head: &RequestHead) -> Self {
-        let shard = node.shard.borrow();
-        Self {
-            keep: if head.keep_alive() {
-                KeepAlive::Keep
-            } else {
-                KeepAlive::Close
-            },
-            head_only: head.method == Method::Head,
-            http10: head.version_minor == 0,
-            cors: routes::cors(&shard.cfg().http, head),
-            request_id: request_id(node, head),
-        }
-    }
-
-    /// Status line and headers, without those of framing.
-    fn head(&self, status: u16, extra: &[(String, String)], out: &mut Vec<u8>) {
-        let mut text = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
-        let mut field = |name: &str, value: &str| {
-            let _ = write!(text, "{name}: ");
-            // A value made of a client's text must not begin a line of its own.
-            text.extend(value.chars().filter(|char| !char.is_control()));
-            text.push_str("\r\n");
-        };
-        let mut cache_control = false;
-        for (name, value) in extra {
-            let framing = ["content-length", "transfer-encoding", "connection"];
-            if framing.iter().any(|other| name.eq_ignore_ascii_case(other)) {
-                continue;
-            }
-            cache_control |= name.eq_ignore_ascii_case("cache-control");
-            field(name, value);
-        }
-        if !cache_control {
-            field("Cache-Control", "no-store");
-        }
-        for (name, value) in &self.cors {
-            field(name, value);
-        }
-        field("X-Request-Id", &self.request_id);
-        field(
-            "Connection",
-            match self.keep {
-                KeepAlive::Keep => "keep-alive",
-                KeepAlive::Close => "close",
-            },
-        );
-        out.extend_from_slice(text.as_bytes());
-    }
-
-    fn whole(&self, answer: &RestAnswer, extra: &[(String, String)]) -> Vec<u8> {
-        let mut fields = extra.to_vec();
-        let typed = extra
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        if !typed && !answer.content_type.is_empty() {
-            fields.push(("Content-Type".into(), answer.content_type.into()));
-        }
-        if let Some(seconds) = answer.retry_after_s {
-            fields.push(("Retry-After".into(), seconds.to_string()));
-        }
-        let mut out = Vec::with_capacity(384 + answer.body.len());
-        self.head(answer.status, &fields, &mut out);
-        if !matches!(answer.status, 204 | 304) {
-            out.extend_from_slice(format!("Content-Length: {}\r\n", answer.body.len()).as_bytes());
-        }
-        out.extend_from_slice(b"\r\n");
-        if !self.head_only {
-            out.extend_from_slice(&answer.body);
-        }
-        out
+/// What the request says of its answer.
+fn envelope(node: &Node, head: &RequestHead) -> Envelope {
+    let shard = node.shard.borrow();
+    Envelope {
+        keep: if head.keep_alive() {
+            KeepAlive::Keep
+        } else {
+            KeepAlive::Close
+        },
+        head_only: head.method == Method::Head,
+        http10: head.version_minor == 0,
+        cors: routes::cors(&shard.cfg().http, head),
+        request_id: request_id(node, head),
     }
 }
 
@@ -183,7 +112,7 @@ pub(crate) async fn answer(
     key: &mut Key,
     request: Request<'_>,
 ) -> After {
-    let mut envelope = Envelope::new(node, request.head);
+    let mut envelope = envelope(node, request.head);
     let decision = judge(node, request.head, &request.body, routes::decide);
     let streamed_for = match &decision {
         Decision::Session(user, Call::AudioStream { .. }) => Some(user.clone()),

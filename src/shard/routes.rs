@@ -3,12 +3,14 @@
 
 mod auth;
 mod cors;
+mod envelope;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use auth::is_admin_key;
 pub use cors::cors;
+pub use envelope::Envelope;
 
 use super::mailbox::OutsideRoute;
 use super::shared::Shared;

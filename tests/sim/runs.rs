@@ -11,6 +11,7 @@ use prism::shard::mailbox::ToShard;
 use prism::shard::report::NetGauges;
 use prism::wire::auth::sha256_hex;
 use prism::wire::records::{AppRecord, AppType, HardwareRequirement, PermissionEntry, Registry};
+use serde_json::{Value, json};
 
 /// The users of a run; hyphens are there on purpose. All of them live on the first of two shards.
 const USERS: [&str; 3] = ["naomi@lumen.io", "jean-luc@north-star.co", "ops@lumen.io"];
@@ -60,6 +61,7 @@ pub(crate) fn registry() -> Registry {
                 })
                 .collect(),
             hardware_requirements: needs(package),
+            settings: declared(package),
             ..AppRecord::default()
         });
     Registry::new(records, 1)
@@ -73,6 +75,17 @@ fn needs(package: &str) -> Vec<HardwareRequirement> {
         description: None,
     };
     Vec::from_iter((package == "com.acme.chess-club").then(display))
+}
+
+/// One app has settings.
+fn declared(package: &str) -> Vec<Value> {
+    let schema = json!([
+        {"type": "group", "title": "Look"},
+        {"type": "select", "key": "lang", "defaultValue": "en", "options": ["en", "pt"]},
+        {"type": "toggle", "key": "loud", "defaultValue": false},
+    ]);
+    let schema = schema.as_array().filter(|_| package == "com.acme.scribe");
+    schema.cloned().unwrap_or_default()
 }
 
 /// A world with these servers, nobody connected.

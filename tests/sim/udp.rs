@@ -27,6 +27,8 @@ pub(crate) struct Udp {
     /// Of the user id as it spells it.
     hash: u32,
     key: Option<[u8; 32]>,
+    /// It always asks for a key and seals with the first one that it was told, whatever later acks say.
+    loyal: bool,
     /// Counts how often it began to number its datagrams.
     run: u32,
     next: u16,
@@ -35,6 +37,21 @@ pub(crate) struct Udp {
     /// A probe was confirmed.
     pub(crate) works: bool,
     sent: VecDeque<Packet>,
+}
+
+impl Udp {
+    fn new(hash: u32) -> Self {
+        Self {
+            hash,
+            key: None,
+            loyal: false,
+            run: 0,
+            next: 0,
+            number: 0,
+            works: false,
+            sent: VecDeque::new(),
+        }
+    }
 }
 
 /// A datagram on its way.
@@ -128,14 +145,15 @@ impl World {
             6..8 => hash_of(&format!("{user}+")),
             _ => hash_of(self.rng.choice(users).expect("a user")),
         };
+        self.phones[ix].udp = Some(Udp::new(hash));
+    }
+
+    /// This phone sends its audio sealed by UDP, with the key of its first ack for ever.
+    pub(crate) fn seals_with_its_first_key(&mut self, ix: usize) {
+        let hash = hash_of(&self.phones[ix].user);
         self.phones[ix].udp = Some(Udp {
-            hash,
-            key: None,
-            run: 0,
-            next: 0,
-            number: 0,
-            works: false,
-            sent: VecDeque::new(),
+            loyal: true,
+            ..Udp::new(hash)
         });
     }
 
@@ -146,10 +164,11 @@ impl World {
         };
         udp.works = false;
         udp.run += 1;
+        let loyal = udp.loyal;
         let mut secret = [0; 32];
         self.rng.fill(&mut secret);
         PhoneFlags {
-            udp_encryption: self.rng.u32(0..4) > 0,
+            udp_encryption: self.rng.u32(0..4) > 0 || loyal,
             livekit: true,
             secret: UdpSecret(secret),
         }
@@ -162,10 +181,11 @@ impl World {
         };
         assert_eq!(ack["udpHost"], "udp.example.net", "it is always offered");
         let key = ack["udpEncryption"]["key"].as_str();
-        udp.key = key.map(|key| {
+        let told = key.map(|key| {
             let bytes = STANDARD.decode(key).expect("base64");
             bytes.try_into().expect("32 bytes")
         });
+        udp.key = udp.key.filter(|_| udp.loyal).or(told);
         udp.run += 1;
         udp.next = begins;
         udp.works = false;

@@ -114,7 +114,11 @@ impl World {
             retry_after_s: (status == 429).then_some(2),
         };
         let delay_ms = self.rng.u64(20..1500);
-        let outcome = match (call.method, self.rng.u32(0..12)) {
+        let luck = match self.rng.u32(0..12) {
+            _ if self.provider_is_tame => 7,
+            luck => luck,
+        };
+        let outcome = match (call.method, luck) {
             (_, 0) => refused(503),
             (_, 1) => refused(429),
             (_, 2) => return (call.timeout_ms, timed_out()),

@@ -11,6 +11,7 @@ use super::speech::Recognisers;
 use super::store::Store;
 use super::trace::Trace;
 use super::udp::{Mail, Packet};
+use bytes::Bytes;
 use prism::base::clock::Now;
 use prism::base::ids::{ConnId, Origin, ReplyTo, ShardId, UserId};
 use prism::base::settings::Settings;
@@ -18,6 +19,7 @@ use prism::session::Session;
 use prism::session::event::{Event, HttpOutcome};
 use prism::session::rest::Call;
 use prism::shard::mailbox::{Answer, Mailboxes, ToOutside, ToShard};
+use prism::shard::routes::Envelope;
 use prism::shard::shared::Shared;
 use prism::shard::{Parts, Shard};
 use prism::wire::records::Registry;
@@ -93,6 +95,10 @@ pub(crate) struct World {
     pub(crate) events: u64,
     /// Live inputs that the provider of managed streams made.
     pub(super) inputs_made: u64,
+    /// That provider does at once what it is asked for.
+    pub(super) provider_is_tame: bool,
+    /// The bytes of whole HTTP answers and the bodies of streamed ones, for scenarios.
+    pub(super) http: BTreeMap<u64, Vec<u8>>,
     /// How often the shard turns although no session is due.
     pub(crate) turn_ms: u64,
     cfg: Arc<Settings>,
@@ -146,6 +152,8 @@ impl World {
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
             events: 0,
             inputs_made: 0,
+            provider_is_tame: false,
+            http: BTreeMap::new(),
             turn_ms: TURN_MS,
             cfg,
             apps,
@@ -307,14 +315,30 @@ impl World {
     }
 
     pub(super) fn answered(&mut self, id: u64, answer: Answer) {
+        self.keep_http(id, &answer);
         let (status, body) = match answer {
             Answer::Whole(answer) | Answer::WithHeaders(answer, _) => (answer.status, answer.body),
+            Answer::StreamHead { status, .. } => (status, Bytes::new()),
             _ => return,
         };
         let body = serde_json::from_slice(&body).unwrap_or_default();
         self.trace
             .add(self.t(), "", || format!("answer   {id} {status} {body}"));
         self.watch.answered(id, status, body);
+    }
+
+    /// What its client reads of an answer, where a scenario may want to look.
+    fn keep_http(&mut self, id: u64, answer: &Answer) {
+        if !self.watch.logging {
+            return;
+        }
+        let bytes = match answer {
+            Answer::Whole(answer) => Envelope::default().whole(answer, &[]),
+            Answer::WithHeaders(answer, more) => Envelope::default().whole(answer, more),
+            Answer::StreamChunk(data) => data.to_vec(),
+            _ => return,
+        };
+        self.http.entry(id).or_default().extend(bytes);
     }
 
     pub(super) fn outside_asked(&mut self, message: ToOutside) {

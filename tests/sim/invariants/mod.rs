@@ -104,6 +104,8 @@ pub(crate) struct Watch {
     pub(crate) stored: Vec<(u64, String, StoreOp)>,
     /// Keep the logs.
     pub(crate) logging: bool,
+    /// A defect of the server is provoked in the session of this user.
+    pub(crate) defective: Option<String>,
     /// The last device state of each user: when, what.
     device: BTreeMap<String, (u64, String)>,
     pub(crate) speech: speech::SpeechView,

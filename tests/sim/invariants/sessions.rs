@@ -70,7 +70,8 @@ impl Watch {
         cause: &Cause,
         view: &View<'_>,
     ) {
-        let asked = matches!(cause, Cause::Rest(_, _, Call::Goodbye | Call::Dispose));
+        let asked = matches!(cause, Cause::Rest(_, _, Call::Goodbye | Call::Dispose))
+            || self.defective.as_deref() == Some(user);
         let grace_ms = view.cfg.connections.reconnect_grace_ms;
         let waited_ms = lost_ms.map(|lost_ms| view.now_ms - lost_ms);
         let due = waited_ms.is_some_and(|ms| ms >= grace_ms && ms <= grace_ms + SLACK_MS);
@@ -230,8 +231,8 @@ impl Watch {
                     || reason == "Connection timeout detected"
             }
             1008 => !to_phone,
-            // A panic or a store that cannot be read; neither is in this world.
-            1011 => false,
+            // A panic or a store that cannot be read; this world has them only where a scenario makes them.
+            1011 => self.defective.as_ref() == Some(&sock.user),
             _ => true,
         };
         let in_table = known && fits;

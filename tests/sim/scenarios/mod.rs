@@ -7,6 +7,13 @@ mod phones;
 mod speech;
 mod streams;
 
+mod isolation;
+mod lists;
+mod proxies;
+mod settings;
+mod sound;
+mod video;
+
 use super::app::Manners;
 use super::net::Down;
 use super::runs::{APPS, world};

@@ -1,9 +1,10 @@
 //! Defects of subscriptions and the microphone.
 
+use super::super::world::World;
 use super::{CHESS, NOTES, SCRIBE, USER, quiet, running};
 use prism::session::event::Sdk;
 use prism::session::managers::apps::AppState;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn of_many_lists_at_once_the_last_stands() {
@@ -77,6 +78,48 @@ fn a_short_absence_of_an_app_leaves_the_microphone_on() {
             "{sdk:?}"
         );
     }
+}
+
+/// What the phone was told of its microphone since `from_ms`: after how long, on or off.
+fn switched(w: &World, from_ms: u64) -> Vec<(u64, bool)> {
+    let told = w.texts(w.phone_conn(0), "microphone_state_change", from_ms);
+    let is_on = |state: &Value| state["isMicrophoneEnabled"] == true;
+    told.iter()
+        .map(|(at, state)| (at - from_ms, is_on(state)))
+        .collect()
+}
+
+#[test]
+fn a_moment_without_a_listener_leaves_the_microphone_on_while_the_user_speaks() {
+    let mut w = running(Sdk::V3, SCRIBE);
+    w.run(1500);
+    let speech = || vec![json!("audio_chunk")];
+    w.subscribe(SCRIBE, USER, speech());
+    w.run(1000);
+    let t = w.t();
+    for _ in 0..3 {
+        let conn = w.conn_of(SCRIBE);
+        w.hang_up(conn);
+        w.server_lost(SCRIBE, conn, 1006, "");
+        w.run(1500);
+        // Its developer registers the handlers anew: none, then all.
+        w.subscribe(SCRIBE, USER, Vec::new());
+        w.run(2000);
+        w.subscribe(SCRIBE, USER, speech());
+        w.run(2000);
+    }
+    w.sound();
+    let told = switched(&w, t);
+    assert!(told.iter().all(|row| row.1), "{told:?}");
+    let t = w.t();
+    w.subscribe(SCRIBE, USER, Vec::new());
+    w.run(10_000);
+    w.sound();
+    let off = switched(&w, t).into_iter().find(|row| !row.1);
+    assert!(
+        off.is_some_and(|(after_ms, _)| (3000..3500).contains(&after_ms)),
+        "{off:?}"
+    );
 }
 
 #[test]
