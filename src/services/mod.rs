@@ -12,7 +12,7 @@ pub mod offline;
 mod outbound;
 pub mod registry;
 mod rest;
-mod speech;
+pub mod speech;
 pub mod store;
 mod upstream;
 mod weather;

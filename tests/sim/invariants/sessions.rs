@@ -230,8 +230,8 @@ impl Watch {
                     || reason == "Connection timeout detected"
             }
             1008 => !to_phone,
-            // A panic or a store that cannot be read; neither is in this world.
-            1011 => false,
+            // An app whose record could not be read yet; a panic, the other cause, is not in this world.
+            1011 => !to_phone && !view.apps.loaded,
             _ => true,
         };
         let in_table = known && fits;

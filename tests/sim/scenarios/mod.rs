@@ -7,6 +7,11 @@ mod phones;
 mod speech;
 mod streams;
 
+mod memory;
+mod recognisers;
+mod store;
+mod words;
+
 use super::app::Manners;
 use super::net::Down;
 use super::runs::{APPS, world};
