@@ -89,7 +89,6 @@ impl World {
             json!({"type": "button_press", "buttonId": id, "pressType": "short"}),
             json!({"type": "touch_event", "gesture_name": id}),
             json!({"type": "head_position", "position": if n.is_multiple_of(2) { "up" } else { "down" }}),
-            json!({"type": "location_update", "lat": 47.0, "lng": n as f64 / 1e3}),
             json!({"type": "phone_notification", "notificationId": id, "app": "Mail", "title": "Hi", "content": "there"}),
             json!({"type": "local_transcription", "text": id, "isFinal": true, "startTime": 1, "endTime": 2}),
             json!({"type": format!("odd_{id}")}),
@@ -164,7 +163,12 @@ impl World {
                 self.run(6000);
                 self.start(USER, MAPS);
             }
-            _ => self.take_step(USER, Step::Takeover),
+            _ => {
+                self.phone_tells(
+                    &json!({"type": "location_update", "lat": 47.0, "lng": n as f64 / 1e3}),
+                );
+                self.take_step(USER, Step::Takeover);
+            }
         }
         self.run(end - self.t());
         self.sound();

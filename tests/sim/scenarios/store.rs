@@ -171,6 +171,47 @@ fn installed(app: usize) -> InstalledApp {
     }
 }
 
+/// Another app of the user, started at another server.
+const ELSE: &str = "com.acme.else";
+
+fn setting(key: &str) -> Change {
+    let changes = [(key.to_owned(), json!(1))].into_iter().collect();
+    Change::UserSettings(UserId::new(USER), changes)
+}
+
+fn app_setting(key: &str) -> Change {
+    let changes = vec![json!({"key": key, "value": true})];
+    Change::AppSettings(UserId::new(USER), package(SCRIBE).to_owned(), changes)
+}
+
+fn of_session(op: StoreOp) -> Change {
+    Change::Session(UserId::new(USER), op)
+}
+
+/// What all of them wrote is there.
+fn nothing_is_lost(record: &UserRecord, seed: u64) {
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort();
+        list
+    };
+    let running = [ELSE, package(MAPS), package(SCRIBE)];
+    assert_eq!(sorted(&record.running_apps), running, "seed {seed}");
+    let models = ["Even Realities G1", "Even Realities G2", "Mentra Live"];
+    assert_eq!(sorted(&record.glasses_models), models, "seed {seed}");
+    let place = record.location.map(|place| (place.lat, place.lng));
+    assert_eq!(place, Some((47.1, 8.5)), "seed {seed}");
+    let apps = record.installed_apps.iter();
+    let active = apps.filter(|app| app.last_active_ms > 2).count();
+    assert_eq!(active, 3, "seed {seed}: {:?}", record.installed_apps);
+    let keys: Vec<&str> = record.user_settings.keys().map(String::as_str).collect();
+    let wanted = ["brightness", "contextual", "use_metric"];
+    assert_eq!(keys, wanted, "seed {seed}");
+    let own = &record.app_settings[package(SCRIBE)];
+    assert_eq!(own.len(), 2, "seed {seed}: {own:?}");
+    assert_eq!(record.onboarded, [ELSE], "seed {seed}");
+}
+
 #[test]
 fn writers_of_one_record_at_the_same_moment_lose_nothing() {
     let first = UserRecord {
@@ -179,90 +220,25 @@ fn writers_of_one_record_at_the_same_moment_lose_nothing() {
         ..UserRecord::default()
     };
     let session = busy_moment(&first);
-    let kinds = |which: fn(&StoreOp) -> bool| {
-        let ops = session
-            .iter()
-            .filter(|change| matches!(change, Change::Session(_, op) if which(op)));
-        ops.count()
-    };
-    assert_eq!(
-        kinds(|op| matches!(op, StoreOp::AddRunning(_))),
-        2,
-        "{session:?}"
-    );
-    assert_eq!(
-        kinds(|op| matches!(op, StoreOp::RemoveRunning(_))),
-        1,
-        "{session:?}"
-    );
-    let user = UserId::new(USER);
-    let settings = |key: &str, value: u64| {
-        let changes = [(key.to_owned(), json!(value))].into_iter().collect();
-        Change::UserSettings(user.clone(), changes)
-    };
-    let of_app = |key: &str| {
-        let changes = vec![json!({"key": key, "value": true})];
-        Change::AppSettings(user.clone(), package(SCRIBE).to_owned(), changes)
-    };
-    // The same user's other calls at this server, and another server where an app is started.
-    let rest = vec![
-        settings("brightness", 40),
-        of_app("sound"),
-        settings("use_metric", 1),
-        of_app("large"),
-    ];
+    let started = |change: &&Change| matches!(change, Change::Session(_, StoreOp::AddRunning(_)));
+    assert_eq!(session.iter().filter(started).count(), 2, "{session:?}");
+    // The phone's other calls come between what its session writes; another server knows nothing of either.
+    let mut calls = ["sound", "large"].map(app_setting).to_vec();
+    calls.extend(["brightness", "use_metric"].map(setting));
+    let mut this = Vec::new();
+    for change in session {
+        this.push(change);
+        this.extend(calls.pop());
+    }
+    assert!(calls.is_empty());
     let other = vec![
-        Change::Session(
-            user.clone(),
-            StoreOp::AddRunning(Package::new("com.acme.else")),
-        ),
-        settings("contextual", 1),
-        Change::Session(
-            user.clone(),
-            StoreOp::SetOnboarded(Package::new("com.acme.else")),
-        ),
+        of_session(StoreOp::AddRunning(Package::new(ELSE))),
+        setting("contextual"),
+        of_session(StoreOp::SetOnboarded(Package::new(ELSE))),
     ];
     for seed in 0..60 {
-        let record = stored(
-            seed,
-            &first,
-            vec![session.clone(), rest.clone(), other.clone()],
-        );
-        let mut running = record.running_apps.clone();
-        running.sort();
-        assert_eq!(
-            running,
-            ["com.acme.else", package(MAPS), package(SCRIBE)],
-            "seed {seed}"
-        );
-        let mut models = record.glasses_models.clone();
-        models.sort();
-        assert_eq!(
-            models,
-            ["Even Realities G1", "Even Realities G2", "Mentra Live"],
-            "seed {seed}"
-        );
-        assert!(
-            record.location.is_some_and(|place| place.lat == 47.1),
-            "seed {seed}: {record:?}"
-        );
-        let active = record
-            .installed_apps
-            .iter()
-            .filter(|app| app.last_active_ms > 2);
-        assert_eq!(active.count(), 3, "seed {seed}: {record:?}");
-        let keys: Vec<&str> = record.user_settings.keys().map(String::as_str).collect();
-        assert_eq!(
-            keys,
-            ["brightness", "contextual", "use_metric"],
-            "seed {seed}"
-        );
-        assert_eq!(
-            record.app_settings[package(SCRIBE)].len(),
-            2,
-            "seed {seed}: {record:?}"
-        );
-        assert_eq!(record.onboarded, ["com.acme.else"], "seed {seed}");
+        let servers = vec![this.clone(), other.clone()];
+        nothing_is_lost(&stored(seed, &first, servers), seed);
     }
 }
 

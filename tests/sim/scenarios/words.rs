@@ -16,7 +16,10 @@ const SAID: &str =
 
 /// A phone, these apps, and a provider that says what the script wants it to say.
 pub(super) fn listening(apps: &[usize]) -> World {
-    let mut cfg = Settings::default();
+    listening_with(apps, Settings::default())
+}
+
+fn listening_with(apps: &[usize], mut cfg: Settings) -> World {
     cfg.speech.soniox_api_key = "key".to_owned();
     let mut w = world_with(7, [Sdk::V2; 4], cfg);
     w.provider.scripted = true;
@@ -162,7 +165,8 @@ fn a_guess_that_the_provider_takes_back_leaves_no_trace() {
 #[test]
 fn a_sentence_that_the_provider_split_is_one_utterance() {
     let mut w = listening(&[SCRIBE]);
-    w.tokens(&[token("Turn left at the", true), token("<end>", true)]);
+    w.tokens(&[token("Turn left", true), token(" at", false)]);
+    w.tokens(&[token(" at the", true), token("<end>", true)]);
     // Within the time for which an end is held back, and beginning with the end of what it continues.
     w.tokens(&[token("at the", true), token(" bridge", false)]);
     w.tokens(&[token(" bridge.", true), token("<end>", true)]);
@@ -178,27 +182,33 @@ fn a_sentence_that_the_provider_split_is_one_utterance() {
 
 #[test]
 fn words_that_were_not_sure_yet_become_final_when_the_user_falls_silent() {
-    let mut w = listening(&[SCRIBE, NOTES]);
-    w.tokens(&[
-        token("See", true),
-        token(" you", false),
-        token(" soon", false),
-    ]);
-    let phone = w.phone_conn(0);
-    w.say(phone, &json!({"type": "VAD", "status": false}));
-    w.run(1000);
-    w.sound(); // Invariant 31.
-    for app in [SCRIBE, NOTES] {
-        let page = w.page(app, 0);
-        assert_eq!(page.len(), 1, "{page:?}");
-        assert_eq!((&*page[0].text, page[0].is_final), ("See you soon", true));
+    for linger_ms in [0, 1500] {
+        let mut cfg = Settings::default();
+        cfg.speech.vad_close_linger_ms = linger_ms;
+        let mut w = listening_with(&[SCRIBE, NOTES], cfg);
+        w.tokens(&[
+            token("See", true),
+            token(" you", false),
+            token(" soon", false),
+        ]);
+        let phone = w.phone_conn(0);
+        w.say(phone, &json!({"type": "VAD", "status": false}));
+        w.run(1000);
+        w.sound(); // Invariant 31.
+        for app in [SCRIBE, NOTES] {
+            let page = w.page(app, 0);
+            assert_eq!(page.len(), 1, "{page:?}");
+            assert_eq!(page[0].text, "See you soon");
+            assert!(page[0].is_final, "{linger_ms}");
+        }
+        w.run(linger_ms);
+        assert!(w.provider_hears(USER, EN).is_empty(), "{linger_ms}");
+        // The next words are another utterance of another recogniser.
+        w.say(phone, &json!({"type": "VAD", "status": true}));
+        w.run(1000);
+        w.tokens(&[token("Hello", true), token("<end>", true)]);
+        w.run(600);
+        let texts: Vec<String> = w.page(NOTES, 0).into_iter().map(|one| one.text).collect();
+        assert_eq!(texts, ["See you soon", "Hello"]);
     }
-    assert!(w.provider_hears(USER, EN).is_empty());
-    // The next words are another utterance of another recogniser.
-    w.say(phone, &json!({"type": "VAD", "status": true}));
-    w.run(1000);
-    w.tokens(&[token("Hello", true), token("<end>", true)]);
-    w.run(600);
-    let texts: Vec<String> = w.page(NOTES, 0).into_iter().map(|one| one.text).collect();
-    assert_eq!(texts, ["See you soon", "Hello"]);
 }
