@@ -199,7 +199,7 @@ fn words_that_were_not_sure_yet_become_final_when_the_user_falls_silent() {
             let page = w.page(app, 0);
             assert_eq!(page.len(), 1, "{page:?}");
             assert_eq!(page[0].text, "See you soon");
-            assert!(page[0].is_final, "{linger_ms}");
+            assert!(page[0].is_final, "not final, linger {linger_ms} ms");
         }
         w.run(linger_ms);
         assert!(w.provider_hears(USER, EN).is_empty(), "{linger_ms}");
