@@ -13,7 +13,7 @@ mod outbound;
 pub mod registry;
 mod removals;
 mod rest;
-mod speech;
+pub mod speech;
 pub mod store;
 mod upstream;
 mod weather;

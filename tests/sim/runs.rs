@@ -94,10 +94,20 @@ pub(crate) fn world(seed: u64, generations: [Sdk; 4]) -> World {
 }
 
 /// The same with these settings.
-pub(crate) fn world_with(seed: u64, generations: [Sdk; 4], mut cfg: Settings) -> World {
+pub(crate) fn world_with(seed: u64, generations: [Sdk; 4], cfg: Settings) -> World {
+    world_of(seed, generations, cfg, registry())
+}
+
+/// The same, where the server knows these apps.
+pub(crate) fn world_of(
+    seed: u64,
+    generations: [Sdk; 4],
+    mut cfg: Settings,
+    apps: Registry,
+) -> World {
     cfg.udp.udp_host = "udp.example.net".to_owned();
     super::video::settings(&mut cfg);
-    let mut world = World::new(seed, cfg, registry());
+    let mut world = World::new(seed, cfg, apps);
     for ((package, _, _, wants), sdk) in APPS.iter().zip(generations) {
         world.add_server(package, sdk, wants);
     }

@@ -53,6 +53,9 @@ impl World {
         self.trace
             .add(self.t(), user, || format!("speech   {}", shown(&order)));
         self.watch.speech_ordered(user, epoch, &order);
+        if self.provider.scripted {
+            return self.provider_ordered(user, epoch, order);
+        }
         let key = |id: SpeechId| (user.to_string(), epoch, id.0);
         match order {
             SpeechOrder::Open(open) => self.recogniser_starts(key(open.id)),
@@ -188,7 +191,7 @@ impl World {
         }
     }
 
-    fn recogniser_reports(&mut self, key: &Key, delay_ms: u64, report: SpeechReport) {
+    pub(super) fn recogniser_reports(&mut self, key: &Key, delay_ms: u64, report: SpeechReport) {
         let (user, epoch, id) = key.clone();
         let event = Event::Speech {
             id: SpeechId(id),

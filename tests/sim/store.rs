@@ -1,7 +1,10 @@
 //! The store of the simulation: slow, failing or silent when it is told to be; writes of one user stay in order.
 
+use prism::base::ids::UserId;
+use prism::services::store::Change;
+use prism::services::store::changes::Edit;
 use prism::session::effects::StoreOp;
-use prism::wire::records::{InstalledApp, UserRecord};
+use prism::wire::records::UserRecord;
 use std::collections::BTreeMap;
 
 /// How the store behaves at the moment.
@@ -72,29 +75,13 @@ impl Store {
         (*busy, in_time)
     }
 
+    /// By the code that every backend uses.
     fn apply(&mut self, user: &str, op: &StoreOp) {
+        let change = Change::Session(UserId::new(user), op.clone());
         let record = self.record(user);
-        match op {
-            StoreOp::AddRunning(package) => {
-                if !record.running_apps.iter().any(|name| **name == **package) {
-                    record.running_apps.push(package.to_string());
-                }
-            }
-            StoreOp::RemoveRunning(package) => {
-                record.running_apps.retain(|name| **name != **package);
-            }
-            StoreOp::SetLocation(location) => record.location = Some(*location),
-            StoreOp::AddGlassesModel(model) => record.glasses_models.push(model.clone()),
-            StoreOp::TouchApp(package, at_ms) => {
-                let known = record
-                    .installed_apps
-                    .iter_mut()
-                    .find(|app| app.package_name == **package);
-                if let Some(InstalledApp { last_active_ms, .. }) = known {
-                    *last_active_ms = *at_ms;
-                }
-            }
-            StoreOp::SetOnboarded(package) => record.onboarded.push(package.to_string()),
+        let document = serde_json::to_vec(record).expect("a record serialises");
+        if let (Edit::Put(document), _) = change.apply(Some(&document)) {
+            *record = serde_json::from_slice(&document).expect("a record");
         }
     }
 

@@ -6,8 +6,9 @@ use super::http::{Calls, Key};
 use super::invariants::{Cause, Failure, View, Watch};
 use super::net::{Down, Net, Up};
 use super::phone::{Phone, PhoneWake};
+use super::provider::Provider;
 use super::script::Step;
-use super::speech::Recognisers;
+use super::speech::{Key as Recogniser, Recognisers};
 use super::store::Store;
 use super::trace::Trace;
 use super::udp::{Mail, Packet};
@@ -70,6 +71,8 @@ pub(crate) enum Act {
     Datagram(usize, Packet),
     /// The oldest message of a shard's inbox is read.
     Mail(usize),
+    /// What a conversation with the provider has waited for.
+    Speech(Recogniser),
     /// Something that a user, a developer or bad luck does.
     Step(String, Step),
 }
@@ -89,6 +92,8 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) calls: Calls,
     pub(crate) recognisers: Recognisers,
+    /// Whoever says what recognisers hear, where a script does.
+    pub(crate) provider: Provider,
     pub(crate) watch: Watch,
     pub(crate) trace: Trace,
     pub(crate) rng: fastrand::Rng,
@@ -101,7 +106,7 @@ pub(crate) struct World {
     pub(super) http: BTreeMap<u64, Vec<u8>>,
     /// How often the shard turns although no session is due.
     pub(crate) turn_ms: u64,
-    cfg: Arc<Settings>,
+    pub(super) cfg: Arc<Settings>,
     apps: Arc<Registry>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     acts: BTreeMap<u64, Act>,
@@ -147,6 +152,7 @@ impl World {
             store: Store::default(),
             calls: Calls::default(),
             recognisers: Recognisers::default(),
+            provider: Provider::default(),
             watch: Watch::default(),
             trace: Trace::default(),
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
@@ -262,6 +268,7 @@ impl World {
             Act::Answer(key, outcome) => self.http_answered(key, outcome),
             Act::Datagram(shard, packet) => self.datagram_comes(shard, packet),
             Act::Mail(shard) => self.mail_is_read(shard),
+            Act::Speech(key) => self.provider_turns(&key),
             Act::Step(user, step) => {
                 self.trace
                     .add(self.t(), &user, || format!("step     {step:?}"));
@@ -295,6 +302,15 @@ impl World {
             0 => &mut self.shard,
             _ => &mut self.neighbour,
         }
+    }
+
+    /// The server learns of its apps anew.
+    pub(crate) fn registry_becomes(&mut self, apps: Registry) {
+        self.apps = Arc::new(apps);
+        let message = ToShard::Registry(Arc::clone(&self.apps));
+        self.call(Cause::Mail, |shard, _| {
+            shard.receive(message);
+        });
     }
 
     /// A REST call of the phone or an administrator; returns its number.

@@ -5,6 +5,7 @@
 
 mod alibaba;
 mod classify;
+mod dialogue;
 mod health;
 mod keys;
 mod languages;
@@ -18,6 +19,8 @@ mod stream;
 mod tokens;
 mod translation;
 mod utterances;
+
+pub use dialogue::Dialogue;
 
 use super::context::{Services, lock};
 use crate::base::ids::UserId;

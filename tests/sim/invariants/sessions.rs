@@ -231,8 +231,8 @@ impl Watch {
                     || reason == "Connection timeout detected"
             }
             1008 => !to_phone,
-            // A panic or a store that cannot be read; this world has them only where a scenario makes them.
-            1011 => self.defective.as_ref() == Some(&sock.user),
+            // A panic where a scenario makes one, or an app whose record could not be read yet.
+            1011 => self.defective.as_ref() == Some(&sock.user) || (!to_phone && !view.apps.loaded),
             _ => true,
         };
         let in_table = known && fits;

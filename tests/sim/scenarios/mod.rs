@@ -3,16 +3,19 @@
 
 mod apps;
 mod display;
-mod phones;
-mod speech;
-mod streams;
-
 mod isolation;
 mod lists;
+mod memory;
+mod phones;
 mod proxies;
+mod recognisers;
 mod settings;
 mod sound;
+mod speech;
+mod store;
+mod streams;
 mod video;
+mod words;
 
 use super::app::Manners;
 use super::net::Down;

@@ -51,8 +51,8 @@ pub(super) struct Attempts {
     /// In a row.
     failed: u64,
     pub(super) hold: Hold,
-    /// What the log was told last.
-    told: Option<Class>,
+    /// Classes that the log was told of: a bit each.
+    told: u8,
 }
 
 /// What follows from the end of a recogniser.
@@ -70,7 +70,7 @@ impl Attempts {
             stream,
             failed: 0,
             hold: Hold::Free,
-            told: None,
+            told: 0,
         }
     }
 
@@ -94,7 +94,7 @@ impl Attempts {
 
     fn ran(&mut self, ran_ms: u64) {
         if ran_ms >= SUCCESS_MS {
-            (self.failed, self.told) = (0, None);
+            (self.failed, self.told) = (0, 0);
         }
     }
 
@@ -119,8 +119,11 @@ impl Attempts {
                 Hold::Until(now_ms.saturating_add(delay_ms))
             }
         };
+        let bit = 1 << class as u8;
+        let is_news = self.told & bit == 0;
+        self.told |= bit;
         Verdict {
-            is_news: self.told.replace(class) != Some(class),
+            is_news,
             gave_up: !matches!(self.hold, Hold::Until(_)),
         }
     }
