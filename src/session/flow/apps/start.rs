@@ -4,7 +4,7 @@
 use crate::base::ids::Package;
 use crate::base::metrics::{Counter, Timing};
 use crate::base::settings::{DashboardMode, Settings};
-use crate::session::effects::{Effect, RestAnswer};
+use crate::session::effects::{Effect, RestAnswer, UnderWay};
 use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
 use crate::session::flow::{sync, webhook};
 use crate::session::managers::apps::intent::{Verb, Wanted};
@@ -267,9 +267,12 @@ fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 
 /// The app attached: its start, if one is pending, succeeds. The caller has already stored the intent.
 pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    let Some(start) = take(s, package, cx) else {
+    let Some(start) = take(s, package, UnderWay::GoesOn, cx) else {
         return;
     };
+    if let Some(app) = s.m.apps.get_mut(package) {
+        app.answering = start.call;
+    }
     let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
     cx.metrics.time(Timing::AppStartOk, took_ns);
     tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, "app-start");
@@ -341,7 +344,7 @@ pub(crate) fn abandon(
     error: &StartError,
     cx: &mut Cx<'_>,
 ) -> Option<Origin> {
-    let start = take(s, package, cx)?;
+    let start = take(s, package, UnderWay::Cut, cx)?;
     let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
     cx.metrics.time(failed_at(error.stage), took_ns);
     cx.metrics.inc(match (start.origin, error.stage) {
@@ -408,7 +411,7 @@ fn answer_recovery(reply: crate::base::ids::ReplyTo, outcome: Recovered, cx: &mu
     cx.fx.reply(reply, RestAnswer::json(status, "{}"));
 }
 
-fn take(s: &mut Session, package: &Package, cx: &mut Cx<'_>) -> Option<Start> {
+fn take(s: &mut Session, package: &Package, under_way: UnderWay, cx: &mut Cx<'_>) -> Option<Start> {
     let start = s.m.apps.get_mut(package)?.start.take()?;
     for timer in [
         Timer::AppStart(package.clone()),
@@ -418,7 +421,7 @@ fn take(s: &mut Session, package: &Package, cx: &mut Cx<'_>) -> Option<Start> {
         s.timers.cancel(&timer);
     }
     if let Some(call) = start.call {
-        cx.fx.push(Effect::CancelHttp { call });
+        cx.fx.push(Effect::CancelHttp { call, under_way });
     }
     Some(start)
 }
