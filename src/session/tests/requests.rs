@@ -1,10 +1,13 @@
-//! Session requests that outlive what they were sent for: behaviour.md §2.3 (last paragraph), invariant 11.
+//! Starts that end: what becomes of their session requests (behaviour.md §2.3, invariant 11), and how they are counted.
 
 use crate::base::ids::CallId;
-use crate::base::metrics::Counter;
+use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Effect, HttpKind, UnderWay};
 use crate::session::event::{DisposeCause, Event, Sdk};
-use crate::session::testkit::{Kit, SCRIBE};
+use crate::session::managers::apps::AppState;
+use crate::session::managers::device::Source;
+use crate::session::testkit::{Kit, SCRIBE, record};
+use crate::wire::records::{AppType, HardwareRequirement, Registry};
 
 /// Calls whose connections are cut.
 fn cuts(kit: &mut Kit) -> Vec<CallId> {
@@ -62,4 +65,38 @@ fn a_session_that_ends_leaves_no_session_request_behind() {
         cause: DisposeCause::Explicit,
     });
     assert_eq!(cuts(&mut kit), [request]);
+}
+
+/// How starts end is counted and timed also where they are refused before anything is asked (behaviour.md §10.3).
+#[test]
+fn refused_starts_and_restarts_are_counted_by_their_stage() {
+    let (mut kit, phone) = Kit::connected();
+    let timed = |kit: &Kit, timing| {
+        let histogram = kit.metrics.timing(timing).histogram();
+        histogram.map_or(0, |histogram| histogram.len())
+    };
+    kit.phone_text(
+        phone,
+        r#"{"type":"start_app","packageName":"com.acme.nowhere"}"#,
+    );
+    assert_eq!(kit.metrics.get(Counter::AppStartsWebhook), 1);
+    assert_eq!(timed(&kit, Timing::AppStartWebhook), 1);
+    let app = kit.running(SCRIBE, Sdk::V3);
+    kit.app_closes(app);
+    let mut record = record(SCRIBE, AppType::Background);
+    record.hardware_requirements = vec![HardwareRequirement {
+        kind: "CAMERA".into(),
+        level: "REQUIRED".into(),
+        description: None,
+    }];
+    kit.apps = Registry::new([record], 2);
+    let wears = [("modelName".to_owned(), "Vuzix Z100".into())];
+    kit.run(|s, _| {
+        s.m.device
+            .apply(wears.into_iter().collect(), Source::Preference)
+    });
+    kit.advance(5_000);
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+    assert_eq!(kit.metrics.get(Counter::ResurrectionsFailed), 1);
+    assert_eq!(timed(&kit, Timing::AppStartHardware), 1);
 }

@@ -62,7 +62,7 @@ pub(crate) fn request(
     let record = match check(s, &package, cx) {
         Ok(record) => record,
         Err(error) => {
-            cx.metrics.inc(Counter::AppStartsOther);
+            count_failed(origin, error.stage, 0, cx);
             tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, outcome = "refused", %error, "app-start");
             answers::start_failed(s, &package, &error, &waiters, cx);
             refused(s, &package, origin, cx);
@@ -337,6 +337,16 @@ fn failed_at(stage: Stage) -> Timing {
     }
 }
 
+fn count_failed(origin: Origin, stage: Stage, took_ms: u64, cx: &mut Cx<'_>) {
+    cx.metrics.time(failed_at(stage), took_ms * 1_000_000);
+    cx.metrics.inc(match (origin, stage) {
+        (Origin::Restart, _) => Counter::ResurrectionsFailed,
+        (_, Stage::Webhook) => Counter::AppStartsWebhook,
+        (_, Stage::Timeout) => Counter::AppStartsTimeout,
+        _ => Counter::AppStartsOther,
+    });
+}
+
 /// Resolves a pending start with an error; the app's state is the caller's business.
 pub(crate) fn abandon(
     s: &mut Session,
@@ -345,14 +355,8 @@ pub(crate) fn abandon(
     cx: &mut Cx<'_>,
 ) -> Option<Origin> {
     let start = take(s, package, UnderWay::Cut, cx)?;
-    let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
-    cx.metrics.time(failed_at(error.stage), took_ns);
-    cx.metrics.inc(match (start.origin, error.stage) {
-        (Origin::Restart, _) => Counter::ResurrectionsFailed,
-        (_, Stage::Webhook) => Counter::AppStartsWebhook,
-        (_, Stage::Timeout) => Counter::AppStartsTimeout,
-        _ => Counter::AppStartsOther,
-    });
+    let took_ms = cx.now.mono_ms.saturating_sub(start.began_ms);
+    count_failed(start.origin, error.stage, took_ms, cx);
     if start.recovery.is_some() {
         cx.metrics.inc(Counter::RecoveriesFailed);
     }
