@@ -97,9 +97,12 @@ impl Dispatcher {
                 ack,
             } => self.store(user, epoch, op, ack),
             ToOutside::Http { user, epoch, call } => self.http(user, epoch, call),
-            ToOutside::CancelHttp { user, epoch, call } => {
-                self.cx.webhooks.cancel(&(user, epoch, call))
-            }
+            ToOutside::CancelHttp {
+                user,
+                epoch,
+                call,
+                under_way,
+            } => self.cx.webhooks.cancel(&(user, epoch, call), under_way),
             ToOutside::Request(request) => self.request(*request),
             ToOutside::Reply { id, answer } => self.cx.resolve(id, answer),
             ToOutside::Report(report) => super::metrics::take_report(&self.cx, *report),
@@ -218,9 +221,10 @@ impl Dispatcher {
             let key = key.clone();
             async move {
                 let _removal = removal;
-                let outcome = AssertUnwindSafe(outbound(&cx, call, key))
+                let outcome = AssertUnwindSafe(outbound(&cx, call, key.clone()))
                     .catch_unwind()
                     .await;
+                cx.webhooks.forget(&key);
                 let outcome = outcome.unwrap_or_else(|_| HttpOutcome::Failed {
                     error: "internal error".into(),
                 });
@@ -283,7 +287,5 @@ async fn outbound(cx: &Services, call: HttpCall, key: (UserId, u64, CallId)) -> 
     let (url, now_ms) = (call.url.clone(), cx.clock.now().mono_ms);
     let ask = cx.webhooks.call(call, None);
     let settings = cx.settings();
-    let outcome = cx.weather.ask(&url, &settings.dashboard, now_ms, ask).await;
-    cx.webhooks.forget(&key);
-    outcome
+    cx.weather.ask(&url, &settings.dashboard, now_ms, ask).await
 }

@@ -8,7 +8,7 @@ use crate::base::clock::Clock;
 use crate::base::ids::{CallId, UserId};
 use crate::base::metrics::Latency;
 use crate::base::settings::Settings;
-use crate::session::effects::{HttpCall, HttpKind, HttpMethod};
+use crate::session::effects::{HttpCall, HttpKind, HttpMethod, UnderWay};
 use crate::session::event::HttpOutcome;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -57,6 +57,17 @@ impl FetchError {
 }
 
 type CallKey = (UserId, u64, CallId);
+/// A place among the calls to one origin, and one among all.
+type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// A call that may be cancelled.
+struct Open {
+    task: AbortHandle,
+    started: bool,
+    /// Once it has started; given back with it, or sooner where its answer does not matter.
+    places: Option<Places>,
+}
+
 /// Cumulative durations by kind and result.
 type Timings = BTreeMap<(&'static str, &'static str), Latency>;
 
@@ -70,7 +81,7 @@ pub(crate) struct Webhooks {
     queue_max: u64,
     waiting: AtomicU64,
     origins: Mutex<HashMap<String, Arc<Semaphore>>>,
-    unstarted: Mutex<HashMap<CallKey, AbortHandle>>,
+    open: Mutex<HashMap<CallKey, Open>>,
     timings: Mutex<Timings>,
 }
 
@@ -94,39 +105,56 @@ impl Webhooks {
             queue_max: apps.webhook_queue_max,
             waiting: AtomicU64::new(0),
             origins: Mutex::default(),
-            unstarted: Mutex::default(),
+            open: Mutex::default(),
             timings: Mutex::default(),
         }
     }
 
-    /// Remembers how to cancel a call that has not started.
+    /// Remembers how to cancel a call; [`Webhooks::forget`] is due when it is over.
     pub(crate) fn track(&self, key: CallKey, task: AbortHandle) {
         if !task.is_finished() {
-            lock(&self.unstarted).insert(key, task);
+            let call = Open {
+                task,
+                started: false,
+                places: None,
+            };
+            lock(&self.open).insert(key, call);
         }
     }
 
-    /// Stops a call unless it has started.
-    pub(crate) fn cancel(&self, key: &CallKey) {
-        if let Some(task) = lock(&self.unstarted).remove(key) {
-            task.abort();
+    /// Stops a call, unless it has started and may go on. One that does keeps no place: app servers answer when a developer's
+    /// code for the new session has run, and others wait to be asked.
+    pub(crate) fn cancel(&self, key: &CallKey, under_way: UnderWay) {
+        let mut open = lock(&self.open);
+        let Some(call) = open.get_mut(key) else {
+            return;
+        };
+        if call.started && under_way == UnderWay::GoesOn {
+            call.places = None;
+        } else if let Some(call) = open.remove(key) {
+            call.task.abort();
         }
     }
 
-    /// It is over without having started: somebody else had the answer.
+    /// It is over.
     pub(crate) fn forget(&self, key: &CallKey) {
-        lock(&self.unstarted).remove(key);
+        lock(&self.open).remove(key);
     }
 
-    /// One attempt for a session; `key` makes it cancellable until it starts.
+    /// One attempt for a session; what cancels it by `key` learns when it starts.
     pub(crate) async fn call(&self, call: HttpCall, key: Option<CallKey>) -> HttpOutcome {
         let kind = label(call.kind);
         let limit = Duration::from_millis(call.timeout_ms);
         let request = request_of(call);
-        let started = || {
-            if let Some(key) = &key {
-                lock(&self.unstarted).remove(key);
+        let started = |places| {
+            if let Some(key) = &key
+                && let Some(call) = lock(&self.open).get_mut(key)
+            {
+                call.started = true;
+                call.places = Some(places);
+                return None;
             }
+            Some(places)
         };
         let result = match request {
             Some(request) => {
@@ -135,7 +163,6 @@ impl Webhooks {
             }
             None => Err(FetchError::Invalid),
         };
-        started();
         match result {
             Ok(answer) => HttpOutcome::Answer {
                 status: answer.status().as_u16(),
@@ -151,14 +178,14 @@ impl Webhooks {
         }
     }
 
-    /// One request with its whole time limit, waiting for a free place included.
+    /// One request with its whole time limit, waiting for a free place included. `started` may keep its places.
     pub(crate) async fn fetch(
         &self,
         kind: &'static str,
         request: Request<Full<Bytes>>,
         limit: Duration,
         bytes_max: usize,
-        started: impl FnOnce(),
+        started: impl FnOnce(Places) -> Option<Places>,
     ) -> Result<Response<Bytes>, FetchError> {
         let begun = self.clock.mono_ns();
         let result = match timeout(limit, self.attempt(request, bytes_max, started)).await {
@@ -181,11 +208,10 @@ impl Webhooks {
         &self,
         request: Request<Full<Bytes>>,
         bytes_max: usize,
-        started: impl FnOnce(),
+        started: impl FnOnce(Places) -> Option<Places>,
     ) -> Result<Response<Bytes>, FetchError> {
         self.check(request.uri())?;
-        let _place = self.place(request.uri()).await?;
-        started();
+        let _places = started(self.place(request.uri()).await?);
         let answer = self
             .client
             .request(request)
@@ -225,10 +251,7 @@ impl Webhooks {
         }
     }
 
-    async fn place(
-        &self,
-        uri: &Uri,
-    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), FetchError> {
+    async fn place(&self, uri: &Uri) -> Result<Places, FetchError> {
         let origin = uri.authority().map(ToString::to_string).unwrap_or_default();
         let of_origin = {
             let mut origins = lock(&self.origins);

@@ -19,6 +19,15 @@ pub enum Class {
     Display,
 }
 
+/// What becomes of a call that is no longer wanted and has been sent already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UnderWay {
+    /// It did its work: its answer may still come, and does not matter.
+    GoesOn,
+    /// Its connection is cut: another one follows, or what it asks for must not happen any more.
+    Cut,
+}
+
 /// What an outbound HTTP call is for; bounds its timeout class and its metrics label.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HttpKind {
@@ -212,6 +221,8 @@ pub enum Effect {
     CancelHttp {
         /// Id of the call.
         call: CallId,
+        /// If it has started.
+        under_way: UnderWay,
     },
     /// One store write.
     Store {

@@ -154,7 +154,15 @@ impl Shard {
                 };
                 (ToOutside::Http { user, epoch, call }, Some(refused))
             }
-            Effect::CancelHttp { call } => (ToOutside::CancelHttp { user, epoch, call }, None),
+            Effect::CancelHttp { call, under_way } => (
+                ToOutside::CancelHttp {
+                    user,
+                    epoch,
+                    call,
+                    under_way,
+                },
+                None,
+            ),
             Effect::Store { op, ack } => (
                 ToOutside::Store {
                     user,

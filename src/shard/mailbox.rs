@@ -9,8 +9,8 @@ use super::memory::Owner;
 use crate::base::ids::{CallId, Package, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
-pub use crate::session::effects::LinkChange;
 use crate::session::effects::{HttpCall, IncidentLogs, RestAnswer, StoreOp};
+pub use crate::session::effects::{LinkChange, UnderWay};
 use crate::session::event::Event;
 use crate::session::managers::app_messages::Incoming;
 use crate::session::rest::Call;
@@ -212,6 +212,8 @@ pub enum ToOutside {
         epoch: u64,
         /// Id of the call.
         call: CallId,
+        /// If it has started.
+        under_way: UnderWay,
     },
     /// A REST request that a service answers.
     ///

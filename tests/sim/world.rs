@@ -19,7 +19,7 @@ use prism::base::settings::Settings;
 use prism::session::Session;
 use prism::session::event::{Event, HttpOutcome};
 use prism::session::rest::Call;
-use prism::shard::mailbox::{Answer, Mailboxes, ToOutside, ToShard};
+use prism::shard::mailbox::{Answer, Mailboxes, ToOutside, ToShard, UnderWay};
 use prism::shard::routes::Envelope;
 use prism::shard::shared::Shared;
 use prism::shard::{Parts, Shard};
@@ -377,11 +377,20 @@ impl World {
             ToOutside::Http {
                 user, epoch, call, ..
             } => self.http_asked(&user, epoch, call),
-            ToOutside::CancelHttp { user, epoch, call } => {
-                self.trace
-                    .add(self.t(), &user, || format!("http     {call:?} cancelled"));
-                self.calls.cancel(&user, epoch, call);
-                self.watch.http_over(&user, epoch, call);
+            ToOutside::CancelHttp {
+                user,
+                epoch,
+                call,
+                under_way,
+            } => {
+                self.trace.add(self.t(), &user, || {
+                    format!("http     {call:?} cancelled, {under_way:?}")
+                });
+                // Calls start at once here.
+                if under_way == UnderWay::Cut {
+                    self.calls.cancel(&user, epoch, call);
+                    self.watch.http_over(&user, epoch, call);
+                }
             }
             ToOutside::Speech { user, epoch, order } => self.speech_ordered(&user, epoch, order),
             ToOutside::Report(report) => self.watch.report = Some(report),

@@ -1,7 +1,7 @@
 //! Layer 0: file + environment → validated [`Settings`], with every problem reported, not just the first.
 
-use super::names::ESTABLISHED_NAMES;
-use super::{Settings, rules};
+use super::names::{ADDITIONAL_APPS, ESTABLISHED_NAMES};
+use super::{Settings, Value, rules};
 use std::fmt;
 
 /// One thing wrong with the configuration.
@@ -103,6 +103,13 @@ pub fn load_from(
         let flag = format!("--{}", key.replace('_', "-"));
         overlay(&flag, key, Some(text.clone()));
     }
+    let more = env(ADDITIONAL_APPS).unwrap_or_default();
+    let preinstalled = &mut settings.apps.preinstalled_apps;
+    for name in Vec::from_text(&more).unwrap_or_default() {
+        if !preinstalled.contains(&name) {
+            preinstalled.push(name);
+        }
+    }
     let cleared = |name: &str| env(name).is_some_and(|text| text.is_empty());
     if ["AUGMENTOS_AUTH_JWT_SECRET", "PRISM_AUTH_JWT_SECRET"]
         .into_iter()
@@ -151,6 +158,21 @@ mod tests {
         let settings = load("server:\n  port: 80\n", env).expect("valid");
         assert_eq!(settings.server.port, 82);
         assert_eq!(settings.udp.udp_host, "udp.example.net");
+    }
+
+    #[test]
+    fn additional_apps_come_beside_those_of_the_key_whoever_set_it() {
+        let with = |own: Option<&'static str>| {
+            let env = move |name: &str| match name {
+                "ADDITIONAL_PRE_INSTALLED_APPS" => Some("com.b, com.a".to_owned()),
+                "PRISM_PREINSTALLED_APPS" => own.map(str::to_owned),
+                _ => None,
+            };
+            let settings = load("apps:\n  preinstalled_apps: [com.a]\n", env).expect("valid");
+            settings.apps.preinstalled_apps
+        };
+        assert_eq!(with(None), ["com.a", "com.b"]);
+        assert_eq!(with(Some("com.c")), ["com.c", "com.b", "com.a"]);
     }
 
     #[test]

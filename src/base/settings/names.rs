@@ -20,7 +20,6 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("AUTHING_APP_SECRET", "authing_app_secret"),
     ("ADMIN_EMAILS", "admin_emails"),
     ("MENTRA_AGENT_API_KEY", "admin_api_key"),
-    ("ADDITIONAL_PRE_INSTALLED_APPS", "preinstalled_apps"),
     ("UPTIME_SERVICE_RUNNING", "uptime_checker_enabled"),
     ("MINIAPP_SDK_PHOTO_UPLOAD_SECRET", "photo_upload_secret"),
     ("TPA_AUTH_JWT_PRIVATE_KEY", "webview_private_key"),
@@ -55,6 +54,9 @@ pub(super) const ESTABLISHED_NAMES: &[(&str, &str)] = &[
     ("ALIBABA_DASHSCOPE_API_KEY", "alibaba_api_key"),
 ];
 
+/// Adds its items to those of `preinstalled_apps`, whoever set them (behaviour.md §12.2).
+pub(super) const ADDITIONAL_APPS: &str = "ADDITIONAL_PRE_INSTALLED_APPS";
+
 /// Variables of the server that this one replaces which mean nothing here, and the keys that do what their operators want
 /// (behaviour.md §11.3). A name that ends in `_` stands for all that begin so.
 const UNUSED: &[(&str, &str)] = &[
@@ -80,6 +82,7 @@ const UNUSED: &[(&str, &str)] = &[
     ("POSTHOG_", "metrics_interval_ms"),
     // An app that is down is a log line.
     ("SLACK_WEBHOOK_", "uptime_notify_min_ms"),
+    ("AUTO_SEND_DOWNTIME_EMAILS", "uptime_notify_min_ms"),
 ];
 
 /// Those variables that are set to anything and mean nothing, each with the key to see instead: worth a warning.

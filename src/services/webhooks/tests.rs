@@ -157,10 +157,61 @@ fn a_call_cancelled_before_its_turn_never_starts() {
         });
         client.track(key.clone(), task.abort_handle());
         tokio::task::yield_now().await;
-        client.cancel(&key);
+        client.cancel(&key, UnderWay::GoesOn);
         drop(held);
         assert!(task.await.expect_err("aborted").is_cancelled());
         assert_eq!(seen.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[test]
+fn a_call_under_way_is_cut_where_it_must_not_go_on() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let base = format!("http://{}", listener.local_addr().expect("bound"));
+        let client = Arc::new(client(|_| {}));
+        let key = (UserId::new("nadia@lumen.io"), 1, CallId(1));
+        let task = tokio::spawn({
+            let (client, key) = (Arc::clone(&client), key.clone());
+            async move { client.call(call(base, 5000), Some(key)).await }
+        });
+        client.track(key.clone(), task.abort_handle());
+        let (mut socket, _) = listener.accept().await.expect("it comes");
+        let mut request = vec![0; 4096];
+        assert!(socket.read(&mut request).await.expect("it asks") > 0);
+        client.cancel(&key, UnderWay::GoesOn);
+        tokio::task::yield_now().await;
+        assert!(!task.is_finished());
+        client.cancel(&key, UnderWay::Cut);
+        assert!(task.await.expect_err("aborted").is_cancelled());
+        while socket.read(&mut request).await.is_ok_and(|count| count > 0) {}
+        assert!(lock(&client.open).is_empty());
+    });
+}
+
+#[test]
+fn an_app_that_came_before_its_server_answered_holds_no_place() {
+    run(async {
+        // One of every origin at a time.
+        let client = Arc::new(client(|settings| settings.apps.webhook_concurrency = 4));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let base = format!("http://{}", listener.local_addr().expect("bound"));
+        let ask = |id| {
+            let key = (UserId::new("nadia@lumen.io"), 1, CallId(id));
+            let task = tokio::spawn({
+                let (client, key, base) = (Arc::clone(&client), key.clone(), base.clone());
+                async move { client.call(call(base, 5000), Some(key)).await }
+            });
+            client.track(key.clone(), task.abort_handle());
+            key
+        };
+        let first = ask(1);
+        ask(2);
+        let _asked = listener.accept().await.expect("the first");
+        assert_eq!(client.waiting.load(Ordering::Relaxed), 1);
+        client.cancel(&first, UnderWay::GoesOn);
+        let second = timeout(Duration::from_secs(2), listener.accept()).await;
+        second.expect("its turn").expect("the second");
     });
 }
 

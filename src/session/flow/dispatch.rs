@@ -57,7 +57,8 @@ fn http(
         webhook::session_request_result(s, &package, outcome, cx);
     } else if let Some(package) = s.m.apps.by_stop_call(call).cloned() {
         stop::webhook_done(s, &package, cx);
-    } else if !dashboard::weather_result(s, call, outcome, cx)
+    } else if !s.m.apps.answered(call)
+        && !dashboard::weather_result(s, call, outcome, cx)
         && !ranking::result(s, call, outcome, cx)
         && !requests::http_result(s, call, outcome, cx)
     {

@@ -148,6 +148,8 @@ pub struct AppSession {
     pub released: bool,
     /// A start in progress, from its reservation to its outcome.
     pub start: Option<Start>,
+    /// The session request of a start that succeeded before its answer came: servers answer when they have connected.
+    pub answering: Option<CallId>,
     /// A stop in progress.
     pub stop: Option<Stop>,
     /// Extra wait before a restart, drawn after a mass disconnect (ms).
@@ -179,6 +181,7 @@ impl AppSession {
             lost_ms: None,
             released: false,
             start: None,
+            answering: None,
             stop: None,
             restart_jitter_ms: 0,
             hello: None,
@@ -304,6 +307,12 @@ impl Apps {
     pub fn by_start_call(&self, call: CallId) -> Option<&Package> {
         let wanted = |app: &&AppSession| app.start.as_ref().is_some_and(|s| s.call == Some(call));
         self.list.iter().find(wanted).map(|app| &app.package)
+    }
+
+    /// Whether `call` is the session request of an app that is there already; its answer is no news.
+    pub fn answered(&mut self, call: CallId) -> bool {
+        let mut list = self.list.iter_mut();
+        list.any(|app| app.answering.take_if(|asked| *asked == call).is_some())
     }
 
     /// The app whose stop webhook is `call`.

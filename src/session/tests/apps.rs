@@ -2,7 +2,7 @@
 
 use crate::base::metrics::{Counter, Timing};
 use crate::base::settings::DashboardMode;
-use crate::session::effects::{Effect, HttpKind, StoreOp};
+use crate::session::effects::{Effect, HttpKind, StoreOp, UnderWay};
 use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{Call, Shape};
@@ -115,7 +115,10 @@ fn a_start_that_times_out_takes_a_users_intent_back() {
         [(StoreOp::RemoveRunning(_), _)]
     ));
     let cancelled = kit.effects(|e| matches!(e, Effect::CancelHttp { .. }));
-    assert!(matches!(&cancelled[..], [Effect::CancelHttp { call }] if *call == webhook.call));
+    assert!(matches!(
+        cancelled[..],
+        [Effect::CancelHttp { call, under_way: UnderWay::Cut }] if call == webhook.call
+    ));
     // A late answer and a late init find a stopped app.
     kit.forget();
     kit.answer_webhook(webhook.call, 200);

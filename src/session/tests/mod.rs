@@ -12,6 +12,7 @@ mod phone;
 mod phone_frames;
 mod random;
 mod reconnect;
+mod requests;
 mod restart;
 mod stop;
 mod together;

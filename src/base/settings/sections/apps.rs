@@ -8,7 +8,7 @@ section! {
     apps: Apps {
         /// Packages whose apps are refused everywhere.
         deprecated_packages: Vec<String> = list(&["system.augmentos.dashboard"]);
-        /// Packages installed for every new user; unknown ones are skipped. Established name: ADDITIONAL_PRE_INSTALLED_APPS.
+        /// Packages installed for every new user; unknown ones are skipped. ADDITIONAL_PRE_INSTALLED_APPS adds to them.
         preinstalled_apps: Vec<String> = Vec::new();
         /// Packages of assistant apps, which may use /api/sdk/system-app and act for a user.
         system_app_packages: Vec<String> = Vec::new();

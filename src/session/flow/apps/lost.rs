@@ -3,7 +3,9 @@
 use crate::base::ids::{ConnId, Package};
 use crate::session::effects::{Effect, LinkChange};
 use crate::session::event::{CloseInfo, Sdk};
-use crate::session::flow::{attach, notices, requests, restart, screen, start, stop, sync};
+use crate::session::flow::{
+    attach, notices, requests, restart, screen, start, stop, sync, webhook,
+};
 use crate::session::managers::apps::{AppState, Stop};
 use crate::session::managers::health::EndReason;
 use crate::session::timers::Timer;
@@ -129,6 +131,7 @@ pub(crate) fn end_with_session(
         "The user session ended",
     );
     start::abandon(s, package, &error, cx);
+    webhook::forget_earlier(s, package, cx);
     let Some(app) = s.m.apps.get_mut(package) else {
         return (Vec::new(), None);
     };

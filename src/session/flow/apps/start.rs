@@ -5,7 +5,7 @@ use crate::base::ids::Package;
 use crate::base::metrics::{Counter, Timing};
 use crate::base::rarely::CLIENT_MS;
 use crate::base::settings::{DashboardMode, Settings};
-use crate::session::effects::{Effect, RestAnswer};
+use crate::session::effects::{Effect, RestAnswer, UnderWay};
 use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
 use crate::session::flow::{sync, webhook};
 use crate::session::managers::apps::intent::{Verb, Wanted};
@@ -66,7 +66,7 @@ pub(crate) fn request(
     let record = match check(s, &package, cx) {
         Ok(record) => record,
         Err(error) => {
-            cx.metrics.inc(Counter::AppStartsOther);
+            count_failed(origin, error.stage, 0, cx);
             tell_refused(s, &package, &error, cx);
             answers::start_failed(s, &package, &error, &waiters, cx);
             refused(s, &package, origin, cx);
@@ -281,9 +281,12 @@ fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 
 /// The app attached: its start, if one is pending, succeeds. The caller has already stored the intent.
 pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    let Some(start) = take(s, package, cx) else {
+    let Some(start) = take(s, package, UnderWay::GoesOn, cx) else {
         return;
     };
+    if let Some(app) = s.m.apps.get_mut(package) {
+        app.answering = start.call;
+    }
     let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
     cx.metrics.time(Timing::AppStartOk, took_ns);
     tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, "app-start");
@@ -348,6 +351,16 @@ fn failed_at(stage: Stage) -> Timing {
     }
 }
 
+fn count_failed(origin: Origin, stage: Stage, took_ms: u64, cx: &mut Cx<'_>) {
+    cx.metrics.time(failed_at(stage), took_ms * 1_000_000);
+    cx.metrics.inc(match (origin, stage) {
+        (Origin::Restart, _) => Counter::ResurrectionsFailed,
+        (_, Stage::Webhook) => Counter::AppStartsWebhook,
+        (_, Stage::Timeout) => Counter::AppStartsTimeout,
+        _ => Counter::AppStartsOther,
+    });
+}
+
 /// Resolves a pending start with an error; the app's state is the caller's business.
 pub(crate) fn abandon(
     s: &mut Session,
@@ -355,15 +368,9 @@ pub(crate) fn abandon(
     error: &StartError,
     cx: &mut Cx<'_>,
 ) -> Option<Origin> {
-    let start = take(s, package, cx)?;
-    let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
-    cx.metrics.time(failed_at(error.stage), took_ns);
-    cx.metrics.inc(match (start.origin, error.stage) {
-        (Origin::Restart, _) => Counter::ResurrectionsFailed,
-        (_, Stage::Webhook) => Counter::AppStartsWebhook,
-        (_, Stage::Timeout) => Counter::AppStartsTimeout,
-        _ => Counter::AppStartsOther,
-    });
+    let start = take(s, package, UnderWay::Cut, cx)?;
+    let took_ms = cx.now.mono_ms.saturating_sub(start.began_ms);
+    count_failed(start.origin, error.stage, took_ms, cx);
     if start.recovery.is_some() {
         cx.metrics.inc(Counter::RecoveriesFailed);
     }
@@ -422,7 +429,7 @@ fn answer_recovery(reply: crate::base::ids::ReplyTo, outcome: Recovered, cx: &mu
     cx.fx.reply(reply, RestAnswer::json(status, "{}"));
 }
 
-fn take(s: &mut Session, package: &Package, cx: &mut Cx<'_>) -> Option<Start> {
+fn take(s: &mut Session, package: &Package, under_way: UnderWay, cx: &mut Cx<'_>) -> Option<Start> {
     let start = s.m.apps.get_mut(package)?.start.take()?;
     for timer in [
         Timer::AppStart(package.clone()),
@@ -432,7 +439,7 @@ fn take(s: &mut Session, package: &Package, cx: &mut Cx<'_>) -> Option<Start> {
         s.timers.cancel(&timer);
     }
     if let Some(call) = start.call {
-        cx.fx.push(Effect::CancelHttp { call });
+        cx.fx.push(Effect::CancelHttp { call, under_way });
     }
     Some(start)
 }

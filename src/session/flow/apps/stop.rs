@@ -2,7 +2,7 @@
 
 use crate::base::close::CloseReason;
 use crate::base::ids::Package;
-use crate::session::effects::Effect;
+use crate::session::effects::{Effect, UnderWay};
 use crate::session::flow::{
     answers, attach, notices, requests, restart, screen, start, sync, webhook,
 };
@@ -237,7 +237,9 @@ pub(crate) fn drop_restart_stop(s: &mut Session, package: &Package, cx: &mut Cx<
         return;
     }
     if let Some(call) = app.stop.take().and_then(|stop| stop.call) {
-        cx.fx.push(Effect::CancelHttp { call });
+        // Read late it would end the session that has just begun.
+        let under_way = UnderWay::Cut;
+        cx.fx.push(Effect::CancelHttp { call, under_way });
     }
     s.timers.cancel(&Timer::StopWait(package.clone()));
 }

@@ -1,7 +1,7 @@
 //! Layer 2, flow: session-request and stop webhooks: bodies, addresses, attempts (behaviour.md §2.4, protocol.md §13.1, 13.2).
 
 use crate::base::ids::{CallId, Package};
-use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod};
+use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod, UnderWay};
 use crate::session::event::HttpOutcome;
 use crate::session::flow::{public_url, start};
 use crate::session::managers::apps::start::{Phase, Stage, StartError};
@@ -35,6 +35,7 @@ pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut 
         &public_url::websocket(cx.cfg, package, kind, base),
         cx,
     );
+    forget_earlier(s, package, cx);
     let call = s.call_id();
     let Some(start) = pending(s, package) else {
         return;
@@ -51,6 +52,15 @@ pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut 
         body: body.into(),
         timeout_ms: cx.cfg.apps.webhook_timeout_ms.min(left_ms).max(1),
     }));
+}
+
+/// The request of an earlier start may still be unanswered: no two are under way (behaviour.md §13.1, 11).
+pub(crate) fn forget_earlier(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    let app = s.m.apps.get_mut(package);
+    if let Some(call) = app.and_then(|app| app.answering.take()) {
+        let under_way = UnderWay::Cut;
+        cx.fx.push(Effect::CancelHttp { call, under_way });
+    }
 }
 
 /// An attempt ended. Success only marks the request as delivered: the app's own connection decides (§2.3 step 10).

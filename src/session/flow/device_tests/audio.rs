@@ -227,6 +227,18 @@ fn a_lost_reader_may_come_back_within_ten_seconds() {
 }
 
 #[test]
+fn what_nobody_fetched_yet_waits_for_a_phone_as_long_as_its_stream() {
+    let mut kit = started();
+    kit.phone_away();
+    write(&mut kit, "x");
+    kit.pass(14_000);
+    kit.phone_back();
+    assert!(types(&kit.sent().phone()).contains(&"audio_play_request".to_owned()));
+    let reader = fetch(&mut kit);
+    assert_eq!(heard(&mut kit, reader), ["audio/mpeg", "x"]);
+}
+
+#[test]
 fn the_server_asks_the_phone_once_and_not_before_two_seconds() {
     let mut kit = started();
     write(&mut kit, "x");

@@ -236,8 +236,12 @@ fn attempt(s: &mut Session, id: &str, cx: &mut Cx<'_>) {
     {
         stream.attempting = true;
         s.timers.set(timer(id, AudioOutTimer::Reclaim), due_ms);
-    } else if s.timers.at(&timer(id, AudioOutTimer::Reclaim)).is_none() {
-        // No phone to tell: what waits is as old as an unanswered request would be.
+    } else if ![AudioOutTimer::Claim, AudioOutTimer::Reclaim]
+        .iter()
+        .any(|what| s.timers.at(&timer(id, *what)).is_some())
+    {
+        // No phone to tell: what waits is as old as an unanswered request would be. A stream that nobody fetched yet has its
+        // own time.
         s.timers.set(timer(id, AudioOutTimer::Reclaim), due_ms);
     }
 }

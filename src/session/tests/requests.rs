@@ -1,0 +1,102 @@
+//! Starts that end: what becomes of their session requests (behaviour.md §2.3, invariant 11), and how they are counted.
+
+use crate::base::ids::CallId;
+use crate::base::metrics::{Counter, Timing};
+use crate::session::effects::{Effect, HttpKind, UnderWay};
+use crate::session::event::{DisposeCause, Event, Sdk};
+use crate::session::managers::apps::AppState;
+use crate::session::managers::device::Source;
+use crate::session::testkit::{Kit, SCRIBE, record};
+use crate::wire::records::{AppType, HardwareRequirement, Registry};
+
+/// Calls whose connections are cut.
+fn cuts(kit: &mut Kit) -> Vec<CallId> {
+    let effects = kit.effects(|effect| matches!(effect, Effect::CancelHttp { .. }));
+    let cut = |effect: &Effect| match effect {
+        Effect::CancelHttp { call, under_way } => (*under_way == UnderWay::Cut).then_some(*call),
+        _ => None,
+    };
+    effects.iter().filter_map(cut).collect()
+}
+
+/// Invariant 11: app servers answer when they have connected, and some long after that.
+#[test]
+fn no_two_session_requests_are_under_way() {
+    let (mut kit, _) = Kit::connected();
+    let mut asked = Vec::new();
+    for comes in [false, true, false] {
+        kit.start(SCRIBE);
+        assert_eq!(cuts(&mut kit), asked);
+        let request = kit.webhook(HttpKind::SessionRequest).call;
+        if comes {
+            kit.init(SCRIBE, Sdk::V2);
+            assert_eq!(cuts(&mut kit), [], "it did its work");
+        }
+        kit.stop(SCRIBE);
+        // Unanswered by an app that runs it is no trouble before the next one.
+        asked = if comes { vec![request] } else { Vec::new() };
+        let at_the_stop = if comes { vec![] } else { vec![request] };
+        assert_eq!(cuts(&mut kit), at_the_stop);
+        let stop = kit.webhook(HttpKind::StopRequest).call;
+        kit.answer_webhook(stop, 200);
+        kit.stored_all();
+    }
+}
+
+#[test]
+fn the_answer_of_an_app_that_connected_first_is_expected() {
+    let (mut kit, _) = Kit::connected();
+    kit.start(SCRIBE);
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    kit.init(SCRIBE, Sdk::V2);
+    kit.answer_webhook(request, 200);
+    assert_eq!(kit.metrics.get(Counter::CorrelationOrphans), 0);
+    kit.answer_webhook(request, 200);
+    assert_eq!(kit.metrics.get(Counter::CorrelationOrphans), 1, "once");
+}
+
+#[test]
+fn a_session_that_ends_leaves_no_session_request_behind() {
+    let (mut kit, _) = Kit::connected();
+    kit.start(SCRIBE);
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    kit.init(SCRIBE, Sdk::V2);
+    kit.event(Event::Dispose {
+        cause: DisposeCause::Explicit,
+    });
+    assert_eq!(cuts(&mut kit), [request]);
+}
+
+/// How starts end is counted and timed also where they are refused before anything is asked (behaviour.md §10.3).
+#[test]
+fn refused_starts_and_restarts_are_counted_by_their_stage() {
+    let (mut kit, phone) = Kit::connected();
+    let timed = |kit: &Kit, timing| {
+        let histogram = kit.metrics.timing(timing).histogram();
+        histogram.map_or(0, |histogram| histogram.len())
+    };
+    kit.phone_text(
+        phone,
+        r#"{"type":"start_app","packageName":"com.acme.nowhere"}"#,
+    );
+    assert_eq!(kit.metrics.get(Counter::AppStartsWebhook), 1);
+    assert_eq!(timed(&kit, Timing::AppStartWebhook), 1);
+    let app = kit.running(SCRIBE, Sdk::V3);
+    kit.app_closes(app);
+    let mut record = record(SCRIBE, AppType::Background);
+    record.hardware_requirements = vec![HardwareRequirement {
+        kind: "CAMERA".into(),
+        level: "REQUIRED".into(),
+        description: None,
+    }];
+    kit.apps = Registry::new([record], 2);
+    let wears = [("modelName".to_owned(), "Vuzix Z100".into())];
+    kit.run(|s, _| {
+        s.m.device
+            .apply(wears.into_iter().collect(), Source::Preference)
+    });
+    kit.advance(5_000);
+    assert_eq!(kit.state(SCRIBE), AppState::Stopped);
+    assert_eq!(kit.metrics.get(Counter::ResurrectionsFailed), 1);
+    assert_eq!(timed(&kit, Timing::AppStartHardware), 1);
+}
