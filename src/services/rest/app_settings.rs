@@ -6,7 +6,7 @@ use crate::base::ids::{CallId, UserId};
 use crate::services::context::Services;
 use crate::services::store::{Change, Outcome};
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
-use crate::session::managers::settings::full_values;
+use crate::session::managers::settings::{full_values, in_force};
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
 use crate::wire::auth::TokenError;
@@ -193,30 +193,23 @@ pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
     };
     let record = cx.registry().get(package).cloned().ok_or_else(not_found)?;
     let stored = super::apps::user_record(cx, &user).await?;
-    let values = stored.app_settings.get(package);
-    let item = |declared: &Value| {
-        let default = declared.get("defaultValue").cloned().unwrap_or(Value::Null);
-        let value = stored_value(declared.get("key"), values)
-            .cloned()
-            .unwrap_or_else(|| default.clone());
-        let mut item = Map::new();
-        for name in ["key", "type", "label", "options"] {
-            item.insert(
-                name.into(),
-                declared.get(name).cloned().unwrap_or(Value::Null),
-            );
-        }
-        item.insert("value".into(), value);
-        item.insert("defaultValue".into(), default);
-        Value::Object(item)
-    };
-    let declared = record
-        .settings
-        .iter()
-        .filter(|declared| declared.get("type").and_then(Value::as_str) != Some("group"));
-    let settings: Vec<_> = declared
-        .filter(|declared| declared.get("key").is_some())
-        .map(item)
+    let values = stored
+        .app_settings
+        .get(package)
+        .map_or(&[][..], Vec::as_slice);
+    // The same as an ack and an update carry: a 2.x SDK replaces its whole set with it.
+    let settings: Vec<_> = in_force(values, &record.settings)
+        .into_iter()
+        .map(|(key, value, source)| {
+            let mut item = Map::new();
+            for name in ["type", "label", "options", "defaultValue"] {
+                let member = source.get(name).cloned().unwrap_or(Value::Null);
+                item.insert(name.into(), member);
+            }
+            item.insert("key".into(), key.into());
+            item.insert("value".into(), value.clone());
+            Value::Object(item)
+        })
         .collect();
     Ok(reply(
         200,

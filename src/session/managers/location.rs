@@ -207,7 +207,8 @@ impl Location {
         self.polls.clear();
     }
 
-    /// The tier that the current phone socket was told.
+    /// The tier that the phone was told on its current socket; empty where only an earlier one told it of another than the
+    /// weakest.
     #[must_use]
     pub fn told(&self) -> &'static str {
         self.told.unwrap_or(WEAKEST)
@@ -218,9 +219,9 @@ impl Location {
         self.told = Some(tier);
     }
 
-    /// The phone has a new socket, on which it was told no tier yet.
+    /// The phone has a new socket, on which it was told no tier yet. It keeps what earlier ones told it.
     pub fn phone_returned(&mut self) {
-        self.told = None;
+        self.told = self.told.filter(|tier| *tier != WEAKEST).map(|_| "");
     }
 }
 

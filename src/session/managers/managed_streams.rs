@@ -145,6 +145,8 @@ pub struct Managed {
     /// Those of them that are told nothing until they ask again: a 2.x app that was started anew would take what it hears for
     /// a stream of its own and refuse to start others (behaviour.md §2.6 step 8).
     pub anew: Vec<Package>,
+    /// Those of them that asked between the making of the input and the start and heard `active`: no step back for them.
+    pub early: Vec<Package>,
     /// Progress.
     pub stage: Stage,
     /// Once it is made.

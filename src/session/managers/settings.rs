@@ -169,7 +169,8 @@ pub fn full_values(stored: &[Value], declared: &[Value]) -> Vec<Value> {
 
 /// Key, value and source of every declared setting that can have a value (the stored one, else its default), then of stored
 /// ones that are not declared.
-fn in_force<'a>(
+#[must_use]
+pub fn in_force<'a>(
     stored: &'a [Value],
     declared: &'a [Value],
 ) -> Vec<(&'a str, &'a Value, &'a Value)> {

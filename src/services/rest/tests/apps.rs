@@ -235,6 +235,27 @@ fn app_settings_show_the_selected_value_and_reach_the_session() {
 }
 
 #[test]
+fn settings_fetched_anew_are_those_of_an_update_also_where_the_app_declares_none_of_them() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let own = json!({"key": "size", "value": 3});
+        let posted = kit.client(Route::AppSettings, "POST", &[APP], own).await;
+        assert_eq!(posted.0, 200);
+        let mut refetch = Kit::request(Route::AppSettingsUser, "GET", &[APP], &Value::Null);
+        refetch.headers = vec![
+            ("authorization".into(), format!("Bearer {APP}:{KEY}")),
+            ("x-user-id".into(), USER.into()),
+        ];
+        let (_, body) = kit.send(&refetch).await;
+        let settings = body["settings"].as_array().expect("a list").iter();
+        let known: Vec<_> = settings
+            .map(|item| json!([item["key"], item["value"]]))
+            .collect();
+        assert_eq!(known, [json!(["lang", "en"]), json!(["size", 3])]);
+    });
+}
+
+#[test]
 fn a_restarted_app_server_gets_its_sessions_back() {
     Kit::run(|kit| async move {
         kit.session(|_| ok());

@@ -146,10 +146,14 @@ fn the_phone_knows_the_effective_tier() {
     kit.phone_away();
     changed(&mut kit, SCRIBE);
     kit.phone_back();
-    assert!(
-        kit.sent().phone().is_empty(),
-        "a fresh socket is at reduced anyway"
+    assert_eq!(
+        kit.sent().phone(),
+        [r#"{"type":"set_location_tier","tier":"reduced","timestamp":"2026-03-14T09:26:53.589Z"}"#],
+        "phones keep the tier of their earlier socket"
     );
+    kit.phone_away();
+    kit.phone_back();
+    assert!(kit.sent().phone().is_empty(), "it knows by now");
 }
 
 #[test]

@@ -207,6 +207,24 @@ fn who_joins_before_the_video_flows_gets_the_urls_at_once() {
     );
 }
 
+/// behaviour.md §7.6.3: `initializing` is for who asked and waits.
+#[test]
+fn who_was_told_active_before_the_glasses_hears_of_no_step_back() {
+    let mut kit = kit();
+    kit.app(OTHER, ASK).expect("taken");
+    answer(&mut kit, 200, MADE);
+    kit.app(SCRIBE, ASK).expect("joins");
+    assert_eq!(value(kit.sent().scribe()[0])["status"], "active");
+    kit.pass(3_000);
+    let begun = kit.sent();
+    assert_eq!(value(begun.other()[0])["status"], "initializing");
+    assert!(begun.scribe().is_empty());
+    kit.pass(2_000);
+    answer(&mut kit, 200, LIVE);
+    let live = value(kit.sent().scribe()[0]);
+    assert_eq!(live["message"], "Stream is now live");
+}
+
 #[test]
 fn who_joins_before_there_are_urls_waits_for_them() {
     let mut kit = kit();

@@ -119,7 +119,8 @@ pub(crate) fn sync_tier(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// After every `connection_ack` the phone knows no tier.
+/// After every `connection_ack` the phone is told the tier again, but for the weakest, which it has anyway unless an earlier
+/// socket told it another: phones keep their tier when they lose a socket (behaviour.md §7.1).
 pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
     s.m.location.phone_returned();
     sync_tier(s, cx);
@@ -136,7 +137,7 @@ pub(crate) fn ask_again(s: &mut Session, cx: &mut Cx<'_>) {
 /// A superseded socket became the current one again. It may have been told a tier in its earlier time, so that silence no
 /// longer means the weakest one (invariant 41).
 pub(crate) fn socket_promoted(s: &mut Session, cx: &mut Cx<'_>) {
-    if s.m.location.told() == WEAKEST {
+    if matches!(s.m.location.told(), "" | WEAKEST) {
         s.m.location.set_told("");
         sync_tier(s, cx);
     }

@@ -14,6 +14,8 @@ use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::members::Members;
 
+const WAITING: &str = "Waiting for stream to start...";
+
 /// An app (or the phone) wants the managed stream: joins it, or starts it. Permissions were checked.
 pub(crate) fn request(
     s: &mut Session,
@@ -45,6 +47,7 @@ pub(crate) fn request(
         id: id.clone(),
         viewers: vec![viewer.clone()],
         anew: Vec::new(),
+        early: Vec::new(),
         stage: Stage::Creating { tries: 0 },
         input: None,
         ingest,
@@ -72,8 +75,13 @@ fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.managed_streams.current.as_mut() else {
         return;
     };
-    if !stream.viewers.contains(viewer) {
+    let is_new = !stream.viewers.contains(viewer);
+    if is_new {
         stream.viewers.push(viewer.clone());
+    }
+    // Of the phone's mini-apps the others still wait.
+    if stream.stage == Stage::IngestWait && (is_new || **viewer != *Package::PHONE) {
+        stream.early.push(viewer.clone());
     }
     stream.anew.retain(|known| known != viewer);
     let request_id = streams::phone_request(viewer, m);
@@ -83,7 +91,7 @@ fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
     // Who joins is told `active` as soon as there are URLs to give, live or not (protocol.md §8.11).
     let (status, message) = match stream.input {
         Some(_) => ("active", None),
-        None => ("initializing", Some("Waiting for stream to start...")),
+        None => ("initializing", Some(WAITING)),
     };
     tell_joined(s, viewer, request_id.as_deref(), (status, message), cx);
     touch(s, cx);
@@ -287,12 +295,19 @@ fn begin(s: &mut Session, cx: &mut Cx<'_>) {
     s.timers.set(Timer::ManagedPoll, due_ms);
     streams::send_start(s, (&asker, APP_ID), &id, &url, &request, cx);
     keep_alive::start(s, &id, cx);
-    tell_all(
-        s,
-        "initializing",
-        Some("Waiting for stream to start..."),
-        cx,
-    );
+    tell_begun(s, cx);
+}
+
+/// Whoever waits for the video hears that the glasses were told.
+fn tell_begun(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_mut() else {
+        return;
+    };
+    let early = std::mem::take(&mut stream.early);
+    let viewers = stream.viewers.clone();
+    for viewer in viewers.iter().filter(|viewer| !early.contains(viewer)) {
+        tell(s, viewer, "initializing", Some(WAITING), cx);
+    }
 }
 
 fn poll(s: &mut Session, cx: &mut Cx<'_>) {
