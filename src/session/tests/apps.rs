@@ -510,5 +510,5 @@ fn a_phone_that_starts_unknown_apps_without_end_does_not_fill_the_log() {
     assert!(lines[0].len() < 600, "{}", lines[0]);
     let lines = lines_of(1);
     assert!(lines[0].contains("more=99"), "{lines:?}");
-    assert_eq!(kit.metrics.get(Counter::AppStartsOther), 101);
+    assert_eq!(kit.metrics.get(Counter::AppStartsWebhook), 101);
 }
