@@ -6,7 +6,7 @@
 #[path = "sim/mod.rs"]
 mod sim;
 
-use sim::invariants::Tally;
+use sim::invariants::{ScreenTally, Tally};
 use sim::runs::{Plan, run_seeds};
 
 /// Seeds of an ordinary test run.
@@ -45,5 +45,27 @@ fn the_seeds_send_datagrams_of_every_kind() {
     let all = [
         confirmed, heard, sorted, refused, forged, repeated, unclaimed,
     ];
+    assert!(all.iter().all(|count| *count >= 5), "{sum:?}");
+}
+
+/// Nor would a screen that nobody fights for prove anything.
+#[test]
+fn the_seeds_fill_the_screen_in_every_way() {
+    let mut sum = ScreenTally::default();
+    for seed in 1..=60 {
+        sum.add(&Plan::new(seed).run(false).watch.screens_seen);
+    }
+    println!("{sum:?}");
+    let ScreenTally {
+        boot,
+        clear,
+        foreground,
+        background,
+        restored,
+        held,
+        free,
+        ..
+    } = sum;
+    let all = [boot, clear, foreground, background, restored, held, free];
     assert!(all.iter().all(|count| *count >= 5), "{sum:?}");
 }

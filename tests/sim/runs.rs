@@ -2,7 +2,7 @@
 
 use super::app::KEY;
 use super::invariants::Failure;
-use super::script::{Step, draw};
+use super::script::{Step, draw, draw_fight};
 use super::world::{Act, World};
 use prism::base::settings::Settings;
 use prism::session::event::Sdk;
@@ -136,13 +136,14 @@ impl Plan {
         let mut rng = fastrand::Rng::with_seed(seed);
         let generations = std::array::from_fn(|_| if rng.bool() { Sdk::V2 } else { Sdk::V3 });
         let count = rng.usize(1..=USERS.len());
+        let fights = rng.u32(0..3) == 0;
         let users: Vec<_> = USERS[..count]
             .iter()
             .map(|user| {
                 let phones = 1 + usize::from(rng.u32(0..5) == 0);
                 let running = APPS
                     .iter()
-                    .filter(|_| rng.u32(0..4) == 0)
+                    .filter(|_| rng.u32(0..4) < if fights { 3 } else { 1 })
                     .map(|row| row.0.to_owned())
                     .collect();
                 ((*user).to_owned(), rng.u64(0..3000), phones, running)
@@ -155,6 +156,11 @@ impl Plan {
                 (rng.u64(0..length_ms), user, draw(&mut rng, APPS.len()))
             })
             .collect();
+        for _ in 0..if fights { rng.usize(10..40) * count } else { 0 } {
+            let user = users[rng.usize(0..count)].0.clone();
+            let step = draw_fight(&mut rng, APPS.len());
+            steps.push((rng.u64(0..length_ms), user, step));
+        }
         steps.sort_by_key(|step| step.0);
         Self {
             seed,

@@ -3,7 +3,7 @@
 use super::app::{KEY, Manners};
 use super::net::{Party, Up};
 use super::store::Mood;
-use super::world::World;
+use super::world::{Act, World};
 use prism::session::rest::{Call, Shape};
 use prism::wire::upgrade::AppHeaders;
 use serde_json::{Value, json};
@@ -36,6 +36,8 @@ pub(crate) enum Step {
     PhoneSays(usize),
     AppSubscribes(usize, u64),
     AppDisplays(usize, u64),
+    /// One burst after the other, for some seconds.
+    AppPaintsOn(usize, u64),
     AppSays(usize, usize),
     AppDrop(usize),
     AppCloses(usize, u16),
@@ -128,7 +130,7 @@ const RATES: [Option<&str>; 5] = [
 /// Draws one step.
 pub(crate) fn draw(rng: &mut fastrand::Rng, servers: usize) -> Step {
     let app = rng.usize(0..servers);
-    match rng.u32(0..124) {
+    match rng.u32(0..132) {
         0..8 => Step::RestStart(app),
         8..12 => Step::RestStop(app),
         12..14 => Step::StartTogether(app, rng.u64(2..5)),
@@ -162,7 +164,26 @@ pub(crate) fn draw(rng: &mut fastrand::Rng, servers: usize) -> Step {
         106..108 => Step::UdpStray(rng.usize(0..40)),
         108..111 => Step::Glasses(rng.usize(0..8), rng.bool()),
         111..115 => Step::PhoneVideo(rng.usize(0..64)),
+        115..123 => Step::AppPaintsOn(app, rng.u64(..)),
         _ => Step::AppVideo(app, rng.usize(0..64)),
+    }
+}
+
+/// Draws one step of a run in which apps fight for the screen.
+pub(crate) fn draw_fight(rng: &mut fastrand::Rng, servers: usize) -> Step {
+    let app = rng.usize(0..servers);
+    match rng.u32(0..20) {
+        0..9 => Step::AppPaintsOn(app, rng.u64(..)),
+        9..12 => Step::AppDisplays(app, rng.u64(..)),
+        12..15 => Step::RestStart(app),
+        15..18 => Step::RestStop(app),
+        18 => Step::AppDrop(app),
+        _ => match rng.u32(0..4) {
+            0 => Step::PhoneDrop,
+            1 => Step::Takeover,
+            2 => Step::PhoneReads(rng.u64(100..3000)),
+            _ => Step::DeviceState(rng.bool()),
+        },
     }
 }
 
@@ -332,6 +353,13 @@ impl World {
                 self.subscribe(*app, user, list);
             }
             Step::AppDisplays(app, bits) => self.paint(*app, user, *bits),
+            Step::AppPaintsOn(app, bits) => {
+                let every_ms = [90, 310, 700, 1900][(bits >> 6) as usize % 4];
+                for turn in 0..2 + (bits >> 8) % 14 {
+                    let step = Step::AppDisplays(*app, bits.rotate_right(turn as u32 * 5));
+                    self.after(turn * every_ms, Act::Step(user.to_owned(), step));
+                }
+            }
             Step::AppSays(app, what) => {
                 let id = format!("{}-{}", self.servers[*app].package, self.rng.u32(..));
                 let tag = format!("{user}|{}|0", self.servers[*app].package);
@@ -377,8 +405,10 @@ impl World {
             });
             match bits >> 3 & 7 {
                 0 => message["forceDisplay"] = json!(true),
-                1..3 => message["durationMs"] = json!(1000 + bits % 5000),
+                1 => message["durationMs"] = json!(1000 + bits % 5000),
+                2 => message["durationMs"] = json!(100 + bits % 900),
                 3 => message["durationMs"] = json!(0),
+                4..6 => message["durationMs"] = json!(8000 + bits % 40_000),
                 _ => {}
             }
             self.app_says(app, user, &message);

@@ -24,6 +24,7 @@ impl Watch {
         if message["view"] == "dashboard" {
             return self.invariant_40_dashboard_is_ours(&user, package, os);
         }
+        self.note_shown(&user, conn, message, os);
         let is_clear = package == os && text.is_empty();
         self.invariant_39_one_clear(&user, conn, is_clear, view);
         if let Some(tag) = text.strip_prefix('#') {

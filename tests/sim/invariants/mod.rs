@@ -2,17 +2,22 @@
 //! is public. Each is one function with its number; they are looked at after every event.
 
 mod apps;
+mod arbiter;
 mod datagrams;
 mod display;
 mod end;
+mod main_view;
 mod media;
 mod model;
+mod picture;
 mod requests;
+mod screen;
 mod sessions;
 mod speech;
 mod video;
 
 pub(crate) use datagrams::Tally;
+pub(crate) use main_view::ScreenTally;
 pub(crate) use model::{Asked, Pair, SockView, UserView};
 
 use super::net::{Down, Net, Party, Up};
@@ -111,6 +116,8 @@ pub(crate) struct Watch {
     pub(crate) speech: speech::SpeechView,
     requests: BTreeMap<String, requests::Request>,
     pub(crate) air: datagrams::Air,
+    screens: BTreeMap<String, screen::Screen>,
+    pub(crate) screens_seen: ScreenTally,
     seen: Vec<Seen>,
     opening: Option<String>,
     draining: bool,
@@ -134,6 +141,8 @@ struct Before {
     /// The request that the frame makes.
     asks: Option<String>,
     ping: Option<ConnId>,
+    /// The picture that the frame asks for, and whose screen it is for.
+    picture: Option<(String, picture::Picture)>,
 }
 
 impl Watch {
@@ -221,6 +230,7 @@ impl Watch {
             stale: matches!(cause, Cause::Frame(conn, _) if is_stale(*conn, view)),
             asks: None,
             ping: None,
+            picture: None,
         };
         match cause {
             Cause::Frame(conn, frame) => self.before_frame(*conn, frame, view),
@@ -315,6 +325,7 @@ impl Watch {
             let user = sock.user.clone();
             self.note_video(&user, &value);
         }
+        self.note_picture(conn, &value, view);
         self.note_request(conn, &value, view);
     }
 
@@ -349,6 +360,7 @@ impl Watch {
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.look_at_media(&user, view);
             self.look_at_video(&user, view);
+            self.look_at_main_view(&user, cause, view);
         }
         if self.logging {
             self.keep(seen);

@@ -5,6 +5,9 @@ use crate::session::testkit::media::{Kit, PHONE_CONN, record};
 use crate::wire::records::{AppType, Registry};
 use serde_json::{Value, json};
 
+#[path = "hold_tests.rs"]
+mod hold;
+
 /// `(ms since the start, text or title)` of all main-view displays so far.
 fn shown(kit: &mut Kit) -> Vec<(u64, String)> {
     kit.phone_got("display_event")

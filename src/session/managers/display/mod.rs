@@ -158,6 +158,8 @@ pub struct Display {
     /// What should be on the screen, sent or not: repainted when phone or glasses return.
     desired: Option<Active>,
     lock: Option<Lock>,
+    /// The foreground app was kept from the screen since it was last there.
+    refused: bool,
     booting: Vec<(Package, String)>,
     boot_queue: Vec<Active>,
     throttled: Vec<Active>,
@@ -237,9 +239,11 @@ impl Display {
         }
     }
 
-    /// A background app's hold may be over while the foreground app was kept from the screen.
+    /// A background app's hold may be over while the foreground app is kept from the screen.
     pub fn lock_due(&mut self, stage: &mut Stage<'_>) {
         self.release_stale_lock(stage);
+        // What it covered is due when its time is over, however fresh a repaint has made the lock.
+        self.lock.take_if(|_| !self.refused);
         if self.lock.is_some() {
             self.arm_lock(stage);
         } else if self.booting.is_empty() && self.onboarding.is_none() {
@@ -267,6 +271,7 @@ impl Display {
         if stage.is_main(&package) {
             self.core = Some(active.clone());
             if self.is_blocked_for(&package, stage.now_ms) {
+                self.refused = true;
                 self.arm_lock(stage);
                 return Outcome::Rejected;
             }
@@ -324,13 +329,29 @@ impl Display {
         }
     }
 
+    /// The foreground app comes back when the background app's hold is over, or if it asked for nothing meanwhile, when the
+    /// background app's text has stood for as long as a hold lasts (behaviour.md §13.1, invariant 38).
     fn arm_lock(&self, stage: &mut Stage<'_>) {
-        if let Some(lock) = &self.lock {
-            let silent = lock.last_active_ms + stage.cfg.background_lock_inactive_ms + 1;
-            stage
-                .timers
-                .set(Timer::DisplayLock, silent.min(lock.expires_ms));
+        let cfg = stage.cfg;
+        let silent = |from_ms: u64| from_ms + cfg.background_lock_inactive_ms + 1;
+        let at = match (&self.lock, &self.current) {
+            (Some(lock), _) if self.refused => silent(lock.last_active_ms).min(lock.expires_ms),
+            (_, Some(current)) if self.refused => silent(current.started_ms),
+            (_, Some(current)) => current.started_ms + cfg.background_lock_ms,
+            (_, None) => return,
+        };
+        stage.timers.set(Timer::DisplayLock, at.max(stage.now_ms));
+    }
+
+    /// A text of a background app stands now, or one of the foreground app's own.
+    fn watch_core(&mut self, stage: &mut Stage<'_>) {
+        let own = |current: &Active| stage.is_main(&current.request.package);
+        if self.current.as_ref().is_some_and(own) {
+            self.refused = false;
+        } else if self.valid_core(stage).is_some() {
+            return self.arm_lock(stage);
         }
+        stage.timers.cancel(&Timer::DisplayLock);
     }
 
     /// *Show* of behaviour.md §6.1.3.
@@ -378,6 +399,7 @@ impl Display {
             }
         }
         self.current = Some(active);
+        self.watch_core(stage);
         Outcome::Sent
     }
 

@@ -55,11 +55,11 @@ impl Display {
         if was_booting && self.booting.is_empty() {
             self.finish_boot(stage);
         }
-        // What waits behind the rate limit comes later; what stands there of this app goes now.
-        if was_on_screen && self.booting.is_empty() && !self.throttled.is_empty() {
+        self.next(Reason::AppStop, stage);
+        // What the rate limit holds back comes later; what stands there of this app goes now.
+        if was_on_screen && self.booting.is_empty() && self.current.is_none() {
             self.wipe(stage);
         }
-        self.next(Reason::AppStop, stage);
     }
 
     /// Phone or glasses returned: the screen is painted again.
@@ -123,12 +123,9 @@ impl Display {
 
     /// Brings the foreground app's latest display back if it is still valid; says whether it is (or will be) on the screen.
     pub(super) fn show_core(&mut self, stage: &mut Stage<'_>) -> bool {
-        let Some(core) = &self.core else { return false };
-        let undated = core.request.duration_ms.is_none();
-        let kept = undated && stage.cfg.restore_undated_core_display;
-        if !kept && !core.remains(stage) {
+        let Some(core) = self.valid_core(stage) else {
             return false;
-        }
+        };
         if self.current.as_ref().is_some_and(|now| now.id == core.id) {
             return true;
         }
@@ -140,6 +137,14 @@ impl Display {
             self.paint(core, stage);
         }
         true
+    }
+
+    /// The foreground app's latest display, if it may come back.
+    pub(super) fn valid_core(&self, stage: &Stage<'_>) -> Option<&Active> {
+        let core = self.core.as_ref()?;
+        let undated = core.request.duration_ms.is_none();
+        let kept = undated && stage.cfg.restore_undated_core_display;
+        (kept || core.remains(stage)).then_some(core)
     }
 
     /// Empties the screen, once per transition.

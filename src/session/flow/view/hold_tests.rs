@@ -1,0 +1,48 @@
+//! How long a background app keeps the foreground app from the screen (behaviour.md §6.1.5, 13.1 invariant 38).
+
+use super::{kit, show, show_with, shown, starting};
+use serde_json::json;
+
+fn own((at, text): (u64, &str)) -> (u64, String) {
+    (at, text.to_owned())
+}
+
+#[test]
+fn what_a_stopped_app_drew_goes_at_once_though_the_foreground_app_must_wait() {
+    let mut kit = kit();
+    show_with(&mut kit, "main", "m", &json!({"durationMs": 60_000}));
+    kit.advance(1000);
+    show(&mut kit, "back", "b");
+    kit.advance(100);
+    kit.stop("back");
+    kit.advance(1000);
+    let expected = [(0, "m"), (1000, "b"), (1100, ""), (1300, "m")];
+    assert_eq!(shown(&mut kit), expected.map(own));
+}
+
+#[test]
+fn what_a_background_app_covered_is_back_after_ten_seconds() {
+    let mut kit = kit();
+    show_with(&mut kit, "main", "m", &json!({"durationMs": 60_000}));
+    kit.advance(1000);
+    show(&mut kit, "back", "b1");
+    kit.advance(5000);
+    show(&mut kit, "back", "b2");
+    kit.advance(20_000);
+    let expected = [(0, "m"), (1000, "b1"), (6000, "b2"), (16_000, "m")];
+    assert_eq!(shown(&mut kit), expected.map(own));
+}
+
+#[test]
+fn a_boot_screen_does_not_keep_the_foreground_app_off_for_longer() {
+    let mut kit = kit();
+    show_with(&mut kit, "back", "b", &json!({"durationMs": 60_000}));
+    kit.advance(500);
+    show_with(&mut kit, "main", "m", &json!({"durationMs": 60_000}));
+    kit.advance(1000);
+    starting(&mut kit, "other");
+    kit.advance(20_000);
+    let boot = "// MentraOS - Starting App";
+    let expected = [(0, "b"), (1500, boot), (3000, ""), (3000, "b"), (3300, "m")];
+    assert_eq!(shown(&mut kit), expected.map(own));
+}

@@ -1,0 +1,371 @@
+//! Invariant 35, what must be on the main view: every event is told to the model in `arbiter.rs`. Where one did several things at
+//! once they are followed in every order, and what was shown tells which of them it was (`main_view.rs`).
+
+use super::super::net::Up;
+use super::arbiter::Arbiter;
+use super::picture::{Picture, Scene, Shown};
+use super::{Cause, View, Watch};
+use prism::base::ids::ConnId;
+use prism::session::managers::apps::AppState;
+use prism::session::{Session, State};
+use prism::wire::records::AppType;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How long a start that a user asked for may wait for others.
+const PATIENCE_MS: u64 = 45_000;
+
+/// One user's screen.
+#[derive(Debug, Default)]
+pub(crate) struct Screen {
+    epoch: Option<u64>,
+    pub(super) models: Vec<Arbiter>,
+    pub(super) scene: Scene,
+    conn: Option<ConnId>,
+    glasses: Glasses,
+    loading: bool,
+    pub(super) shown: Shown,
+    /// A socket that did not read was left: nobody knows what it was sent.
+    unknown: bool,
+    stalled: bool,
+    /// Since when what is painted can be seen, and no boot screen stands before it.
+    pub(super) clear_ms: u64,
+    /// The latest of each app that the server read.
+    pub(super) asked: BTreeMap<String, Picture>,
+    /// When the newest text of each app was shown first, and until when it may be.
+    pub(super) fresh: BTreeMap<String, (u64, Option<u64>)>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Glasses {
+    model: Option<String>,
+    connected: bool,
+    there: bool,
+}
+
+/// Something that one event did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Deed {
+    Time,
+    Apps,
+    Back,
+    /// It may have been painted anew.
+    MayBeBack,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gone {
+    No,
+    Yes,
+    /// A start that may be a restart.
+    Perhaps,
+}
+
+/// What became of an app.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Change {
+    package: String,
+    name: String,
+    gone: Gone,
+    starts: bool,
+    /// It may have begun to start and been stopped within the event, as when another takes its place while a session begins.
+    passed: bool,
+}
+
+impl Watch {
+    /// A frame of an app is about to be read.
+    pub(super) fn note_picture(&mut self, conn: ConnId, value: &Value, view: &View<'_>) {
+        let Some(sock) = view.net.get(conn).filter(|sock| !sock.package.is_empty()) else {
+            return;
+        };
+        let (user, package) = (sock.user.clone(), sock.package.clone());
+        let pair = self.pair(&user, &package);
+        if value["type"] != "display_event"
+            || pair.conn != Some(conn)
+            || pair.state != AppState::Running
+        {
+            return;
+        }
+        let text = value["layout"]["text"].as_str().unwrap_or_default();
+        let duration_ms = value["durationMs"].as_u64();
+        let force = value["forceDisplay"] == true;
+        let picture = Picture::new(&package, text, duration_ms, force);
+        self.before.picture = Some((user, picture));
+    }
+
+    /// A main-view message was sent to a phone.
+    pub(super) fn note_shown(&mut self, user: &str, conn: ConnId, message: &Value, os: &str) {
+        let Some(known) = self.users.get(user) else {
+            return;
+        };
+        let epoch = known.epoch;
+        // What a superseded socket is still sent came before whatever its successor was.
+        if known.current != Some(conn) {
+            return;
+        }
+        let text = message["layout"]["text"].as_str().unwrap_or_default();
+        let package = message["packageName"].as_str().unwrap_or_default();
+        let shown = match (package == os, text) {
+            (true, "") => Shown::Clear,
+            (true, names) => Shown::Boot(names.split(", ").map(str::to_owned).collect()),
+            (false, text) => Shown::Text(package.to_owned(), text.to_owned()),
+        };
+        let number = text.rsplit('|').next().and_then(|n| n.parse().ok());
+        let is_fresh = number.is_none_or(|n: u64| n == 0 || n > self.pair(user, package).shown);
+        let now_ms = self.now_ms;
+        let screen = self.screen(user, epoch);
+        screen.unknown = false;
+        if let Shown::Text(..) = shown
+            && is_fresh
+        {
+            let duration_ms = message["durationMs"].as_u64().filter(|ms| *ms > 0);
+            let until_ms = duration_ms.map(|ms| now_ms + ms);
+            screen.fresh.insert(package.to_owned(), (now_ms, until_ms));
+        }
+        let again = matches!(shown, Shown::Text(..)) && !is_fresh && screen.shown != shown;
+        let is_news = screen.shown != shown;
+        screen.shown = shown;
+        self.screens_seen.news += u64::from(is_news);
+        self.screens_seen.restored += u64::from(again);
+    }
+
+    fn screen(&mut self, user: &str, epoch: Option<u64>) -> &mut Screen {
+        let screen = self.screens.entry(user.to_owned()).or_default();
+        if screen.epoch != epoch {
+            *screen = Screen {
+                epoch,
+                models: vec![Arbiter::default()],
+                ..Screen::default()
+            };
+        }
+        screen
+    }
+
+    /// After every event.
+    pub(super) fn look_at_main_view(&mut self, user: &str, cause: &Cause, view: &View<'_>) {
+        let Some(session) = view.session(user).filter(|_| !self.draining) else {
+            self.screens.remove(user);
+            return;
+        };
+        let scene = self.scene(session, view);
+        let changes = self.changes(user, view);
+        let deeds = self.deeds(user, cause, session, &changes);
+        let picture = self.before.picture.take_if(|row| row.0 == user);
+        let screen = self.screen(user, Some(session.epoch));
+        let mut earlier = std::mem::replace(&mut screen.scene, scene.clone());
+        earlier.now_ms = scene.now_ms;
+        screen.follow(&deeds, &changes, &earlier, &scene);
+        if let Some((_, mut picture)) = picture {
+            screen
+                .models
+                .iter_mut()
+                .for_each(|m| m.asked(&picture, &scene));
+            picture.from_ms = scene.now_ms;
+            let duration_ms = picture.duration_ms.filter(|ms| *ms > 0);
+            picture.until_ms = duration_ms.map(|ms| scene.now_ms + ms);
+            screen.asked.insert(picture.package.clone(), picture);
+        }
+        screen.note_phone(session, view);
+        for change in changes.iter().filter(|change| change.gone == Gone::Yes) {
+            screen.asked.remove(&change.package);
+        }
+        self.invariant_35_the_winner_is_on_the_screen(user);
+        self.invariant_35_nothing_stale_is_on_the_screen(user);
+        self.invariant_38_a_hold_has_an_end(user);
+    }
+
+    fn scene(&self, session: &Session, view: &View<'_>) -> Scene {
+        let is_standard = |package: &str| {
+            let record = view.apps.get(package);
+            record.is_some_and(|record| record.app_type == AppType::Standard)
+        };
+        let apps = || session.m.apps.iter();
+        let main = apps()
+            .filter(|app| is_standard(&app.package) && app.state.is_expected())
+            .max_by_key(|app| (app.state == AppState::Running, app.attached_ms));
+        let running = apps().filter(|app| app.state == AppState::Running);
+        Scene {
+            now_ms: view.now_ms,
+            reachable: session.m.phone.open().is_some() && session.m.device.has_glasses(),
+            main: main.map(|app| app.package.to_string()),
+            running: running.map(|app| app.package.to_string()).collect(),
+        }
+    }
+
+    /// Which apps began to start, and which are gone.
+    fn changes(&self, user: &str, view: &View<'_>) -> Vec<Change> {
+        use AppState::{
+            Connecting, Dormant, GracePeriod, Resurrecting, Running, Stopped, Stopping,
+        };
+        let Some(known) = self.users.get(user) else {
+            return Vec::new();
+        };
+        let moved = known.pairs.iter().filter(|(_, p)| p.previous != p.state);
+        let changes = moved.map(|(package, pair)| {
+            let recovered = pair.recovered_ms == view.now_ms;
+            let asked = view.now_ms - pair.started_ms <= PATIENCE_MS;
+            let gone = match (pair.previous, pair.state) {
+                (_, GracePeriod | AppState::TransportDown)
+                | (Stopping, Stopped)
+                | (Stopped, Dormant) => Gone::No,
+                (_, Stopping | Stopped | Dormant) => Gone::Yes,
+                (_, Resurrecting | Connecting) if recovered => Gone::No,
+                (_, Resurrecting) => Gone::Yes,
+                (GracePeriod | AppState::TransportDown, Connecting) if !asked => Gone::Yes,
+                (GracePeriod | AppState::TransportDown | Dormant, Connecting)
+                | (Dormant, Running) => Gone::Perhaps,
+                (_, Connecting | Running) => Gone::No,
+            };
+            let record = view.apps.get(package);
+            Change {
+                package: package.clone(),
+                name: record
+                    .map_or(package.as_str(), |r| r.display_name())
+                    .to_owned(),
+                gone,
+                starts: pair.state == Connecting,
+                passed: matches!((pair.previous, pair.state), (Stopped | Dormant, Stopping)),
+            }
+        });
+        changes
+            .filter(|change| change.starts || change.gone != Gone::No)
+            .collect()
+    }
+
+    fn deeds(
+        &mut self,
+        user: &str,
+        cause: &Cause,
+        session: &Session,
+        changes: &[Change],
+    ) -> Vec<Deed> {
+        let screen = self.screen(user, Some(session.epoch));
+        let device = &session.m.device;
+        let glasses = Glasses {
+            model: device.model().map(str::to_owned),
+            connected: device.is_connected(),
+            there: device.has_glasses(),
+        };
+        let loading = session.state == State::Initializing;
+        let was_loading = std::mem::replace(&mut screen.loading, loading);
+        let before = std::mem::replace(&mut screen.glasses, glasses.clone());
+        let conn = session.m.phone.open();
+        let again = match cause {
+            Cause::Frame(from, Up::Text(text)) => {
+                Some(*from) == conn && text.contains("connection_init")
+            }
+            _ => false,
+        };
+        let mut deeds = Vec::new();
+        if matches!(cause, Cause::Turn) {
+            deeds.push(Deed::Time);
+        }
+        if !changes.is_empty() {
+            deeds.push(Deed::Apps);
+        }
+        if !loading {
+            let gone = before.there && before.connected && !glasses.connected;
+            if was_loading || again || (conn.is_some() && conn != screen.conn) {
+                deeds.push(Deed::Back);
+            } else if glasses != before && glasses.there && !gone {
+                deeds.push(Deed::MayBeBack);
+            }
+        }
+        deeds
+    }
+}
+
+impl Screen {
+    /// What may have happened: every order of what one event did.
+    fn follow(&mut self, deeds: &[Deed], changes: &[Change], earlier: &Scene, scene: &Scene) {
+        if deeds.is_empty() {
+            return;
+        }
+        let mut after: Vec<Arbiter> = Vec::new();
+        for order in orders(deeds) {
+            let mut models = self.models.clone();
+            let mut seen = earlier;
+            for deed in order {
+                match deed {
+                    Deed::Time => models.iter_mut().for_each(|m| m.time_passes(seen)),
+                    Deed::Back => models.iter_mut().for_each(|m| m.back(scene)),
+                    Deed::MayBeBack => {
+                        let mut back = models.clone();
+                        back.iter_mut().for_each(|m| m.back(scene));
+                        models.append(&mut back);
+                    }
+                    Deed::Apps => models = apps_change(models, changes, scene),
+                }
+                seen = scene;
+            }
+            for model in models {
+                if !after.contains(&model) {
+                    after.push(model);
+                }
+            }
+        }
+        self.models = after;
+    }
+
+    fn note_phone(&mut self, session: &Session, view: &View<'_>) {
+        let conn = session.m.phone.open();
+        if conn != self.conn {
+            self.unknown |= self.stalled;
+        }
+        let sock = conn.and_then(|conn| view.net.get(conn));
+        self.stalled = sock.is_some_and(|sock| sock.stalled_until_ms > view.now_ms);
+        let boots = self.models.iter().any(Arbiter::boots);
+        if conn != self.conn || self.stalled || boots || !self.scene.reachable {
+            self.clear_ms = view.now_ms;
+        }
+        self.conn = conn;
+    }
+
+    /// Whether everything that was sent until now has been seen.
+    pub(super) fn is_known(&self) -> bool {
+        !self.stalled && !self.unknown
+    }
+}
+
+fn orders(deeds: &[Deed]) -> Vec<Vec<Deed>> {
+    if deeds.len() < 2 {
+        return vec![deeds.to_vec()];
+    }
+    let mut all = Vec::new();
+    for (at, first) in deeds.iter().enumerate() {
+        let mut rest = deeds.to_vec();
+        rest.remove(at);
+        for mut tail in orders(&rest) {
+            tail.insert(0, first.clone());
+            all.push(tail);
+        }
+    }
+    all
+}
+
+fn apps_change(mut models: Vec<Arbiter>, changes: &[Change], scene: &Scene) -> Vec<Arbiter> {
+    for change in changes {
+        if change.gone == Gone::No {
+            continue;
+        }
+        let untouched = models.clone();
+        if change.passed {
+            models
+                .iter_mut()
+                .for_each(|m| m.starts(&change.package, &change.name, scene));
+            models.extend(untouched.clone());
+        }
+        models
+            .iter_mut()
+            .for_each(|m| m.gone(&change.package, scene));
+        if change.gone == Gone::Perhaps {
+            models.extend(untouched);
+        }
+    }
+    for change in changes.iter().filter(|change| change.starts) {
+        models
+            .iter_mut()
+            .for_each(|m| m.starts(&change.package, &change.name, scene));
+    }
+    models
+}
