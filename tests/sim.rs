@@ -6,7 +6,7 @@
 #[path = "sim/mod.rs"]
 mod sim;
 
-use sim::invariants::Tally;
+use sim::invariants::{Listened, Recovered, Tally};
 use sim::runs::{Plan, run_seeds};
 
 /// Seeds of an ordinary test run.
@@ -46,4 +46,20 @@ fn the_seeds_send_datagrams_of_every_kind() {
         confirmed, heard, sorted, refused, forged, repeated, unclaimed,
     ];
     assert!(all.iter().all(|count| *count >= 5), "{sum:?}");
+}
+
+/// So would one without recoveries of every kind, or whose phones cut their audio at whole samples.
+#[test]
+fn the_seeds_recover_servers_and_cut_audio_anywhere() {
+    let count = from_environment("PRISM_SIM_SEEDS").unwrap_or(0).max(100);
+    let (mut recovered, mut listened) = (Recovered::default(), Listened::default());
+    for seed in 1..=count {
+        let world = Plan::new(seed).run(false);
+        recovered.add(&world.watch.recovery.seen);
+        listened.add(&world.watch.sound.seen);
+    }
+    println!("{count} seeds: {recovered:?}, {listened:?}");
+    let enough = |seen: &u64| *seen >= 3;
+    assert!(recovered.all().iter().all(enough), "{recovered:?}");
+    assert!(listened.all().iter().all(enough), "{listened:?}");
 }

@@ -6,6 +6,7 @@ use super::http::{Calls, Key};
 use super::invariants::{Cause, Failure, View, Watch};
 use super::net::{Down, Net, Up};
 use super::phone::{Phone, PhoneWake};
+use super::registrar::Registrar;
 use super::script::Step;
 use super::speech::Recognisers;
 use super::store::Store;
@@ -37,6 +38,7 @@ macro_rules! view {
             shard: &$world.shard,
             neighbour: &$world.neighbour,
             mail: &$world.mail,
+            registrar: &$world.registrar,
             net: &$world.net,
             apps: &$world.apps,
             cfg: &$world.cfg,
@@ -87,6 +89,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) calls: Calls,
     pub(crate) recognisers: Recognisers,
+    pub(super) registrar: Registrar,
     pub(crate) watch: Watch,
     pub(crate) trace: Trace,
     pub(crate) rng: fastrand::Rng,
@@ -141,6 +144,7 @@ impl World {
             store: Store::default(),
             calls: Calls::default(),
             recognisers: Recognisers::default(),
+            registrar: Registrar::default(),
             watch: Watch::default(),
             trace: Trace::default(),
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
@@ -245,6 +249,7 @@ impl World {
                 self.trace
                     .add(self.t(), &user, || format!("result   {event:?}"));
                 self.watch.speech_reports(&user, epoch, &event);
+                self.watch.recovery_reports(&user, epoch, &event);
                 self.call(Cause::Result(user.clone()), |shard, _| {
                     let user = UserId::new(&user);
                     let rest = shard.receive(ToShard::Result { user, epoch, event });
@@ -315,6 +320,7 @@ impl World {
         self.trace
             .add(self.t(), "", || format!("answer   {id} {status} {body}"));
         self.watch.answered(id, status, body);
+        self.recovery_answered(id, status);
     }
 
     pub(super) fn outside_asked(&mut self, message: ToOutside) {
@@ -345,6 +351,7 @@ impl World {
             }
             ToOutside::Speech { user, epoch, order } => self.speech_ordered(&user, epoch, order),
             ToOutside::Report(report) => self.watch.report = Some(report),
+            ToOutside::AppLink(link) => self.registrar.link(&link),
             _ => {}
         }
     }

@@ -7,15 +7,21 @@ mod display;
 mod end;
 mod media;
 mod model;
+mod recovery;
 mod requests;
 mod sessions;
+mod sound;
 mod speech;
 mod video;
 
+use apps::is_standard;
 pub(crate) use datagrams::Tally;
 pub(crate) use model::{Asked, Pair, SockView, UserView};
+pub(crate) use recovery::Recovered;
+pub(crate) use sound::Listened;
 
 use super::net::{Down, Net, Party, Up};
+use super::registrar::Registrar;
 use super::udp::{Mail, Packet};
 use prism::base::ids::{CallId, ConnId};
 use prism::base::settings::Settings;
@@ -34,6 +40,7 @@ pub(crate) struct View<'a> {
     pub(crate) shard: &'a Shard,
     pub(crate) neighbour: &'a Shard,
     pub(crate) mail: &'a Mail,
+    pub(crate) registrar: &'a Registrar,
     pub(crate) net: &'a Net,
     pub(crate) apps: &'a Registry,
     pub(crate) cfg: &'a Settings,
@@ -109,6 +116,8 @@ pub(crate) struct Watch {
     pub(crate) speech: speech::SpeechView,
     requests: BTreeMap<String, requests::Request>,
     pub(crate) air: datagrams::Air,
+    pub(crate) recovery: recovery::Recoveries,
+    pub(crate) sound: sound::Sounds,
     seen: Vec<Seen>,
     opening: Option<String>,
     draining: bool,
@@ -169,6 +178,7 @@ impl Watch {
         let id = body["sessionId"].as_str().unwrap_or_default();
         let package = id.strip_prefix(user).unwrap_or_default();
         let package = package.strip_prefix('-').unwrap_or_default().to_owned();
+        self.note_webhook(user, &package, call);
         if call.kind == HttpKind::SessionRequest {
             let in_flight = self.pair(user, &package).webhooks.len();
             self.invariant_11_one_webhook_in_flight(user, &package, in_flight);
@@ -229,6 +239,7 @@ impl Watch {
                     answer: None,
                 };
                 self.asked.insert(*id, asked);
+                self.before_recovery(user, *id, call, view);
                 match call {
                     Call::StartApp { package, .. } => self.wants_start(user, package),
                     Call::StopApp { package, .. } => {
@@ -322,6 +333,8 @@ impl Watch {
         }
         self.now_ms = view.now_ms;
         let seen = std::mem::take(&mut self.seen);
+        self.look_at_recoveries(cause, &seen, view);
+        self.look_at_sound(cause, &seen, view);
         self.invariant_07_pings_are_answered(&seen);
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.look_at_session(&user, cause, view);
