@@ -6,7 +6,7 @@
 #[path = "sim/mod.rs"]
 mod sim;
 
-use sim::invariants::{ScreenTally, Tally};
+use sim::invariants::{Listened, Recovered, ScreenTally, Tally};
 use sim::runs::{Plan, run_seeds};
 
 /// Seeds of an ordinary test run.
@@ -68,4 +68,20 @@ fn the_seeds_fill_the_screen_in_every_way() {
     } = sum;
     let all = [boot, clear, foreground, background, restored, held, free];
     assert!(all.iter().all(|count| *count >= 5), "{sum:?}");
+}
+
+/// So would one without recoveries of every kind, or whose phones cut their audio at whole samples.
+#[test]
+fn the_seeds_recover_servers_and_cut_audio_anywhere() {
+    let count = from_environment("PRISM_SIM_SEEDS").unwrap_or(0).max(100);
+    let (mut recovered, mut listened) = (Recovered::default(), Listened::default());
+    for seed in 1..=count {
+        let world = Plan::new(seed).run(false);
+        recovered.add(&world.watch.recovery.seen);
+        listened.add(&world.watch.sound.seen);
+    }
+    println!("{count} seeds: {recovered:?}, {listened:?}");
+    let enough = |seen: &u64| *seen >= 3;
+    assert!(recovered.all().iter().all(enough), "{recovered:?}");
+    assert!(listened.all().iter().all(enough), "{listened:?}");
 }

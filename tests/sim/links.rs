@@ -9,7 +9,7 @@ use prism::shard::admission::Candidate;
 use prism::shard::frames::ReadStep;
 use prism::shard::sockets::{Link, Opening};
 use prism::shard::writers::WriteStep as Write;
-use prism::wire::frame::Message;
+use prism::wire::frame::{Lent, Message};
 use prism::wire::upgrade::AppHeaders;
 
 impl World {
@@ -248,6 +248,7 @@ impl World {
             return;
         };
         sock.last_rx_ms = self.now.mono_ms;
+        let sock_party = sock.party;
         let t = self.now.mono_ms - START_MS;
         self.trace.add(t, &sock.user, || match &frame {
             Up::Binary(data) => format!("-> {conn:?} {} bytes", data.len()),
@@ -262,9 +263,17 @@ impl World {
             Up::Close(code, reason) => Message::Close(Some((*code, reason.clone().into()))),
         };
         let now_ns = self.now.mono_ms * 1_000_000;
+        // Small frames of a phone stay where they arrived; larger ones are handed over.
+        let lent = matches!(sock_party, Party::Phone(_)) && self.rng.bool();
         let flow = self.call(Cause::Frame(conn, frame), |shard, now| {
             shard.begin_turn(conn, now, now_ns);
-            let flow = shard.message(conn, message);
+            let flow = match &message {
+                Message::Binary(data) if lent => {
+                    shard.lent(conn, Lent::Binary(data));
+                    ReadStep::Continue
+                }
+                _ => shard.message(conn, message),
+            };
             shard.end_turn(conn, || now_ns);
             flow
         });

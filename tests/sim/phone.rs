@@ -2,6 +2,7 @@
 
 use super::net::{Down, Party, Up};
 use super::udp::Udp;
+use super::voice::Voice;
 use super::world::{Act, World};
 use bytes::Bytes;
 use prism::base::ids::ConnId;
@@ -44,7 +45,7 @@ pub(crate) struct Phone {
     connecting: bool,
     pings_owed: u32,
     mic: bool,
-    next_chunk: u32,
+    pub(super) voice: Voice,
 }
 
 impl Phone {
@@ -59,7 +60,7 @@ impl Phone {
             connecting: false,
             pings_owed: 0,
             mic: false,
-            next_chunk: 0,
+            voice: Voice::default(),
         }
     }
 }
@@ -118,7 +119,13 @@ impl World {
         phone.conn = Some(conn);
         phone.pings_owed = 0;
         phone.mic = false;
+        phone.voice.begin();
         self.after(0, Act::Phone(ix, PhoneWake::Ping(conn)));
+        // A hasty one goes on where its last socket was lost, before any ack.
+        if self.rng.u32(0..3) == 0 {
+            let frames = self.rng.usize(1..9);
+            self.phone_says_frames(ix, conn, frames);
+        }
         // Posted the moment the socket opens, before any ack (protocol.md §2.1).
         self.rest(
             &user,
@@ -139,12 +146,17 @@ impl World {
             self.udp_speaks(ix);
             return self.after(CHUNK_MS, Act::Phone(ix, PhoneWake::Chunk(conn)));
         }
-        phone.next_chunk += 1;
-        let mut chunk = vec![0_u8; 64];
-        chunk[..4].copy_from_slice(&phone.next_chunk.to_le_bytes());
-        chunk[4..8].copy_from_slice(&(ix as u32).to_le_bytes());
-        self.send(conn, Up::Binary(chunk.into()));
+        let frames = self.rng.usize(1..4);
+        self.phone_says_frames(ix, conn, frames);
         self.after(CHUNK_MS, Act::Phone(ix, PhoneWake::Chunk(conn)));
+    }
+
+    fn phone_says_frames(&mut self, ix: usize, conn: ConnId, count: usize) {
+        for _ in 0..count {
+            let length = Voice::frame_length(&mut self.rng);
+            let frame = self.phones[ix].voice.say(length);
+            self.send(conn, Up::Binary(frame));
+        }
     }
 
     pub(super) fn phone_received(&mut self, ix: usize, conn: ConnId, frame: Down) {

@@ -1,8 +1,8 @@
 //! A run of one seed, and what is left of it when everything that does not matter for its failure is taken away.
 
-use super::app::KEY;
+use super::app::{KEY, Manners};
 use super::invariants::Failure;
-use super::script::{Step, draw, draw_fight};
+use super::script::{Step, draw, draw_fight, manners};
 use super::world::{Act, World};
 use prism::base::settings::Settings;
 use prism::session::event::Sdk;
@@ -114,6 +114,48 @@ pub(crate) fn world_of(
     world
 }
 
+/// App servers that end, with or without a crash, and come back; and recoveries of what nobody may want any more. Drawn apart,
+/// so that the other steps of a seed stay what they were.
+fn comebacks(
+    seed: u64,
+    users: &[(String, u64, usize, Vec<String>)],
+    length_ms: u64,
+) -> Vec<(u64, String, Step)> {
+    let mut rng = fastrand::Rng::with_seed(seed ^ 0xbac4);
+    let mut steps = Vec::new();
+    for _ in 0..rng.usize(0..8) {
+        let (at_ms, app) = (rng.u64(0..length_ms), rng.usize(0..APPS.len()));
+        let (user, first_ms, ..) = &users[rng.usize(0..users.len())];
+        let mut add = |at_ms, step| steps.push((at_ms, user.clone(), step));
+        // Long enough for some to have lost their apps' grace, or their phone.
+        let back_ms = at_ms + rng.u64(0..9000);
+        match rng.u32(0..12) {
+            // Before the user record is there.
+            0 => add(first_ms + rng.u64(0..40), Step::Recover(app)),
+            1 => add(at_ms, Step::Recover(app)),
+            2 => {
+                add(at_ms, Step::PhoneAway(20_000));
+                add(at_ms + 500, Step::Crash(app));
+                add(at_ms + 500, Step::Manners(app, Manners::Down));
+                add(back_ms + 6000, Step::Manners(app, Manners::Good));
+                add(back_ms + 6000, Step::Recover(app));
+            }
+            kind => {
+                if kind > 5 {
+                    add(at_ms, Step::Crash(app));
+                }
+                if kind % 3 == 0 {
+                    add(at_ms, Step::Manners(app, manners(&mut rng)));
+                }
+                for _ in 0..rng.u64(1..3) {
+                    add(back_ms, Step::ServerBack(app));
+                }
+            }
+        }
+    }
+    steps
+}
+
 /// What a seed stands for.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -126,6 +168,8 @@ pub(crate) struct Plan {
     drains: bool,
     /// How long mail between shards takes at most.
     mail_ms: u64,
+    /// Little may wait for a user record.
+    cramped: bool,
     /// Recognisers run here.
     speech: bool,
 }
@@ -161,6 +205,7 @@ impl Plan {
             let step = draw_fight(&mut rng, APPS.len());
             steps.push((rng.u64(0..length_ms), user, step));
         }
+        steps.extend(comebacks(seed, &users, length_ms));
         steps.sort_by_key(|step| step.0);
         Self {
             seed,
@@ -170,6 +215,7 @@ impl Plan {
             length_ms,
             drains: rng.u32(0..4) == 0,
             mail_ms: if rng.u32(0..4) == 0 { 40 } else { 0 },
+            cramped: seed.is_multiple_of(5),
             speech: rng.u32(0..3) > 0,
         }
     }
@@ -180,6 +226,9 @@ impl Plan {
         if self.speech {
             cfg.speech.soniox_api_key = "key".to_owned();
             cfg.speech.vad_close_linger_ms = self.seed % 2 * 500;
+        }
+        if self.cramped {
+            cfg.connections.pending_frames_max = 4;
         }
         let mut world = world_with(self.seed, self.generations, cfg);
         world.trace.on = traced;

@@ -20,6 +20,8 @@ pub(crate) enum Step {
     Goodbye,
     Dispose,
     Recover(usize),
+    /// The server of an app says that it is back: all of its sessions are recovered.
+    ServerBack(usize),
     /// The same device state twice.
     DeviceState(bool),
     /// The phone's connection breaks; it comes back by itself.
@@ -187,7 +189,7 @@ pub(crate) fn draw_fight(rng: &mut fastrand::Rng, servers: usize) -> Step {
     }
 }
 
-fn manners(rng: &mut fastrand::Rng) -> Manners {
+pub(super) fn manners(rng: &mut fastrand::Rng) -> Manners {
     match rng.u32(0..11) {
         0..5 => Manners::Good,
         10 => Manners::Ghost,
@@ -218,19 +220,8 @@ impl World {
             Step::PhoneStop(app) => self.phone_says_app(user, "stop_app", app),
             Step::Goodbye => drop(self.rest(user, Call::Goodbye)),
             Step::Dispose => drop(self.rest(user, Call::Dispose)),
-            Step::Recover(app) => {
-                let package = self.servers[app].package.clone();
-                let webhook_url = format!("{}/webhook", self.servers[app].url);
-                let ws_base = String::new();
-                self.rest(
-                    user,
-                    Call::Recover {
-                        package,
-                        webhook_url,
-                        ws_base,
-                    },
-                );
-            }
+            Step::Recover(app) => drop(self.recover(user, app)),
+            Step::ServerBack(app) => self.server_is_back(app),
             Step::DeviceState(connected) => {
                 let body = json!({"connected": connected, "modelName": "Even Realities G1"});
                 for _ in 0..2 {

@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 
 /// Bytes of a chunk of audio. Others are ciphertext that was taken for audio.
 pub(crate) const CHUNK_BYTES: usize = 64;
+/// The same, sealed: with its nonce and tag.
+pub(crate) const SEALED_BYTES: usize = CHUNK_BYTES + 40;
 /// In the word that names the phone: it came by UDP.
 pub(crate) const BY_UDP: u32 = 0x1_0000;
 /// What a phone remembers to send again.
@@ -231,6 +233,8 @@ impl World {
 
     /// A burst of audio, a packet every 10 ms.
     pub(super) fn udp_speaks(&mut self, ix: usize) {
+        // Should it have to go back to its socket, that begins with a whole sample.
+        self.phones[ix].voice.begin();
         for at in 0..self.rng.u64(1..6) {
             let mut nonce = [0; 24];
             self.rng.fill(&mut nonce);

@@ -7,6 +7,7 @@ use super::invariants::{Cause, Failure, View, Watch};
 use super::net::{Down, Net, Up};
 use super::phone::{Phone, PhoneWake};
 use super::provider::Provider;
+use super::registrar::Registrar;
 use super::script::Step;
 use super::speech::{Key as Recogniser, Recognisers};
 use super::store::Store;
@@ -40,6 +41,7 @@ macro_rules! view {
             shard: &$world.shard,
             neighbour: &$world.neighbour,
             mail: &$world.mail,
+            registrar: &$world.registrar,
             net: &$world.net,
             apps: &$world.apps,
             cfg: &$world.cfg,
@@ -94,6 +96,7 @@ pub(crate) struct World {
     pub(crate) recognisers: Recognisers,
     /// Whoever says what recognisers hear, where a script does.
     pub(crate) provider: Provider,
+    pub(super) registrar: Registrar,
     pub(crate) watch: Watch,
     pub(crate) trace: Trace,
     pub(crate) rng: fastrand::Rng,
@@ -153,6 +156,7 @@ impl World {
             calls: Calls::default(),
             recognisers: Recognisers::default(),
             provider: Provider::default(),
+            registrar: Registrar::default(),
             watch: Watch::default(),
             trace: Trace::default(),
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
@@ -259,6 +263,7 @@ impl World {
                 self.trace
                     .add(self.t(), &user, || format!("result   {event:?}"));
                 self.watch.speech_reports(&user, epoch, &event);
+                self.watch.recovery_reports(&user, epoch, &event);
                 self.call(Cause::Result(user.clone()), |shard, _| {
                     let user = UserId::new(&user);
                     let rest = shard.receive(ToShard::Result { user, epoch, event });
@@ -341,6 +346,7 @@ impl World {
         self.trace
             .add(self.t(), "", || format!("answer   {id} {status} {body}"));
         self.watch.answered(id, status, body);
+        self.recovery_answered(id, status);
     }
 
     /// What its client reads of an answer, where a scenario may want to look.
@@ -394,6 +400,7 @@ impl World {
             }
             ToOutside::Speech { user, epoch, order } => self.speech_ordered(&user, epoch, order),
             ToOutside::Report(report) => self.watch.report = Some(report),
+            ToOutside::AppLink(link) => self.registrar.link(&link),
             _ => {}
         }
     }

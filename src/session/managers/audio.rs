@@ -40,7 +40,8 @@ pub struct Audio {
     pub speech_ms: u64,
     format: Format,
     carry: Option<u8>,
-    by_datagram: bool,
+    /// The phone's socket that was heard last; `None`: datagrams, or nothing yet.
+    source: Option<ConnId>,
     lc3: Option<Box<Lc3>>,
     /// Makes the handling of chunks and messages panic.
     #[cfg(test)]
@@ -137,11 +138,12 @@ impl Audio {
         }
     }
 
-    /// What follows comes by datagrams, or by the socket. A phone that changes over begins with a whole sample.
+    /// What follows comes by this socket, or by datagrams (`None`). A phone that changes over begins with a whole sample; one
+    /// whose socket goes on after another took its place for a while, and said nothing, does not.
     #[inline]
-    pub fn comes_by(&mut self, datagrams: bool) {
-        if self.by_datagram != datagrams {
-            self.by_datagram = datagrams;
+    pub fn comes_by(&mut self, source: Option<ConnId>) {
+        if self.source != source {
+            self.source = source;
             self.forget_odd();
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 
 flat!(PhoneFlags);
-owns! { Phone: superseded, last_close_reason, held, unacked; }
+owns! { Phone: superseded, last_close_reason, held, halves, unacked; }
 
 impl Footprint for Held {
     fn heap_bytes(&self) -> usize {
@@ -90,6 +90,8 @@ pub struct Phone {
     pub odd_hashes: Rarely,
     /// Frames that wait for the user record.
     pub held: VecDeque<Held>,
+    /// Sockets whose audio had to go in the middle of a sample before the record was there, and its first byte.
+    halves: Vec<(ConnId, u8)>,
     /// REST calls that wait for it.
     pub held_calls: VecDeque<(ReplyTo, Call)>,
     /// Sockets adopted before the user record was there; each is owed one ack.
@@ -147,6 +149,7 @@ impl Phone {
         let before = self.superseded.len();
         self.superseded.retain(|row| row.0 != conn);
         self.unacked.retain(|row| *row != conn);
+        self.halves.retain(|row| row.0 != conn);
         before != self.superseded.len()
     }
 
@@ -154,6 +157,7 @@ impl Phone {
     pub fn lose_current(&mut self, now_ms: u64) {
         if let Some(conn) = self.current.take() {
             self.unacked.retain(|row| *row != conn);
+            self.halves.retain(|row| row.0 != conn);
         }
         self.disconnected_ms = Some(now_ms);
     }
@@ -166,18 +170,42 @@ impl Phone {
         let texts = self.held.iter().filter(|held| !is_audio(held));
         let texts: usize = texts.map(Footprint::heap_bytes).sum();
         if texts + frame.heap_bytes() > HELD_BYTES_MAX {
+            self.lose(&frame);
             return HoldOutcome::DroppedNewest;
         }
         let mut outcome = HoldOutcome::Held;
         while self.held.len() >= max || bytes + frame.heap_bytes() > HELD_BYTES_MAX {
             let oldest = self.held.iter().position(is_audio);
             let Some(dropped) = oldest.and_then(|index| self.held.remove(index)) else {
+                self.lose(&frame);
                 return HoldOutcome::DroppedNewest;
             };
             bytes -= dropped.heap_bytes();
+            self.lose(&dropped);
             outcome = HoldOutcome::DroppedAudio;
         }
         self.held.push_back(frame);
         outcome
+    }
+
+    /// A frame that waited goes. Audio that follows must find the first half of its first sample all the same.
+    fn lose(&mut self, frame: &Held) {
+        let Held::Audio(conn, data) = frame else {
+            return;
+        };
+        let Some(last) = data.last() else { return };
+        let before = self.halves.len();
+        self.halves.retain(|row| row.0 != *conn);
+        let had_half = self.halves.len() < before;
+        if had_half != (data.len() % 2 == 1) {
+            self.halves.push((*conn, *last));
+        }
+    }
+
+    /// What lost audio of the current socket left of a sample. Asked once, when nothing waits any longer.
+    pub fn take_half(&mut self) -> Option<u8> {
+        let halves = std::mem::take(&mut self.halves);
+        let own = halves.iter().find(|row| Some(row.0) == self.current);
+        own.map(|row| row.1)
     }
 }

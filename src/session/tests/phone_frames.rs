@@ -6,8 +6,8 @@ use crate::session::State;
 use crate::session::effects::{Effect, HttpKind};
 use crate::session::event::{Chunk, DisposeCause, Event, PhoneFlags, Sdk, UdpSecret};
 use crate::session::managers::apps::AppState;
-use crate::session::testkit::{Kit, MAPS, SCRIBE};
-use crate::wire::records::UserRecord;
+use crate::session::testkit::{Kit, MAPS, SCRIBE, trusted};
+use crate::wire::records::{AppType, Registry, UserRecord};
 use serde_json::json;
 
 const START_SCRIBE: &str = r#"{"type":"start_app","packageName":"com.acme.scribe"}"#;
@@ -62,6 +62,34 @@ fn early_frames_are_bounded() {
     kit.load(UserRecord::default());
     assert_eq!(kit.webhooks(HttpKind::SessionRequest).len(), 2);
     assert_eq!(kit.state("com.acme.chess"), AppState::Stopped);
+}
+
+/// Three chunks came too early, of which two may wait; what the phone says later continues the sample all the same.
+#[test]
+fn early_audio_that_is_dropped_shifts_no_sample() {
+    for early in [
+        ["\x01", "\x02\x03", "\x04\x05"],
+        ["\x01\x02", "\x03", "\x04\x05"],
+    ] {
+        let mut kit = Kit::new();
+        kit.cfg.connections.pending_frames_max = 2;
+        kit.apps = Registry::new([trusted(SCRIBE, AppType::Background)], 2);
+        let phone = kit.phone();
+        for chunk in early {
+            kit.run(|s, cx| s.on_audio(phone, Chunk::Lent(chunk.as_bytes()), cx));
+        }
+        assert_eq!(kit.metrics.get(Counter::DroppedPending), 1);
+        kit.load(UserRecord::default());
+        let app = kit.running(SCRIBE, Sdk::V3);
+        let list = r#"{"type":"subscription_update","subscriptions":["audio_chunk"]}"#;
+        kit.app_text(app, list);
+        kit.run(|s, cx| s.on_audio(phone, Chunk::Lent(b"\x06"), cx));
+        let heard = kit.effects(|effect| matches!(effect, Effect::Binary { .. }));
+        assert!(
+            matches!(&heard[..], [Effect::Binary { conn, data }] if *conn == app && data[..] == [5, 6]),
+            "{heard:?}"
+        );
+    }
 }
 
 #[test]

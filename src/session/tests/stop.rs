@@ -274,6 +274,27 @@ fn glasses_without_its_hardware_stop_an_app_that_is_on_its_way_too() {
 }
 
 #[test]
+fn a_dormant_app_is_not_restarted_on_glasses_without_its_hardware() {
+    for reach in [AppState::GracePeriod, AppState::TransportDown] {
+        let mut kit = with_camera_app(reach);
+        let phone = kit.s.m.phone.open().expect("a phone");
+        kit.phone_closes(phone);
+        kit.advance(5_000);
+        assert_eq!(kit.state(SCRIBE), AppState::Dormant);
+        let body = r#"{"connected":true,"modelName":"Even Realities G1"}"#.into();
+        kit.rest(Call::DeviceState { body });
+        kit.forget();
+        let phone = kit.phone();
+        assert_eq!(kit.state(SCRIBE), AppState::Stopped, "from {reach:?}");
+        for kind in [HttpKind::StopRequest, HttpKind::SessionRequest] {
+            assert!(kit.webhooks(kind).is_empty(), "{kind:?} from {reach:?}");
+        }
+        let told = kit.types(phone);
+        assert!(told.iter().any(|kind| kind == "app_stopped"), "{told:?}");
+    }
+}
+
+#[test]
 fn a_start_that_new_glasses_cannot_serve_says_so_to_its_caller() {
     let mut kit = with_camera_app(AppState::Connecting);
     let joined = kit.start(SCRIBE);

@@ -1,7 +1,6 @@
-//! Invariants 9–21, 23, 25: apps, their sockets, webhooks and subscriptions.
+//! Invariants 9–21, 23, 25, 29: apps, their sockets, webhooks and subscriptions.
 
 use super::super::net::Down;
-use super::super::udp::{BY_UDP, CHUNK_BYTES};
 use super::{View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::effects::StoreOp;
@@ -253,9 +252,6 @@ impl Watch {
             self.invariant_12_no_data_after_a_stop(&user, &package, conn, kind, view);
             self.invariant_29_microphone_permission(&user, &package, frame, view);
         }
-        if let Down::Binary(chunk) = frame {
-            self.look_at_chunk(&user, conn, chunk, view);
-        }
     }
 
     /// 12: from the stop on, nothing but `app_stopped` reaches the app.
@@ -293,29 +289,6 @@ impl Watch {
         if told != pair.subs {
             let text = format!("{package} was told {told:?}, stored is {:?}", pair.subs);
             self.broken(15, "ack tells the set", user, text);
-        }
-    }
-
-    fn look_at_chunk(&mut self, user: &str, conn: ConnId, chunk: &[u8], view: &View<'_>) {
-        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| chunk[at + byte]));
-        if chunk.len() != CHUNK_BYTES {
-            return; // Ciphertext that nobody asked to have opened.
-        }
-        let (number, phone) = (word(0), word(4));
-        if phone & BY_UDP == 0 {
-            self.invariant_08_order(user, conn, phone, number);
-        } else {
-            self.invariant_33_datagrams(user, conn, (phone ^ BY_UDP, number), view);
-        }
-    }
-
-    /// 8: audio arrives in the order it was sent.
-    fn invariant_08_order(&mut self, user: &str, conn: ConnId, phone: u32, number: u32) {
-        let own = self.socks.entry(conn).or_default();
-        let last = own.chunks.insert(phone, number).unwrap_or(0);
-        if number <= last {
-            let text = format!("chunk {number} came after {last} on {conn:?}");
-            self.broken(8, "order", user, text);
         }
     }
 
@@ -476,7 +449,7 @@ impl Watch {
     }
 }
 
-fn is_standard(view: &View<'_>, package: &str) -> bool {
+pub(super) fn is_standard(view: &View<'_>, package: &str) -> bool {
     view.apps
         .get(package)
         .is_some_and(|record| record.app_type == AppType::Standard)

@@ -10,17 +10,23 @@ mod main_view;
 mod media;
 mod model;
 mod picture;
+mod recovery;
 mod requests;
 mod screen;
 mod sessions;
+mod sound;
 mod speech;
 mod video;
 
+use apps::is_standard;
 pub(crate) use datagrams::Tally;
 pub(crate) use main_view::ScreenTally;
 pub(crate) use model::{Asked, Pair, SockView, UserView};
+pub(crate) use recovery::Recovered;
+pub(crate) use sound::Listened;
 
 use super::net::{Down, Net, Party, Up};
+use super::registrar::Registrar;
 use super::udp::{Mail, Packet};
 use prism::base::ids::{CallId, ConnId};
 use prism::base::settings::Settings;
@@ -39,6 +45,7 @@ pub(crate) struct View<'a> {
     pub(crate) shard: &'a Shard,
     pub(crate) neighbour: &'a Shard,
     pub(crate) mail: &'a Mail,
+    pub(crate) registrar: &'a Registrar,
     pub(crate) net: &'a Net,
     pub(crate) apps: &'a Registry,
     pub(crate) cfg: &'a Settings,
@@ -118,6 +125,8 @@ pub(crate) struct Watch {
     pub(crate) air: datagrams::Air,
     screens: BTreeMap<String, screen::Screen>,
     pub(crate) screens_seen: ScreenTally,
+    pub(crate) recovery: recovery::Recoveries,
+    pub(crate) sound: sound::Sounds,
     seen: Vec<Seen>,
     opening: Option<String>,
     draining: bool,
@@ -180,6 +189,7 @@ impl Watch {
         let id = body["sessionId"].as_str().unwrap_or_default();
         let package = id.strip_prefix(user).unwrap_or_default();
         let package = package.strip_prefix('-').unwrap_or_default().to_owned();
+        self.note_webhook(user, &package, call);
         if call.kind == HttpKind::SessionRequest {
             let in_flight = self.pair(user, &package).webhooks.len();
             self.invariant_11_one_webhook_in_flight(user, &package, in_flight);
@@ -241,6 +251,7 @@ impl Watch {
                     answer: None,
                 };
                 self.asked.insert(*id, asked);
+                self.before_recovery(user, *id, call, view);
                 match call {
                     Call::StartApp { package, .. } => self.wants_start(user, package),
                     Call::StopApp { package, .. } => {
@@ -335,6 +346,8 @@ impl Watch {
         }
         self.now_ms = view.now_ms;
         let seen = std::mem::take(&mut self.seen);
+        self.look_at_recoveries(cause, &seen, view);
+        self.look_at_sound(cause, &seen, view);
         self.invariant_07_pings_are_answered(&seen);
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.look_at_session(&user, cause, view);

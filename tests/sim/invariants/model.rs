@@ -97,8 +97,8 @@ pub(crate) struct SockView {
     pub(super) hello: bool,
     pub(super) deferred_ms: Option<u64>,
     pub(super) pongs: bool,
-    /// The last chunk heard, by phone.
-    pub(super) chunks: BTreeMap<u32, u32>,
+    /// The last sample heard, by phone.
+    pub(super) samples: BTreeMap<usize, u32>,
     pub(super) mic: Option<bool>,
     /// Confirmations of probes that it has not been sent yet.
     pub(super) owed: u32,

@@ -57,6 +57,7 @@ impl Watch {
                 }
             }
             SpeechOrder::Audio { ids, pcm } => {
+                self.note_fed(user, pcm);
                 let open = |id: &SpeechId| {
                     let run = self.speech.runs.get(&key(*id));
                     run.is_some_and(|run| !run.closed && !run.over)

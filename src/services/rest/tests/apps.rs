@@ -309,6 +309,49 @@ fn a_restarted_app_server_gets_its_sessions_back() {
     });
 }
 
+/// Of four sessions one accepts, one does not want the app any more, one has a server that refuses, and one is over.
+#[test]
+fn a_recovery_counts_what_was_accepted() {
+    Kit::run(|kit| async move {
+        let mut answers = [
+            ok(),
+            Some(RestAnswer::json(409, "{}")),
+            Some(RestAnswer::json(502, "{}")),
+            None,
+        ]
+        .into_iter();
+        kit.session(move |_| answers.next().flatten());
+        let register = json!({"packageName": APP, "apiKey": KEY, "webhookUrl": "http://127.0.0.1:7010/webhook"});
+        let register = Kit::request(Route::ServerRegister, "POST", &[], &register);
+        let id = kit.send(&register).await.1["registrationId"].clone();
+        for user in [
+            "ada@lumen.io",
+            "ben@lumen.io",
+            "cy@lumen.io",
+            "dee@lumen.io",
+        ] {
+            let attached = AppLink {
+                user: UserId::new(user),
+                package: Package::new(APP),
+                key_sha256: crate::wire::auth::sha256_hex(KEY),
+                change: LinkChange::Attached,
+            };
+            registrations::link(&kit.cx, &attached);
+        }
+        let restart = json!({ "registrationId": id });
+        let restart = Kit::request(Route::ServerRestart, "POST", &[], &restart);
+        assert_eq!(
+            kit.send(&restart).await,
+            (200, json!({"success": true, "recoveredSessions": 1}))
+        );
+        assert_eq!(
+            crate::services::context::lock(&kit.calls).len(),
+            3,
+            "each was asked once"
+        );
+    });
+}
+
 #[test]
 fn system_apps_are_checked_in_order() {
     Kit::run(|kit| async move {

@@ -6,7 +6,7 @@ mod users;
 
 use super::testkit::{APP, KEY, Kit, USER};
 use super::*;
-use crate::base::ids::Package;
+use crate::base::ids::{Package, UserId};
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange};
 

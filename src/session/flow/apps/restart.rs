@@ -20,7 +20,10 @@ pub(crate) fn restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, v3 = (sdk == Sdk::V3), "resurrection");
     let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
-    if sdk == Sdk::V3 || !was_attached {
+    // On glasses that it cannot run on the start ends at once: there is nothing to prepare it for.
+    let record = cx.apps.get(package);
+    let is_hopeless = record.is_some_and(|record| start::lacks_hardware(s, record).is_some());
+    if sdk == Sdk::V3 || !was_attached || is_hopeless {
         screen::app_gone(s, package, cx);
         // The set of one that was dormant counts again.
         sync::sockets_changed(s, cx);

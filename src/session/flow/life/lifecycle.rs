@@ -13,12 +13,13 @@ use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
 use crate::session::managers::apps::{AppSession, AppState};
 use crate::session::managers::health::{EndReason, Peer};
-use crate::session::managers::phone::SentSoFar;
+use crate::session::managers::phone::{Held, SentSoFar};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State, rest};
 use crate::wire::json::ObjectWriter;
 use crate::wire::records::{AppType, UserRecord};
 use base64::Engine as _;
+use bytes::Bytes;
 
 /// How long after the store's own limit a session stops waiting for its user record (ms).
 pub(crate) const LOAD_SLACK_MS: u64 = 1000;
@@ -68,7 +69,6 @@ pub(crate) fn phone_connected(
 pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     if s.m.phone.current.is_some() {
         s.m.phone.swap_roles(conn);
-        s.m.audio.forget_odd();
     } else {
         let row = s.m.phone.superseded.iter().find(|row| row.0 == conn);
         let flags = row.map(|row| row.1).unwrap_or_default();
@@ -87,8 +87,6 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
 
 fn adopt(s: &mut Session, conn: ConnId, flags: PhoneFlags, cx: &mut Cx<'_>) {
     s.timers.cancel(&Timer::PhoneGrace);
-    // What the last socket left of a sample does not begin the audio of this one.
-    s.m.audio.forget_odd();
     let phone = &mut s.m.phone;
     if let Some(since_ms) = phone.disconnected_ms.take() {
         let downtime_ms = cx.now.mono_ms.saturating_sub(since_ms);
@@ -244,6 +242,12 @@ pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 fn release_held(s: &mut Session, cx: &mut Cx<'_>) {
+    if let Some(byte) = s.m.phone.take_half()
+        && let Some(conn) = s.m.phone.open()
+    {
+        let half = Bytes::copy_from_slice(&[byte]);
+        phone_in::release(s, Held::Audio(conn, half), cx);
+    }
     while let Some(frame) = s.m.phone.held.pop_front() {
         if s.state == State::Disposed {
             return;

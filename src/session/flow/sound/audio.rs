@@ -11,7 +11,7 @@ use crate::session::{Cx, Session};
 /// A frame of a phone socket. Only the current one's audio counts.
 pub(crate) fn chunk(s: &mut Session, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<'_>) {
     if s.m.phone.open() == Some(conn) {
-        s.m.audio.comes_by(false);
+        s.m.audio.comes_by(Some(conn));
         hear(s, data, cx);
     }
 }

@@ -64,6 +64,20 @@ fn an_odd_byte_of_one_socket_does_not_begin_a_sample_of_the_next() {
     assert_eq!(blocks(&mut kit), [&[1, 2][..], &[4, 5], &[7, 8]]);
 }
 
+/// The second half of a sample, sent while a newer socket was current that has said nothing yet: the two exchange their roles,
+/// and no sample is shifted.
+#[test]
+fn a_socket_that_goes_on_after_another_came_continues_its_sample() {
+    let mut kit = Kit::new();
+    kit.app("main", Sdk::V3);
+    kit.subscribe("main", &["audio_chunk"]);
+    kit.audio(&[1, 2, 3]);
+    let next = ConnId(77);
+    kit.run(|s, cx| lifecycle::phone_connected(s, next, PhoneFlags::default(), cx));
+    kit.run(|s, cx| s.on_audio(PHONE_CONN, Chunk::Lent(&[4, 5, 6]), cx));
+    assert_eq!(blocks(&mut kit), [&[1, 2][..], &[3, 4, 5, 6]]);
+}
+
 #[test]
 fn audio_needs_the_permission_also_through_a_wildcard() {
     let mut kit = Kit::new();

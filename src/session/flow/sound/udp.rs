@@ -152,7 +152,7 @@ fn hear(s: &mut Session, overdue: Vec<Played>, cx: &mut Cx<'_>) {
 /// An odd byte belongs to the packet that follows, and to no other: with that one lost it would put every later sample out of
 /// step.
 fn play(s: &mut Session, sequence: u16, audio: Chunk<'_>, cx: &mut Cx<'_>) {
-    s.m.audio.comes_by(true);
+    s.m.audio.comes_by(None);
     if !s.m.udp.play(sequence) {
         s.m.audio.forget_odd();
     }
