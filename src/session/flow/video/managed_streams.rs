@@ -63,11 +63,15 @@ pub(crate) fn request(
     Ok(())
 }
 
+/// Apps name their destinations `{url, name?}`, mini-apps on the phone give the URL alone.
 fn destinations(m: &Members) -> impl Iterator<Item = (&str, Option<&str>)> + Clone {
     m.list("restreamDestinations")
         .into_iter()
         .flatten()
-        .filter_map(|item| Some((item["url"].as_str()?, item["name"].as_str())))
+        .filter_map(|item| {
+            let url = item["url"].as_str().or_else(|| item.as_str());
+            Some((url?, item["name"].as_str()))
+        })
         .take(10)
 }
 

@@ -26,6 +26,26 @@ fn restream_destinations_choose_the_ingest_and_become_outputs() {
     }
 }
 
+/// The SDK of mini-apps has them as texts.
+#[test]
+fn a_mini_app_of_the_phone_restreams_to_urls_without_names() {
+    let mut kit = kit();
+    kit.phone(r#"{"type":"managed_stream_request","packageName":"__phone__","requestId":"r1","restreamDestinations":["rtmp://a/live/key"]}"#).expect("taken");
+    answer(&mut kit, 200, MADE);
+    let (url, _) = answer(&mut kit, 200, r#"{"result":{"uid":"o1"}}"#);
+    assert!(url.ends_with("/u1/outputs"));
+    kit.pass(3_000);
+    let sent = kit.sent();
+    assert_eq!(
+        value(sent.phone()[0])["streamUrl"],
+        "srt://in:778?streamid=sid&passphrase=pw"
+    );
+    assert_eq!(
+        value(sent.phone()[1])["outputs"],
+        serde_json::json!([{"url": "rtmp://a/live/key", "status": "active"}])
+    );
+}
+
 #[test]
 fn a_destination_that_rest_would_refuse_is_listed_as_failed() {
     let mut kit = kit();
