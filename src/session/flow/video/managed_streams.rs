@@ -40,7 +40,7 @@ pub(crate) fn request(
         tell_alone(s, viewer, "error", text, request_id.as_deref(), cx);
         return Ok(());
     }
-    let urls: Vec<&str> = destinations(&m).map(|(url, _)| url).collect();
+    let urls: Vec<&str> = outputs::destinations(&m).map(|(url, _)| url).collect();
     let ingest = Ingest::choose(urls.into_iter());
     let id = keep_alive::short_id(s, 'm', 10);
     s.m.managed_streams.current = Some(Managed {
@@ -61,18 +61,6 @@ pub(crate) fn request(
     arm_sweep(s, cx);
     create(s, cx);
     Ok(())
-}
-
-/// Apps name their destinations `{url, name?}`, mini-apps on the phone give the URL alone.
-fn destinations(m: &Members) -> impl Iterator<Item = (&str, Option<&str>)> + Clone {
-    m.list("restreamDestinations")
-        .into_iter()
-        .flatten()
-        .filter_map(|item| {
-            let url = item["url"].as_str().or_else(|| item.as_str());
-            Some((url?, item["name"].as_str()))
-        })
-        .take(10)
 }
 
 fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
@@ -359,7 +347,7 @@ fn created(s: &mut Session, stream_id: &str, outcome: &HttpOutcome, cx: &mut Cx<
             stream.input = Some(input);
             stream.stage = Stage::IngestWait;
             s.timers.set(Timer::ManagedPoll, cx.now.mono_ms + wait_ms);
-            add_destinations(s, cx);
+            outputs::add_wanted(s, cx);
         }
         // Ended while the call was under way: nobody would ever remove it.
         (None, Some(input)) => {
@@ -404,21 +392,6 @@ fn wished_pause_ms(outcome: &HttpOutcome) -> u64 {
             ..
         } => (*wished_s).min(60) * 1000,
         _ => 0,
-    }
-}
-
-fn add_destinations(s: &mut Session, cx: &mut Cx<'_>) {
-    let Some(stream) = s.m.managed_streams.current.as_ref() else {
-        return;
-    };
-    let Some(owner) = stream.viewers.first().cloned() else {
-        return;
-    };
-    let wanted: Vec<(String, Option<String>)> = destinations(&stream.request)
-        .map(|(url, name)| (url.to_owned(), name.map(str::to_owned)))
-        .collect();
-    for (url, name) in wanted {
-        outputs::add_requested(s, &owner, url, name, cx);
     }
 }
 

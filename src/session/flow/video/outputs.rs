@@ -9,6 +9,7 @@ use crate::session::flow::provider::{self, Provider};
 use crate::session::managers::managed_streams::{Managed, Output, Purpose, Stage};
 use crate::session::rest::OutputAction;
 use crate::session::{Cx, Session};
+use crate::wire::members::Members;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -110,6 +111,34 @@ fn check_add(stream: &Managed, package: &str, url: &str, cx: &Cx<'_>) -> Result<
         return Err(refusal(500, "INTERNAL_ERROR", text));
     }
     Ok(())
+}
+
+/// Apps name their destinations `{url, name?}`, mini-apps on the phone give the URL alone.
+pub(crate) fn destinations(m: &Members) -> impl Iterator<Item = (&str, Option<&str>)> + Clone {
+    m.list("restreamDestinations")
+        .into_iter()
+        .flatten()
+        .filter_map(|item| {
+            let url = item["url"].as_str().or_else(|| item.as_str());
+            Some((url?, item["name"].as_str()))
+        })
+        .take(10)
+}
+
+/// Adds the destinations that the stream was asked for with.
+pub(crate) fn add_wanted(s: &mut Session, cx: &mut Cx<'_>) {
+    let Some(stream) = s.m.managed_streams.current.as_ref() else {
+        return;
+    };
+    let Some(owner) = stream.viewers.first().cloned() else {
+        return;
+    };
+    let wanted: Vec<(String, Option<String>)> = destinations(&stream.request)
+        .map(|(url, name)| (url.to_owned(), name.map(str::to_owned)))
+        .collect();
+    for (url, name) in wanted {
+        add_requested(s, &owner, url, name, cx);
+    }
 }
 
 /// An output that came with the stream request: the rules of REST hold; a refused one is listed as failed, for there is no
