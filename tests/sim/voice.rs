@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+/// After so many samples the numbers begin anew: hours of a scenario have more.
+pub(crate) const NUMBERS: u32 = 1 << 14;
+
 /// The stream of one phone, byte by byte: low bytes are even, high ones odd, and together they number the sample.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Voice {
