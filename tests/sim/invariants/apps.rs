@@ -363,12 +363,15 @@ impl Watch {
         let now_ms = self.now_ms;
         let problem = match op {
             StoreOp::AddRunning(package) => {
+                // What waited for the user record may start and stop an app within one event.
+                let at_once = self.before.loading && self.before.user == user;
                 let pair = self.pair(user, package);
+                let at_once = at_once && pair.state == AppState::Stopping;
                 let back = matches!(
                     pair.previous,
                     AppState::GracePeriod | AppState::TransportDown
                 );
-                (back || pair.state != AppState::Running)
+                (back || !at_once && pair.state != AppState::Running)
                     .then(|| format!("{package} added while {:?}", pair.state))
             }
             StoreOp::RemoveRunning(package) => {
