@@ -152,7 +152,9 @@ fn recover(
             && app.start.is_none()
             && app.state != AppState::Connecting
     });
-    if wanted {
+    let record = cx.apps.get(package);
+    let fits = record.is_none_or(|record| start::lacks_hardware(s, record).is_none());
+    if wanted && fits {
         start::recover(s, package, recovery, cx);
     } else {
         cx.fx.reply(reply, RestAnswer::json(409, "{}"));

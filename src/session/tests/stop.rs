@@ -295,6 +295,29 @@ fn a_dormant_app_is_not_restarted_on_glasses_without_its_hardware() {
 }
 
 #[test]
+fn a_recovery_brings_no_app_back_on_glasses_without_its_hardware() {
+    let mut kit = with_camera_app(AppState::GracePeriod);
+    let phone = kit.s.m.phone.open().expect("a phone");
+    kit.phone_closes(phone);
+    kit.advance(5_000);
+    let recover = Call::Recover {
+        package: SCRIBE.into(),
+        webhook_url: "http://blue.acme.dev/hook".into(),
+        ws_base: String::new(),
+    };
+    for (model, status, state) in [
+        ("Even Realities G1", Some(409), AppState::Dormant),
+        ("Mentra Live", None, AppState::Connecting),
+    ] {
+        let body = format!(r#"{{"connected":true,"modelName":"{model}"}}"#).into();
+        kit.rest(Call::DeviceState { body });
+        let call = kit.rest(recover.clone());
+        assert_eq!(kit.answer(call).map(|answer| answer.0), status, "{model}");
+        assert_eq!(kit.state(SCRIBE), state, "{model}");
+    }
+}
+
+#[test]
 fn a_start_that_new_glasses_cannot_serve_says_so_to_its_caller() {
     let mut kit = with_camera_app(AppState::Connecting);
     let joined = kit.start(SCRIBE);

@@ -1,6 +1,7 @@
 //! Invariant 24 (behaviour.md §2.14): whose sessions an app server has, which of them a recovery asks for, and what it counts.
 
 use super::super::registrar::RECOVERY_PATH;
+use super::video::lacks_hardware;
 use super::{Cause, Seen, View, Watch, is_standard};
 use prism::base::ids::{CallId, ConnId};
 use prism::session::State;
@@ -208,7 +209,8 @@ impl Watch {
             counts && is_standard(view, &app.package)
         };
         let others = is_standard(view, package) && session.m.apps.iter().any(other);
-        let app = session.m.apps.get(package);
+        let fits = !lacks_hardware(session, package, view);
+        let app = session.m.apps.get(package).filter(|_| fits);
         let due = app.map_or(Due::Nothing, |app| due(app, others));
         let seen = &mut self.recovery.seen;
         match app.map(|app| (due, app.state)) {

@@ -153,20 +153,23 @@ impl Watch {
 
     /// No app runs, or is about to, on glasses without the hardware that it requires.
     fn apps_fit_the_glasses(&mut self, user: &str, session: &Session, view: &View<'_>) {
-        let Some(profile) = session.m.device.capabilities() else {
-            return;
-        };
-        let lacking = session.m.apps.iter().find(|app| {
-            let needs = view.apps.get(&app.package);
-            let mut needs = needs.iter().flat_map(|one| &one.hardware_requirements);
-            app.state.is_expected()
-                && needs
-                    .any(|one| one.level == "REQUIRED" && !capabilities::has(profile, &one.kind))
-        });
+        let mut apps = session.m.apps.iter();
+        let lacking =
+            apps.find(|app| app.state.is_expected() && lacks_hardware(session, &app.package, view));
         if let Some(app) = lacking {
             let model = session.m.device.model();
             let text = format!("{} is {:?} on {model:?}", app.package, app.state);
             self.broken(0, "hardware", user, text);
         }
     }
+}
+
+/// Whether the glasses of now lack what the app requires.
+pub(super) fn lacks_hardware(session: &Session, package: &str, view: &View<'_>) -> bool {
+    let Some(profile) = session.m.device.capabilities() else {
+        return false;
+    };
+    let needs = view.apps.get(package);
+    let mut needs = needs.iter().flat_map(|one| &one.hardware_requirements);
+    needs.any(|one| one.level == "REQUIRED" && !capabilities::has(profile, &one.kind))
 }
