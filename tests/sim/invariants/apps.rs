@@ -388,6 +388,8 @@ impl Watch {
         let session = view.session(user);
         let live = session.is_some();
         let now_ms = self.now_ms;
+        // What was held while the user record was read happens within one event: start, attach and stop.
+        let at_once = self.before.loading;
         let problem = match op {
             StoreOp::AddRunning(package) => {
                 let pair = self.pair(user, package);
@@ -395,7 +397,7 @@ impl Watch {
                     pair.previous,
                     AppState::GracePeriod | AppState::TransportDown
                 );
-                (back || pair.state != AppState::Running)
+                (back || (pair.state != AppState::Running && !at_once))
                     .then(|| format!("{package} added while {:?}", pair.state))
             }
             StoreOp::RemoveRunning(package) => {

@@ -28,6 +28,8 @@ pub(crate) struct Screen {
     /// A socket that did not read was left: nobody knows what it was sent.
     unknown: bool,
     stalled: bool,
+    /// When the last boot screen gave way.
+    booted_ms: u64,
     /// Since when what is painted can be seen, and no boot screen stands before it.
     pub(super) clear_ms: u64,
     /// The latest of each app that the server read.
@@ -98,11 +100,7 @@ impl Watch {
         let Some(known) = self.users.get(user) else {
             return;
         };
-        let epoch = known.epoch;
-        // What a superseded socket is still sent came before whatever its successor was.
-        if known.current != Some(conn) {
-            return;
-        }
+        let (epoch, is_current) = (known.epoch, known.current == Some(conn));
         let text = message["layout"]["text"].as_str().unwrap_or_default();
         let package = message["packageName"].as_str().unwrap_or_default();
         let shown = match (package == os, text) {
@@ -112,21 +110,32 @@ impl Watch {
         };
         let number = text.rsplit('|').next().and_then(|n| n.parse().ok());
         let is_fresh = number.is_none_or(|n: u64| n == 0 || n > self.pair(user, package).shown);
+        let is_text = matches!(shown, Shown::Text(..));
         let now_ms = self.now_ms;
         let screen = self.screen(user, epoch);
-        screen.unknown = false;
-        if let Shown::Text(..) = shown
-            && is_fresh
-        {
+        if is_text && is_fresh {
             let duration_ms = message["durationMs"].as_u64().filter(|ms| *ms > 0);
             let until_ms = duration_ms.map(|ms| now_ms + ms);
             screen.fresh.insert(package.to_owned(), (now_ms, until_ms));
         }
-        let again = matches!(shown, Shown::Text(..)) && !is_fresh && screen.shown != shown;
+        // What a socket is still sent when it is no longer the phone's came before whatever its successor was.
+        if !is_current {
+            return;
+        }
+        screen.unknown = false;
         let is_news = screen.shown != shown;
+        if matches!(screen.shown, Shown::Boot(_)) && is_news {
+            screen.booted_ms = now_ms;
+        }
         screen.shown = shown;
         self.screens_seen.news += u64::from(is_news);
-        self.screens_seen.restored += u64::from(again);
+        self.screens_seen.restored += u64::from(is_text && !is_fresh && is_news);
+    }
+
+    /// What follows a boot screen does so at once (§6.1.4).
+    pub(super) fn is_after_boot(&self, user: &str) -> bool {
+        let screen = self.screens.get(user);
+        screen.is_some_and(|screen| screen.booted_ms == self.now_ms)
     }
 
     fn screen(&mut self, user: &str, epoch: Option<u64>) -> &mut Screen {
