@@ -158,12 +158,21 @@ impl Watch {
         };
         let scene = self.scene(session, view);
         let changes = self.changes(user, view);
+        let screen = self.screen(user, Some(session.epoch));
+        let had_glasses = screen.glasses.there;
         let deeds = self.deeds(user, cause, session, &changes);
         let picture = self.before.picture.take_if(|row| row.0 == user);
         let screen = self.screen(user, Some(session.epoch));
         let mut earlier = std::mem::replace(&mut screen.scene, scene.clone());
         earlier.now_ms = scene.now_ms;
-        screen.follow(&deeds, &changes, &earlier, &scene);
+        let mut scenes = vec![scene.clone()];
+        // Glasses that went in the same event may have been there for the rest of it.
+        if had_glasses && !screen.glasses.there {
+            let mut sooner = scene.clone();
+            sooner.reachable = true;
+            scenes.push(sooner);
+        }
+        screen.follow(&deeds, &changes, &earlier, &scenes);
         if let Some((_, mut picture)) = picture {
             screen
                 .models
@@ -286,12 +295,16 @@ impl Watch {
 
 impl Screen {
     /// What may have happened: every order of what one event did.
-    fn follow(&mut self, deeds: &[Deed], changes: &[Change], earlier: &Scene, scene: &Scene) {
+    fn follow(&mut self, deeds: &[Deed], changes: &[Change], earlier: &Scene, scenes: &[Scene]) {
         if deeds.is_empty() {
             return;
         }
         let mut after: Vec<Arbiter> = Vec::new();
-        for order in orders(deeds) {
+        let orders = orders(deeds);
+        let ways = scenes
+            .iter()
+            .flat_map(|scene| orders.iter().map(move |order| (scene, order)));
+        for (scene, order) in ways {
             let mut models = self.models.clone();
             let mut seen = earlier;
             for deed in order {
