@@ -24,8 +24,6 @@ pub(crate) struct Screen {
     conn: Option<ConnId>,
     glasses: Glasses,
     loading: bool,
-    /// This event was the end of its loading: everything that the phone had said meanwhile happened in it.
-    began: bool,
     pub(super) shown: Shown,
     /// A socket that did not read was left: nobody knows what it was sent.
     unknown: bool,
@@ -160,12 +158,21 @@ impl Watch {
         };
         let scene = self.scene(session, view);
         let changes = self.changes(user, view);
+        let screen = self.screen(user, Some(session.epoch));
+        let had_glasses = screen.glasses.there;
         let deeds = self.deeds(user, cause, session, &changes);
         let picture = self.before.picture.take_if(|row| row.0 == user);
         let screen = self.screen(user, Some(session.epoch));
         let mut earlier = std::mem::replace(&mut screen.scene, scene.clone());
         earlier.now_ms = scene.now_ms;
-        screen.follow(&deeds, &changes, &earlier, &scene);
+        let mut scenes = vec![scene.clone()];
+        // Glasses that went in the same event may have been there for the rest of it.
+        if had_glasses && !screen.glasses.there {
+            let mut sooner = scene.clone();
+            sooner.reachable = true;
+            scenes.push(sooner);
+        }
+        screen.follow(&deeds, &changes, &earlier, &scenes);
         if let Some((_, mut picture)) = picture {
             screen
                 .models
@@ -259,7 +266,6 @@ impl Watch {
         };
         let loading = session.state == State::Initializing;
         let was_loading = std::mem::replace(&mut screen.loading, loading);
-        screen.began = was_loading && !loading;
         let before = std::mem::replace(&mut screen.glasses, glasses.clone());
         let conn = session.m.phone.open();
         let again = match cause {
@@ -277,7 +283,7 @@ impl Watch {
         }
         if !loading {
             let gone = before.there && before.connected && !glasses.connected;
-            if screen.began || again || (conn.is_some() && conn != screen.conn) {
+            if was_loading || again || (conn.is_some() && conn != screen.conn) {
                 deeds.push(Deed::Back);
             } else if glasses != before && glasses.there && !gone {
                 deeds.push(Deed::MayBeBack);
@@ -289,23 +295,16 @@ impl Watch {
 
 impl Screen {
     /// What may have happened: every order of what one event did.
-    fn follow(&mut self, deeds: &[Deed], changes: &[Change], earlier: &Scene, scene: &Scene) {
+    fn follow(&mut self, deeds: &[Deed], changes: &[Change], earlier: &Scene, scenes: &[Scene]) {
         if deeds.is_empty() {
             return;
         }
         let mut after: Vec<Arbiter> = Vec::new();
-        // Glasses that left in this event may have been there for the rest of it.
-        if self.began && !scene.reachable {
-            let lit = Scene {
-                reachable: true,
-                ..scene.clone()
-            };
-            let models = self.models.clone();
-            self.began = false;
-            self.follow(deeds, changes, earlier, &lit);
-            after = std::mem::replace(&mut self.models, models);
-        }
-        for order in orders(deeds) {
+        let orders = orders(deeds);
+        let ways = scenes
+            .iter()
+            .flat_map(|scene| orders.iter().map(move |order| (scene, order)));
+        for (scene, order) in ways {
             let mut models = self.models.clone();
             let mut seen = earlier;
             for deed in order {
