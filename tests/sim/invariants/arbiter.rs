@@ -271,11 +271,11 @@ impl Arbiter {
         if booted && !self.boots() {
             self.boot_ends(scene);
         }
-        self.next(scene);
-        // Whatever waits for the rate limit, what stood there of the app goes now.
-        if stood && !self.boots() && self.current.is_none() {
+        // What waits for the rate limit comes later, what stood there of the app goes now.
+        if stood && !self.boots() && !self.waiting.is_empty() {
             self.wipe(scene);
         }
+        self.next(scene);
     }
 
     /// Phone or glasses are back (§6.1.6).

@@ -91,11 +91,16 @@ impl Watch {
         let until_ms = screen.fresh.get(package).and_then(|row| row.1);
         let until_ms = until_ms.map(|until_ms| until_ms.max(screen.clear_ms) + WINDOW_MS);
         let (package, text) = (package.clone(), text.clone());
-        let state = self.pair(user, &package).state;
-        if matches!(
+        let clear_ms = screen.clear_ms;
+        let pair = self.pair(user, &package);
+        let state = pair.state;
+        // The foreground app's text may have to wait for the rate limit.
+        let is_late = now_ms > pair.since_ms.max(clear_ms) + WINDOW_MS;
+        let is_gone = matches!(
             state,
             AppState::Stopped | AppState::Stopping | AppState::Dormant
-        ) {
+        );
+        if is_gone && is_late {
             let text = format!("{text} is shown while its app is {state:?}");
             self.broken(35, "nothing stale is on the screen", user, text);
         }

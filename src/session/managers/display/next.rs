@@ -55,11 +55,11 @@ impl Display {
         if was_booting && self.booting.is_empty() {
             self.finish_boot(stage);
         }
-        self.next(Reason::AppStop, stage);
-        // What the rate limit holds back comes later; what stands there of this app goes now.
-        if was_on_screen && self.booting.is_empty() && self.current.is_none() {
+        // What waits behind the rate limit comes later; what stands there of this app goes now.
+        if was_on_screen && self.booting.is_empty() && !self.throttled.is_empty() {
             self.wipe(stage);
         }
+        self.next(Reason::AppStop, stage);
     }
 
     /// Phone or glasses returned: the screen is painted again.
