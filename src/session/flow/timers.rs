@@ -39,7 +39,7 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         Timer::HealthStats => heartbeat::log_stats(s, cx),
         Timer::AppState => notices::send_app_state(s, cx),
         Timer::AppStart(package) => start_late(s, &package, cx),
-        Timer::WebhookRetry(package) => webhook::send_session_request(s, &package, cx),
+        Timer::WebhookRetry(package) => webhook::retry_due(s, &package, cx),
         Timer::StopWait(package) => stop::webhook_done(s, &package, cx),
         Timer::AppGrace(package) | Timer::AppRestart(package) => {
             lost::grace_ended(s, &package, cx);

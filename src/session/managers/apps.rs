@@ -12,13 +12,13 @@ use crate::session::event::{AppHello, Sdk};
 use crate::session::rest::Shape;
 use intent::Intent;
 use sockets::Sockets;
-use start::Start;
+use start::{Refused, Start};
 use std::collections::VecDeque;
 
 flat!(Waiter);
 owns! {
     Stop: waiters;
-    AppSession: start, stop, hello, failures;
+    AppSession: start, refused, stop, hello, failures;
     Apps: list, sockets, intent, restart_queue, restarting, unknown_types;
 }
 
@@ -150,6 +150,8 @@ pub struct AppSession {
     pub start: Option<Start>,
     /// The session request of a start that succeeded before its answer came: servers answer when they have connected.
     pub answering: Option<CallId>,
+    /// Its server refused the session request, and yet it came.
+    pub refused: Option<Box<Refused>>,
     /// A stop in progress.
     pub stop: Option<Stop>,
     /// Extra wait before a restart, drawn after a mass disconnect (ms).
@@ -182,6 +184,7 @@ impl AppSession {
             released: false,
             start: None,
             answering: None,
+            refused: None,
             stop: None,
             restart_jitter_ms: 0,
             hello: None,

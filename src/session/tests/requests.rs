@@ -1,6 +1,6 @@
 //! Starts that end: what becomes of their session requests (behaviour.md §2.3, invariant 11), and how they are counted.
 
-use crate::base::ids::CallId;
+use crate::base::ids::{CallId, ConnId};
 use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Effect, HttpKind, UnderWay};
 use crate::session::event::{DisposeCause, Event, Sdk};
@@ -99,4 +99,94 @@ fn refused_starts_and_restarts_are_counted_by_their_stage() {
     assert_eq!(kit.state(SCRIBE), AppState::Stopped);
     assert_eq!(kit.metrics.get(Counter::ResurrectionsFailed), 1);
     assert_eq!(timed(&kit, Timing::AppStartHardware), 1);
+}
+
+const NOTHING: &str = r#"{"type":"subscription_update","subscriptions":[]}"#;
+const BUTTON: &str = r#"{"type":"subscription_update","subscriptions":["button_press"]}"#;
+
+/// A lost app whose server answers the restart's request with `status`; half a second later its socket comes by itself.
+fn back_by_itself(sdk: Sdk, status: u16) -> (Kit, ConnId) {
+    let (mut kit, _) = Kit::connected();
+    let conn = kit.running(SCRIBE, sdk);
+    kit.app_closes(conn);
+    kit.advance(5_000);
+    if sdk == Sdk::V2 {
+        let stop = kit.webhook(HttpKind::StopRequest).call;
+        kit.answer_webhook(stop, 200);
+    }
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    kit.answer_webhook(request, status);
+    kit.advance(500);
+    let conn = kit.init(SCRIBE, sdk);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+    (kit, conn)
+}
+
+/// 2.1, 3.0: a session whose first connection failed was given up by its server, but its socket connects again by its own
+/// timer and subscribes to nothing; `onSession` runs only after another request.
+#[test]
+fn an_app_that_came_for_nobody_is_asked_again_once() {
+    for sdk in [Sdk::V2, Sdk::V3] {
+        let (mut kit, conn) = back_by_itself(sdk, 500);
+        kit.app_text(conn, NOTHING);
+        kit.advance(499);
+        assert!(kit.webhooks(HttpKind::SessionRequest).is_empty(), "{sdk:?}");
+        kit.advance(1);
+        let again = kit.webhook(HttpKind::SessionRequest);
+        assert_eq!(kit.state(SCRIBE), AppState::Running);
+        let newer = kit.init(SCRIBE, sdk);
+        kit.app_text(newer, NOTHING);
+        kit.app_text(newer, BUTTON);
+        kit.answer_webhook(again.call, 200);
+        kit.advance(30_000);
+        assert!(kit.webhooks(HttpKind::SessionRequest).is_empty(), "{sdk:?}");
+        assert_eq!(kit.state(SCRIBE), AppState::Running);
+    }
+}
+
+/// Behaviour.md §2.4: no retry once the start has completed.
+#[test]
+fn an_app_that_came_although_its_server_refused_and_works_is_left_alone() {
+    for lists in [&[][..], &[BUTTON], &[BUTTON, NOTHING], &[NOTHING, BUTTON]] {
+        let (mut kit, conn) = back_by_itself(Sdk::V3, 500);
+        for list in lists {
+            kit.app_text(conn, list);
+        }
+        kit.advance(20_000);
+        assert!(
+            kit.webhooks(HttpKind::SessionRequest).is_empty(),
+            "{lists:?}"
+        );
+    }
+    // Its server never said that it failed.
+    let (mut kit, _) = Kit::connected();
+    kit.start(SCRIBE);
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    let conn = kit.init(SCRIBE, Sdk::V3);
+    kit.app_text(conn, NOTHING);
+    kit.answer_webhook(request, 200);
+    kit.advance(20_000);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+}
+
+#[test]
+fn an_app_that_came_for_nobody_and_is_stopped_or_lost_is_not_asked() {
+    let (mut kit, conn) = back_by_itself(Sdk::V3, 500);
+    kit.app_text(conn, NOTHING);
+    kit.stop(SCRIBE);
+    kit.advance(20_000);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    let (mut kit, conn) = back_by_itself(Sdk::V3, 500);
+    kit.app_text(conn, NOTHING);
+    kit.app_closes(conn);
+    kit.advance(4_999);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    kit.advance(1);
+    assert_eq!(
+        kit.webhooks(HttpKind::SessionRequest).len(),
+        1,
+        "its restart"
+    );
+    kit.advance(2_000);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
 }

@@ -124,6 +124,7 @@ fn reserve(
     record: &Arc<AppRecord>,
     cx: &mut Cx<'_>,
 ) {
+    webhook::forget_refusal(s, package);
     let app = s.m.apps.ensure(package);
     // A stop of its own, or the stop webhook of its restart: an app must hear that before it is asked to come.
     let own_stop = app.stop.is_some();
@@ -281,9 +282,11 @@ fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 
 /// The app attached: its start, if one is pending, succeeds. The caller has already stored the intent.
 pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let retry_ms = s.timers.at(&Timer::WebhookRetry(package.clone()));
     let Some(start) = take(s, package, UnderWay::GoesOn, cx) else {
         return;
     };
+    webhook::came_although_refused(s, package, &start, retry_ms);
     if let Some(app) = s.m.apps.get_mut(package) {
         app.answering = start.call;
     }

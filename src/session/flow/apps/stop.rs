@@ -127,6 +127,7 @@ fn begin(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>,
     ] {
         s.timers.cancel(&timer);
     }
+    webhook::forget_refusal(s, package);
     let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
     if let Some(conn) = conn {

@@ -2,9 +2,10 @@
 
 use crate::base::ids::{CallId, Package};
 use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod, UnderWay};
-use crate::session::event::HttpOutcome;
+use crate::session::event::{HelloKind, HttpOutcome};
 use crate::session::flow::{public_url, start};
-use crate::session::managers::apps::start::{Phase, Stage, StartError};
+use crate::session::managers::apps::AppState;
+use crate::session::managers::apps::start::{Phase, Recovery, Refused, Stage, Start, StartError};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -14,35 +15,40 @@ const TURN_MS: u64 = 50;
 
 /// Sends the next attempt of a start's session request, within what is left of its budget.
 pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    let recovery =
-        s.m.apps
-            .get(package)
-            .and_then(|app| app.start.as_ref()?.recovery.clone());
-    let (url, base) = match &recovery {
-        Some(recovery) => (Some(recovery.webhook_url.clone()), &*recovery.ws_base),
-        None => (webhook_url(package, cx), ""),
+    let Some(start) = pending(s, package) else {
+        return;
     };
-    let Some(url) = url else {
+    start.attempts += 1;
+    start.refused = false;
+    let left_ms = start.deadline_ms.saturating_sub(cx.now.mono_ms);
+    let recovery = start.recovery.clone();
+    let Some(call) = post_session_request(s, package, recovery.as_ref(), left_ms, cx) else {
         let error = StartError::new(Stage::Webhook, format!("App {package} has no webhook URL"));
         start::fail(s, package, &error, cx);
         return;
     };
+    if let Some(start) = pending(s, package) {
+        start.call = Some(call);
+    }
+}
+
+/// `None` when the app has no address.
+fn post_session_request(
+    s: &mut Session,
+    package: &Package,
+    recovery: Option<&Recovery>,
+    left_ms: u64,
+    cx: &mut Cx<'_>,
+) -> Option<CallId> {
+    let (url, base) = match recovery {
+        Some(recovery) => (recovery.webhook_url.clone(), &*recovery.ws_base),
+        None => (webhook_url(package, cx)?, ""),
+    };
     let kind = cx.apps.get(package).map(|record| record.app_type);
-    let kind = kind.unwrap_or_default();
-    let body = session_request_body(
-        s,
-        package,
-        &public_url::websocket(cx.cfg, package, kind, base),
-        cx,
-    );
+    let base = public_url::websocket(cx.cfg, package, kind.unwrap_or_default(), base);
+    let body = session_request_body(s, package, &base, cx);
     forget_earlier(s, package, cx);
     let call = s.call_id();
-    let Some(start) = pending(s, package) else {
-        return;
-    };
-    start.call = Some(call);
-    start.attempts += 1;
-    let left_ms = start.deadline_ms.saturating_sub(cx.now.mono_ms);
     cx.fx.push(Effect::Http(HttpCall {
         call,
         kind: HttpKind::SessionRequest,
@@ -52,6 +58,78 @@ pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut 
         body: body.into(),
         timeout_ms: cx.cfg.apps.webhook_timeout_ms.min(left_ms).max(1),
     }));
+    Some(call)
+}
+
+/// The next attempt is due: of a start, or for an app that came to nobody.
+pub(crate) fn retry_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    if pending(s, package).is_some() {
+        send_session_request(s, package, cx);
+        return;
+    }
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    let Some(refused) = app.refused.take() else {
+        return;
+    };
+    if app.state != AppState::Running {
+        return;
+    }
+    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, "app asked again: it came, but its server had refused");
+    let budget_ms = cx.cfg.apps.app_start_timeout_ms;
+    let call = post_session_request(s, package, refused.recovery.as_ref(), budget_ms, cx);
+    if let Some(app) = s.m.apps.get_mut(package) {
+        app.answering = call;
+    }
+}
+
+/// An SDK whose first connection fails answers with an error and gives its session up, but that session's socket may come by a
+/// timer of its own, without any of the app's code: it subscribes to nothing. Only another request helps then, so it is kept
+/// for an app that came like that; a start that completed needs none otherwise (behaviour.md §2.4).
+pub(crate) fn came_although_refused(
+    s: &mut Session,
+    package: &Package,
+    start: &Start,
+    retry_ms: Option<u64>,
+) {
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    let is_new = app
+        .hello
+        .as_ref()
+        .is_some_and(|h| h.kind == HelloKind::Init);
+    app.refused = match retry_ms {
+        Some(retry_ms) if start.refused && is_new => Some(Box::new(Refused {
+            retry_ms,
+            recovery: start.recovery.clone(),
+        })),
+        _ => None,
+    };
+}
+
+/// The app has sent its list of streams, which shows whether anybody is there.
+pub(crate) fn app_subscribed(s: &mut Session, package: &Package, nothing: bool) {
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
+    match &app.refused {
+        Some(refused) if nothing => {
+            let timer = Timer::WebhookRetry(package.clone());
+            s.timers.set(timer, refused.retry_ms);
+        }
+        Some(_) => forget_refusal(s, package),
+        None => {}
+    }
+}
+
+/// It is started anew or stopped: what its server said before counts no more.
+pub(crate) fn forget_refusal(s: &mut Session, package: &Package) {
+    let app = s.m.apps.get_mut(package);
+    if app.is_some_and(|app| app.refused.take().is_some()) {
+        s.timers.cancel(&Timer::WebhookRetry(package.clone()));
+    }
 }
 
 /// The request of an earlier start may still be unanswered: no two are under way (behaviour.md §13.1, 11).
@@ -74,6 +152,7 @@ pub(crate) fn session_request_result(
         return;
     };
     start.call = None;
+    start.refused = matches!(outcome, HttpOutcome::Answer { .. });
     if outcome.is_success() {
         start.delivered = true;
         start::recovery_answer(s, package, start::Recovered::Accepted, cx);
@@ -136,10 +215,7 @@ pub(crate) fn send_stop_request(
     Some(call)
 }
 
-fn pending<'a>(
-    s: &'a mut Session,
-    package: &str,
-) -> Option<&'a mut crate::session::managers::apps::start::Start> {
+fn pending<'a>(s: &'a mut Session, package: &str) -> Option<&'a mut Start> {
     s.m.apps
         .get_mut(package)?
         .start

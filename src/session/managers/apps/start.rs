@@ -6,6 +6,7 @@ use crate::base::ids::{CallId, Package, ReplyTo};
 
 owns! {
     Recovery: webhook_url, ws_base;
+    Refused: recovery;
     Start: waiters, recovery;
 }
 
@@ -50,7 +51,19 @@ pub struct Start {
     pub attempts: u64,
     /// The webhook was answered 2xx.
     pub delivered: bool,
+    /// The last attempt was answered, but with an error.
+    pub refused: bool,
     /// Recovery of an app server: its webhook URL and WebSocket base, and who asked.
+    pub recovery: Option<Recovery>,
+}
+
+/// An app is there although its server had answered the session request with an error: it may have nobody who runs its session
+/// (`flow/apps/webhook.rs`).
+#[derive(Debug)]
+pub struct Refused {
+    /// `mono_ms` at which the next attempt was due.
+    pub retry_ms: u64,
+    /// Of the start that the app ended by coming.
     pub recovery: Option<Recovery>,
 }
 
@@ -78,6 +91,7 @@ impl Start {
             call: None,
             attempts: 0,
             delivered: false,
+            refused: false,
             recovery: None,
         }
     }
