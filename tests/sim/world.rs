@@ -226,8 +226,18 @@ impl World {
                     self.call(Cause::Turn, |shard, now| shard.tick(now));
                 }
             }
+            self.end_again();
         }
         self.advance_to(end_ms);
+    }
+
+    /// What has just ended is ended once more, which must mean nothing.
+    fn end_again(&mut self) {
+        while let Some(user) = self.watch.take_ended() {
+            if self.failure().is_none() && self.session(&user).is_none() {
+                self.rest(&user, Call::Dispose);
+            }
+        }
     }
 
     fn advance_to(&mut self, at_ms: u64) {

@@ -129,6 +129,8 @@ pub(crate) struct Watch {
     pub(crate) sound: sound::Sounds,
     seen: Vec<Seen>,
     opening: Option<String>,
+    /// Whose session has just ended, and nobody has asked a second time.
+    ended: Vec<String>,
     draining: bool,
     before: Before,
     now_ms: u64,
@@ -147,6 +149,8 @@ struct Before {
     unread: bool,
     /// A frame of a superseded phone socket that must not matter.
     stale: bool,
+    /// A session is to end that has ended.
+    over: bool,
     /// The request that the frame makes.
     asks: Option<String>,
     ping: Option<ConnId>,
@@ -201,6 +205,11 @@ impl Watch {
             .push(Seen::Http(user.to_owned(), package, body.clone()));
     }
 
+    /// Somebody whose session has just ended.
+    pub(crate) fn take_ended(&mut self) -> Option<String> {
+        self.ended.pop()
+    }
+
     /// A call was answered or taken back.
     pub(crate) fn http_over(&mut self, user: &str, epoch: u64, call: CallId) {
         if let Some(view) = self.users.get_mut(user) {
@@ -238,6 +247,7 @@ impl Watch {
             user,
             unread: session.is_some_and(|session| session.m.apps.intent.unread.is_some()),
             stale: matches!(cause, Cause::Frame(conn, _) if is_stale(*conn, view)),
+            over: session.is_none() && matches!(cause, Cause::Rest(_, _, Call::Dispose)),
             asks: None,
             ping: None,
             picture: None,
@@ -348,6 +358,7 @@ impl Watch {
         let seen = std::mem::take(&mut self.seen);
         self.look_at_recoveries(cause, &seen, view);
         self.look_at_sound(cause, &seen, view);
+        self.invariant_05_ended_once(&seen);
         self.invariant_07_pings_are_answered(&seen);
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.look_at_session(&user, cause, view);

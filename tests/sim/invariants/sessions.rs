@@ -41,6 +41,9 @@ impl Watch {
             self.invariant_02_grace_is_exact(user, lost_ms, cause, view);
             self.invariant_04_every_socket_is_closed(user, view);
         }
+        if old_epoch.is_some() && epoch.is_none() {
+            self.ended.push(user.to_owned());
+        }
         if epoch.is_some() && old_epoch != epoch {
             self.invariant_01_sessions_are_made_by_phones(user);
         }
@@ -108,6 +111,17 @@ impl Watch {
         if let Some((conn, _)) = open {
             let text = format!("{conn:?} is still open after the session ended");
             self.broken(4, "nothing after disposal", user, text);
+        }
+    }
+
+    /// 5: whoever ends a session that has ended gets an answer, and that is all.
+    pub(super) fn invariant_05_ended_once(&mut self, seen: &[Seen]) {
+        let more = |one: &&Seen| !matches!(one, Seen::Answered(..));
+        if self.before.over
+            && let Some(more) = seen.iter().find(more)
+        {
+            let (user, text) = (self.before.user.clone(), format!("ended twice: {more:?}"));
+            self.broken(5, "dispose twice", &user, text);
         }
     }
 
