@@ -1,4 +1,4 @@
-//! Layer 0, for tests: what a call writes to the log, as the operator reads it.
+//! Layer 0, for tests: what a call writes to the log, as the operator reads it. The simulator includes this file.
 
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -33,7 +33,7 @@ impl<'a> MakeWriter<'a> for Buffer {
 }
 
 /// The lines (level, message, fields) that `call` writes on this thread.
-pub fn lines_of(call: impl FnOnce()) -> Vec<String> {
+pub(crate) fn lines_of(call: impl FnOnce()) -> Vec<String> {
     LazyLock::force(&OTHER);
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::fmt()

@@ -5,6 +5,7 @@ pub(crate) mod app;
 pub(crate) mod http;
 pub(crate) mod invariants;
 pub(crate) mod links;
+#[path = "../../src/base/log_capture.rs"]
 pub(crate) mod logs;
 pub(crate) mod net;
 pub(crate) mod phone;
