@@ -33,19 +33,7 @@ fn the_seeds_send_datagrams_of_every_kind() {
     for seed in 1..=60 {
         sum.add(&Plan::new(seed).run(false).watch.air.seen);
     }
-    let Tally {
-        confirmed,
-        heard,
-        sorted,
-        refused,
-        forged,
-        repeated,
-        unclaimed,
-    } = sum;
-    let all = [
-        confirmed, heard, sorted, refused, forged, repeated, unclaimed,
-    ];
-    assert!(all.iter().all(|count| *count >= 5), "{sum:?}");
+    assert!(sum.all().iter().all(|count| *count >= 5), "{sum:?}");
 }
 
 /// Nor would a screen that nobody fights for prove anything.
@@ -56,18 +44,7 @@ fn the_seeds_fill_the_screen_in_every_way() {
         sum.add(&Plan::new(seed).run(false).watch.screens_seen);
     }
     println!("{sum:?}");
-    let ScreenTally {
-        boot,
-        clear,
-        foreground,
-        background,
-        restored,
-        held,
-        free,
-        ..
-    } = sum;
-    let all = [boot, clear, foreground, background, restored, held, free];
-    assert!(all.iter().all(|count| *count >= 5), "{sum:?}");
+    assert!(sum.all().iter().all(|count| *count >= 5), "{sum:?}");
 }
 
 /// So would one without recoveries of every kind, or whose phones cut their audio at whole samples.

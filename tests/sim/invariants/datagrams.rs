@@ -4,6 +4,7 @@
 
 use super::super::net::{Down, Up};
 use super::super::udp::{Audio, Content, Packet, hash_of};
+use super::counts::counts;
 use super::{Cause, View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::Session;
@@ -28,17 +29,18 @@ pub(crate) struct Air {
     pub(crate) seen: Tally,
 }
 
-/// Counts.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Tally {
-    pub(crate) confirmed: u64,
-    pub(crate) heard: u64,
-    /// Heard after a packet with a higher number had come.
-    pub(crate) sorted: u64,
-    pub(crate) refused: u64,
-    pub(crate) forged: u64,
-    pub(crate) repeated: u64,
-    pub(crate) unclaimed: u64,
+counts! {
+    /// Counts.
+    struct Tally {
+        confirmed,
+        heard,
+        /// Heard after a packet with a higher number had come.
+        sorted,
+        refused,
+        forged,
+        repeated,
+        unclaimed,
+    }
 }
 
 /// What one session should have heard.
@@ -68,18 +70,6 @@ struct Due {
     chunk: (u32, u32),
     conn: ConnId,
     phone: Option<ConnId>,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.confirmed += other.confirmed;
-        self.heard += other.heard;
-        self.sorted += other.sorted;
-        self.refused += other.refused;
-        self.forged += other.forged;
-        self.repeated += other.repeated;
-        self.unclaimed += other.unclaimed;
-    }
 }
 
 impl Heard {

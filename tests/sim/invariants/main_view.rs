@@ -2,45 +2,32 @@
 
 use super::Watch;
 use super::arbiter::{Arbiter, HOLD_MS};
+use super::counts::counts;
 use super::picture::{Picture, Shown};
 use prism::session::managers::apps::AppState;
 
 /// A rate window and a turn, within which whatever is due comes.
 const WINDOW_MS: u64 = 310;
 
-/// How often a screen was looked at, by what had to be on it, and how often a hold could have been broken.
-#[derive(Default, Debug, Clone)]
-pub(crate) struct ScreenTally {
-    pub(crate) boot: u64,
-    pub(crate) clear: u64,
-    pub(crate) foreground: u64,
-    pub(crate) background: u64,
-    /// Looks at something else than before.
-    pub(crate) news: u64,
-    /// Texts that came back, after a boot screen or another app.
-    pub(crate) restored: u64,
-    /// Others waited for a background app on the screen.
-    pub(crate) held: u64,
-    /// It was silent for so long that they had to be shown.
-    pub(crate) free: u64,
-    /// More than one order was possible.
-    pub(crate) orders: u64,
-    /// Looks that said nothing: no phone or no glasses, a phone that does not read.
-    pub(crate) blind: u64,
-}
-
-impl ScreenTally {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.boot += other.boot;
-        self.clear += other.clear;
-        self.foreground += other.foreground;
-        self.background += other.background;
-        self.news += other.news;
-        self.restored += other.restored;
-        self.held += other.held;
-        self.free += other.free;
-        self.orders += other.orders;
-        self.blind += other.blind;
+counts! {
+    /// How often a screen was looked at, by what had to be on it, and how often a hold could have been broken.
+    struct ScreenTally {
+        boot,
+        clear,
+        foreground,
+        background,
+        /// Looks at something else than before.
+        news,
+        /// Texts that came back, after a boot screen or another app.
+        restored,
+        /// Others waited for a background app on the screen.
+        held,
+        /// It was silent for so long that they had to be shown.
+        free,
+        /// More than one order was possible.
+        orders,
+        /// Looks that said nothing: no phone or no glasses, a phone that does not read.
+        blind,
     }
 }
 

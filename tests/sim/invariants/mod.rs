@@ -3,6 +3,7 @@
 
 mod apps;
 mod arbiter;
+mod counts;
 mod datagrams;
 mod display;
 mod end;

@@ -1,6 +1,7 @@
 //! Invariant 24 (behaviour.md §2.14): whose sessions an app server has, which of them a recovery asks for, and what it counts.
 
 use super::super::registrar::RECOVERY_PATH;
+use super::counts::counts;
 use super::video::lacks_hardware;
 use super::{Cause, Seen, View, Watch, is_standard};
 use prism::base::ids::{CallId, ConnId};
@@ -32,26 +33,27 @@ pub(crate) struct Recoveries {
     pub(crate) seen: Recovered,
 }
 
-/// Counts.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Recovered {
-    /// One webhook went out: of apps that ran, that were lost, or dormant; while the phone was away.
-    pub(crate) running: u64,
-    pub(crate) lost: u64,
-    pub(crate) dormant: u64,
-    pub(crate) away: u64,
-    /// None did: the app is not expected, its session request is out already, there is no session.
-    pub(crate) stopped: u64,
-    pub(crate) starting: u64,
-    pub(crate) no_session: u64,
-    /// The call had to wait for the user record.
-    pub(crate) held: u64,
-    pub(crate) accepted: u64,
-    pub(crate) failed: u64,
-    /// Webhooks that were sent once more, because the first one failed.
-    pub(crate) again: u64,
-    /// Whole recoveries that were counted.
-    pub(crate) counted: u64,
+counts! {
+    /// Counts.
+    struct Recovered {
+        /// One webhook went out: of apps that ran, that were lost, or dormant; while the phone was away.
+        running,
+        lost,
+        dormant,
+        away,
+        /// None did: the app is not expected, its session request is out already, there is no session.
+        stopped,
+        starting,
+        no_session,
+        /// The call had to wait for the user record.
+        held,
+        accepted,
+        failed,
+        /// Webhooks that were sent once more, because the first one failed.
+        again,
+        /// Whole recoveries that were counted.
+        counted,
+    }
 }
 
 /// What the wire says of an app.
@@ -88,41 +90,6 @@ struct Recovery {
     fresh: bool,
     refused: usize,
     accepted: bool,
-}
-
-impl Recovered {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.running += other.running;
-        self.lost += other.lost;
-        self.dormant += other.dormant;
-        self.away += other.away;
-        self.stopped += other.stopped;
-        self.starting += other.starting;
-        self.no_session += other.no_session;
-        self.held += other.held;
-        self.accepted += other.accepted;
-        self.failed += other.failed;
-        self.again += other.again;
-        self.counted += other.counted;
-    }
-
-    /// Each of them.
-    pub(crate) fn all(&self) -> [u64; 12] {
-        [
-            self.running,
-            self.lost,
-            self.dormant,
-            self.away,
-            self.stopped,
-            self.starting,
-            self.no_session,
-            self.held,
-            self.accepted,
-            self.failed,
-            self.again,
-            self.counted,
-        ]
-    }
 }
 
 /// What the app of a session is owed by its state.

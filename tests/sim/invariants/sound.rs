@@ -4,6 +4,7 @@
 use super::super::net::{Down, Party, Up};
 use super::super::udp::{BY_UDP, CHUNK_BYTES, SEALED_BYTES};
 use super::super::voice::{NUMBERS, number};
+use super::counts::counts;
 use super::{Cause, Seen, View, Watch};
 use bytes::Bytes;
 use prism::base::ids::ConnId;
@@ -22,24 +23,25 @@ pub(crate) struct Sounds {
     pub(crate) seen: Listened,
 }
 
-/// Counts.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Listened {
-    /// Frames that apps got, and recognisers.
-    pub(crate) frames: u64,
-    pub(crate) fed: u64,
-    /// Those that began with the last byte of an earlier chunk.
-    pub(crate) joined: u64,
-    /// Odd bytes that a new socket, or datagrams, made meaningless.
-    pub(crate) dropped: u64,
-    /// Chunks that waited for the user record.
-    pub(crate) held: u64,
-    /// Chunks of a socket that goes on after another one was current.
-    pub(crate) resumed: u64,
-    /// Chunks of sockets that do not count.
-    pub(crate) refused: u64,
-    /// Chunks of which nobody can tell beforehand whether they continue a sample: datagrams may have come between.
-    pub(crate) blind: u64,
+counts! {
+    /// Counts.
+    struct Listened {
+        /// Frames that apps got, and recognisers.
+        frames,
+        fed,
+        /// Those that began with the last byte of an earlier chunk.
+        joined,
+        /// Odd bytes that a new socket, or datagrams, made meaningless.
+        dropped,
+        /// Chunks that waited for the user record.
+        held,
+        /// Chunks of a socket that goes on after another one was current.
+        resumed,
+        /// Chunks of sockets that do not count.
+        refused,
+        /// Chunks of which nobody can tell beforehand whether they continue a sample: datagrams may have come between.
+        blind,
+    }
 }
 
 /// The audio of a session.
@@ -62,33 +64,6 @@ struct Sound {
     held: Vec<(ConnId, Bytes)>,
     /// When audio was last heard.
     last_ms: u64,
-}
-
-impl Listened {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.frames += other.frames;
-        self.fed += other.fed;
-        self.joined += other.joined;
-        self.dropped += other.dropped;
-        self.held += other.held;
-        self.resumed += other.resumed;
-        self.refused += other.refused;
-        self.blind += other.blind;
-    }
-
-    /// Each of them.
-    pub(crate) fn all(&self) -> [u64; 8] {
-        [
-            self.frames,
-            self.fed,
-            self.joined,
-            self.dropped,
-            self.held,
-            self.resumed,
-            self.refused,
-            self.blind,
-        ]
-    }
 }
 
 impl Sound {
