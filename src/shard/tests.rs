@@ -23,7 +23,7 @@ use crate::session::rest::Call;
 use crate::wire::auth::sha256_hex;
 use crate::wire::frame::{Lent, Message};
 use crate::wire::kinds::AppKind;
-use crate::wire::records::AppRecord;
+use crate::wire::records::{AppRecord, UserRecord};
 use crate::wire::upgrade::AppHeaders;
 use bytes::Bytes;
 
@@ -109,6 +109,22 @@ impl World {
         self.say(conn, RECONNECT);
         self.sent(conn);
         conn
+    }
+
+    /// A phone, and an app that waited for it and runs; the phone was told nothing yet.
+    fn phone_and_app(&mut self, user: &str) -> (ConnId, ConnId) {
+        let app = self.parked_app(user);
+        let phone = self.phone(user);
+        let user = UserId::new(user);
+        let epoch = self.shard.session(&user).expect("a session").epoch;
+        let record = Some(Box::new(UserRecord {
+            running_apps: vec!["com.acme.x".into()],
+            ..UserRecord::default()
+        }));
+        let event = Event::UserLoaded { record };
+        self.shard.receive(ToShard::Result { user, epoch, event });
+        assert!(self.sent(app).contains("reconnect_ack"));
+        (phone, app)
     }
 
     fn say(&mut self, conn: ConnId, text: &'static str) {

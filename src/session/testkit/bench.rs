@@ -6,7 +6,7 @@ use crate::base::metrics::Counter;
 use crate::base::settings::Settings;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, Workspace};
-use crate::wire::records::{AppRecord, PermissionEntry, Registry};
+use crate::wire::records::{AppRecord, HardwareRequirement, PermissionEntry, Registry};
 use std::ops::{Deref, DerefMut};
 
 /// The user of every kit.
@@ -99,6 +99,15 @@ impl Deref for Bench {
 impl DerefMut for Bench {
     fn deref_mut(&mut self) -> &mut Workspace {
         &mut self.workspace
+    }
+}
+
+/// Hardware of the glasses that an app asks for.
+pub(crate) fn needs(kind: &str, level: &str) -> HardwareRequirement {
+    HardwareRequirement {
+        kind: kind.to_owned(),
+        level: level.to_owned(),
+        description: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The kit for tests of the device side of a session: phone, apps, REST callers and time.
 
-use super::bench::{Bench, granted, stands_on_a_bench};
+use super::bench::{Bench, granted, needs, stands_on_a_bench};
 use super::direct::PHONE_CONN;
 use crate::base::ids::{ConnId, Origin, Package, ReplyTo, ShardId};
 use crate::base::settings::Settings;
@@ -12,7 +12,7 @@ use crate::session::handlers::Reject;
 use crate::session::managers::subscriptions::Wish;
 use crate::session::rest::{self, Call};
 use crate::session::timers::Timer;
-use crate::wire::records::{AppRecord, HardwareRequirement};
+use crate::wire::records::AppRecord;
 use serde_json::{Value, json};
 
 pub(crate) const SCRIBE: &str = "com.acme.scribe";
@@ -60,11 +60,7 @@ fn is_ours(timer: &Timer) -> bool {
 impl Kit {
     pub(crate) fn new() -> Self {
         let mut needs_display = record("com.acme.display", &[]);
-        needs_display.hardware_requirements = vec![HardwareRequirement {
-            kind: "DISPLAY".into(),
-            level: "REQUIRED".into(),
-            description: None,
-        }];
+        needs_display.hardware_requirements = vec![needs("DISPLAY", "REQUIRED")];
         let records = [
             record(SCRIBE, &["ALL"]),
             record(OTHER, &["CAMERA", "LOCATION"]),

@@ -12,5 +12,5 @@ pub(crate) mod media;
 mod seen;
 mod whole;
 
-pub(crate) use bench::USER;
+pub(crate) use bench::{USER, needs};
 pub(crate) use whole::{CHESS, KEY, Kit, MAPS, SCRIBE, hello, record, trusted, user_running};

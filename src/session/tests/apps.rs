@@ -6,8 +6,8 @@ use crate::session::effects::{Effect, HttpKind, StoreOp, UnderWay};
 use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{Call, Shape};
-use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, USER, record, user_running};
-use crate::wire::records::{AppType, HardwareRequirement, InstalledApp, Registry, UserRecord};
+use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, USER, needs, record, user_running};
+use crate::wire::records::{AppType, InstalledApp, Registry, UserRecord};
 use serde_json::{Value, json};
 
 fn stage(answer: Option<(u16, Value)>) -> String {
@@ -472,13 +472,7 @@ fn optional_hardware_that_is_missing_is_worth_a_warning_and_required_is_worth_a_
         ("REQUIRED", 0, AppState::Stopped),
     ] {
         let mut app = record(level, AppType::Background);
-        app.hardware_requirements = ["CAMERA", "DISPLAY"]
-            .map(|kind| HardwareRequirement {
-                kind: kind.into(),
-                level: level.into(),
-                description: None,
-            })
-            .into();
+        app.hardware_requirements = ["CAMERA", "DISPLAY"].map(|kind| needs(kind, level)).into();
         kit.apps = Registry::new([app], 2);
         let lines = crate::base::log_capture::lines_of(|| {
             kit.start(level);

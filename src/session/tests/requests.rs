@@ -6,8 +6,8 @@ use crate::session::effects::{Effect, HttpKind, UnderWay};
 use crate::session::event::{DisposeCause, Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::managers::device::Source;
-use crate::session::testkit::{Kit, SCRIBE, record};
-use crate::wire::records::{AppType, HardwareRequirement, Registry};
+use crate::session::testkit::{Kit, SCRIBE, needs, record};
+use crate::wire::records::{AppType, Registry};
 
 /// Calls whose connections are cut.
 fn cuts(kit: &mut Kit) -> Vec<CallId> {
@@ -84,11 +84,7 @@ fn refused_starts_and_restarts_are_counted_by_their_stage() {
     let app = kit.running(SCRIBE, Sdk::V3);
     kit.app_closes(app);
     let mut record = record(SCRIBE, AppType::Background);
-    record.hardware_requirements = vec![HardwareRequirement {
-        kind: "CAMERA".into(),
-        level: "REQUIRED".into(),
-        description: None,
-    }];
+    record.hardware_requirements = vec![needs("CAMERA", "REQUIRED")];
     kit.apps = Registry::new([record], 2);
     let wears = [("modelName".to_owned(), "Vuzix Z100".into())];
     kit.run(|s, _| {

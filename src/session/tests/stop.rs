@@ -6,8 +6,8 @@ use crate::session::event::{DisposeCause, Event, Sdk, StoreOutcome};
 use crate::session::flow::stop;
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, record, user_running};
-use crate::wire::records::{AppType, HardwareRequirement, Registry};
+use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, needs, record, user_running};
+use crate::wire::records::{AppType, Registry};
 use serde_json::{Value, json};
 
 #[test]
@@ -218,11 +218,7 @@ fn an_incompatible_app_is_stopped_but_still_wanted() {
 fn with_camera_app(reach: AppState) -> Kit {
     let (mut kit, _) = Kit::connected();
     let mut cam = record(SCRIBE, AppType::Background);
-    cam.hardware_requirements = vec![HardwareRequirement {
-        kind: "CAMERA".to_owned(),
-        level: "REQUIRED".to_owned(),
-        description: None,
-    }];
+    cam.hardware_requirements = vec![needs("CAMERA", "REQUIRED")];
     kit.apps = Registry::new([cam], 2);
     if reach == AppState::Connecting {
         kit.start(SCRIBE);

@@ -1,7 +1,6 @@
 //! A defect ends one session and nothing else.
 
 use super::*;
-use crate::wire::records::UserRecord;
 
 #[test]
 fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
@@ -27,17 +26,7 @@ fn a_defect_in_one_session_closes_its_sockets_and_nobody_elses() {
 #[test]
 fn an_app_of_a_session_that_ended_by_a_defect_is_no_session_of_its_server_any_more() {
     let mut world = World::new();
-    let app = world.parked_app("a@x.io");
-    world.phone("a@x.io");
-    let user = UserId::new("a@x.io");
-    let epoch = world.shard.session(&user).expect("a session").epoch;
-    let record = Some(Box::new(UserRecord {
-        running_apps: vec!["com.acme.x".into()],
-        ..UserRecord::default()
-    }));
-    let event = Event::UserLoaded { record };
-    world.shard.receive(ToShard::Result { user, epoch, event });
-    assert!(world.sent(app).contains("reconnect_ack"));
+    let (_, app) = world.phone_and_app("a@x.io");
     world.outside.drain();
     let at = world.shard.users["a@x.io"];
     world.shard.drive(at, |_, _| panic!("a defect"));

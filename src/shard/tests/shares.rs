@@ -1,23 +1,12 @@
 //! An app that asks without end is refused; the phone of its user stays.
 
 use super::*;
-use crate::wire::records::UserRecord;
 
 const LED: &str = r#"{"type":"rgb_led_control","requestId":"led_1","action":"on","color":"red"}"#;
 
 /// A phone that reads nothing from now on, and a running app.
 fn stalled(world: &mut World) -> (ConnId, ConnId) {
-    let app = world.parked_app("a@x.io");
-    let phone = world.phone("a@x.io");
-    let user = UserId::new("a@x.io");
-    let epoch = world.shard.session(&user).expect("a session").epoch;
-    let record = Some(Box::new(UserRecord {
-        running_apps: vec!["com.acme.x".into()],
-        ..UserRecord::default()
-    }));
-    let event = Event::UserLoaded { record };
-    world.shard.receive(ToShard::Result { user, epoch, event });
-    assert!(world.sent(app).contains("reconnect_ack"));
+    let (phone, app) = world.phone_and_app("a@x.io");
     assert!(world.sent(phone).contains("connection_ack"));
     (phone, app)
 }

@@ -19,9 +19,10 @@ mod words;
 
 use super::app::Manners;
 use super::net::Down;
-use super::runs::{APPS, world};
+use super::runs::{APPS, world, world_with};
 use super::world::World;
 use prism::base::ids::ConnId;
+use prism::base::settings::Settings;
 use prism::session::event::Sdk;
 use prism::session::managers::apps::AppState;
 use serde_json::Value;
@@ -47,10 +48,23 @@ fn quiet(sdk: Sdk) -> World {
 /// The same, with this app running.
 fn running(sdk: Sdk, app: usize) -> World {
     let mut w = quiet(sdk);
-    w.start(USER, app);
-    w.run(3000);
+    w.runs(app);
     w.sound();
-    assert_eq!(w.state(app), AppState::Running, "the script's app runs");
+    w
+}
+
+/// The same with these apps, and with recognisers that behave as `set` says.
+fn hearing(sdk: Sdk, apps: &[usize], mut cfg: Settings, set: impl FnOnce(&mut World)) -> World {
+    cfg.speech.soniox_api_key = "key".to_owned();
+    let mut w = world_with(7, [sdk; 4], cfg);
+    w.watch.logging = true;
+    set(&mut w);
+    w.add_phone(USER, 0);
+    w.run(1500);
+    for app in apps {
+        w.runs(*app);
+    }
+    w.sound();
     w
 }
 
@@ -71,6 +85,14 @@ impl World {
                 failure.text
             );
         }
+    }
+
+    /// The phone starts an app, and its server comes.
+    #[track_caller]
+    fn runs(&mut self, app: usize) {
+        self.start(USER, app);
+        self.run(3000);
+        assert_eq!(self.state(app), AppState::Running, "the script's app runs");
     }
 
     fn state(&self, app: usize) -> AppState {

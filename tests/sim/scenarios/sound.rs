@@ -1,13 +1,11 @@
 //! Defects of sound: sealed audio from the phone, translations, audio of apps for the phone.
 
 use super::super::net::{Down, Up};
-use super::super::runs::world_with;
 use super::super::udp::{BY_UDP, CHUNK_BYTES};
 use super::super::world::{START_MS, World};
-use super::{NOTES, SCRIBE, USER, running, world};
+use super::{NOTES, SCRIBE, USER, hearing, running, world};
 use prism::base::settings::Settings;
 use prism::session::event::Sdk;
-use prism::session::managers::apps::AppState;
 use prism::session::rest::Call;
 use serde_json::{Value, json};
 
@@ -83,18 +81,9 @@ fn targets(w: &World, app: usize) -> Vec<String> {
 
 #[test]
 fn an_app_gets_translations_into_its_own_language_alone() {
-    let mut cfg = Settings::default();
-    cfg.speech.soniox_api_key = "key".to_owned();
-    let mut w = world_with(7, [Sdk::V3; 4], cfg);
-    w.recognisers.tame = true;
-    w.watch.logging = true;
-    w.add_phone(USER, 0);
-    w.run(1500);
-    for app in [SCRIBE, NOTES] {
-        w.start(USER, app);
-        w.run(3000);
-        assert_eq!(w.state(app), AppState::Running);
-    }
+    let mut w = hearing(Sdk::V3, &[SCRIBE, NOTES], Settings::default(), |w| {
+        w.recognisers.tame = true;
+    });
     w.subscribe(SCRIBE, USER, vec![json!("translation:es-ES-to-en-US")]);
     w.subscribe(NOTES, USER, vec![json!("translation:es-ES-to-fr-FR")]);
     let phone = w.phone_conn(0);

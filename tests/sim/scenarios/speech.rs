@@ -1,27 +1,16 @@
 //! Defects of recognisers.
 
-use super::{NOTES, SCRIBE, USER};
-use crate::sim::runs::world_with;
+use super::{NOTES, SCRIBE, USER, hearing};
 use crate::sim::world::World;
 use prism::base::settings::Settings;
 use prism::session::event::Sdk;
-use prism::session::managers::apps::AppState;
 use serde_json::json;
 
 /// A phone, recognisers that do as they should, and this app.
 fn speaking(tame: bool) -> World {
-    let mut cfg = Settings::default();
-    cfg.speech.soniox_api_key = "key".to_owned();
-    let mut w = world_with(7, [Sdk::V2; 4], cfg);
-    w.recognisers.tame = tame;
-    w.watch.logging = true;
-    w.add_phone(USER, 0);
-    w.run(1500);
-    w.start(USER, SCRIBE);
-    w.run(3000);
-    w.sound();
-    assert_eq!(w.state(SCRIBE), AppState::Running, "the script's app runs");
-    w
+    hearing(Sdk::V2, &[SCRIBE], Settings::default(), |w| {
+        w.recognisers.tame = tame;
+    })
 }
 
 fn vad(w: &mut World, status: bool) {

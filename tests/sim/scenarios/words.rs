@@ -1,11 +1,9 @@
 //! Defects of words: from the tokens that a provider sends to what an app shows.
 
-use super::{NOTES, SCRIBE, USER};
-use crate::sim::runs::world_with;
+use super::{NOTES, SCRIBE, USER, hearing};
 use crate::sim::world::World;
 use prism::base::settings::Settings;
 use prism::session::event::Sdk;
-use prism::session::managers::apps::AppState;
 use serde_json::{Value, json};
 
 /// The stream of most scripts.
@@ -19,20 +17,8 @@ pub(super) fn listening(apps: &[usize]) -> World {
     listening_with(apps, Settings::default())
 }
 
-fn listening_with(apps: &[usize], mut cfg: Settings) -> World {
-    cfg.speech.soniox_api_key = "key".to_owned();
-    let mut w = world_with(7, [Sdk::V2; 4], cfg);
-    w.provider.scripted = true;
-    w.watch.logging = true;
-    w.add_phone(USER, 0);
-    w.run(1500);
-    for app in apps {
-        w.start(USER, *app);
-        w.run(3000);
-        assert_eq!(w.state(*app), AppState::Running, "the script's app runs");
-    }
-    w.sound();
-    w
+fn listening_with(apps: &[usize], cfg: Settings) -> World {
+    hearing(Sdk::V2, apps, cfg, |w| w.provider.scripted = true)
 }
 
 /// A token, without voice and language.

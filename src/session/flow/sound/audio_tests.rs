@@ -8,6 +8,14 @@ use crate::session::managers::audio::Format;
 use crate::session::testkit::media::{Kit, PHONE_CONN};
 use bytes::Bytes;
 
+/// An app that gets the phone's audio.
+fn listening() -> Kit {
+    let mut kit = Kit::new();
+    kit.app("main", Sdk::V3);
+    kit.subscribe("main", &["audio_chunk"]);
+    kit
+}
+
 #[test]
 fn two_odd_frames_arrive_whole_at_every_subscriber() {
     let mut kit = Kit::new();
@@ -36,9 +44,7 @@ fn two_odd_frames_arrive_whole_at_every_subscriber() {
 /// What a phone sends after it changed between WebSocket and datagrams begins with a whole sample.
 #[test]
 fn an_odd_byte_does_not_outlive_the_way_it_came() {
-    let mut kit = Kit::new();
-    kit.app("main", Sdk::V3);
-    kit.subscribe("main", &["audio_chunk"]);
+    let mut kit = listening();
     kit.audio(&[2, 2, 2]);
     kit.run(|s, cx| s.on_udp_audio(1, &mut [3, 3, 3], cx));
     kit.audio(&[4, 4]);
@@ -51,9 +57,7 @@ fn an_odd_byte_does_not_outlive_the_way_it_came() {
 
 #[test]
 fn an_odd_byte_of_one_socket_does_not_begin_a_sample_of_the_next() {
-    let mut kit = Kit::new();
-    kit.app("main", Sdk::V3);
-    kit.subscribe("main", &["audio_chunk"]);
+    let mut kit = listening();
     kit.audio(&[1, 2, 3]);
     let next = ConnId(77);
     kit.run(|s, cx| lifecycle::phone_connected(s, next, PhoneFlags::default(), cx));
@@ -68,9 +72,7 @@ fn an_odd_byte_of_one_socket_does_not_begin_a_sample_of_the_next() {
 /// and no sample is shifted.
 #[test]
 fn a_socket_that_goes_on_after_another_came_continues_its_sample() {
-    let mut kit = Kit::new();
-    kit.app("main", Sdk::V3);
-    kit.subscribe("main", &["audio_chunk"]);
+    let mut kit = listening();
     kit.audio(&[1, 2, 3]);
     let next = ConnId(77);
     kit.run(|s, cx| lifecycle::phone_connected(s, next, PhoneFlags::default(), cx));
@@ -89,9 +91,7 @@ fn audio_needs_the_permission_also_through_a_wildcard() {
 
 #[test]
 fn only_the_current_phone_socket_counts() {
-    let mut kit = Kit::new();
-    kit.app("main", Sdk::V3);
-    kit.subscribe("main", &["audio_chunk"]);
+    let mut kit = listening();
     kit.run(|s, cx| super::chunk(s, ConnId(77), Chunk::Lent(&[0; 320]), cx));
     assert!(kit.binary().is_empty());
     kit.run(|s, cx| super::chunk(s, PHONE_CONN, Chunk::Lent(&[0; 320]), cx));
@@ -121,9 +121,7 @@ fn configure(kit: &mut Kit, frame_bytes: u8) {
 
 /// A phone that sends LC3, and an app that hears it.
 fn lc3_kit() -> Kit {
-    let mut kit = Kit::new();
-    kit.app("main", Sdk::V3);
-    kit.subscribe("main", &["audio_chunk"]);
+    let mut kit = listening();
     configure(&mut kit, 60);
     kit
 }
