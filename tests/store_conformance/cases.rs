@@ -250,6 +250,35 @@ async fn storage_has_quotas_and_literal_keys(store: &dyn Store, names: &Names) {
     );
 }
 
+async fn what_a_lowered_quota_does_not_allow_may_shrink(store: &dyn Store, names: &Names) {
+    let (user, package) = (&names.user, "com.acme.lowered");
+    let merge = |data: &[(&str, &str)], quota| {
+        let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let data = data.iter().map(text).collect();
+        Change::StorageMerge(user.clone(), package.to_owned(), data, quota)
+    };
+    let wide = Quota {
+        value_chars: 100,
+        total_chars: 100,
+    };
+    let (long, longer) = ("x".repeat(40), "x".repeat(41));
+    let first = merge(&[("a", &long), ("b", &long)], wide);
+    assert_eq!(one(store, first).await, Outcome::Done);
+    for (data, outcome) in [
+        (&[("c", "0")][..], Outcome::TotalTooLong),
+        (&[("a", "0"), ("c", &*longer)], Outcome::ValueTooLong),
+        (&[("b", "0123456789")], Outcome::Done),
+        // Written once more, as after an answer that was lost.
+        (&[("b", "0123456789")], Outcome::Done),
+        (&[("b", "01234567"), ("c", "012")], Outcome::TotalTooLong),
+        (&[("b", "01234567"), ("c", "01")], Outcome::Done),
+        (&[("a", "0123456789")], Outcome::Done),
+        (&[("d", "012345")], Outcome::TotalTooLong),
+    ] {
+        assert_eq!(one(store, merge(data, QUOTA)).await, outcome, "{data:?}");
+    }
+}
+
 async fn records_are_listed_in_order_and_pages(store: &dyn Store, names: &Names) {
     let package = |index: u32| format!("{}.{index}", names.package);
     let record = |index| AppRecord {
@@ -385,6 +414,7 @@ pub(crate) async fn suite(store: Arc<dyn Store>) {
     installs_are_unique_and_uninstall_forgets_intent(&*store, &names).await;
     settings_merge(&*store, &names).await;
     storage_has_quotas_and_literal_keys(&*store, &names).await;
+    what_a_lowered_quota_does_not_allow_may_shrink(&*store, &names).await;
     records_are_listed_in_order_and_pages(&*store, &names).await;
     incidents_take_a_bounded_number_of_entries(&*store, &names).await;
     one_batch_may_touch_a_document_many_times(&*store, &names).await;

@@ -225,7 +225,7 @@ pub enum Outcome {
     Absent,
     /// A value is beyond the quota; nothing changed.
     ValueTooLong,
-    /// All values together are beyond the quota; nothing changed.
+    /// All values together are beyond the quota, and more than before; nothing changed.
     TotalTooLong,
     /// The stored document cannot be read; nothing changed.
     Damaged,
@@ -445,9 +445,14 @@ fn merge_storage(
         return (Edit::Keep, Outcome::ValueTooLong);
     }
     let mut stored = stored.unwrap_or_default();
+    let total = |stored: &BTreeMap<String, String>| stored.values().map(chars).sum::<u64>();
+    let (chars_before, keys_before) = (total(&stored), stored.len());
     stored.extend(data.iter().map(|(key, value)| (key.clone(), value.clone())));
-    // Only values count on the wire; the number of keys is bounded too, so that empty values are no way around the limit.
-    if stored.values().map(chars).sum::<u64>() > quota.total_chars || stored.len() > KEYS_MAX {
+    // Only values count on the wire; the number of keys is bounded too, so that empty values are no way around the limit. What
+    // was stored under a larger quota may stay and shrink.
+    if total(&stored) > quota.total_chars.max(chars_before)
+        || stored.len() > KEYS_MAX.max(keys_before)
+    {
         return (Edit::Keep, Outcome::TotalTooLong);
     }
     (Edit::Put(json(&stored)), Outcome::Done)

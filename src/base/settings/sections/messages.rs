@@ -19,7 +19,7 @@ section! {
         app_messages_per_s: u64 = 200, 1..=1_000_000;
         /// Longest value in simple storage (characters).
         storage_value_chars: u64 = 100_000, 1..=100_000_000;
-        /// All values in simple storage of one user and app together (characters).
+        /// All values in simple storage of one user and app together (characters); what is beyond a lowered bound may stay, and shrink.
         storage_total_chars: u64 = 1_000_000, 1..=1_000_000_000;
         /// Writes to simple storage per minute, user and app; beyond it 429. 0 = unlimited.
         storage_rate_per_min: u64 = 0, 0..=1_000_000;
