@@ -1,13 +1,13 @@
-//! A conversation with the provider of this deployment without its connection: whoever has one says what the provider says, and
-//! hears what the session would hear. The simulator plays the provider this way, so that tokens reach apps through the code that
-//! serves.
+//! For the simulator alone, and public for that: a conversation with the provider of this deployment without its connection.
+//! Whoever has one says what the provider says, and hears what the session would hear, through the code that serves. The server
+//! itself has connections (`stream`).
 
 use super::provider::{self, End, Out, Talk};
 use super::stream::failed;
 use super::{SpeechFailureClass, SpeechOpen, SpeechReport, classify};
 use crate::base::settings::Settings;
 
-/// One recogniser's conversation.
+/// One recogniser's conversation, for `tests/sim`; the server has no use for it.
 pub struct Dialogue {
     talk: Box<dyn Talk>,
     began_ms: u64,
