@@ -68,8 +68,10 @@ counters! {
     AppHandlerFailed = "mentra_message_errors_total" {"side=\"app\",type=\"any\",code=\"handler\""} "Messages that could not be handled.";
     AppUnknownType = "mentra_message_errors_total" {"side=\"app\",type=\"unknown\",code=\"type\""} "Messages that could not be handled.";
     ProtocolErrors = "mentra_message_errors_total" {"side=\"any\",type=\"frame\",code=\"protocol\""} "Messages that could not be handled.";
+    AppInitsRefused = "prism_app_inits_refused_total" {""} "Inits of apps that were refused.";
     AppAddressRefused = "prism_app_address_refused_total" {""} "App sockets refused for their address.";
     SessionsCreated = "prism_sessions_created_total" {""} "User sessions created.";
+    SessionsWithoutRecord = "prism_sessions_without_record_total" {""} "User sessions that began on defaults, as the store did not answer.";
     SessionsDisposed = "prism_sessions_disposed_total" {""} "User sessions disposed.";
     HandlerPanics = "prism_handler_panics_total" {""} "Messages of phones and apps that were dropped because of a defect of ours.";
     SessionPanics = "prism_session_panics_total" {""} "User sessions ended by a defect of ours.";

@@ -7,6 +7,7 @@ pub mod effects;
 pub mod event;
 pub mod flow;
 pub mod handlers;
+pub mod lines;
 pub mod managers;
 pub mod memory;
 pub mod rest;

@@ -11,6 +11,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::{Counter, Side};
 use crate::session::event::{AppHello, Event, HelloKind, PhoneFlags};
+use crate::session::lines::Line;
 use crate::wire::kinds::AppKind;
 use bytes::Bytes;
 
@@ -209,7 +210,10 @@ impl Shard {
                 Unowned::Refuse(verdict) => {
                     if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
                         self.workspace.metrics.inc(Counter::AppAddressRefused);
-                        tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, "app address not allowed");
+                        let lines = &mut self.workspace.fx.lines;
+                        if let Some(more) = lines.may(Line::AddressRefused, self.now.mono_ms) {
+                            tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, more, "app address not allowed");
+                        }
                     }
                     self.execute(id, verdict);
                 }

@@ -3,6 +3,7 @@
 mod datagrams;
 mod defects;
 mod left_behind;
+mod lines;
 mod memory;
 mod outbox;
 mod shares;

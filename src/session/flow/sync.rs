@@ -3,6 +3,7 @@
 
 use super::{calendar, location};
 use crate::base::ids::Package;
+use crate::session::lines::Line;
 use crate::session::managers::apps::{AppState, Apps};
 use crate::session::managers::speech::Trigger;
 use crate::session::managers::subscriptions::Newly;
@@ -111,7 +112,7 @@ fn refresh_speech(s: &mut Session) -> bool {
 }
 
 /// Keeps the list of raw audio receivers ready, so that the hot path only walks it; other events find theirs at the next one.
-fn refresh_targets(s: &mut Session, cx: &Cx<'_>) {
+fn refresh_targets(s: &mut Session, cx: &mut Cx<'_>) {
     s.m.routes.forget();
     let event = StreamEvent::new(AUDIO_CHUNK);
     let before = s.m.audio.targets.len() as u64;
@@ -129,7 +130,10 @@ fn refresh_targets(s: &mut Session, cx: &Cx<'_>) {
         s.m.audio.targets.len() as u64,
         cx.cfg.audio.audio_fanout_warn,
     );
-    if before <= many && receivers > many {
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), receivers, "audio goes to many apps");
+    if before <= many
+        && receivers > many
+        && let Some(more) = cx.fx.lines.may(Line::ManyReceivers, cx.now.mono_ms)
+    {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), receivers, more, "audio goes to many apps");
     }
 }

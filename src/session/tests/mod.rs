@@ -8,6 +8,7 @@ mod golden;
 mod health;
 mod hello;
 mod late_record;
+mod lines;
 mod phone;
 mod phone_frames;
 mod random;

@@ -7,6 +7,7 @@ use crate::base::metrics::Timing;
 use crate::session::effects::{Class, Effect, LinkChange};
 use crate::session::event::{AppHello, HelloKind, Sdk};
 use crate::session::flow::{answers, device, notices, requests, restart, start, stop, sync};
+use crate::session::lines::Line;
 use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::sockets::Parked;
@@ -152,7 +153,9 @@ pub(crate) fn replaced_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'
     if let Some(package) = s.m.apps.sockets.take_replaced(conn) {
         // An SDK that moves to a new socket closes its old one itself: here two instances answer for one user, or one whose
         // ended session came back.
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), "two connections of one app");
+        if let Some(more) = cx.fx.lines.may(Line::TwoConnections, cx.now.mono_ms) {
+            tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), more, "two connections of one app");
+        }
         notices::stop_app_socket(conn, None, CloseReason::Replaced, cx);
     }
 }

@@ -5,6 +5,7 @@ use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Counter;
 use crate::session::event::{AppHello, HelloKind, Sdk};
 use crate::session::flow::{attach, notices, start};
+use crate::session::lines::Line;
 use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::sockets::{Lingering, Waiting};
 use crate::session::managers::apps::start::{Stage, StartError};
@@ -84,7 +85,10 @@ fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
     match check_init(s, &hello, cx) {
         Ok(()) => attach::attach(s, conn, hello, cx),
         Err(refusal) => {
-            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, conn = %conn.tag(), code = refusal.code, "app init refused");
+            cx.metrics.inc(Counter::AppInitsRefused);
+            if let Some(more) = cx.fx.lines.may(Line::InitRefused, cx.now.mono_ms) {
+                tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, conn = %conn.tag(), code = refusal.code, more, "app init refused");
+            }
             if s.m.apps.sockets.forget(conn) {
                 s.timers.cancel(&Timer::RejectLinger(conn));
             }
@@ -107,7 +111,7 @@ fn fail_start(s: &mut Session, package: &Package, refused: CloseReason, cx: &mut
     start::fail(s, package, &error, cx);
 }
 
-fn check_init(s: &Session, hello: &AppHello, cx: &Cx<'_>) -> Result<(), Refusal> {
+fn check_init(s: &Session, hello: &AppHello, cx: &mut Cx<'_>) -> Result<(), Refusal> {
     let package = &hello.package;
     if start::is_deprecated(cx.cfg, package) {
         let text = format!("App {package} is deprecated and no longer accepted");
@@ -159,12 +163,14 @@ fn check_address(
     s: &Session,
     record: &AppRecord,
     hello: &AppHello,
-    cx: &Cx<'_>,
+    cx: &mut Cx<'_>,
 ) -> Result<(), Refusal> {
     if !cx.cfg.apps.app_ip_validation_enabled || record.admits(hello.address) {
         return Ok(());
     }
-    tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, address = ?hello.address, "app address not allowed");
+    if let Some(more) = cx.fx.lines.may(Line::AddressRefused, cx.now.mono_ms) {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, address = ?hello.address, more, "app address not allowed");
+    }
     Err(Refusal::new(
         "PERMISSION_DENIED",
         "Address not allowed",
@@ -340,7 +346,9 @@ fn repeated(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
 }
 
 fn mismatch(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
-    tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "app socket changed its identity");
+    if let Some(more) = cx.fx.lines.may(Line::IdentityChanged, cx.now.mono_ms) {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), more, "app socket changed its identity");
+    }
     cx.fx.close(conn, CloseReason::IdentityMismatch);
     let info = CloseReason::IdentityMismatch.into();
     crate::session::flow::lost::closed(s, conn, &info, cx);

@@ -4,6 +4,7 @@
 use crate::base::ids::Package;
 use crate::session::effects::Effect;
 use crate::session::flow::{lifecycle, notices, user_settings};
+use crate::session::lines::Line;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::records::UserRecord;
@@ -50,7 +51,9 @@ pub(crate) fn answered(s: &mut Session, record: Option<Box<UserRecord>>, cx: &mu
         missed(s, cx);
         return;
     };
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), "user record read at last");
+    if let Some(more) = cx.fx.lines.may(Line::RecordLate, cx.now.mono_ms) {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), more, "user record read at last");
+    }
     s.m.apps.intent.unread = None;
     let stale = told_defaults(s, &record);
     lifecycle::take_record(s, record, cx);

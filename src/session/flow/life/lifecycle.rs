@@ -9,6 +9,7 @@ use crate::session::flow::{
     answers, attach, churn, device, hello, late_record, location, lost, notices, phone_in, restart,
     returned, screen, start, user_settings,
 };
+use crate::session::lines::Line;
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::Origin;
 use crate::session::managers::apps::{AppSession, AppState};
@@ -141,7 +142,9 @@ fn say_if_slow(s: &Session, cx: &mut Cx<'_>) {
     let took_ms = cx.now.mono_ms.saturating_sub(s.created_ms);
     if took_ms >= cx.cfg.observability.slow_phase_ms {
         cx.metrics.inc(Counter::SlowUserLoad);
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), phase = "user_load", took_ms, "slow-phase");
+        if let Some(more) = cx.fx.lines.may(Line::RecordSlow, cx.now.mono_ms) {
+            tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), phase = "user_load", took_ms, more, "slow-phase");
+        }
     }
 }
 
@@ -154,7 +157,10 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
     s.timers.cancel(&Timer::UserLoad);
     say_if_slow(s, cx);
     if record.is_none() {
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "user record not readable; going on with defaults");
+        cx.metrics.inc(Counter::SessionsWithoutRecord);
+        if let Some(more) = cx.fx.lines.may(Line::RecordMissing, cx.now.mono_ms) {
+            tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), more, "user record not readable; going on with defaults");
+        }
     }
     if record.is_none() || !cx.apps.loaded {
         late_record::missed(s, cx);

@@ -18,7 +18,11 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     if let Some(app) = s.m.apps.get_mut(m.package)
         && app.conn == Some(m.conn)
     {
-        app.released = true;
+        let before = std::mem::replace(&mut app.released, true);
+        if before {
+            // Once for a socket, however often it says so.
+            return Ok(());
+        }
         tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %m.package, conn = %m.conn.tag(), "ownership released");
     }
     Ok(())
