@@ -1,6 +1,7 @@
 //! Outside thread: what every service shares, and the ways back to the shards. It decides nothing.
 
 use super::Reload;
+use super::lines::{Line, may};
 use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
 use super::registry::Apps;
@@ -103,7 +104,9 @@ impl Services {
             }
             sleep(DELIVERY_PAUSE).await;
         }
-        tracing::warn!(shard = shard.0, "shard-inbox-full");
+        if let Some(more) = may(Line::InboxFull) {
+            tracing::warn!(shard = shard.0, more, "shard-inbox-full");
+        }
         false
     }
 

@@ -1,18 +1,18 @@
 //! Outside thread: takes messages of the shards in order and starts a bounded task for whatever must wait. A panic in a task
 //! ends that task with an answer of 500, never the thread.
 
-use super::context::{Services, lock};
+use super::context::Services;
+use super::lines::{Line, may};
 use super::rest;
 use super::store::{Change, StoreError};
 use super::upstream;
 use crate::base::ids::{CallId, UserId};
-use crate::base::rarely::Rarely;
 use crate::session::effects::{HttpCall, HttpKind, IncidentLogs, RestAnswer, StoreOp};
 use crate::session::event::{Event, HttpOutcome, StoreOutcome};
 use crate::shard::mailbox::{Answer, ForUpstream, OutsideRequest, ToOutside, ToShard};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -21,8 +21,6 @@ use tokio::time::timeout;
 const REQUESTS_MAX: usize = 8192;
 /// User records being read; beyond it the session starts with defaults.
 const LOADS_MAX: usize = 16_384;
-/// An outage fails every user's record, again and again: one of them is logged in this time (ms).
-const LOAD_LOG_MS: u64 = 1000;
 /// Messages taken before other tasks get their turn.
 const TURN: u32 = 128;
 
@@ -30,7 +28,6 @@ struct Dispatcher {
     cx: Arc<Services>,
     requests: Arc<Semaphore>,
     loads: Arc<Semaphore>,
-    load_failures: Arc<Mutex<Rarely>>,
 }
 
 /// Runs until all senders are gone.
@@ -39,7 +36,6 @@ pub(crate) async fn run(cx: Arc<Services>, inbox: flume::Receiver<ToOutside>) {
         cx,
         requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
         loads: Arc::new(Semaphore::new(LOADS_MAX)),
-        load_failures: Arc::default(),
     };
     let mut taken = 0;
     while let Ok(message) = inbox.recv_async().await {
@@ -128,7 +124,6 @@ impl Dispatcher {
             return self.result(user, epoch, Event::UserLoaded { record: None });
         };
         let cx = Arc::clone(&self.cx);
-        let failures = Arc::clone(&self.load_failures);
         tokio::spawn(async move {
             let _place = place;
             let limit = Duration::from_millis(cx.settings().store.db_timeout_ms);
@@ -142,7 +137,7 @@ impl Dispatcher {
             let record = match loaded {
                 Ok(Ok(record)) => Some(Box::new(record)),
                 Ok(Err(error)) => {
-                    if let Some(more) = lock(&failures).may(cx.clock.now().mono_ms, LOAD_LOG_MS) {
+                    if let Some(more) = may(Line::UserNotLoaded) {
                         tracing::error!(user = user.log_tag(), %error, more, "user record not loaded");
                     }
                     None
@@ -161,8 +156,10 @@ impl Dispatcher {
     fn store(&self, user: UserId, epoch: u64, op: StoreOp, ack: Option<CallId>) {
         let change = Change::Session(user.clone(), op);
         let Some(call) = ack else {
-            if let Err(error) = self.cx.writes.submit(change) {
-                tracing::warn!(user = user.log_tag(), %error, "store-write-refused");
+            if let Err(error) = self.cx.writes.submit(change)
+                && let Some(more) = may(Line::WriteRefused)
+            {
+                tracing::warn!(user = user.log_tag(), %error, more, "store-write-refused");
             }
             return;
         };

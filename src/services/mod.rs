@@ -7,6 +7,7 @@ mod admin_listener;
 pub mod apps_file;
 mod context;
 mod dispatch;
+mod lines;
 mod metrics;
 pub mod offline;
 mod outbound;

@@ -6,6 +6,7 @@ mod intake;
 
 use super::addresses::Reach;
 use super::context::Services;
+use super::lines::{Line, may};
 use super::outbound;
 use crate::shard::mailbox::ForUpstream;
 use crate::wire::http::{
@@ -196,12 +197,16 @@ async fn ask(
     tokio::select! {
         answer = cx.upstream.forward(request) => answer.map_err(|error| {
             progress.refusal().unwrap_or_else(|| {
-                tracing::warn!(%error, correlation_id = request_id, "fallback upstream failed");
+                if let Some(more) = may(Line::UpstreamFailed) {
+                    tracing::warn!(%error, correlation_id = request_id, more, "fallback upstream failed");
+                }
                 bad_gateway()
             })
         }),
         () = overdue => {
-            tracing::warn!(correlation_id = request_id, "fallback upstream did not answer in time");
+            if let Some(more) = may(Line::UpstreamLate) {
+                tracing::warn!(correlation_id = request_id, more, "fallback upstream did not answer in time");
+            }
             Err(Response::text(504, "Gateway timeout"))
         }
     }

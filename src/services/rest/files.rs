@@ -2,6 +2,7 @@
 
 use super::{Handled, refuse};
 use crate::services::context::Services;
+use crate::services::lines::{Line, may};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,9 @@ pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> H
     match task.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            tracing::error!(%error, "an upload could not be stored");
+            if let Some(more) = may(Line::UploadFailed) {
+                tracing::error!(%error, more, "an upload could not be stored");
+            }
             Err(refuse(500, "Failed to store file"))
         }
         Err(_) => Err(refuse(500, "Failed to store file")),

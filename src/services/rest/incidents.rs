@@ -6,7 +6,8 @@ use super::{
     uuid,
 };
 use crate::base::ids::UserId;
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lines::{Line, may};
 use crate::services::store::{Change, DocKey, Outcome};
 use crate::session::effects::{IncidentLogs, RestAnswer};
 use crate::session::rest::Call;
@@ -22,8 +23,6 @@ const ATTACHMENT_BYTES_MAX: usize = 10 << 20;
 /// `image/jpg` is what some phones call JPEG.
 const ATTACHMENT_TYPES: &[&str] = &["image/png", "image/jpeg", "image/jpg", "image/webp"];
 const UPLOAD_TOKEN_TTL_S: u64 = 300;
-/// One error report gets a line in this time (ms).
-const ERROR_REPORT_MS: u64 = 1000;
 const SOURCES: &[&str] = &["phone", "glasses", "glasses_firmware"];
 
 async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String> {
@@ -359,17 +358,22 @@ async fn attach(cx: &Services, id: &str, part: multipart::Part) -> Result<String
     match keep(cx, id, list, entry, (name.clone(), part.data)).await {
         Ok(()) => Ok(name),
         Err(refusal) => {
-            tracing::warn!(incident = id, status = refusal.status, "attachment-lost");
+            if let Some(more) = may(Line::AttachmentLost) {
+                tracing::warn!(
+                    incident = id,
+                    status = refusal.status,
+                    more,
+                    "attachment-lost"
+                );
+            }
             Err("Upload failed".to_owned())
         }
     }
 }
 
 /// `POST /app/error-report`: noted, never refused. Anybody may send them, so not each gets a line.
-pub(super) fn error_report(cx: &Services, r: &OutsideRequest) -> RestAnswer {
-    let now_ms = cx.clock.now().mono_ms;
-    let said = lock(&cx.memory.error_reports).may(now_ms, ERROR_REPORT_MS);
-    if let Some(more) = said {
+pub(super) fn error_report(r: &OutsideRequest) -> RestAnswer {
+    if let Some(more) = may(Line::ErrorReport) {
         tracing::info!(
             bytes = r.body.len(),
             correlation_id = r.correlation_id,

@@ -25,9 +25,9 @@ mod user_settings;
 mod versions;
 
 use super::context::Services;
+use super::lines::{Line, may};
 use super::metrics;
 use super::store::StoreError;
-use crate::base::rarely::Rarely;
 use crate::base::settings::Settings;
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute as Route};
@@ -45,7 +45,6 @@ pub(crate) struct Memory {
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
     links: Mutex<links::Links>,
-    error_reports: Mutex<Rarely>,
     pub(crate) app_stats: Mutex<app_stats::AppStats>,
     /// Package and webhook URL of servers that have a registration.
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
@@ -61,7 +60,6 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
-            error_reports: Mutex::default(),
             app_stats: Mutex::default(),
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
@@ -142,7 +140,7 @@ async fn handle(cx: &Arc<Services>, r: &OutsideRequest) -> Handled {
         Route::Incident => incidents::open(cx, r).await,
         Route::IncidentLogs => incidents::logs(cx, r).await,
         Route::IncidentAttachments => incidents::attachments(cx, r).await,
-        Route::ErrorReport => Ok(incidents::error_report(cx, r)),
+        Route::ErrorReport => Ok(incidents::error_report(r)),
         Route::RecentAudio => system_apps::recent_audio(cx, r),
         Route::Storage => storage::all(cx, r).await,
         Route::StorageKey => storage::key(cx, r).await,
@@ -193,7 +191,9 @@ fn fail(status: u16, text: &str) -> RestAnswer {
 
 impl From<StoreError> for RestAnswer {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "a REST call met the store's failure");
+        if let Some(more) = may(Line::RestOverStore) {
+            tracing::warn!(%error, more, "a REST call met the store's failure");
+        }
         let (status, text) = match error {
             StoreError::Timeout
             | StoreError::Full

@@ -4,6 +4,7 @@
 use super::{Handled, auth, body, denied, member, reply, uuid};
 use crate::base::ids::UserId;
 use crate::services::context::{Services, lock};
+use crate::services::lines::{Line, may};
 use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
 use crate::session::rest::Call;
@@ -194,7 +195,9 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
     cx.writes
         .apply(Change::PutRegistration(registration))
         .await?;
-    tracing::info!(package, registration = id, peer = %r.peer, "app-server-registered");
+    if let Some(more) = may(Line::Registered) {
+        tracing::info!(package, registration = id, peer = %r.peer, more, "app-server-registered");
+    }
     Ok(reply(
         201,
         &json!({ "success": true, "registrationId": id }),
@@ -265,12 +268,15 @@ async fn recover_all(cx: &Arc<Services>, restarted: Vec<Registration>, limit: Du
         async move {
             for registration in restarted {
                 let sessions = recover(&cx, &registration, &recovered).await;
-                tracing::info!(
-                    package = registration.package,
-                    registration = registration.id,
-                    recovered = sessions,
-                    "app-server-recovered"
-                );
+                if let Some(more) = may(Line::Recovered) {
+                    tracing::info!(
+                        package = registration.package,
+                        registration = registration.id,
+                        recovered = sessions,
+                        more,
+                        "app-server-recovered"
+                    );
+                }
             }
         }
     };

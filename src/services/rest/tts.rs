@@ -4,6 +4,7 @@
 use super::{Handled, fail, query, reply};
 use crate::base::settings::Audio;
 use crate::services::context::Services;
+use crate::services::lines::{Line, may};
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest};
 use bytes::Bytes;
@@ -155,7 +156,9 @@ async fn relay(cx: &Services, r: &OutsideRequest, first: Bytes, mut body: Incomi
     loop {
         said += data.len();
         if said > SPEECH_BYTES_MAX {
-            tracing::warn!(correlation_id = r.correlation_id, "tts-endless");
+            if let Some(more) = may(Line::SpeechEndless) {
+                tracing::warn!(correlation_id = r.correlation_id, more, "tts-endless");
+            }
             return Answer::StreamAbort;
         }
         while !data.is_empty() {
@@ -176,7 +179,9 @@ async fn relay(cx: &Services, r: &OutsideRequest, first: Bytes, mut body: Incomi
             Ok(Some(Ok(more))) => more,
             Ok(None) => return Answer::StreamEnd,
             Ok(Some(Err(_))) | Err(_) => {
-                tracing::warn!(correlation_id = r.correlation_id, "tts-broken-off");
+                if let Some(more) = may(Line::SpeechBrokenOff) {
+                    tracing::warn!(correlation_id = r.correlation_id, more, "tts-broken-off");
+                }
                 return Answer::StreamAbort;
             }
         };
@@ -187,12 +192,10 @@ async fn refused(r: &OutsideRequest, status: u16, body: Incoming) -> RestAnswer 
     let details = Limited::new(body, DETAILS_BYTES).collect().await;
     let details = details.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
     let details = details.unwrap_or_default();
-    tracing::error!(
-        status,
-        details,
-        correlation_id = r.correlation_id,
-        "tts-refused"
-    );
+    if let Some(more) = may(Line::SpeechRefused) {
+        let correlation_id = &r.correlation_id;
+        tracing::error!(status, details, correlation_id, more, "tts-refused");
+    }
     reply(
         status,
         &json!({ "success": false, "message": format!("TTS service error: {status}"), "details": details }),
@@ -200,7 +203,9 @@ async fn refused(r: &OutsideRequest, status: u16, body: Incoming) -> RestAnswer 
 }
 
 fn failed(r: &OutsideRequest, error: &dyn std::fmt::Display) -> RestAnswer {
-    tracing::error!(%error, correlation_id = r.correlation_id, "tts-failed");
+    if let Some(more) = may(Line::SpeechFailed) {
+        tracing::error!(%error, correlation_id = r.correlation_id, more, "tts-failed");
+    }
     reply(
         500,
         &json!({ "success": false, "message": "Internal server error", "error": error.to_string() }),

@@ -29,6 +29,8 @@ struct Entry {
     trouble: Option<KeyTrouble>,
     rests_until: u64,
     failed_at: u64,
+    /// The longest rest that the log was told of since it could last be used (ms).
+    told_ms: u64,
 }
 
 impl Entry {
@@ -96,6 +98,7 @@ impl Keys {
                     trouble: None,
                     rests_until: 0,
                     failed_at: 0,
+                    told_ms: 0,
                 },
             };
             self.entries.push(entry);
@@ -160,9 +163,16 @@ impl Keys {
         if entry.refused() {
             return;
         }
+        // All its recognisers fail at once: told is the first of them, and what makes it rest for longer.
+        let longest_ms = rest.unwrap_or(u64::MAX);
+        let is_news = entry.available(now) || longest_ms > entry.told_ms;
         entry.trouble = Some(trouble);
         entry.failed_at = now;
         entry.rests_until = entry.rests_until.max(now.saturating_add(rest.unwrap_or(0)));
+        if !is_news {
+            return;
+        }
+        entry.told_ms = longest_ms;
         let available = self.entries.iter().filter(|other| other.available(now));
         tracing::warn!(
             key = id,
@@ -273,6 +283,25 @@ mod tests {
         fail(&mut keys, "a", KeyTrouble::Authentication, 2000);
         keys.worked(&id_of("a"), 3000);
         assert!(!keys.any(u64::MAX), "refused stays refused");
+    }
+
+    #[test]
+    fn a_key_that_fails_for_all_at_once_is_told_once() {
+        let mut keys = keys(&["a"]);
+        let mut told = |trouble, now| {
+            let fail_all = || (0..100).for_each(|_| fail(&mut keys, "a", trouble, now));
+            crate::base::log_capture::lines_of(fail_all).len()
+        };
+        for (trouble, now, lines) in [
+            (KeyTrouble::Concurrency, 0, 1),
+            (KeyTrouble::Rate, 1, 1),
+            (KeyTrouble::Concurrency, 2, 0),
+            (KeyTrouble::Rate, 3, 0),
+            (KeyTrouble::Rate, 70_000, 1),
+            (KeyTrouble::Authentication, 70_001, 1),
+        ] {
+            assert_eq!(told(trouble, now), lines, "{now}");
+        }
     }
 
     #[test]
