@@ -14,6 +14,7 @@ pub(super) enum Line {
     AttachmentLost,
     ErrorReport,
     InboxFull,
+    IncidentsUncounted,
     Recovered,
     Registered,
     RestOverStore,

@@ -4,7 +4,7 @@ use prism::base::ids::{Package, UserId};
 use prism::base::settings::Settings;
 use prism::services::store::changes::Registration;
 use prism::services::store::writes::Writes;
-use prism::services::store::{Change, DocKey, Outcome, Quota, Space, Store};
+use prism::services::store::{Change, DocKey, Outcome, Quota, Space, Store, incidents_of};
 use prism::session::effects::StoreOp;
 use prism::wire::records::{AppRecord, InstalledApp, StoredLocation, UserRecord};
 use serde_json::{Map, Value, json};
@@ -250,6 +250,38 @@ async fn storage_has_quotas_and_literal_keys(store: &dyn Store, names: &Names) {
     );
 }
 
+async fn incidents_are_found_by_their_user(store: &dyn Store, names: &Names) {
+    let user = UserId::new(&format!("O'Neil+%_{}", names.user));
+    let id = |n: u32| format!("{}-{n}", names.package);
+    let put = |n: u32, of: &str, day: u32| {
+        let incident = json!({"user": of, "createdAt": format!("2026-01-{day:02}"), "feedback": {"user": user.as_str()}});
+        Change::PutIncident(id(n), incident)
+    };
+    // More than a page of a search.
+    for n in 0..130 {
+        let of = if n % 2 == 0 {
+            user.as_str()
+        } else {
+            "other@x.io"
+        };
+        one(store, put(n, of, 28 - n % 3)).await;
+    }
+    let found = incidents_of(store, &user).await.expect("finds");
+    let mut expected: Vec<u32> = (0..130).step_by(2).collect();
+    expected.sort_by_key(|n| (28 - n % 3, id(*n)));
+    assert_eq!(found, expected.into_iter().map(id).collect::<Vec<_>>());
+    let text = format!("\"user\":\"{user}\"");
+    let page = store.find(Space::Incident, &text, &id(5), 3).await;
+    let mut owners: Vec<_> = (0..130).map(id).filter(|owner| *owner > id(5)).collect();
+    owners.sort();
+    let page: Vec<_> = page
+        .expect("finds")
+        .into_iter()
+        .map(|one| one.owner)
+        .collect();
+    assert_eq!(page, owners[..3]);
+}
+
 async fn what_a_lowered_quota_does_not_allow_may_shrink(store: &dyn Store, names: &Names) {
     let (user, package) = (&names.user, "com.acme.lowered");
     let merge = |data: &[(&str, &str)], quota| {
@@ -414,6 +446,7 @@ pub(crate) async fn suite(store: Arc<dyn Store>) {
     installs_are_unique_and_uninstall_forgets_intent(&*store, &names).await;
     settings_merge(&*store, &names).await;
     storage_has_quotas_and_literal_keys(&*store, &names).await;
+    incidents_are_found_by_their_user(&*store, &names).await;
     what_a_lowered_quota_does_not_allow_may_shrink(&*store, &names).await;
     records_are_listed_in_order_and_pages(&*store, &names).await;
     incidents_take_a_bounded_number_of_entries(&*store, &names).await;

@@ -3,6 +3,7 @@
 use super::testkit::{APP, KEY, Kit, USER};
 use super::*;
 use crate::base::ids::{Package, UserId};
+use crate::services::store::{Change, DocKey};
 use crate::session::effects::IncidentLogs;
 use crate::session::rest::Call;
 
@@ -334,6 +335,53 @@ fn a_new_incident_beyond_the_bound_takes_the_place_of_the_oldest() {
             .client(Route::IncidentLogs, "POST", &[&ids[1]], logs)
             .await;
         assert_eq!(logs.0, 200);
+    });
+}
+
+/// Incidents that a version stored which did not count them.
+#[test]
+fn incidents_from_before_they_were_counted_count() {
+    let three = |settings: &mut crate::base::settings::Settings| {
+        settings.store.incidents_per_user = 3;
+    };
+    Kit::run_with(three, |kit| async move {
+        let earlier = |id: &str, user: &str, day: u32| {
+            let at = format!("2026-01-0{day}T00:00:00.000Z");
+            // A report may name whom it likes.
+            let incident = json!({"id": id, "user": user, "createdAt": at, "feedback": {"user": USER}, "logs": []});
+            kit.cx
+                .writes
+                .apply(Change::PutIncident(id.to_owned(), incident))
+        };
+        let stored = [
+            ("i3", USER, 1),
+            ("i1", USER, 2),
+            ("i0", USER, 3),
+            ("i2", USER, 4),
+        ];
+        for (id, user, day) in stored.into_iter().chain([("eve", "eve@lumen.io", 1)]) {
+            earlier(id, user, day).await.expect("stored");
+        }
+        let feedback = json!({"feedback": {"type": "bug"}});
+        let all = ["i3", "i1", "i0", "i2"];
+        // More than may be: each new one takes the place of the oldest, and of no other.
+        for gone in 1..=3 {
+            let report = kit.client(Route::Incident, "POST", &[], feedback.clone());
+            assert_eq!(report.await.0, 200);
+            for (index, id) in all.iter().enumerate() {
+                let logs = json!({"logs": []});
+                let (status, _) = kit.client(Route::IncidentLogs, "POST", &[id], logs).await;
+                let expected = if index < gone { 404 } else { 200 };
+                assert_eq!(status, expected, "{id} after {gone}");
+            }
+        }
+        let eves: Option<Value> = kit
+            .cx
+            .writes
+            .read(DocKey::incident("eve"))
+            .await
+            .expect("reads");
+        assert!(eves.is_some());
     });
 }
 

@@ -8,10 +8,11 @@ use super::{
 use crate::base::ids::UserId;
 use crate::services::context::Services;
 use crate::services::lines::{Line, may};
-use crate::services::store::{Change, DocKey, Outcome};
+use crate::services::store::{Change, DocKey, Outcome, incidents_of};
 use crate::session::effects::{IncidentLogs, RestAnswer};
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
+use crate::wire::records::UserRecord;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -26,6 +27,7 @@ const UPLOAD_TOKEN_TTL_S: u64 = 300;
 const SOURCES: &[&str] = &["phone", "glasses", "glasses_firmware"];
 
 async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String> {
+    count_earlier(cx, user).await?;
     let id = uuid();
     let incident = json!({
         "id": id,
@@ -47,6 +49,30 @@ async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String>
         }
     }
     Ok(id)
+}
+
+/// Incidents from before the user's were counted count, too: they are looked for once, for one user at a time, as the search goes
+/// through all incidents. Who comes meanwhile, or when it fails, has them counted next time.
+async fn count_earlier(cx: &Services, user: &UserId) -> Handled<()> {
+    let record: Option<UserRecord> = cx.writes.read(DocKey::user(user)).await?;
+    if record.is_some_and(|record| record.incidents_counted) {
+        return Ok(());
+    }
+    let Ok(_alone) = cx.memory.incident_search.try_lock() else {
+        return Ok(());
+    };
+    match incidents_of(&**cx.writes.store(), user).await {
+        Ok(found) => {
+            let counted = Change::CountIncidents(user.clone(), found);
+            cx.writes.apply(counted).await?;
+        }
+        Err(error) => {
+            if let Some(more) = may(Line::IncidentsUncounted) {
+                tracing::warn!(user = user.log_tag(), %error, more, "incidents-uncounted");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes an incident and its files. The id is one of ours, and safe as a folder.

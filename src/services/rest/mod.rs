@@ -45,6 +45,7 @@ pub(crate) struct Memory {
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
     links: Mutex<links::Links>,
+    incident_search: tokio::sync::Mutex<()>,
     pub(crate) app_stats: Mutex<app_stats::AppStats>,
     /// Package and webhook URL of servers that have a registration.
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
@@ -60,6 +61,7 @@ impl Memory {
             storage_rate: Mutex::default(),
             health: Mutex::default(),
             links: Mutex::default(),
+            incident_search: Default::default(),
             app_stats: Mutex::default(),
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),

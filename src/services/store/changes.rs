@@ -186,6 +186,8 @@ pub enum Change {
     RemoveIncident(String),
     /// Counts an incident among its user's, of whom so many are kept; [`Outcome::Forgotten`].
     NoteIncident(UserId, String, usize),
+    /// These, the oldest first, are what [`incidents_of`](super::incidents_of) found of the user's incidents.
+    CountIncidents(UserId, Vec<String>),
     /// Appends to an incident's member `logs` or `attachments`; [`Outcome::Absent`] without incident, [`Outcome::TotalTooLong`]
     /// past `max` entries or too many bytes.
     AppendIncident {
@@ -254,6 +256,7 @@ impl Change {
             | Self::AppSettings(user, ..)
             | Self::UserSettings(user, _)
             | Self::NoteIncident(user, ..)
+            | Self::CountIncidents(user, _)
             | Self::PutUser(user, _) => DocKey::user(user),
             Self::StorageMerge(user, package, ..)
             | Self::StorageDelete(user, package, _)
@@ -379,6 +382,7 @@ impl Change {
             }
             Self::UserSettings(_, changes) => return settings::merge_user(record, changes),
             Self::NoteIncident(_, id, max) => return incidents::note(record, id, *max),
+            Self::CountIncidents(_, found) => incidents::count(record, found),
             _ => {}
         }
         Outcome::Done
@@ -392,6 +396,7 @@ fn imported(document: Option<&[u8]>, record: &UserRecord) -> UserRecord {
             record.user_settings = stored.user_settings;
         }
         record.incidents = stored.incidents;
+        record.incidents_counted = stored.incidents_counted;
     }
     record
 }

@@ -1,19 +1,64 @@
-//! Outside thread, store semantics: a user's incidents and what is listed with one of them, bounded. Pure, as `changes.rs`.
+//! Outside thread, store semantics: a user's incidents and what is listed with one of them, bounded. Pure, as `changes.rs`, but
+//! for the search.
 
 use super::changes::{Edit, Outcome, json, parse};
+use super::{Space, Store, StoreError};
 use crate::wire::records::UserRecord;
 use serde_json::{Map, Value};
+
+/// Incidents of a user that are counted; what is older than these stays, whatever comes.
+const COUNTED_MAX: usize = 10_000;
+/// Found at a time.
+const PAGE: usize = 64;
 
 /// Bytes that the entries of one list may name altogether. Logs come in pieces of some hundred KiB, pictures have bounds of their own.
 const LISTED_BYTES_MAX: u64 = 64 << 20;
 
-/// Remembers an incident of the user; [`Outcome::Forgotten`] names those that are too many now, the oldest.
+/// Remembers an incident of the user; [`Outcome::Forgotten`] names the one whose place it takes. No more than that one: what is
+/// beyond a lowered bound stays.
 pub(super) fn note(record: &mut UserRecord, id: &str, max: usize) -> Outcome {
-    if !record.incidents.iter().any(|known| known == id) {
-        record.incidents.push(id.to_owned());
+    if record.incidents.iter().any(|known| known == id) {
+        return Outcome::Forgotten(Vec::new());
     }
-    let excess = record.incidents.len().saturating_sub(max);
+    record.incidents.push(id.to_owned());
+    let excess = record.incidents.len().saturating_sub(max).min(1);
     Outcome::Forgotten(record.incidents.drain(..excess).collect())
+}
+
+/// From now on these count, too; what was noted since they were looked for is newer.
+pub(super) fn count(record: &mut UserRecord, found: &[String]) {
+    let found = &found[found.len().saturating_sub(COUNTED_MAX)..];
+    let noted = std::mem::replace(&mut record.incidents, found.to_vec()).into_iter();
+    record
+        .incidents
+        .extend(noted.filter(|id| !found.contains(id)));
+    record.incidents_counted = true;
+}
+
+/// The incidents that a store has of a user, the oldest first. It looks through all users' incidents.
+///
+/// # Errors
+/// When the backend fails.
+pub async fn incidents_of(store: &dyn Store, user: &str) -> Result<Vec<String>, StoreError> {
+    let owned = format!("\"user\":{}", Value::from(user));
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = store.find(Space::Incident, &owned, &after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.owner);
+        for document in page {
+            // The text may also stand elsewhere in it.
+            let incident: Map<String, Value> =
+                serde_json::from_slice(&document.json).unwrap_or_default();
+            let text = |name: &str| incident.get(name).and_then(Value::as_str);
+            if text("user") == Some(user) {
+                let at = text("createdAt").unwrap_or_default().to_owned();
+                found.push((at, document.owner));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, id)| id).collect())
 }
 
 /// Appends to a list of an incident.
@@ -69,7 +114,22 @@ mod tests {
         }
         assert_eq!(note(&mut record, "d", 3), ["a"]);
         // The bound may have become smaller.
-        assert_eq!(note(&mut record, "e", 1), ["b", "c", "d"]);
-        assert_eq!(record.incidents, ["e"]);
+        assert_eq!(note(&mut record, "e", 1), ["b"]);
+        assert!(note(&mut record, "e", 1).is_empty(), "once more");
+        assert_eq!(record.incidents, ["c", "d", "e"]);
+    }
+
+    #[test]
+    fn those_from_before_they_were_counted_are_the_older_ones() {
+        let texts = |list: &[&str]| list.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let mut record = UserRecord {
+            incidents: texts(&["c", "d"]),
+            ..UserRecord::default()
+        };
+        for _ in 0..2 {
+            count(&mut record, &texts(&["a", "b", "c"]));
+            assert!(record.incidents_counted);
+            assert_eq!(record.incidents, ["a", "b", "c", "d"]);
+        }
     }
 }

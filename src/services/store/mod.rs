@@ -14,8 +14,13 @@ pub mod writes;
 use crate::base::settings::Settings;
 use async_trait::async_trait;
 pub use changes::{Change, DocKey, Outcome, Quota, Space};
+pub use incidents::incidents_of;
+use memchr::memmem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Documents that a search looks through at a time.
+const PAGE: usize = 64;
 
 /// What went wrong in a store.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +89,35 @@ pub trait Store: Send + Sync {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError>;
+
+    /// Up to `limit` documents of a space that hold `text` and whose owner comes after `after`, ordered by owner.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    async fn find(
+        &self,
+        space: Space,
+        text: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let (mut after, mut found) = (after.to_owned(), Vec::new());
+        loop {
+            let page = self.list(space, &after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(found);
+            };
+            after.clone_from(&last.owner);
+            let holds = |one: &Document| memmem::find(&one.json, text.as_bytes()).is_some();
+            found.extend(page.into_iter().filter(holds));
+            if found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+            // Others have their turn between two pages.
+            tokio::task::yield_now().await;
+        }
+    }
 
     /// Applies all changes in order and returns when they are durable, with one outcome each. All or nothing.
     ///

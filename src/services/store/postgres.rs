@@ -282,6 +282,15 @@ async fn commit(client: &mut Object, changes: &[Change]) -> Result<Vec<Outcome>,
     Ok(outcomes)
 }
 
+fn documents(rows: &[tokio_postgres::Row]) -> Vec<Document> {
+    let document = |row: &tokio_postgres::Row| Document {
+        owner: row.get(0),
+        name: row.get(1),
+        json: row.get::<_, String>(2).into_bytes(),
+    };
+    rows.iter().map(document).collect()
+}
+
 #[async_trait]
 impl Store for Postgres {
     async fn get(&self, key: &DocKey) -> Result<Option<Vec<u8>>, StoreError> {
@@ -307,12 +316,24 @@ impl Store for Postgres {
                 &[&space.as_str(), &after, &(limit as i64)],
             )
             .await?;
-        let document = |row: &tokio_postgres::Row| Document {
-            owner: row.get(0),
-            name: row.get(1),
-            json: row.get::<_, String>(2).into_bytes(),
-        };
-        Ok(rows.iter().map(document).collect())
+        Ok(documents(&rows))
+    }
+
+    async fn find(
+        &self,
+        space: Space,
+        text: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let rows = self
+            .read(
+                "SELECT owner, name, doc FROM prism_documents WHERE space = $1 AND owner > $2 AND strpos(doc, $3) > 0
+                 ORDER BY owner, name LIMIT $4",
+                &[&space.as_str(), &after, &text, &(limit as i64)],
+            )
+            .await?;
+        Ok(documents(&rows))
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {

@@ -54,6 +54,17 @@ impl Store for Slow {
             .await
     }
 
+    async fn find(
+        &self,
+        space: Space,
+        text: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.timed("find", self.store.find(space, text, after, limit))
+            .await
+    }
+
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
         self.timed("commit", self.store.commit(changes)).await
     }

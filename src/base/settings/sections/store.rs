@@ -19,7 +19,7 @@ section! {
         db_write_delay_ms: u64 = 200, 0..=1000 => AtStart;
         /// A failed write, or a user record that could not be read, is tried again after this, doubled up to 30 s (ms).
         db_retry_ms: u64 = 1000, 10..=600_000 => AtStart;
-        /// Incidents and feedback kept per user, with logs and pictures; a new one takes the place of the oldest.
+        /// Incidents and feedback kept per user, with logs and pictures; a new one takes the place of the oldest, and what is beyond a lowered bound stays.
         incidents_per_user: u64 = 50, 1..=10_000;
         /// Calls to the store that take longer are logged (ms); 0 = never.
         db_slow_query_ms: u64 = 0, 0..=600_000 => AtStart;
