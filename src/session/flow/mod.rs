@@ -18,7 +18,7 @@ mod video;
 mod view;
 
 pub(crate) use apps::{
-    app_in, app_messages, attach, hello, lost, notices, restart, start, stop, webhook,
+    app_in, app_messages, attach, hello, lost, notices, recover, restart, start, stop, webhook,
 };
 pub(crate) use hardware::{calendar, device, gate, location, photos, user_settings};
 pub(crate) use life::{churn, dispose, heartbeat, late_record, lifecycle, phone_in, returned};

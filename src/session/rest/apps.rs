@@ -5,10 +5,10 @@ use crate::base::clock::IsoTime;
 use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::session::event::DisposeCause;
-use crate::session::flow::{answers, device, dispose, notices, start, stop};
+use crate::session::flow::{answers, device, dispose, notices, recover, start, stop};
 use crate::session::managers::apps::intent::Health;
 use crate::session::managers::apps::start::{Origin, Recovery};
-use crate::session::managers::apps::{AnswerShape, AppSession, AppState, StopWhy, Waiter};
+use crate::session::managers::apps::{AnswerShape, AppSession, StopWhy, Waiter};
 use crate::session::rest::{Call, Shape, connections, subscriptions};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -34,7 +34,7 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
                 ws_base,
                 reply: Some(reply),
             };
-            recover(s, reply, &Package::new(&package), recovery, cx);
+            recover::recover(s, &Package::new(&package), recovery, cx);
         }
         Call::Snapshot => snapshot(s, reply, cx),
         Call::Connections => {
@@ -135,29 +135,6 @@ fn goodbye(s: &mut Session, reply: ReplyTo, cx: &mut Cx<'_>) {
         .reply(reply, RestAnswer::json(200, r#"{"success":true}"#));
     if s.m.phone.open().is_none() {
         dispose::dispose(s, DisposeCause::Explicit, cx);
-    }
-}
-
-/// Behaviour.md §2.14: skipped where the app is not expected to run, or where a session request is on its way already.
-fn recover(
-    s: &mut Session,
-    reply: ReplyTo,
-    package: &Package,
-    recovery: Recovery,
-    cx: &mut Cx<'_>,
-) {
-    let wanted = s.m.apps.get(package).is_some_and(|app| {
-        app.state.accepts_socket()
-            && !app.user_stopped
-            && app.start.is_none()
-            && app.state != AppState::Connecting
-    });
-    let record = cx.apps.get(package);
-    let fits = record.is_none_or(|record| start::lacks_hardware(s, record).is_none());
-    if wanted && fits {
-        start::recover(s, package, recovery, cx);
-    } else {
-        cx.fx.reply(reply, RestAnswer::json(409, "{}"));
     }
 }
 

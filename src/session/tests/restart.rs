@@ -273,6 +273,57 @@ fn a_recovery_asks_the_registered_server_with_the_same_session() {
     assert_eq!(kit.answer(call).map(|answer| answer.0), Some(409));
 }
 
+/// Where a start of the app goes on, its request may have reached the process that is gone.
+#[test]
+fn a_recovery_during_a_start_asks_the_server_that_is_back() {
+    const BACK: &str = "http://blue.acme.dev/hook";
+    let recover = Call::Recover {
+        package: SCRIBE.into(),
+        webhook_url: BACK.into(),
+        ws_base: String::new(),
+    };
+    let status = |kit: &mut Kit, call| kit.answer(call).map(|answer| answer.0);
+    // Delivered, and waiting for the socket; its time begins anew.
+    let (mut kit, _) = Kit::connected();
+    let start = kit.start(SCRIBE);
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    kit.answer_webhook(request, 200);
+    kit.advance(5_000);
+    let call = kit.rest(recover.clone());
+    let request = kit.webhook(HttpKind::SessionRequest);
+    assert_eq!(request.url, BACK);
+    kit.advance(5_000);
+    assert_eq!(kit.answer(start), None);
+    kit.answer_webhook(request.call, 200);
+    assert_eq!(status(&mut kit, call), Some(200));
+    kit.init(SCRIBE, Sdk::V2);
+    kit.stored_all();
+    assert_eq!(kit.answer(start).unwrap().1["data"]["isRunning"], true);
+    // Refused, and between two attempts.
+    let (mut kit, _) = Kit::connected();
+    kit.start(SCRIBE);
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    kit.answer_webhook(request, 500);
+    kit.rest(recover.clone());
+    assert_eq!(kit.webhook(HttpKind::SessionRequest).url, BACK);
+    kit.advance(5_000);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    // On its way: no second one; what follows goes to the server that is back.
+    for (outcome, answer) in [(200, Some(200)), (500, None)] {
+        let (mut kit, _) = Kit::connected();
+        kit.start(SCRIBE);
+        let request = kit.webhook(HttpKind::SessionRequest).call;
+        let call = kit.rest(recover.clone());
+        assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+        kit.answer_webhook(request, outcome);
+        assert_eq!(status(&mut kit, call), answer);
+        kit.advance(1_000);
+        let again = kit.webhooks(HttpKind::SessionRequest);
+        let urls: Vec<&str> = again.iter().map(|call| &*call.url).collect();
+        assert_eq!(urls, if answer.is_some() { vec![] } else { vec![BACK] });
+    }
+}
+
 #[test]
 fn a_user_start_in_grace_or_dormancy_asks_at_once() {
     let (mut kit, _) = lost(Sdk::V2);

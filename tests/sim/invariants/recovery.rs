@@ -8,6 +8,7 @@ use prism::base::ids::{CallId, ConnId};
 use prism::session::State;
 use prism::session::effects::{HttpCall, HttpKind};
 use prism::session::event::Event;
+use prism::session::managers::apps::start::Phase;
 use prism::session::managers::apps::{AppSession, AppState};
 use prism::session::rest::Call;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,10 +42,12 @@ counts! {
         lost,
         dormant,
         away,
-        /// None did: the app is not expected, its session request is out already, there is no session.
+        /// None did: the app is not expected, there is no session.
         stopped,
-        starting,
         no_session,
+        /// A start went on; of them those whose session request was on its way.
+        starting,
+        shared,
         /// The call had to wait for the user record.
         held,
         accepted,
@@ -75,6 +78,8 @@ enum Due {
     One,
     /// One once other foreground apps have stopped.
     Later,
+    /// That of a start, which is on its way.
+    Shared,
     /// None.
     Nothing,
     /// Nobody knows before the user record is there.
@@ -96,12 +101,19 @@ struct Recovery {
 fn due(app: &AppSession, others: bool) -> Due {
     let expected =
         !matches!(app.state, AppState::Stopped | AppState::Stopping) && !app.user_stopped;
-    if !expected || app.start.is_some() {
-        Due::Nothing
-    } else if others {
-        Due::Later
-    } else {
-        Due::One
+    let Some(start) = app.start.as_ref().filter(|_| expected) else {
+        return match (expected, others) {
+            (false, _) => Due::Nothing,
+            (true, true) => Due::Later,
+            (true, false) => Due::One,
+        };
+    };
+    let recovery = start.recovery.as_ref();
+    match start.phase {
+        _ if recovery.is_some_and(|one| one.reply.is_some()) => Due::Nothing,
+        Phase::Blocked(_) => Due::Later,
+        Phase::Connecting if start.call.is_some() => Due::Shared,
+        Phase::Connecting => Due::One,
     }
 }
 
@@ -147,10 +159,18 @@ impl Watch {
             }
             Call::Recover { package, .. } => {
                 let due = self.owed(user, package, view);
+                if due == Due::One {
+                    // Whatever was tried before went to the process that is gone.
+                    self.pair(user, package).attempts = 0;
+                }
+                let shared = session.filter(|_| due == Due::Shared).and_then(|session| {
+                    let start = session.m.apps.get(package)?.start.as_ref();
+                    Some((session.epoch, start?.call?))
+                });
                 let one = Recovery {
                     of: of(package),
                     due,
-                    calls: Vec::new(),
+                    calls: shared.into_iter().collect(),
                     fresh: false,
                     refused: 0,
                     accepted: false,
@@ -181,8 +201,9 @@ impl Watch {
         let due = app.map_or(Due::Nothing, |app| due(app, others));
         let seen = &mut self.recovery.seen;
         match app.map(|app| (due, app.state)) {
-            Some((Due::Nothing, _)) if app.is_some_and(|app| app.start.is_some()) => {
+            Some(_) if app.is_some_and(|app| app.start.is_some()) => {
                 seen.starting += 1;
+                seen.shared += u64::from(due == Due::Shared);
             }
             None | Some((Due::Nothing, _)) => seen.stopped += 1,
             Some((_, AppState::Running)) => seen.running += 1,
@@ -217,7 +238,9 @@ impl Watch {
         let unwanted = !known || run.is_some_and(|run| run.stopped);
         let problem = match due {
             Due::Nothing if up.is_some() => Some("serves its user, but is not to be recovered"),
-            Due::One | Due::Later if unwanted => Some("is to be recovered, but nobody wants it"),
+            Due::One | Due::Later | Due::Shared if unwanted => {
+                Some("is to be recovered, but nobody wants it")
+            }
             _ => None,
         };
         if let Some(problem) = problem {
@@ -230,7 +253,8 @@ impl Watch {
     pub(super) fn look_at_recoveries(&mut self, cause: &Cause, seen: &[Seen], view: &View<'_>) {
         self.note_new_sessions(view);
         for (of, call) in std::mem::take(&mut self.recovery.asked) {
-            self.invariant_24_webhook(of, &call);
+            let epoch = view.session(&of.0).map(|session| session.epoch);
+            self.invariant_24_webhook(of, &call, epoch);
         }
         for one in seen {
             if let Seen::Sent(conn, frame) = one
@@ -288,9 +312,9 @@ impl Watch {
     }
 
     /// 24: a server that is back is asked by recoveries only, by each once, and again only where that failed.
-    fn invariant_24_webhook(&mut self, of: Of, call: &HttpCall) {
+    fn invariant_24_webhook(&mut self, of: Of, call: &HttpCall, epoch: Option<u64>) {
         let run = self.recovery.runs.entry(of.clone()).or_default();
-        run.up = None;
+        (run.up, run.epoch) = (None, epoch);
         if call.kind != HttpKind::SessionRequest {
             return;
         }
@@ -328,6 +352,7 @@ impl Watch {
         let came = sent == 0 && one.accepted;
         let right = match one.due {
             Due::One => sent == 1 || came,
+            Due::Shared => sent == 1,
             Due::Nothing => sent == 0,
             Due::Later | Due::Unknown => true,
         };

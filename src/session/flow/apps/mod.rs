@@ -6,6 +6,7 @@ pub(crate) mod attach;
 pub(crate) mod hello;
 pub(crate) mod lost;
 pub(crate) mod notices;
+pub(crate) mod recover;
 pub(crate) mod restart;
 pub(crate) mod start;
 pub(crate) mod stop;
