@@ -22,6 +22,29 @@ impl Rarely {
     }
 }
 
+/// Lets something be said so often in a minute, and what is beyond it not.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PerMinute {
+    since_ms: u64,
+    said: u64,
+    unsaid: u64,
+}
+
+impl PerMinute {
+    /// Whether it may be said now, and how often it was not since the last time.
+    pub fn may(&mut self, now_ms: u64, max: u64) -> Option<u64> {
+        if now_ms >= self.since_ms + 60_000 {
+            (self.since_ms, self.said) = (now_ms, 0);
+        }
+        if self.said >= max {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
 /// Lets something be done so often within one second.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct PerSecond {
@@ -51,6 +74,14 @@ mod tests {
         let mut failures = Rarely::default();
         let told = (0..2_500_u64).filter_map(|now_ms| failures.may(now_ms, 1000));
         assert_eq!(told.collect::<Vec<_>>(), [0, 999, 999]);
+    }
+
+    #[test]
+    fn so_many_a_minute_and_then_how_many_were_left_out() {
+        let mut lines = PerMinute::default();
+        let at = [5, 6, 7, 8, 60_004, 60_005, 60_006].map(|now_ms| lines.may(60_000 + now_ms, 2));
+        let expected = [Some(0), Some(0), None, None, None, Some(3), Some(0)];
+        assert_eq!(at, expected);
     }
 
     #[test]

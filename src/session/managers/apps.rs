@@ -7,7 +7,7 @@ pub mod start;
 
 use crate::base::footprint::{flat, owns};
 use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
-use crate::base::rarely::{PerSecond, Rarely};
+use crate::base::rarely::{PerMinute, PerSecond, Rarely};
 use crate::session::event::{AppHello, Sdk};
 use crate::session::rest::Shape;
 use intent::Intent;
@@ -219,6 +219,8 @@ pub struct Apps {
     pub dashboard_backoff_ms: u64,
     /// Lines about starts that were refused.
     pub refused_starts: Rarely,
+    /// Lines about apps that come, go, start and stop.
+    life_lines: PerMinute,
     /// Unknown message types that were warned of.
     unknown_types: Vec<(Package, Box<str>)>,
 }
@@ -226,7 +228,15 @@ pub struct Apps {
 /// Unknown message types remembered per session; what comes beyond them is only counted.
 const UNKNOWN_TYPES_MAX: usize = 32;
 
+/// Lines a minute about the life of a user's apps, far more than people and app servers cause.
+const LIFE_LINES_MAX: u64 = 200;
+
 impl Apps {
+    /// Whether a line about the life of an app may be told, and how many were not since the last one.
+    pub fn may_tell(&mut self, now_ms: u64) -> Option<u64> {
+        self.life_lines.may(now_ms, LIFE_LINES_MAX)
+    }
+
     /// By package.
     #[must_use]
     pub fn get(&self, package: &str) -> Option<&AppSession> {

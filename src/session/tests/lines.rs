@@ -1,4 +1,4 @@
-//! What an app server can repeat without end is told once in a while, and counted each time.
+//! What an app server or a phone can repeat without end is told once in a while, and counted each time.
 
 use crate::base::log_capture::lines_of;
 use crate::base::metrics::Counter;
@@ -61,4 +61,25 @@ fn an_app_does_not_fill_the_log_with_what_it_says() {
     };
     assert!(released.contains("ownership released"), "{released}");
     assert!(receivers.contains("audio goes to many apps"), "{receivers}");
+}
+
+/// An app's server may come and go as often as it likes; a sound one does not three times a second for a minute.
+#[test]
+fn an_app_that_comes_and_goes_without_end_does_not_fill_the_log() {
+    let (mut kit, _) = Kit::connected();
+    kit.running(SCRIBE, Sdk::V3);
+    let mut coming_and_going = |times: usize| {
+        lines_of(|| {
+            for _ in 0..times {
+                let conn = kit.init(SCRIBE, Sdk::V3);
+                kit.app_closes(conn);
+            }
+            kit.now = kit.now.plus(60_000);
+        })
+    };
+    assert_eq!(coming_and_going(20).len(), 40, "each is told");
+    let lines = coming_and_going(500);
+    assert_eq!(lines.len(), 200);
+    let lines = coming_and_going(1);
+    assert!(lines[0].contains("more=800"), "{lines:?}");
 }

@@ -53,7 +53,9 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     app.hello = Some(Box::new(hello));
     s.m.health
         .register(conn, Peer::App(package.clone()), now_ms);
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), v3 = (sdk == Sdk::V3), kind = ?kind, "app attached");
+    if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), v3 = (sdk == Sdk::V3), kind = ?kind, more, "app attached");
+    }
     send_ack(s, &package, conn, kind, cx);
     device::send_snapshot(s, &package, conn, cx);
     requests::app_attached(s, &package, cx);

@@ -17,7 +17,9 @@ pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut C
     if let Some(package) = attached {
         let since_ms = s.m.apps.get(&package).map_or(0, |app| app.attached_ms);
         let attached_ms = cx.now.mono_ms.saturating_sub(since_ms);
-        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, reason = %info.reason, attached_ms, "app-ws-close");
+        if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
+            tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, reason = %info.reason, attached_ms, more, "app-ws-close");
+        }
         if s.m.apps.sockets.forget(conn) {
             s.timers.cancel(&Timer::RejectLinger(conn));
         }

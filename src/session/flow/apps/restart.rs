@@ -17,7 +17,9 @@ pub(crate) fn restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     app.state = AppState::Resurrecting;
     let was_attached = app.attached_ms > 0;
     let sdk = app.sdk;
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, v3 = (sdk == Sdk::V3), "resurrection");
+    if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, v3 = (sdk == Sdk::V3), more, "resurrection");
+    }
     let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
     // On glasses that it cannot run on the start ends at once: there is nothing to prepare it for.

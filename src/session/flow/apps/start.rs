@@ -173,7 +173,7 @@ fn already_running(s: &mut Session, package: &Package, waiters: Vec<Waiter>, cx:
     }
 }
 
-fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, StartError> {
+fn check(s: &mut Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, StartError> {
     if is_deprecated(cx.cfg, package) {
         let text = format!("App {package} is deprecated and can no longer be started");
         return Err(StartError::new(Stage::Webhook, text));
@@ -194,8 +194,10 @@ fn check(s: &Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, 
         ));
     }
     let optional = device::missing_optional(s, record).join(", ");
-    if !optional.is_empty() {
-        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, missing = optional, "app starts without optional hardware");
+    if !optional.is_empty()
+        && let Some(more) = s.m.apps.may_tell(cx.now.mono_ms)
+    {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, missing = optional, more, "app starts without optional hardware");
     }
     Ok(Arc::clone(record))
 }
@@ -292,7 +294,9 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     }
     let took_ns = cx.now.mono_ms.saturating_sub(start.began_ms) * 1_000_000;
     cx.metrics.time(Timing::AppStartOk, took_ns);
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, "app-start");
+    if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, more, "app-start");
+    }
     cx.metrics.inc(match start.origin {
         Origin::Restart => Counter::ResurrectionsOk,
         _ => Counter::AppStartsOk,
@@ -318,7 +322,9 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
     let Some(origin) = abandon(s, package, error, cx) else {
         return;
     };
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?origin, outcome = "failed", %error, "app-start");
+    if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?origin, outcome = "failed", %error, more, "app-start");
+    }
     fall(s, package, cx);
     let is_listed = !is_dashboard_app(cx.cfg, package);
     if error.stage == Stage::Timeout && origin == Origin::User && is_listed {

@@ -186,7 +186,9 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
     if s.m.apps.get(package).is_some_and(|app| app.start.is_none()) {
         s.timers.cancel(&Timer::AppStuck(package.clone()));
     }
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, why = ?why, ran_ms, "app-stop");
+    if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, why = ?why, ran_ms, more, "app-stop");
+    }
     attach::link_ended(package, cx);
     if why == StopWhy::Incompatible {
         answers::succeed(s, Verb::Stop, package, &waiters, cx);

@@ -76,7 +76,9 @@ pub(crate) fn retry_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if app.state != AppState::Running {
         return;
     }
-    tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, "app asked again: it came, but its server had refused");
+    if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, more, "app asked again: it came, but its server had refused");
+    }
     let budget_ms = cx.cfg.apps.app_start_timeout_ms;
     let call = post_session_request(s, package, refused.recovery.as_ref(), budget_ms, cx);
     if let Some(app) = s.m.apps.get_mut(package) {
