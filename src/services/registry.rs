@@ -209,17 +209,18 @@ pub(crate) async fn refresh(cx: &Services) {
     if same(&old, &new) {
         return;
     }
-    tracing::info!(
-        apps = new.len(),
-        version = new.version,
-        "app records changed"
-    );
     let new = Arc::new(new);
     *cx.apps
         .current
         .write()
         .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
     cx.broadcast(|| ToShard::Registry(Arc::clone(&new))).await;
+    // Said when it holds: whoever waits for the line may use a new key.
+    tracing::info!(
+        apps = new.len(),
+        version = new.version,
+        "app records changed"
+    );
 }
 
 /// Refreshes on announced changes and every `app_cache_refresh_ms`.
