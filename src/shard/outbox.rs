@@ -213,14 +213,10 @@ impl Outbox {
             Ok(shed) => {
                 let pending = self.pending.get_or_insert_with(|| pool.get());
                 let start = pending.bytes.len();
-                let mut head = [0; HEADER_BYTES_MAX];
-                let head_len = header(frame.op, frame.payload.len(), &mut head);
                 pending.bytes.reserve(size);
-                // All of it: a copy of known length is no call.
-                pending.bytes.extend_from_slice(&head);
-                pending.bytes.truncate(start + head_len);
+                header(frame.op, frame.payload.len(), &mut pending.bytes);
                 pending.bytes.extend_from_slice(frame.payload);
-                let len = head_len + frame.payload.len();
+                let len = pending.bytes.len() - start;
                 let marked = note(pending, len, &frame, Payload::Copied);
                 Pushed::Queued { shed, marked }
             }
@@ -280,9 +276,9 @@ impl Outbox {
         match self.room_for(payload.len() + HEADER_BYTES_MAX, frame.class, pool) {
             Ok(shed) => {
                 let pending = self.pending.get_or_insert_with(|| pool.get());
-                let mut head = [0; HEADER_BYTES_MAX];
-                let head_len = header(frame.op, payload.len(), &mut head);
-                pending.bytes.extend_from_slice(&head[..head_len]);
+                let start = pending.bytes.len();
+                header(frame.op, payload.len(), &mut pending.bytes);
+                let head_len = pending.bytes.len() - start;
                 pending.references.push(Reference {
                     at: pending.bytes.len(),
                     payload: payload.clone(),
