@@ -63,14 +63,22 @@ impl IsoTime {
         };
         let year = year_of_era + era * 400 + u64::from(month <= 2);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        put(&mut text[0..4], year);
-        put(&mut text[5..7], month);
-        put(&mut text[8..10], day);
-        put(&mut text[11..13], ms_of_day / 3_600_000);
-        put(&mut text[14..16], ms_of_day / 60_000 % 60);
-        put(&mut text[17..19], ms_of_day / 1000 % 60);
-        put(&mut text[20..23], ms_of_day % 1000);
+        put(&mut text, 0, year / 100);
+        put(&mut text, 2, year % 100);
+        put(&mut text, 5, month);
+        put(&mut text, 8, day);
+        put(&mut text, 11, ms_of_day / 3_600_000);
+        put(&mut text, 14, ms_of_day / 60_000 % 60);
+        put(&mut text, 17, ms_of_day / 1000 % 60);
+        put(&mut text, 21, ms_of_day % 100);
+        text[20] = b'0' + (ms_of_day / 100 % 10) as u8;
         Self(text)
+    }
+
+    /// The text as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 24] {
+        &self.0
     }
 
     /// The text; always 24 ASCII characters.
@@ -80,11 +88,20 @@ impl IsoTime {
     }
 }
 
-fn put(cells: &mut [u8], mut value: u64) {
-    for cell in cells.iter_mut().rev() {
-        *cell = b'0' + (value % 10) as u8;
-        value /= 10;
+/// Two digits of every number that has no more.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
     }
+    pairs
+};
+
+#[inline]
+fn put(text: &mut [u8; 24], at: usize, number: u64) {
+    text[at..at + 2].copy_from_slice(&PAIRS[number as usize]);
 }
 
 impl fmt::Display for IsoTime {

@@ -36,34 +36,36 @@ impl Shard {
     pub(super) fn apply_marked(&mut self, at: u32, mark: u32) {
         let mut list = self.workspace.fx.take();
         let mut disposed = false;
-        for effect in list.drain(..) {
+        // Frames are read where they stand: an effect is as large as the rarest. Those are taken out, and what stands in their
+        // place is not looked at again.
+        for effect in &mut list {
             match effect {
                 Effect::Text { conn, class, range } => {
-                    let text = self.workspace.fx.bytes(range);
+                    let text = self.workspace.fx.bytes(range.clone());
                     let metrics = &mut self.workspace.metrics;
                     self.out
-                        .send(conn, Opcode::Text, class, text, mark, metrics);
+                        .send(*conn, Opcode::Text, *class, text, mark, metrics);
                 }
                 Effect::Asked { conn, by, range } => {
-                    let text = self.workspace.fx.bytes(range);
+                    let text = self.workspace.fx.bytes(range.clone());
                     let metrics = &mut self.workspace.metrics;
-                    if !self.out.ask(conn, by, text, mark, metrics) {
-                        self.follow(at, Event::PhoneFull { by });
+                    if !self.out.ask(*conn, *by, text, mark, metrics) {
+                        self.follow(at, Event::PhoneFull { by: *by });
                     }
                 }
                 Effect::Small { conn, range } => {
-                    let data = self.workspace.fx.bytes(range);
+                    let data = self.workspace.fx.bytes(range.clone());
                     let metrics = &mut self.workspace.metrics;
                     self.out
-                        .send(conn, Opcode::Binary, Class::Audio, data, mark, metrics);
+                        .send(*conn, Opcode::Binary, Class::Audio, data, mark, metrics);
                 }
                 Effect::Binary { conn, data } => {
                     let metrics = &mut self.workspace.metrics;
                     self.out
-                        .send_shared(conn, Opcode::Binary, Class::Audio, &data, mark, metrics);
+                        .send_shared(*conn, Opcode::Binary, Class::Audio, data, mark, metrics);
                 }
                 Effect::Disposed => disposed = true,
-                other => self.apply_rare(at, other),
+                other => self.apply_rare(at, std::mem::replace(other, Effect::Disposed)),
             }
         }
         self.workspace.fx.recycle(list);
@@ -99,6 +101,7 @@ impl Shard {
     }
 
     /// Everything that is not a frame.
+    #[inline(never)]
     fn apply_rare(&mut self, at: u32, effect: Effect) {
         match effect {
             Effect::Ping { conn, id } => {

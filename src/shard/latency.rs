@@ -232,15 +232,22 @@ impl Records {
     }
 
     /// One send that carried these records is over (or will never be).
+    #[inline]
     pub(super) fn sent(&mut self, numbers: &[u32], now_ns: u64, metrics: &mut Metrics) {
         for number in numbers {
             let row = &mut self.rows[*number as usize];
             row.writes -= 1;
             if row.writes == 0 {
-                row.settle(now_ns, &mut self.slow, metrics);
-                self.free.push(*number);
+                self.settle(*number, now_ns, metrics);
             }
         }
+    }
+
+    /// The last write is over. Apart, so that all others can be inlined.
+    #[inline(never)]
+    fn settle(&mut self, number: u32, now_ns: u64, metrics: &mut Metrics) {
+        self.rows[number as usize].settle(now_ns, &mut self.slow, metrics);
+        self.free.push(number);
     }
 
     /// Records not yet settled.

@@ -102,6 +102,7 @@ impl Outbound {
     }
 
     /// Queues what the app at `by` asks of a phone. `false`: it was refused, and its session is to know.
+    #[inline(never)]
     pub(super) fn ask(
         &mut self,
         id: ConnId,
@@ -245,6 +246,7 @@ impl Outbound {
     }
 
     /// A send is over: settles latency records and takes the buffers back.
+    #[inline]
     pub(super) fn sent(&mut self, pending: Box<Pending>, now_ns: u64, metrics: &mut Metrics) {
         self.records.sent(pending.marks(), now_ns, metrics);
         self.pool.put(pending);

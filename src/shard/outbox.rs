@@ -126,6 +126,7 @@ impl Pool {
     }
 
     /// Takes a sent (or abandoned) box back.
+    #[inline]
     pub(super) fn put(&mut self, mut pending: Box<Pending>) {
         if self.0.len() < POOLED_MAX && pending.bytes.capacity() <= POOLED_BYTES_MAX {
             pending.clear();
@@ -203,24 +204,20 @@ impl Outbox {
         pending.preface = bytes.len();
     }
 
-    /// Queues one frame with its payload copied.
-    #[inline]
+    /// Queues one frame with its payload copied. Always inlined: with its second caller it became a call of its own, a tenth of
+    /// the way out of every frame.
+    #[inline(always)]
     pub(super) fn push(&mut self, frame: Frame<'_>, pool: &mut Pool) -> Pushed {
         let size = frame.payload.len() + HEADER_BYTES_MAX;
         match self.room_for(size, frame.class, pool) {
             Ok(shed) => {
                 let pending = self.pending.get_or_insert_with(|| pool.get());
-                let mut head = [0; HEADER_BYTES_MAX];
-                let head_len = header(frame.op, frame.payload.len(), &mut head);
-                pending.bytes.reserve(head_len + frame.payload.len());
-                pending.bytes.extend_from_slice(&head[..head_len]);
+                let start = pending.bytes.len();
+                pending.bytes.reserve(size);
+                header(frame.op, frame.payload.len(), &mut pending.bytes);
                 pending.bytes.extend_from_slice(frame.payload);
-                let marked = note(
-                    pending,
-                    head_len + frame.payload.len(),
-                    &frame,
-                    Payload::Copied,
-                );
+                let len = pending.bytes.len() - start;
+                let marked = note(pending, len, &frame, Payload::Copied);
                 Pushed::Queued { shed, marked }
             }
             Err(refused) => refused,
@@ -279,9 +276,9 @@ impl Outbox {
         match self.room_for(payload.len() + HEADER_BYTES_MAX, frame.class, pool) {
             Ok(shed) => {
                 let pending = self.pending.get_or_insert_with(|| pool.get());
-                let mut head = [0; HEADER_BYTES_MAX];
-                let head_len = header(frame.op, payload.len(), &mut head);
-                pending.bytes.extend_from_slice(&head[..head_len]);
+                let start = pending.bytes.len();
+                header(frame.op, payload.len(), &mut pending.bytes);
+                let head_len = pending.bytes.len() - start;
                 pending.references.push(Reference {
                     at: pending.bytes.len(),
                     payload: payload.clone(),

@@ -214,7 +214,7 @@ fn write_head(out: &mut Vec<u8>, head: &[u8], stream: &str) {
 fn write_tail(out: &mut Vec<u8>, data: &[u8], stamp: &IsoTime) {
     out.extend_from_slice(data);
     out.extend_from_slice(br#","timestamp":""#);
-    out.extend_from_slice(stamp.as_str().as_bytes());
+    out.extend_from_slice(stamp.as_bytes());
     out.extend_from_slice(br#""}"#);
 }
 

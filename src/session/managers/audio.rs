@@ -117,6 +117,7 @@ impl Audio {
     }
 
     /// A chunk from the phone → whole samples, or nothing: not enough for a sample or a frame, or not decodable (counted).
+    #[inline]
     pub fn pcm<'a>(&mut self, data: Chunk<'a>, metrics: &mut Metrics) -> Option<Chunk<'a>> {
         match &mut self.lc3 {
             Some(lc3) => lc3.decode(&data, metrics).map(Chunk::Own),
@@ -155,7 +156,17 @@ impl Audio {
 
     /// Cuts a chunk at a sample boundary; an odd byte waits for the next chunk. `None`: nothing whole yet. Copies only while
     /// the phone is out of step.
+    #[inline]
     fn align<'a>(&mut self, data: Chunk<'a>) -> Option<Chunk<'a>> {
+        if self.carry.is_none() && !data.is_empty() && data.len().is_multiple_of(2) {
+            return Some(data);
+        }
+        self.align_odd(data)
+    }
+
+    /// The same of a chunk that is no whole samples, or where a byte waits.
+    #[inline(never)]
+    fn align_odd<'a>(&mut self, data: Chunk<'a>) -> Option<Chunk<'a>> {
         let whole = (data.len() + usize::from(self.carry.is_some())) & !1;
         if whole == 0 {
             if let Some(&byte) = data.first() {
@@ -165,11 +176,8 @@ impl Audio {
         }
         match self.carry.take() {
             None => {
-                if whole < data.len() {
-                    self.carry = data.last().copied();
-                    return Some(data.cut(whole));
-                }
-                Some(data)
+                self.carry = data.last().copied();
+                Some(data.cut(whole))
             }
             Some(first) => {
                 let taken = whole - 1;

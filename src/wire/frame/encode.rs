@@ -7,24 +7,19 @@ pub const HEADER_BYTES_MAX: usize = 10;
 
 const FINAL: u8 = 0x80;
 
-/// Writes the header of a final unmasked frame with `len` payload bytes into `out` and returns how
-/// many bytes it takes: 2, 4 or 10.
-pub fn header(op: Opcode, len: usize, out: &mut [u8; HEADER_BYTES_MAX]) -> usize {
-    out[0] = FINAL | op as u8;
+/// Appends the header of a final unmasked frame with `len` payload bytes: 2, 4 or 10 bytes.
+#[inline]
+pub fn header(op: Opcode, len: usize, out: &mut Vec<u8>) {
+    let first = FINAL | op as u8;
     match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(short @ 0..=125), _) => {
-            out[1] = short;
-            2
-        }
+        (Ok(short @ 0..=125), _) => out.extend_from_slice(&[first, short]),
         (_, Ok(medium)) => {
-            out[1] = 126;
-            out[2..4].copy_from_slice(&medium.to_be_bytes());
-            4
+            let [high, low] = medium.to_be_bytes();
+            out.extend_from_slice(&[first, 126, high, low]);
         }
         _ => {
-            out[1] = 127;
-            out[2..10].copy_from_slice(&(len as u64).to_be_bytes());
-            10
+            out.extend_from_slice(&[first, 127]);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
 }
@@ -37,10 +32,8 @@ pub fn encode(op: Opcode, payload: &[u8], out: &mut Vec<u8>) {
         matches!(op, Opcode::Text | Opcode::Binary) || payload.len() <= CONTROL_BYTES_MAX,
         "control frames carry at most 125 bytes"
     );
-    let mut head = [0; HEADER_BYTES_MAX];
-    let head_len = header(op, payload.len(), &mut head);
-    out.reserve(head_len + payload.len());
-    out.extend_from_slice(&head[..head_len]);
+    out.reserve(HEADER_BYTES_MAX + payload.len());
+    header(op, payload.len(), out);
     out.extend_from_slice(payload);
 }
 
@@ -49,10 +42,7 @@ pub fn encode(op: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 /// To answer a close that had no code, `encode(Opcode::Close, &[], out)`.
 pub fn encode_close(code: u16, reason: &str, out: &mut Vec<u8>) {
     let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)];
-    let mut head = [0; HEADER_BYTES_MAX];
-    let head_len = header(Opcode::Close, 2 + reason.len(), &mut head);
-    out.reserve(head_len + 2 + reason.len());
-    out.extend_from_slice(&head[..head_len]);
+    header(Opcode::Close, 2 + reason.len(), out);
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
 }

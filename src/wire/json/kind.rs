@@ -38,24 +38,19 @@ pub enum KindError {
 /// See [`KindError`]; what is no JSON is never said to lack a type.
 pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
     let mut scan = Scan { text, at: 0 };
-    scan.skip_space();
-    if !scan.take_if(b'{') {
+    if scan.token() != Some(b'{') {
         return Err(KindError::NotAnObject);
     }
     let mut found = Err(KindError::Missing);
-    scan.members(|scan, key| {
+    scan.members(|scan, key, first| {
         if !key.is_type() {
-            return scan.value(1);
+            return scan.value(first, 1);
         }
-        found = match scan.peek() {
-            Some(b'"') => {
-                scan.at += 1;
-                Ok(scan.string()?.decode()?)
-            }
-            _ => {
-                scan.value(1)?;
-                Err(KindError::NotAString)
-            }
+        found = if first == Some(b'"') {
+            Ok(scan.string()?.decode()?)
+        } else {
+            scan.value(first, 1)?;
+            Err(KindError::NotAString)
         };
         Ok(())
     })?;
@@ -125,14 +120,6 @@ impl<'a> Scan<'a> {
         taken
     }
 
-    fn take(&mut self, byte: u8) -> Result<(), KindError> {
-        if self.take_if(byte) {
-            Ok(())
-        } else {
-            Err(KindError::Malformed)
-        }
-    }
-
     #[inline]
     fn skip_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
@@ -140,19 +127,36 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The members of an object whose brace is taken, up to its end; `value` takes the value of a key.
+    /// The next byte that is no space, taken.
+    #[inline]
+    fn token(&mut self) -> Option<u8> {
+        self.skip_space();
+        self.next()
+    }
+
+    /// What must come next.
+    #[inline]
+    fn expect(&mut self, token: u8) -> Result<(), KindError> {
+        if self.token() == Some(token) {
+            Ok(())
+        } else {
+            Err(KindError::Malformed)
+        }
+    }
+
+    /// The members of an object whose brace is taken, up to its end; `value` takes the value of a key, of which the first byte is
+    /// taken.
     #[inline]
     fn members(
         &mut self,
-        mut value: impl FnMut(&mut Self, Raw<'a>) -> Result<(), KindError>,
+        mut value: impl FnMut(&mut Self, Raw<'a>, Option<u8>) -> Result<(), KindError>,
     ) -> Result<(), KindError> {
         self.list(b'}', |scan| {
-            scan.take(b'"')?;
+            scan.expect(b'"')?;
             let key = scan.string()?;
-            scan.skip_space();
-            scan.take(b':')?;
-            scan.skip_space();
-            value(scan, key)
+            scan.expect(b':')?;
+            let first = scan.token();
+            value(scan, key, first)
         })
     }
 
@@ -169,22 +173,24 @@ impl<'a> Scan<'a> {
         }
         loop {
             item(self)?;
-            self.skip_space();
-            if self.take_if(end) {
-                return Ok(());
+            match self.token() {
+                Some(b',') => {}
+                Some(byte) if byte == end => return Ok(()),
+                _ => return Err(KindError::Malformed),
             }
-            self.take(b',')?;
-            self.skip_space();
         }
     }
 
-    /// One value that stands in `depth` containers.
-    fn value(&mut self, depth: usize) -> Result<(), KindError> {
-        match self.next() {
+    /// One value that begins with `first`, which is taken, and stands in `depth` containers.
+    fn value(&mut self, first: Option<u8>, depth: usize) -> Result<(), KindError> {
+        match first {
             Some(b'"') => self.string().map(drop),
             Some(open @ (b'{' | b'[')) if depth == DEPTH_MAX => self.deep(open),
-            Some(b'{') => self.members(|scan, _| scan.value(depth + 1)),
-            Some(b'[') => self.list(b']', |scan| scan.value(depth + 1)),
+            Some(b'{') => self.members(|scan, _, first| scan.value(first, depth + 1)),
+            Some(b'[') => self.list(b']', |scan| {
+                let first = scan.token();
+                scan.value(first, depth + 1)
+            }),
             Some(b't') => self.rest_of(b"rue"),
             Some(b'f') => self.rest_of(b"alse"),
             Some(b'n') => self.rest_of(b"ull"),
@@ -221,13 +227,10 @@ impl<'a> Scan<'a> {
             if depth == 0 {
                 return Ok(());
             }
-            self.skip_space();
-            if self.take_if(end(&objects, depth - 1)) {
-                depth -= 1;
-            } else {
-                self.take(b',')?;
-                self.skip_space();
-                opened = self.item(is_object(&objects, depth - 1))?;
+            match self.token() {
+                Some(b',') => opened = self.item(is_object(&objects, depth - 1))?,
+                Some(byte) if byte == end(&objects, depth - 1) => depth -= 1,
+                _ => return Err(KindError::Malformed),
             }
         }
     }
@@ -235,18 +238,13 @@ impl<'a> Scan<'a> {
     /// A value that is no container, with its key if it stands in an object; or the bracket of a container.
     fn item(&mut self, in_object: bool) -> Result<Option<u8>, KindError> {
         if in_object {
-            self.take(b'"')?;
+            self.expect(b'"')?;
             self.string()?;
-            self.skip_space();
-            self.take(b':')?;
-            self.skip_space();
+            self.expect(b':')?;
         }
-        match self.peek() {
-            Some(open @ (b'{' | b'[')) => {
-                self.at += 1;
-                Ok(Some(open))
-            }
-            _ => self.value(DEPTH_MAX).map(|()| None),
+        match self.token() {
+            Some(open @ (b'{' | b'[')) => Ok(Some(open)),
+            first => self.value(first, DEPTH_MAX).map(|()| None),
         }
     }
 
@@ -261,8 +259,22 @@ impl<'a> Scan<'a> {
     /// The rest of a string whose opening quote is taken.
     #[inline]
     fn string(&mut self) -> Result<Raw<'a>, KindError> {
+        let rest = self.text.get(self.at..).ok_or(KindError::Malformed)?;
+        let found = find_escaped(rest).ok_or(KindError::Malformed)?;
+        if rest[found] != b'"' {
+            return self.escaped_string();
+        }
+        self.at += found + 1;
+        Ok(Raw {
+            bytes: &rest[..found],
+            escaped: false,
+        })
+    }
+
+    /// The same of one that holds an escape, or is none. Apart, so that all others can be inlined.
+    #[inline(never)]
+    fn escaped_string(&mut self) -> Result<Raw<'a>, KindError> {
         let start = self.at;
-        let mut escaped = false;
         loop {
             let rest = self.text.get(self.at..).ok_or(KindError::Malformed)?;
             let found = find_escaped(rest).ok_or(KindError::Malformed)?;
@@ -271,13 +283,12 @@ impl<'a> Scan<'a> {
                 b'"' => {
                     return Ok(Raw {
                         bytes: &self.text[start..self.at - 1],
-                        escaped,
+                        escaped: true,
                     });
                 }
                 b'\\' => {
                     self.at +=
                         unicode::escape_len(&rest[found + 1..]).ok_or(KindError::Malformed)?;
-                    escaped = true;
                 }
                 // A control character.
                 _ => return Err(KindError::Malformed),

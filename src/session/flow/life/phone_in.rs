@@ -43,6 +43,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
 }
 
 /// One audio frame; `true` when it is to be fanned out now.
+#[inline]
 pub(crate) fn audio(s: &mut Session, conn: ConnId, data: &Chunk<'_>, cx: &mut Cx<'_>) -> bool {
     if s.state == State::Disposed || !s.m.phone.knows(conn) {
         return false;
@@ -71,6 +72,7 @@ pub(crate) fn release(s: &mut Session, frame: Held, cx: &mut Cx<'_>) {
 
 /// Whether a frame other than `ping` and `pong` may take effect: the current socket's always; a superseded one's only while
 /// the current one, or the last if none is open, has sent nothing but pings: then the two exchange their roles.
+#[inline]
 fn admit(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) -> bool {
     let phone = &mut s.m.phone;
     if phone.current == Some(conn) {
