@@ -80,6 +80,36 @@ impl IsoTime {
     }
 }
 
+/// The last [`IsoTime`]: of another millisecond of the same second only three digits differ.
+#[derive(Debug)]
+pub struct IsoMemo {
+    second: u64,
+    text: IsoTime,
+}
+
+impl Default for IsoMemo {
+    fn default() -> Self {
+        Self {
+            second: 0,
+            text: IsoTime::from_unix_ms(0),
+        }
+    }
+}
+
+impl IsoMemo {
+    /// As [`Now::iso`].
+    #[inline]
+    pub fn of(&mut self, now: Now) -> IsoTime {
+        if self.second == now.unix_s() {
+            put(&mut self.text.0[20..23], now.unix_ms % 1000);
+        } else {
+            self.text = now.iso();
+            self.second = now.unix_s();
+        }
+        self.text
+    }
+}
+
 fn put(cells: &mut [u8], mut value: u64) {
     for cell in cells.iter_mut().rev() {
         *cell = b'0' + (value % 10) as u8;
@@ -151,6 +181,18 @@ mod tests {
             (u64::MAX, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(IsoTime::from_unix_ms(unix_ms).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_second_reads_as_if_written_anew() {
+        let mut memo = IsoMemo::default();
+        for unix_ms in [0, 7, 999, 1000, 1_773_480_413_589, 1_773_480_413_005, 1] {
+            let now = Now {
+                mono_ms: 1,
+                unix_ms,
+            };
+            assert_eq!(memo.of(now), now.iso());
         }
     }
 }

@@ -17,7 +17,7 @@ pub mod testkit;
 mod tests;
 pub mod timers;
 
-use crate::base::clock::Now;
+use crate::base::clock::{IsoMemo, IsoTime, Now};
 use crate::base::ids::{CallId, ConnId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
@@ -46,6 +46,15 @@ pub struct Cx<'a> {
     pub scratch: &'a mut Scratch,
     /// Counters of this shard.
     pub metrics: &'a mut Metrics,
+    stamp: &'a mut IsoMemo,
+}
+
+impl Cx<'_> {
+    /// [`Now::iso`] of this instant, for what is written often.
+    #[inline]
+    pub fn stamp(&mut self) -> IsoTime {
+        self.stamp.of(self.now)
+    }
 }
 
 /// Buffers and counters of one shard, lent to its sessions one after the other.
@@ -56,6 +65,7 @@ pub struct Workspace {
     pub scratch: Scratch,
     /// Counters.
     pub metrics: Metrics,
+    stamp: IsoMemo,
 }
 
 impl Workspace {
@@ -66,6 +76,7 @@ impl Workspace {
             fx: Effects::new(),
             scratch: Scratch::new(),
             metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
+            stamp: IsoMemo::default(),
         }
     }
 
@@ -79,6 +90,7 @@ impl Workspace {
             fx: &mut self.fx,
             scratch: &mut self.scratch,
             metrics: &mut self.metrics,
+            stamp: &mut self.stamp,
         }
     }
 }
