@@ -204,10 +204,19 @@ impl Session {
         }
     }
 
-    /// Where else a relayed event looks, and how many cache lines there matter: for the shard, which fetches them beforehand.
+    /// Where a message looks beside the beginning, and how many cache lines there matter: for the shard, which fetches them
+    /// beforehand.
     #[must_use]
-    pub fn places(&self) -> [(*const u8, usize); 2] {
-        [(self.m.routes.place(), 1), (self.m.routes.bytes_place(), 3)]
+    #[inline]
+    pub fn place(&self) -> (*const u8, usize) {
+        (self.m.health.place(), 2)
+    }
+
+    /// Where else a relayed event looks.
+    #[must_use]
+    #[inline]
+    pub fn event_places(&self) -> [(*const u8, usize); 2] {
+        self.m.routes.places()
     }
 
     /// Whether the next tick looks for silent sockets.

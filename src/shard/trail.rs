@@ -3,7 +3,7 @@
 //! what a relayed message costs outside the kernel.
 
 /// Places remembered; what exceeds them is fetched when it is needed.
-const PLACES: usize = 8;
+const PLACES: usize = 12;
 /// Bytes per cache line.
 const LINE: usize = 64;
 
