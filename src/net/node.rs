@@ -131,8 +131,8 @@ impl Node {
         ns
     }
 
-    /// A turn begins: since the wait or the last turn with text ended, unless audio was handled meanwhile, which takes less time than
-    /// it is worth to read the clock for. What arrived had arrived then.
+    /// The time at which a turn begins, as it was read last: after the wait, or at the end of the last turn with text. Turns with audio
+    /// alone in between are shorter than it is worth to read the clock for, and what arrived had arrived by then.
     #[inline]
     pub(super) fn begin_turn(&self) -> (Now, u64) {
         self.behind.set(true);
