@@ -198,10 +198,8 @@ impl Shard {
         let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         let trail = &mut self.out.trail;
         trail.note(&raw const *entry, 1);
-        trail.note(&raw const **entry, super::AUDIO_LINES);
+        trail.note(&raw const **entry, super::SESSION_LINES);
         let session = &mut entry.session;
-        let (place, lines) = session.place();
-        trail.note(place, lines);
         // Unwind safety: as in `Shard::drive`.
         let outcome = catch_unwind(AssertUnwindSafe(|| session.on_audio(id, data, &mut cx)));
         match outcome {

@@ -167,7 +167,11 @@ impl World {
 
     /// One turn with whatever `handle` does.
     pub(crate) fn turn(&mut self, conn: ConnId, handle: impl FnOnce(&mut Shard)) {
-        self.trail_of(conn, handle).fetch();
+        self.now_ns += 1000;
+        let now_ns = self.now_ns;
+        self.shard.begin_turn(conn, self.now, now_ns);
+        handle(&mut self.shard);
+        self.shard.end_turn(conn, || now_ns + 500).fetch();
     }
 
     /// The same; says where it went.
