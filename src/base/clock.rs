@@ -70,8 +70,7 @@ impl IsoTime {
         put(&mut text, 11, ms_of_day / 3_600_000);
         put(&mut text, 14, ms_of_day / 60_000 % 60);
         put(&mut text, 17, ms_of_day / 1000 % 60);
-        put(&mut text, 21, ms_of_day % 100);
-        text[20] = b'0' + (ms_of_day / 100 % 10) as u8;
+        put_ms(&mut text, ms_of_day % 1000);
         Self(text)
     }
 
@@ -88,6 +87,36 @@ impl IsoTime {
     }
 }
 
+/// The last [`IsoTime`]: of another millisecond of the same second only three digits differ.
+#[derive(Debug)]
+pub struct IsoMemo {
+    second: u64,
+    text: IsoTime,
+}
+
+impl Default for IsoMemo {
+    fn default() -> Self {
+        Self {
+            second: 0,
+            text: IsoTime::from_unix_ms(0),
+        }
+    }
+}
+
+impl IsoMemo {
+    /// As [`Now::iso`].
+    #[inline]
+    pub fn of(&mut self, now: Now) -> IsoTime {
+        if self.second == now.unix_s() {
+            put_ms(&mut self.text.0, now.unix_ms % 1000);
+        } else {
+            self.text = now.iso();
+            self.second = now.unix_s();
+        }
+        self.text
+    }
+}
+
 /// Two digits of every number that has no more.
 static PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
@@ -98,6 +127,12 @@ static PAIRS: [[u8; 2]; 100] = {
     }
     pairs
 };
+
+#[inline]
+fn put_ms(text: &mut [u8; 24], ms: u64) {
+    text[20] = b'0' + (ms / 100) as u8;
+    put(text, 21, ms % 100);
+}
 
 #[inline]
 fn put(text: &mut [u8; 24], at: usize, number: u64) {
@@ -168,6 +203,18 @@ mod tests {
             (u64::MAX, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(IsoTime::from_unix_ms(unix_ms).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_second_reads_as_if_written_anew() {
+        let mut memo = IsoMemo::default();
+        for unix_ms in [0, 7, 999, 1000, 1_773_480_413_589, 1_773_480_413_005, 1] {
+            let now = Now {
+                mono_ms: 1,
+                unix_ms,
+            };
+            assert_eq!(memo.of(now), now.iso());
         }
     }
 }

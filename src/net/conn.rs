@@ -223,7 +223,7 @@ fn turn(
     } else {
         node.turn_frames_max.get()
     };
-    let (now, now_ns) = node.now();
+    let (now, now_ns) = node.begin_turn();
     let (decoder, trail) = (&mut link.decoder, &mut link.trail);
     node.with(|shard| {
         shard.begin_turn(id, now, now_ns);
@@ -270,7 +270,7 @@ fn turn(
             };
             break;
         }
-        *trail = shard.end_turn(id, || node.clock.mono_ns());
+        *trail = shard.end_turn(id, || node.read_clock());
         (at, missing, after)
     })
 }

@@ -93,6 +93,10 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     /// `unix_ms - mono_ms`, read again at every tick, so that a turn reads one clock only.
     unix_offset_ms: Cell<u64>,
+    /// The clock as it was read last.
+    read_ns: Cell<u64>,
+    /// A turn has gone by since.
+    behind: Cell<bool>,
     pub(crate) keys: TokenKeys,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mail: Mailboxes,
@@ -114,13 +118,43 @@ impl Node {
     /// One clock reading: the instant and its nanoseconds for latencies.
     #[inline]
     pub(crate) fn now(&self) -> (Now, u64) {
+        let ns = self.read_clock();
+        (self.instant(ns), ns)
+    }
+
+    /// Reads the clock (ns).
+    #[inline]
+    pub(super) fn read_clock(&self) -> u64 {
         let ns = self.clock.mono_ns();
+        self.read_ns.set(ns);
+        self.behind.set(false);
+        ns
+    }
+
+    /// The time at which a turn begins, as it was read last: after the wait, or at the end of the last turn with text. Turns with audio
+    /// alone in between are shorter than it is worth to read the clock for, and what arrived had arrived by then.
+    #[inline]
+    pub(super) fn begin_turn(&self) -> (Now, u64) {
+        self.behind.set(true);
+        let ns = self.read_ns.get();
+        (self.instant(ns), ns)
+    }
+
+    /// The time after all turns so far (ns).
+    #[inline]
+    pub(super) fn after_turns(&self) -> u64 {
+        match self.behind.get() {
+            true => self.read_clock(),
+            false => self.read_ns.get(),
+        }
+    }
+
+    fn instant(&self, ns: u64) -> Now {
         let mono_ms = ns / 1_000_000 + 1;
-        let now = Now {
+        Now {
             mono_ms,
             unix_ms: mono_ms + self.unix_offset_ms.get(),
-        };
-        (now, ns)
+        }
     }
 
     /// Follows the wall clock.
@@ -240,8 +274,10 @@ pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
         }),
         waiters: RefCell::new(Waiters::default()),
         body_bytes: Cell::new(0),
+        read_ns: Cell::new(clock.mono_ns()),
         clock,
         unix_offset_ms: Cell::new(0),
+        behind: Cell::new(false),
         keys,
         shared,
         mail,

@@ -104,7 +104,7 @@ impl Pump {
         let sleeps = sends <= SENDS_IN_NO_TIME && !self.is_busy();
         let (limit, given_ns) = if sleeps {
             let limit = self.tick_due_ns.saturating_sub(now_ns).max(1);
-            let given_ns = (sends > 0).then(|| self.node.clock.mono_ns());
+            let given_ns = (sends > 0).then(|| self.node.after_turns());
             (Duration::from_nanos(limit), given_ns)
         } else {
             (Duration::ZERO, None)
@@ -112,7 +112,7 @@ impl Pump {
         self.gathering.moved(sends);
         let gather = self.gathering.plan(sockets);
         self.node.net.borrow_mut().driver.wait(limit, gather)?;
-        let now_ns = self.node.clock.mono_ns();
+        let now_ns = self.node.read_clock();
         if sends > 0 {
             let over_ns = given_ns.unwrap_or(now_ns);
             contain("sends", || writer::settle(&self.node, over_ns));

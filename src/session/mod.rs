@@ -18,7 +18,7 @@ pub mod testkit;
 mod tests;
 pub mod timers;
 
-use crate::base::clock::Now;
+use crate::base::clock::{IsoMemo, IsoTime, Now};
 use crate::base::ids::{CallId, ConnId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::Settings;
@@ -47,6 +47,15 @@ pub struct Cx<'a> {
     pub scratch: &'a mut Scratch,
     /// Counters of this shard.
     pub metrics: &'a mut Metrics,
+    stamp: &'a mut IsoMemo,
+}
+
+impl Cx<'_> {
+    /// [`Now::iso`] of this instant, for what is written often.
+    #[inline]
+    pub fn stamp(&mut self) -> IsoTime {
+        self.stamp.of(self.now)
+    }
 }
 
 /// Buffers and counters of one shard, lent to its sessions one after the other.
@@ -57,6 +66,7 @@ pub struct Workspace {
     pub scratch: Scratch,
     /// Counters.
     pub metrics: Metrics,
+    stamp: IsoMemo,
 }
 
 impl Workspace {
@@ -67,6 +77,7 @@ impl Workspace {
             fx: Effects::new(),
             scratch: Scratch::new(),
             metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
+            stamp: IsoMemo::default(),
         }
     }
 
@@ -80,6 +91,7 @@ impl Workspace {
             fx: &mut self.fx,
             scratch: &mut self.scratch,
             metrics: &mut self.metrics,
+            stamp: &mut self.stamp,
         }
     }
 }
@@ -193,10 +205,19 @@ impl Session {
         }
     }
 
-    /// Where else a relayed event looks, and how many cache lines there matter: for the shard, which fetches them beforehand.
+    /// Where a message looks beside the beginning, and how many cache lines there matter: for the shard, which fetches them
+    /// beforehand.
     #[must_use]
-    pub fn places(&self) -> [(*const u8, usize); 2] {
-        [(self.m.routes.place(), 1), (self.m.routes.bytes_place(), 3)]
+    #[inline]
+    pub fn place(&self) -> (*const u8, usize) {
+        (self.m.health.place(), 2)
+    }
+
+    /// Where else a relayed event looks.
+    #[must_use]
+    #[inline]
+    pub fn event_places(&self) -> [(*const u8, usize); 2] {
+        self.m.routes.places()
     }
 
     /// Whether the next tick looks for silent sockets.

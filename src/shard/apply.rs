@@ -100,7 +100,8 @@ impl Shard {
             .map(|entry| entry.session.epoch)
     }
 
-    /// Everything that is not a frame.
+    /// Everything that is not a frame. Kept out of the way of frames.
+    #[cold]
     #[inline(never)]
     fn apply_rare(&mut self, at: u32, effect: Effect) {
         match effect {

@@ -196,9 +196,9 @@ impl Shard {
             return;
         };
         let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
-        self.out
-            .trail
-            .note(&raw const **entry, super::SESSION_LINES);
+        let trail = &mut self.out.trail;
+        trail.note(&raw const *entry, 1);
+        trail.note(&raw const **entry, super::SESSION_LINES);
         let session = &mut entry.session;
         // Unwind safety: as in `Shard::drive`.
         let outcome = catch_unwind(AssertUnwindSafe(|| session.on_audio(id, data, &mut cx)));

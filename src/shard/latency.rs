@@ -27,7 +27,9 @@ impl What {
     }
 }
 
+/// Half a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Record {
     what: What,
     start_ns: u64,

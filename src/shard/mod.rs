@@ -42,6 +42,8 @@ use crate::base::ids::{ConnId, Package, ShardId, UserId, home_shard};
 use crate::base::metrics::{Counter, Metrics};
 use crate::base::panics;
 use crate::base::settings::Settings;
+use crate::session::managers::Managers;
+use crate::session::managers::phone::Phone;
 use crate::session::{Cx, Session, Workspace};
 use crate::wire::records::Registry;
 use crate::wire::speech::SpeechOrder;
@@ -52,16 +54,17 @@ use outbound::Outbound;
 use rustc_hash::FxBuildHasher;
 use shared::Shared;
 use smallvec::SmallVec;
+use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use conns::Kind;
 
-/// Cache lines of a session that nearly every message touches; see the order of its fields.
-const SESSION_LINES: usize = 5;
+/// Cache lines of a session that audio touches. Text needs the first and the last two. See the order of its fields.
+const SESSION_LINES: usize = 6;
 
 /// A live session and its sockets.
-#[repr(C)]
+#[repr(C, align(64))]
 struct Entry {
     /// Deadline of this session in the heap; `u64::MAX` for none.
     due_ms: u64,
@@ -70,6 +73,14 @@ struct Entry {
     /// Memory that it held at the last memory report; 0 before the first.
     counted_bytes: u64,
 }
+
+/// What every message touches, beside the beginning, stands on two lines.
+const _: () = {
+    let managers = offset_of!(Entry, session) + offset_of!(Session, m);
+    let from = managers + offset_of!(Managers, routes);
+    let to = managers + offset_of!(Managers, phone) + offset_of!(Phone, sent_so_far);
+    assert!(managers <= 64 && from / 64 + 1 >= to / 64 && to / 64 < SESSION_LINES);
+};
 
 /// What a shard is made of.
 pub struct Parts {
@@ -231,13 +242,16 @@ impl Shard {
             return;
         };
         let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
-        self.out.trail.note(&raw const **entry, SESSION_LINES);
+        self.out.trail.note(&raw const *entry, 1);
+        self.out.trail.note(&raw const **entry, 1);
         let session = &mut entry.session;
         // Unwind safety: a session that panicked is dropped unseen; effects and scratch buffers are emptied before reuse.
         let outcome = catch_unwind(AssertUnwindSafe(|| call(session, &mut cx)));
         match outcome {
             Ok(()) => {
-                for (place, lines) in session.places() {
+                let (place, lines) = session.place();
+                self.out.trail.note(place, lines);
+                for (place, lines) in session.event_places() {
                     self.out.trail.note(place, lines);
                 }
                 self.apply(at);

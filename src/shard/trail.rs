@@ -3,7 +3,7 @@
 //! what a relayed message costs outside the kernel.
 
 /// Places remembered; what exceeds them is fetched when it is needed.
-const PLACES: usize = 8;
+const PLACES: usize = 12;
 /// Bytes per cache line.
 const LINE: usize = 64;
 
@@ -22,10 +22,12 @@ impl Trail {
         self.len = 0;
     }
 
-    /// A thing was used; its first `lines` cache lines (at most 63) matter.
+    /// A thing was used; its first `lines` cache lines (at most 63) matter. Null stands for none.
     #[inline]
     pub fn note<T>(&mut self, thing: *const T, lines: usize) {
-        if let Some(place) = self.places.get_mut(self.len) {
+        if !thing.is_null()
+            && let Some(place) = self.places.get_mut(self.len)
+        {
             *place = (thing.addr() & !(LINE - 1)) | lines;
             self.len += 1;
         }
@@ -34,12 +36,16 @@ impl Trail {
     /// Asks the processor for every place.
     #[inline]
     pub fn fetch(&self) {
-        for place in &self.places[..self.len] {
+        self.lines().for_each(fetch);
+    }
+
+    /// The addresses of all lines.
+    #[inline]
+    pub fn lines(&self) -> impl Iterator<Item = usize> {
+        self.places[..self.len].iter().flat_map(|place| {
             let (first, lines) = (place & !(LINE - 1), place & (LINE - 1));
-            for line in 0..lines {
-                fetch(first.wrapping_add(line * LINE));
-            }
-        }
+            (0..lines).map(move |line| first.wrapping_add(line * LINE))
+        })
     }
 }
 

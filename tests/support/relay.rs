@@ -11,6 +11,7 @@ use prism::shard::admission::Candidate;
 use prism::shard::mailbox::{Mailboxes, ToOutside, ToShard};
 use prism::shard::shared::Shared;
 use prism::shard::sockets::{Link, Marked, Opening};
+use prism::shard::trail::Trail;
 use prism::shard::writers::WriteStep;
 use prism::shard::{Parts, Shard};
 use prism::wire::auth::sha256_hex;
@@ -18,9 +19,13 @@ use prism::wire::frame::Message;
 use prism::wire::records::{AppRecord, PermissionEntry, Registry, UserRecord};
 use prism::wire::speech::SpeechOrder;
 use prism::wire::upgrade::AppHeaders;
+use std::slice;
 use std::sync::Arc;
 
 pub(crate) const USER: &str = "nadia@lumen.io";
+
+/// The sockets of one user: the phone's and those of the apps.
+pub(crate) type Sockets = (ConnId, Vec<ConnId>);
 
 /// The user's shard, and its ends.
 pub(crate) struct World {
@@ -79,7 +84,9 @@ impl World {
             outside: mail,
         };
         world.shard.tick(now);
-        world.bring_up(apps, flags);
+        let sockets = world.join(USER, apps, flags);
+        world.settle(slice::from_ref(&sockets));
+        (world.phone, world.apps) = sockets;
         world
     }
 
@@ -91,11 +98,12 @@ impl World {
         }
     }
 
-    /// Phone in, user loaded with running apps, apps attached and subscribed.
-    fn bring_up(&mut self, apps: usize, flags: PhoneFlags) {
-        let user = UserId::new(USER);
+    /// Phone in, user loaded with running apps, apps attached and subscribed; not yet settled.
+    pub(crate) fn join(&mut self, name: &str, apps: usize, flags: PhoneFlags) -> Sockets {
+        let user = UserId::new(name);
         let opening = self.opening();
-        self.phone = self.shard.open_phone(&user, flags, opening).expect("room");
+        let phone = self.shard.open_phone(&user, flags, opening).expect("room");
+        let mut sockets = Vec::new();
         let running_apps = (0..apps)
             .map(|index| format!("com.acme.app{index}"))
             .collect();
@@ -123,18 +131,25 @@ impl World {
             };
             let opening = self.opening();
             let conn = self.shard.open_app(candidate, opening).expect("room");
-            self.apps.push(conn);
+            sockets.push(conn);
             self.text(conn, &format!(
-                r#"{{"type":"tpa_connection_init","sessionId":"{USER}-{package}","packageName":"{package}","apiKey":"k"}}"#
+                r#"{{"type":"tpa_connection_init","sessionId":"{name}-{package}","packageName":"{package}","apiKey":"k"}}"#
             ));
             self.text(
                 conn,
                 r#"{"type":"subscription_update","subscriptions":["audio_chunk","button_press"]}"#,
             );
         }
+        (phone, sockets)
+    }
+
+    /// Time for everything that new users set off.
+    pub(crate) fn settle(&mut self, users: &[Sockets]) {
         self.now = self.now.plus(5_000);
         self.shard.tick(self.now);
-        self.drain();
+        for (phone, apps) in users {
+            self.send_all(*phone, apps);
+        }
     }
 
     /// One text message.
@@ -157,6 +172,15 @@ impl World {
         self.shard.begin_turn(conn, self.now, now_ns);
         handle(&mut self.shard);
         self.shard.end_turn(conn, || now_ns + 500).fetch();
+    }
+
+    /// The same; says where it went.
+    pub(crate) fn trail_of(&mut self, conn: ConnId, handle: impl FnOnce(&mut Shard)) -> Trail {
+        self.now_ns += 1000;
+        let now_ns = self.now_ns;
+        self.shard.begin_turn(conn, self.now, now_ns);
+        handle(&mut self.shard);
+        self.shard.end_turn(conn, || now_ns + 500)
     }
 
     /// The phone says what its audio frames hold, as its REST call does.
@@ -184,14 +208,35 @@ impl World {
 
     /// Every writer sends what is pending; returns the fewest bytes that an app got.
     pub(crate) fn drain(&mut self) -> usize {
+        let apps = std::mem::take(&mut self.apps);
+        let fewest = self.send_all(self.phone, &apps);
+        self.apps = apps;
+        fewest
+    }
+
+    /// The same for the sockets of one user.
+    fn send_all(&mut self, phone: ConnId, apps: &[ConnId]) -> usize {
         self.shard.take_marked(&mut self.marked);
         self.marked.clear();
-        drain(&mut self.shard, self.phone, self.now_ns);
+        drain(&mut self.shard, phone, self.now_ns);
         let mut fewest = usize::MAX;
-        for conn in &self.apps {
+        for conn in apps {
             fewest = fewest.min(drain(&mut self.shard, *conn, self.now_ns));
         }
         fewest
+    }
+
+    /// Only the writers that have something to do send, once each; returns the bytes.
+    pub(crate) fn send_marked(&mut self) -> usize {
+        self.shard.take_marked(&mut self.marked);
+        let mut bytes = 0;
+        for Marked { id, .. } in self.marked.drain(..) {
+            if let Some(WriteStep::Send(pending)) = self.shard.next_write(id) {
+                bytes += pending.len();
+                self.shard.sent(pending, self.now_ns);
+            }
+        }
+        bytes
     }
 }
 

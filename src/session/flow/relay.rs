@@ -49,7 +49,7 @@ fn find(s: &Session, name: &str, cx: &Cx<'_>) -> Route {
 
 #[inline]
 fn follow(route: &Route, text: &[u8], cx: &mut Cx<'_>) {
-    let stamp = cx.now.iso();
+    let stamp = cx.stamp();
     for (conn, head) in route.iter() {
         cx.fx.text(conn, Class::Control, |out| {
             out.reserve(head.len() + text.len() + TAIL_BYTES);

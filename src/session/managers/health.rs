@@ -141,6 +141,7 @@ pub struct Ended {
     pub ended_ms: u64,
 }
 
+/// Messages of the socket heard last that are not in its row yet.
 #[derive(Default)]
 struct Heard {
     conn: Option<ConnId>,
@@ -149,18 +150,18 @@ struct Heard {
     bytes: u64,
 }
 
-/// All tracked sockets of the session.
+/// All tracked sockets of the session. What every message touches stands last, beside that of its neighbours (`Managers`).
 #[derive(Default)]
+#[repr(C)]
 pub struct Health {
-    /// Messages of the socket heard last that are not in its row yet: a socket often sends several in a row, and its row lies on
-    /// another cache line. [`Health::settle`] writes them.
-    heard: Heard,
     rows: Vec<Row>,
     /// `mono_ms` of the last check; 0 = none yet.
     pub last_check_ms: u64,
     /// Sockets found dead.
     pub timeouts: u64,
     ended: VecDeque<Ended>,
+    /// A socket often sends several messages in a row, and its row lies on another cache line: [`Health::settle`] writes them.
+    heard: Heard,
 }
 
 /// Disconnects remembered for diagnostics.
@@ -203,6 +204,12 @@ impl Health {
                 ended_ms: now_ms,
             });
         }
+    }
+
+    /// Where every message looks.
+    #[must_use]
+    pub fn place(&self) -> *const u8 {
+        (&raw const self.heard).cast()
     }
 
     /// A message or control frame arrived on a socket, with this many bytes of payload.

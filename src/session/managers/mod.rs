@@ -23,21 +23,22 @@ pub mod streams;
 pub mod subscriptions;
 pub mod udp;
 
-/// All managers of a session. Those that every chunk of audio passes stand first and together: among thousands of sessions each
-/// line of memory that a message touches is a cache miss.
+/// All managers of a session. Those that every chunk of audio passes stand first, then those that every message passes; `health`
+/// ends and `phone` begins with what they need of them. Among thousands of sessions each line of memory that a message touches is a
+/// cache miss.
 #[derive(Default)]
 #[repr(C)]
 pub struct Managers {
-    /// See [`health`].
-    pub health: health::Health,
     /// See [`audio`].
     pub audio: audio::Audio,
     /// See [`microphone`].
     pub microphone: microphone::Microphone,
-    /// See [`phone`].
-    pub phone: phone::Phone,
+    /// See [`health`].
+    pub health: health::Health,
     /// See [`routes`].
     pub routes: routes::Routes,
+    /// See [`phone`].
+    pub phone: phone::Phone,
     /// See [`apps`].
     pub apps: apps::Apps,
     /// See [`subscriptions`].
