@@ -119,17 +119,14 @@ impl Crowd {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|one| one != "--bench")
-        .collect();
-    match &arguments[..] {
-        [flag, name] if flag == "--trace" => {
+    let arguments: Vec<String> = std::env::args().collect();
+    match &arguments[1..] {
+        [flag, name, ..] if flag == "--trace" => {
             let known = CASES.iter().find(|case| case.0 == name);
             let (_, apps, what) = known.expect("a known case");
             trace(*apps, *what);
         }
-        [flag] if flag == "--list" => CASES.iter().for_each(|case| println!("{}", case.0)),
+        [flag, ..] if flag == "--list" => CASES.iter().for_each(|case| println!("{}", case.0)),
         _ => measure(),
     }
 }

@@ -69,12 +69,9 @@ const CASES: &[Case] = &[
 ];
 
 fn main() {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|one| one != "--bench")
-        .collect();
-    match &arguments[..] {
-        [flag, case, count] if flag == "--run" => {
+    let arguments: Vec<String> = std::env::args().collect();
+    match &arguments[1..] {
+        [flag, case, count, ..] if flag == "--run" => {
             let (_, _, set_up) = CASES
                 .iter()
                 .find(|known| known.0 == case)
@@ -82,7 +79,7 @@ fn main() {
             let mut run = set_up();
             (0..count.parse().expect("a number")).for_each(|_| run());
         }
-        [flag] if flag == "--list" => CASES.iter().for_each(|case| println!("{}", case.0)),
+        [flag, ..] if flag == "--list" => CASES.iter().for_each(|case| println!("{}", case.0)),
         _ => measure(),
     }
 }

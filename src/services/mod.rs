@@ -169,7 +169,8 @@ impl Running {
         let _ = self.control.try_send(Control::Reload);
     }
 
-    /// Writes what waits for the store, removes what is being removed at the streaming provider, and ends the thread; `false` when that took longer than `limit`.
+    /// Writes what waits for the store, for `limit` at most, removes what is being removed at the streaming provider, for a second at
+    /// most, and ends the thread; `false` when that took longer.
     #[must_use]
     pub fn stop(self, limit: Duration) -> bool {
         let _ = self.control.try_send(Control::Stop(limit));

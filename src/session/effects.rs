@@ -1,6 +1,5 @@
 //! Layer 2: everything a session can ask for, as data. The shard applies effects in order after each event.
 
-use super::lines::Lines;
 use crate::base::close::CloseReason;
 use crate::base::ids::{CallId, ConnId, Package, ReplyTo};
 use crate::wire::records::StoredLocation;
@@ -300,8 +299,6 @@ pub struct Effects {
     arena: Vec<u8>,
     /// Sockets closed as dead since the shard last set this to 0; bounded by `timeout_batch_max`.
     pub liveness_closes: u64,
-    /// Log lines of this shard's sessions that are not told each time.
-    pub lines: Lines,
 }
 
 impl Effects {

@@ -28,6 +28,7 @@ use crate::wire::records::Registry;
 use correlation::Correlation;
 use effects::Effects;
 use event::{Chunk, Event, Sender};
+use lines::Lines;
 use managers::Managers;
 use timers::Timers;
 
@@ -47,6 +48,8 @@ pub struct Cx<'a> {
     pub scratch: &'a mut Scratch,
     /// Counters of this shard.
     pub metrics: &'a mut Metrics,
+    /// Log lines of this shard's sessions that are not told each time.
+    pub lines: &'a mut Lines,
     stamp: &'a mut IsoMemo,
 }
 
@@ -66,6 +69,8 @@ pub struct Workspace {
     pub scratch: Scratch,
     /// Counters.
     pub metrics: Metrics,
+    /// Log lines that are not told each time.
+    pub lines: Lines,
     stamp: IsoMemo,
 }
 
@@ -77,6 +82,7 @@ impl Workspace {
             fx: Effects::new(),
             scratch: Scratch::new(),
             metrics: Metrics::new(PhoneKind::COUNT, AppKind::COUNT),
+            lines: Lines::default(),
             stamp: IsoMemo::default(),
         }
     }
@@ -91,6 +97,7 @@ impl Workspace {
             fx: &mut self.fx,
             scratch: &mut self.scratch,
             metrics: &mut self.metrics,
+            lines: &mut self.lines,
             stamp: &mut self.stamp,
         }
     }

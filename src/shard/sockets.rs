@@ -210,7 +210,7 @@ impl Shard {
                 Unowned::Refuse(verdict) => {
                     if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
                         self.workspace.metrics.inc(Counter::AppAddressRefused);
-                        let lines = &mut self.workspace.fx.lines;
+                        let lines = &mut self.workspace.lines;
                         if let Some(more) = lines.may(Line::AddressRefused, self.now.mono_ms) {
                             tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, more, "app address not allowed");
                         }

@@ -27,7 +27,6 @@ pub(super) fn note(record: &mut UserRecord, id: &str, max: usize) -> Outcome {
 
 /// From now on these count, too; what was noted since they were looked for is newer.
 pub(super) fn count(record: &mut UserRecord, found: &[String]) {
-    let found = &found[found.len().saturating_sub(COUNTED_MAX)..];
     let noted = std::mem::replace(&mut record.incidents, found.to_vec()).into_iter();
     record
         .incidents
@@ -35,7 +34,7 @@ pub(super) fn count(record: &mut UserRecord, found: &[String]) {
     record.incidents_counted = true;
 }
 
-/// The incidents that a store has of a user, the oldest first. It looks through all users' incidents.
+/// The newest 10,000 incidents that a store has of a user, the oldest first. It looks through all users' incidents.
 ///
 /// # Errors
 /// When the backend fails.
@@ -56,9 +55,19 @@ pub async fn incidents_of(store: &dyn Store, user: &str) -> Result<Vec<String>, 
                 found.push((at, document.owner));
             }
         }
+        // They come in the order of their ids.
+        if found.len() >= 2 * COUNTED_MAX {
+            keep_newest(&mut found, COUNTED_MAX);
+        }
     }
-    found.sort_unstable();
+    keep_newest(&mut found, COUNTED_MAX);
     Ok(found.into_iter().map(|(_, id)| id).collect())
+}
+
+/// Of times and ids; sorted afterwards.
+fn keep_newest(found: &mut Vec<(String, String)>, max: usize) {
+    found.sort_unstable();
+    found.drain(..found.len().saturating_sub(max));
 }
 
 /// Appends to a list of an incident.
@@ -117,6 +126,15 @@ mod tests {
         assert_eq!(note(&mut record, "e", 1), ["b"]);
         assert!(note(&mut record, "e", 1).is_empty(), "once more");
         assert_eq!(record.incidents, ["c", "d", "e"]);
+    }
+
+    #[test]
+    fn a_search_keeps_the_newest_however_many_there_are() {
+        let all = [("3", "a"), ("1", "b"), ("2", "c")];
+        let mut found = all.map(|(at, id)| (at.to_owned(), id.to_owned())).to_vec();
+        keep_newest(&mut found, 2);
+        let ids: Vec<_> = found.iter().map(|(_, id)| &**id).collect();
+        assert_eq!(ids, ["c", "a"]);
     }
 
     #[test]

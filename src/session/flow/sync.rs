@@ -132,7 +132,7 @@ fn refresh_targets(s: &mut Session, cx: &mut Cx<'_>) {
     );
     if before <= many
         && receivers > many
-        && let Some(more) = cx.fx.lines.may(Line::ManyReceivers, cx.now.mono_ms)
+        && let Some(more) = cx.lines.may(Line::ManyReceivers, cx.now.mono_ms)
     {
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), receivers, more, "audio goes to many apps");
     }

@@ -155,7 +155,7 @@ pub(crate) fn replaced_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'
     if let Some(package) = s.m.apps.sockets.take_replaced(conn) {
         // An SDK that moves to a new socket closes its old one itself: here two instances answer for one user, or one whose
         // ended session came back.
-        if let Some(more) = cx.fx.lines.may(Line::TwoConnections, cx.now.mono_ms) {
+        if let Some(more) = cx.lines.may(Line::TwoConnections, cx.now.mono_ms) {
             tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), more, "two connections of one app");
         }
         notices::stop_app_socket(conn, None, CloseReason::Replaced, cx);

@@ -86,7 +86,7 @@ fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
         Ok(()) => attach::attach(s, conn, hello, cx),
         Err(refusal) => {
             cx.metrics.inc(Counter::AppInitsRefused);
-            if let Some(more) = cx.fx.lines.may(Line::InitRefused, cx.now.mono_ms) {
+            if let Some(more) = cx.lines.may(Line::InitRefused, cx.now.mono_ms) {
                 tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, conn = %conn.tag(), code = refusal.code, more, "app init refused");
             }
             if s.m.apps.sockets.forget(conn) {
@@ -168,7 +168,7 @@ fn check_address(
     if !cx.cfg.apps.app_ip_validation_enabled || record.admits(hello.address) {
         return Ok(());
     }
-    if let Some(more) = cx.fx.lines.may(Line::AddressRefused, cx.now.mono_ms) {
+    if let Some(more) = cx.lines.may(Line::AddressRefused, cx.now.mono_ms) {
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, address = ?hello.address, more, "app address not allowed");
     }
     Err(Refusal::new(
@@ -346,7 +346,7 @@ fn repeated(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
 }
 
 fn mismatch(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
-    if let Some(more) = cx.fx.lines.may(Line::IdentityChanged, cx.now.mono_ms) {
+    if let Some(more) = cx.lines.may(Line::IdentityChanged, cx.now.mono_ms) {
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), more, "app socket changed its identity");
     }
     cx.fx.close(conn, CloseReason::IdentityMismatch);

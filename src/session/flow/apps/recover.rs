@@ -1,13 +1,22 @@
 //! Layer 2, flow: recovery of an app whose server restarted (behaviour.md §2.14), also while a start of it goes on.
 
-use crate::base::ids::Package;
+use crate::base::ids::{Package, ReplyTo};
 use crate::base::metrics::Counter;
 use crate::session::effects::RestAnswer;
-use crate::session::flow::{start, webhook};
+use crate::session::flow::{attach, start, webhook};
 use crate::session::managers::apps::AppSession;
-use crate::session::managers::apps::start::{Phase, Recovery};
+use crate::session::managers::apps::start::{Origin, Phase, Recovery, Start};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
+
+/// What a recovery call learns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Recovered {
+    /// The webhook was accepted, or the app came back before its answer.
+    Accepted,
+    /// It was not.
+    Failed,
+}
 
 /// Skipped where the app is not expected to run, where the glasses are not for it, and where a recovery goes on already.
 pub(crate) fn recover(s: &mut Session, package: &Package, recovery: Recovery, cx: &mut Cx<'_>) {
@@ -22,7 +31,7 @@ pub(crate) fn recover(s: &mut Session, package: &Package, recovery: Recovery, cx
     }
     let app = s.m.apps.get_mut(package);
     let Some(going_on) = app.and_then(|app| app.start.as_mut()) else {
-        start::recover(s, package, recovery, cx);
+        restart(s, package, recovery, cx);
         return;
     };
     // The start stays, for whoever waits for it. Its request that is on its way, or still to come, is the recovery's as well:
@@ -46,4 +55,42 @@ fn is_wanted(app: &AppSession) -> bool {
     let recovery = app.start.as_ref().and_then(|start| start.recovery.as_ref());
     let goes_on = recovery.is_some_and(|recovery| recovery.reply.is_some());
     app.state.accepts_socket() && !app.user_stopped && !goes_on
+}
+
+/// `resurrecting → connecting`, webhook to the registration's URL.
+fn restart(s: &mut Session, package: &Package, recovery: Recovery, cx: &mut Cx<'_>) {
+    attach::detach_for_restart(s, package, cx);
+    let Some(record) = cx.apps.get(package).cloned() else {
+        if let Some(reply) = recovery.reply {
+            answer(reply, Recovered::Failed, cx);
+        }
+        return;
+    };
+    let mut start = Start::reserve(Origin::Restart, cx.now.mono_ms);
+    start.recovery = Some(recovery);
+    start::reserve(s, package, start, &record, cx);
+}
+
+/// The webhook was accepted: tells the caller, once.
+pub(crate) fn accepted(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    let start = s.m.apps.get_mut(package).and_then(|app| app.start.as_mut());
+    let recovery = start.and_then(|start| start.recovery.as_mut());
+    if let Some(reply) = recovery.and_then(|recovery| recovery.reply.take()) {
+        answer(reply, Recovered::Accepted, cx);
+    }
+}
+
+/// The start is over: tells a caller that does not know yet.
+pub(crate) fn ended(start: &Start, outcome: Recovered, cx: &mut Cx<'_>) {
+    if let Some(reply) = start.recovery.as_ref().and_then(|recovery| recovery.reply) {
+        answer(reply, outcome, cx);
+    }
+}
+
+fn answer(reply: ReplyTo, outcome: Recovered, cx: &mut Cx<'_>) {
+    let status = match outcome {
+        Recovered::Accepted => 200,
+        Recovered::Failed => 502,
+    };
+    cx.fx.reply(reply, RestAnswer::json(status, "{}"));
 }

@@ -5,11 +5,12 @@ use crate::base::ids::Package;
 use crate::base::metrics::{Counter, Timing};
 use crate::base::rarely::CLIENT_MS;
 use crate::base::settings::{DashboardMode, Settings};
-use crate::session::effects::{Effect, RestAnswer, UnderWay};
+use crate::session::effects::{Effect, UnderWay};
+use crate::session::flow::recover::{self, Recovered};
 use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
 use crate::session::flow::{sync, webhook};
 use crate::session::managers::apps::intent::{Verb, Wanted};
-use crate::session::managers::apps::start::{Origin, Phase, Recovery, Stage, Start, StartError};
+use crate::session::managers::apps::start::{Origin, Phase, Stage, Start, StartError};
 use crate::session::managers::apps::{AppState, StopWhy, Waiter};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -18,15 +19,6 @@ use std::sync::Arc;
 
 /// As much of what a client made up as a log line shows.
 const SHOWN_CHARS: usize = 128;
-
-/// What a recovery call learns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Recovered {
-    /// The webhook was accepted, or the app came back before its answer.
-    Accepted,
-    /// It was not.
-    Failed,
-}
 
 /// The system dashboard app of `dashboard_mode: app` (behaviour.md §2.15).
 pub(crate) fn is_dashboard_app(cfg: &Settings, package: &str) -> bool {
@@ -103,21 +95,8 @@ pub(crate) fn request_of_phone(
     }
 }
 
-/// Restarts an app for a recovery of its server: `resurrecting → connecting`, webhook to the registration's URL.
-pub(crate) fn recover(s: &mut Session, package: &Package, recovery: Recovery, cx: &mut Cx<'_>) {
-    attach::detach_for_restart(s, package, cx);
-    let Some(record) = cx.apps.get(package).cloned() else {
-        if let Some(reply) = recovery.reply {
-            cx.fx.reply(reply, RestAnswer::json(502, "{}"));
-        }
-        return;
-    };
-    let mut start = Start::reserve(Origin::Restart, cx.now.mono_ms);
-    start.recovery = Some(recovery);
-    reserve(s, package, start, &record, cx);
-}
-
-fn reserve(
+/// Takes the app's place for a start, which begins when those are gone that it has to wait for.
+pub(crate) fn reserve(
     s: &mut Session,
     package: &Package,
     start: Start,
@@ -304,7 +283,7 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if start.recovery.is_some() {
         cx.metrics.inc(Counter::RecoveriesOk);
     }
-    reply_recovery(&start, Recovered::Accepted, cx);
+    recover::ended(&start, Recovered::Accepted, cx);
     if is_dashboard_app(cx.cfg, package) {
         s.m.apps.dashboard_backoff_ms = 0;
     }
@@ -383,7 +362,7 @@ pub(crate) fn abandon(
     if start.recovery.is_some() {
         cx.metrics.inc(Counter::RecoveriesFailed);
     }
-    reply_recovery(&start, Recovered::Failed, cx);
+    recover::ended(&start, Recovered::Failed, cx);
     answers::start_failed(s, package, error, &start.waiters, cx);
     Some(start.origin)
 }
@@ -406,36 +385,6 @@ pub(crate) fn fall(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     requests::app_stopped(s, package, cx);
     screen::app_gone(s, package, cx);
     attach::link_ended(package, cx);
-}
-
-/// Tells a recovery's caller what became of the webhook, once.
-pub(crate) fn recovery_answer(
-    s: &mut Session,
-    package: &Package,
-    outcome: Recovered,
-    cx: &mut Cx<'_>,
-) {
-    let start = s.m.apps.get_mut(package).and_then(|app| app.start.as_mut());
-    let Some(recovery) = start.and_then(|start| start.recovery.as_mut()) else {
-        return;
-    };
-    if let Some(reply) = recovery.reply.take() {
-        answer_recovery(reply, outcome, cx);
-    }
-}
-
-fn reply_recovery(start: &Start, outcome: Recovered, cx: &mut Cx<'_>) {
-    if let Some(reply) = start.recovery.as_ref().and_then(|recovery| recovery.reply) {
-        answer_recovery(reply, outcome, cx);
-    }
-}
-
-fn answer_recovery(reply: crate::base::ids::ReplyTo, outcome: Recovered, cx: &mut Cx<'_>) {
-    let status = match outcome {
-        Recovered::Accepted => 200,
-        Recovered::Failed => 502,
-    };
-    cx.fx.reply(reply, RestAnswer::json(status, "{}"));
 }
 
 fn take(s: &mut Session, package: &Package, under_way: UnderWay, cx: &mut Cx<'_>) -> Option<Start> {

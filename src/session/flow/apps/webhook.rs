@@ -3,7 +3,7 @@
 use crate::base::ids::{CallId, Package};
 use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod, UnderWay};
 use crate::session::event::{HelloKind, HttpOutcome};
-use crate::session::flow::{public_url, start};
+use crate::session::flow::{public_url, recover, start};
 use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::start::{Phase, Recovery, Refused, Stage, Start, StartError};
 use crate::session::timers::Timer;
@@ -77,7 +77,7 @@ pub(crate) fn retry_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
         return;
     }
     if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
-        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, more, "app asked again: it came, but its server had refused");
+        tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, more, "app asked again");
     }
     let budget_ms = cx.cfg.apps.app_start_timeout_ms;
     let call = post_session_request(s, package, refused.recovery.as_ref(), budget_ms, cx);
@@ -154,10 +154,10 @@ pub(crate) fn session_request_result(
         return;
     };
     start.call = None;
-    start.refused = matches!(outcome, HttpOutcome::Answer { .. });
+    start.refused = !outcome.is_success() && matches!(outcome, HttpOutcome::Answer { .. });
     if outcome.is_success() {
         start.delivered = true;
-        start::recovery_answer(s, package, start::Recovered::Accepted, cx);
+        recover::accepted(s, package, cx);
         return;
     }
     let cut_off = matches!(outcome, HttpOutcome::Failed { .. })

@@ -51,7 +51,7 @@ pub(crate) fn answered(s: &mut Session, record: Option<Box<UserRecord>>, cx: &mu
         missed(s, cx);
         return;
     };
-    if let Some(more) = cx.fx.lines.may(Line::RecordLate, cx.now.mono_ms) {
+    if let Some(more) = cx.lines.may(Line::RecordLate, cx.now.mono_ms) {
         tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), more, "user record read at last");
     }
     s.m.apps.intent.unread = None;

@@ -142,7 +142,7 @@ fn say_if_slow(s: &Session, cx: &mut Cx<'_>) {
     let took_ms = cx.now.mono_ms.saturating_sub(s.created_ms);
     if took_ms >= cx.cfg.observability.slow_phase_ms {
         cx.metrics.inc(Counter::SlowUserLoad);
-        if let Some(more) = cx.fx.lines.may(Line::RecordSlow, cx.now.mono_ms) {
+        if let Some(more) = cx.lines.may(Line::RecordSlow, cx.now.mono_ms) {
             tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), phase = "user_load", took_ms, more, "slow-phase");
         }
     }
@@ -158,7 +158,7 @@ pub(crate) fn user_loaded(s: &mut Session, record: Option<Box<UserRecord>>, cx: 
     say_if_slow(s, cx);
     if record.is_none() {
         cx.metrics.inc(Counter::SessionsWithoutRecord);
-        if let Some(more) = cx.fx.lines.may(Line::RecordMissing, cx.now.mono_ms) {
+        if let Some(more) = cx.lines.may(Line::RecordMissing, cx.now.mono_ms) {
             tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), more, "user record not readable; going on with defaults");
         }
     }
