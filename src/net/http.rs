@@ -109,7 +109,7 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
         let (body_max, body_ms) = reply::judge(node, &head, &Bytes::new(), routes::body_limits);
         place.limit(body_ms);
         // Until the answer is there, others may keep the body: a tool that is slow, a store that is away.
-        let (body, _held) = match read_body(node, &socket, &head, &mut buf, body_max as usize).await
+        let (body, held) = match read_body(node, &socket, &head, &mut buf, body_max as usize).await
         {
             Ok(Some(body)) => body,
             Ok(None) => return,
@@ -124,6 +124,8 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
             peer,
         };
         let after = reply::answer(node, &socket, &mut place.key, request).await;
+        // Before the client sees the end of its answer: it may have more to send, or take its time to leave.
+        drop(held);
         match after {
             After::Next if cfg.http.http_keepalive_ms > 0 => {
                 place.limit_head(cfg.http.http_keepalive_ms);
