@@ -216,6 +216,43 @@ fn every_module_says_what_it_is() {
     fail_if(&problems);
 }
 
+/// With what the doc of a module begins, so that a reader knows where he is.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("base", &["Layer 0"]),
+    ("wire", &["Layer 1"]),
+    ("session", &["Layer 2"]),
+    ("shard", &["Layer 3"]),
+    ("services", &["Layer 3", "Outside thread"]),
+    ("io", &["Layer 4"]),
+    ("net", &["Layer 4"]),
+    ("boot", &["Layer 5"]),
+    ("logs", &["Layer 5"]),
+    ("cli", &["Command line"]),
+];
+
+#[test]
+fn every_module_names_its_layer() {
+    let has_other_head = |source: &Source| {
+        is_test_file(source)
+            || source.path.ends_with("_tests.rs")
+            || source.path.contains("_tests/")
+            // The name of its message.
+            || source.path.contains("/handlers/app/")
+            || source.path.contains("/handlers/phone/")
+    };
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|source| !has_other_head(source)) {
+        let Some((_, heads)) = LAYERS.iter().find(|(module, _)| *module == source.module) else {
+            continue;
+        };
+        let doc = source.full.trim_start_matches("//! ");
+        if !heads.iter().any(|head| doc.starts_with(head)) {
+            problems.push(format!("{}: begins with none of {heads:?}", source.path));
+        }
+    }
+    fail_if(&problems);
+}
+
 #[test]
 fn nothing_is_left_unfinished() {
     let words = [
