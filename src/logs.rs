@@ -1,4 +1,4 @@
-//! Logs: sets `tracing` up as JSON lines (or readable text) on standard output through a bounded, lossy queue. It decides no
+//! Layer 5, logs: sets `tracing` up as JSON lines (or readable text) on standard output through a bounded, lossy queue. It decides no
 //! policy of its own and never makes the caller wait: a line that finds the queue full is dropped and counted. The few lines of
 //! standard error leave here too, as its reader may be the same.
 

@@ -76,6 +76,44 @@ fn an_exported_deployment_is_imported_and_works() {
 }
 
 #[test]
+fn commands_find_the_store_and_the_apps_file_that_serve_was_given() {
+    let site = Site::new("", &[]);
+    std::fs::write(
+        site.path("mine.yaml"),
+        "apps:\n  - {packageName: com.acme.file, publicUrl: 'http://x', apiKey: k}\n",
+    )
+    .expect("writable");
+    std::fs::write(
+        site.path("dump.json"),
+        r#"{"email": "nadia@lumen.io", "runningApps": []}"#,
+    )
+    .expect("writable");
+    let place = ["--data-dir", "mine", "--apps", "mine.yaml"];
+    let add = [
+        "apps",
+        "add",
+        "com.acme.stored",
+        "--url",
+        "http://x",
+        "--json",
+    ];
+    site.cli_json(&[&add, &place[..]].concat());
+    let listed = site.cli_json(&[&["apps", "list", "--json"], &place[..]].concat());
+    let names: Vec<_> = listed
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|app| app["packageName"].clone())
+        .collect();
+    assert_eq!(names, ["com.acme.file", "com.acme.stored"]);
+    let data = &place[..2];
+    site.cli_json(&[&["import", "--json", "dump.json"], data].concat());
+    let users = site.cli_json(&[&["users", "list", "--json"], data].concat());
+    assert_eq!(users, json!(["nadia@lumen.io"]));
+    assert!(!site.path("data").exists(), "no other store is made");
+}
+
+#[test]
 fn apps_are_added_given_new_keys_and_removed() {
     for site in sites() {
         let package = fresh("com.acme.scribe");

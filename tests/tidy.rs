@@ -216,6 +216,43 @@ fn every_module_says_what_it_is() {
     fail_if(&problems);
 }
 
+/// With what the doc of a module begins, so that a reader knows where he is.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("base", &["Layer 0"]),
+    ("wire", &["Layer 1"]),
+    ("session", &["Layer 2"]),
+    ("shard", &["Layer 3"]),
+    ("services", &["Layer 3", "Outside thread"]),
+    ("io", &["Layer 4"]),
+    ("net", &["Layer 4"]),
+    ("boot", &["Layer 5"]),
+    ("logs", &["Layer 5"]),
+    ("cli", &["Command line"]),
+];
+
+#[test]
+fn every_module_names_its_layer() {
+    let has_other_head = |source: &Source| {
+        is_test_file(source)
+            || source.path.ends_with("_tests.rs")
+            || source.path.contains("_tests/")
+            // The name of its message.
+            || source.path.contains("/handlers/app/")
+            || source.path.contains("/handlers/phone/")
+    };
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|source| !has_other_head(source)) {
+        let Some((_, heads)) = LAYERS.iter().find(|(module, _)| *module == source.module) else {
+            continue;
+        };
+        let doc = source.full.trim_start_matches("//! ");
+        if !heads.iter().any(|head| doc.starts_with(head)) {
+            problems.push(format!("{}: begins with none of {heads:?}", source.path));
+        }
+    }
+    fail_if(&problems);
+}
+
 #[test]
 fn nothing_is_left_unfinished() {
     let words = [
@@ -311,6 +348,7 @@ fn what_operators_are_told_to_look_for_is_there() {
 const PAGES: &[&str] = &[
     "ARCHITECTURE.md",
     "README.md",
+    "docs/operating.md",
     "docs/performance.md",
     "docs/speech.md",
     "docs/store.md",
@@ -357,6 +395,81 @@ fn files_and_tests_that_pages_name_are_there() {
             };
             if !there {
                 problems.push(format!("{page}: {name} is not there"));
+            }
+        }
+    }
+    fail_if(&problems);
+}
+
+/// All pages, with their paths.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let mut paths: Vec<PathBuf> = ["", "docs", "loadtest", "tests/e2e", "tests/sim"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("the folder is there"))
+        .map(|entry| entry.expect("readable entry").path())
+        .filter(is_page)
+        .collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).expect("readable")))
+        .collect()
+}
+
+/// The name under which a heading is linked to.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+#[test]
+fn links_of_pages_lead_somewhere() {
+    let mut problems = Vec::new();
+    for (path, text) in pages() {
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'))
+            .map(|(target, _)| target)
+            .filter(|target| !target.contains("://"))
+        {
+            let (file, part) = target.split_once('#').unwrap_or((target, ""));
+            let there = match file {
+                "" => path.clone(),
+                file => path.with_file_name(file),
+            };
+            let has_part = || {
+                let text = fs::read_to_string(&there).unwrap_or_default();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                headings.any(|heading| anchor(heading) == part)
+            };
+            if !there.exists() || (!part.is_empty() && !has_part()) {
+                problems.push(format!("{}: {target} leads nowhere", path.display()));
+            }
+        }
+    }
+    fail_if(&problems);
+}
+
+#[test]
+fn figures_that_pages_name_are_there() {
+    let all = sources();
+    let mut problems = Vec::new();
+    for (path, text) in pages() {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        for name in text.split(|c| !is_part(c)).filter(|word| {
+            (word.starts_with("mentra_") || word.starts_with("prism_")) && !word.ends_with('_')
+        }) {
+            if !all.iter().any(|source| source.code.contains(name)) {
+                problems.push(format!("{}: {name} is nowhere in the code", path.display()));
             }
         }
     }

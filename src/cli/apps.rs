@@ -1,7 +1,7 @@
 //! Command line: `prism apps list|add|rotate-key|key|remove`. Records of the apps file are only read: its keys change there.
 
-use super::{ConfigArgs, config};
-use crate::base::settings::{Profile, Settings};
+use super::{StoreArgs, config};
+use crate::base::settings::{LoadError, Profile, Settings};
 use crate::services::apps_file;
 use crate::services::offline::Offline;
 use crate::services::registry::read_apps_file;
@@ -19,12 +19,21 @@ type Done = Result<(), Box<dyn Error>>;
 #[derive(Args)]
 pub(super) struct AppsArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    store: StoreArgs,
+    /// The apps file: that which `serve` was given.
+    #[arg(long = "apps", value_name = "FILE", global = true)]
+    apps_file: Option<String>,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Command,
+}
+
+impl AppsArgs {
+    fn settings(&self) -> Result<Settings, LoadError> {
+        self.store.settings(self.apps_file.as_deref())
+    }
 }
 
 #[derive(Subcommand)]
@@ -141,7 +150,7 @@ pub(super) fn run(args: &AppsArgs) -> ExitCode {
 }
 
 fn list(args: &AppsArgs) -> Done {
-    let settings = config::load(&args.config)?;
+    let settings = args.settings()?;
     let mut found: Vec<(&str, AppRecord)> = Vec::new();
     for app in from_file(args, &settings)? {
         found.push(("file", app));
@@ -176,12 +185,15 @@ fn list(args: &AppsArgs) -> Done {
 }
 
 fn from_file(args: &AppsArgs, settings: &Settings) -> Result<Vec<AppRecord>, Box<dyn Error>> {
-    Ok(read_apps_file(settings, &config::folder(&args.config))?)
+    Ok(read_apps_file(
+        settings,
+        &config::folder(&args.store.config()),
+    )?)
 }
 
 /// The store, for a package that the apps file does not hold.
 fn store_for(args: &AppsArgs, package: &str) -> Result<Offline, Box<dyn Error>> {
-    let settings = config::load(&args.config)?;
+    let settings = args.settings()?;
     if from_file(args, &settings)?
         .iter()
         .any(|app| app.package_name == package)
@@ -229,7 +241,7 @@ fn rotate(args: &AppsArgs, package: &str, key: &KeyArgs) -> Done {
 }
 
 fn remove(args: &AppsArgs, package: &str) -> Done {
-    let store = Offline::open(&config::load(&args.config)?)?;
+    let store = Offline::open(&args.settings()?)?;
     match store
         .write(&[Change::RemoveApp(package.to_owned())])?
         .first()

@@ -1,7 +1,7 @@
 //! Command line: `prism import`: takes users, apps, user settings and simple storage from JSON lines as `mongoexport` writes
 //! them (behaviour.md §12.1, §12.2). A record replaces the stored one; running it twice does no harm.
 
-use super::{ConfigArgs, config};
+use super::StoreArgs;
 use crate::base::ids::UserId;
 use crate::services::offline::Offline;
 use crate::services::store::{Change, Outcome, Quota};
@@ -21,7 +21,7 @@ const BATCH: usize = 500;
 #[derive(Args)]
 pub(super) struct ImportArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    store: StoreArgs,
     /// Print the counts as JSON.
     #[arg(long)]
     json: bool,
@@ -36,7 +36,7 @@ pub(super) fn run(args: &ImportArgs) -> ExitCode {
 }
 
 fn import(args: &ImportArgs) -> Result<(), Box<dyn Error>> {
-    let settings = config::load(&args.config)?;
+    let settings = args.store.settings(None)?;
     let messages = &settings.messages;
     let quota = Quota {
         value_chars: messages.storage_value_chars,

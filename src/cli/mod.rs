@@ -31,7 +31,7 @@ enum Command {
     Serve(ServeArgs),
     /// Show a server, an app and a phone at work, live, for a few seconds.
     Demo(DemoArgs),
-    /// Print a token for a user, signed with the configured secret.
+    /// Print a token with which a user's phone may connect, signed with the configured secret.
     Token(token::TokenArgs),
     /// Check what `serve` would start with, given the same flags, and print every problem.
     CheckConfig(ServeArgs),
@@ -51,15 +51,53 @@ struct ConfigArgs {
     config: Option<PathBuf>,
 }
 
+/// Where configuration and store are, for the commands that open the store.
+#[derive(Args, Clone)]
+struct StoreArgs {
+    /// Configuration file; without it config.yaml, if there is one, else defaults.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Folder of the embedded store: that which `serve` was given.
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+}
+
+impl StoreArgs {
+    fn config(&self) -> ConfigArgs {
+        ConfigArgs {
+            config: self.config.clone(),
+        }
+    }
+
+    /// Settings with the command line's word last; `apps` is that of the commands that read the apps file.
+    fn settings(&self, apps: Option<&str>) -> Result<Settings, LoadError> {
+        let given = [
+            ("data_dir", self.data_dir.clone()),
+            ("apps_file", apps.map(str::to_owned)),
+        ];
+        config::load_with(&self.config(), &flags(given))
+    }
+}
+
+/// The keys that the command line gives a value.
+fn flags(
+    given: impl IntoIterator<Item = (&'static str, Option<String>)>,
+) -> Vec<(&'static str, String)> {
+    given
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+}
+
 /// Flags of `prism serve`; they win over file and environment.
 #[derive(Args, Clone)]
 struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// App records.
+    /// App records; a relative path is looked up beside the configuration file.
     #[arg(long, value_name = "FILE")]
     apps: Option<String>,
-    /// Folder of the embedded store.
+    /// Folder of the embedded store and of uploaded files.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
     /// Address to listen on.
@@ -68,10 +106,10 @@ struct ServeArgs {
     /// TCP port; 0 takes a free one.
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Shards, each a pinned core; 0 = one per CPU of the quota.
+    /// Shards: threads that each own a part of the users; 0 = one per CPU that the process may use.
     #[arg(long, value_name = "N")]
     shards: Option<u16>,
-    /// auto, uring or epoll.
+    /// How sockets are served: auto takes io_uring where the kernel allows it, else epoll.
     #[arg(long, value_name = "DRIVER", value_parser = ["auto", "uring", "epoll"])]
     io_driver: Option<String>,
     /// Serve a WebSocket echo at /echo, for conformance suites.
@@ -90,11 +128,7 @@ impl ServeArgs {
             ("shards", self.shards.map(|shards| shards.to_string())),
             ("io_driver", self.io_driver.clone()),
         ];
-        let flags: Vec<_> = given
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect();
-        config::load_with(&self.config, &flags)
+        config::load_with(&self.config, &flags(given))
     }
 }
 
@@ -104,7 +138,7 @@ struct DemoArgs {
     /// Seconds of speech.
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// auto, uring or epoll.
+    /// How sockets are served: auto takes io_uring where the kernel allows it, else epoll.
     #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = ["auto", "uring", "epoll"])]
     io_driver: String,
 }

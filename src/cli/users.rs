@@ -1,6 +1,6 @@
 //! Command line: `prism users list|show`.
 
-use super::{ConfigArgs, config};
+use super::StoreArgs;
 use crate::base::ids::UserId;
 use crate::services::offline::Offline;
 use clap::{Args, Subcommand};
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub(super) struct UsersArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    store: StoreArgs,
     /// Print JSON on one line.
     #[arg(long, global = true)]
     json: bool,
@@ -35,7 +35,7 @@ pub(super) fn run(args: &UsersArgs) -> ExitCode {
 }
 
 fn read(args: &UsersArgs) -> Result<(), Box<dyn Error>> {
-    let store = Offline::open(&config::load(&args.config)?)?;
+    let store = Offline::open(&args.store.settings(None)?)?;
     match &args.command {
         Command::List if args.json => {
             let mut users = Vec::new();

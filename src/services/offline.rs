@@ -1,4 +1,4 @@
-//! The store for command-line tools, without the outside thread: blocking calls on a runtime of its own. The embedded store is
+//! Layer 3, for the command line: the store without the outside thread, by blocking calls on a runtime of its own. The embedded store is
 //! open in one process at a time, so its server must be stopped; PostgreSQL may be in use.
 
 use super::store::{self, Change, DocKey, Outcome, Space, Store, StoreError};

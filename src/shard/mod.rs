@@ -2,7 +2,7 @@
 //! thread through mailboxes. Names no driver and no runtime, opens no socket, reads no clock.
 //!
 //! `net/` calls in with what arrived ([`frames`]), writers ask what to send ([`writers`]), mailboxes deliver ([`inbox`]); every
-//! call into a session goes through [`Shard::drive`], where a panic ends that one session.
+//! call into a session goes through `Shard::drive`, where a panic ends that one session.
 
 pub mod admission;
 pub mod app_history;

@@ -1,6 +1,6 @@
 //! Layer 1: JSON in and out; it knows no message's members but `type`.
 //!
-//! A received text is looked at in up to two ways, each at most once: [`kind`] proves it and finds
+//! A received text is looked at in up to two ways, each at most once: [`kind()`] proves it and finds
 //! its type, [`Scratch::parse`] reads what a handler needs.
 
 mod beyond;

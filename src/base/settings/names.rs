@@ -129,6 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn what_describes_a_key_tells_its_established_names() {
+        let untold: Vec<_> = ESTABLISHED_NAMES
+            .iter()
+            .filter(|(name, row)| {
+                let told = Settings::KEYS
+                    .iter()
+                    .any(|key| key.name == *row && key.doc.contains(name));
+                !told
+            })
+            .collect();
+        assert!(untold.is_empty(), "{untold:?}");
+    }
+
+    #[test]
     fn the_host_names_in_use_are_the_public_one() {
         let env = |both: bool| {
             move |name: &str| match name {

@@ -1,5 +1,5 @@
 //! Outside thread, REST: administration (behaviour.md §9.5): connections, subscriptions, app-to-app messages, configuration, reload, ending a
-//! session. Only for core tokens of `admin_emails`; secrets are never shown.
+//! session. Only for core tokens of `admin_emails` and for `admin_api_key`; secrets are never shown.
 
 use super::{Handled, auth, param, query, refuse, reply};
 use crate::base::clock::IsoTime;
@@ -27,11 +27,12 @@ const SECRET: &[&str] = &["secret", "token", "private_key", "api_key", "store_ur
 /// `GET /api/admin/connections?user=…|package=…|kind=…`.
 pub(super) async fn connections(cx: &Services, r: &OutsideRequest) -> Handled {
     auth::admin(cx, r)?;
-    let users = match (query(r, "user"), query(r, "package")) {
+    let mut users = match (query(r, "user"), query(r, "package")) {
         (Some(user), _) => vec![UserId::new(user)],
         (None, Some(package)) => super::registrations::users_of(cx, package),
         (None, None) => cx.shared.live.all(),
     };
+    users.retain(|user| cx.shared.live.contains(user));
     let total = users.len();
     let lists: Vec<Vec<Value>> = futures_util::stream::iter(users.into_iter().take(USERS_MAX))
         .map(|user| async move { ask(cx, &user, Call::Connections).await })

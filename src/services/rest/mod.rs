@@ -1,4 +1,4 @@
-//! Outside thread, REST: one file per family, found by [`OutsideRoute`] (protocol.md §18). Handlers answer `Ok` or refuse with
+//! Outside thread, REST: one file per family, found by `OutsideRoute` (protocol.md §18). Handlers answer `Ok` or refuse with
 //! `Err`, both whole answers; what must be durable is durable before the answer.
 
 pub(crate) mod admin;

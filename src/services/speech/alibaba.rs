@@ -1,4 +1,5 @@
-//! The Alibaba service (behaviour.md §8.6.4): tasks on a connection. A pause ends the task, the next audio begins another.
+//! Outside thread, speech: the Alibaba service (behaviour.md §8.6.4): tasks on a connection. A pause ends the task, the next
+//! audio begins another.
 
 use super::classify::ProviderError;
 use super::health::Kind;

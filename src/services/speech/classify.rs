@@ -1,4 +1,5 @@
-//! What a provider's failure means: for the stream (behaviour.md §8.2) and for the key it used (§8.6.3).
+//! Outside thread, speech: what a provider's failure means: for the stream (behaviour.md §8.2) and for the key it used
+//! (§8.6.3).
 
 use crate::wire::speech::SpeechFailureClass;
 

@@ -1,6 +1,6 @@
-//! For the simulator alone, and public for that: a conversation with the provider of this deployment without its connection.
-//! Whoever has one says what the provider says, and hears what the session would hear, through the code that serves. The server
-//! itself has connections (`stream`).
+//! Outside thread, speech: for the simulator alone, and public for that: a conversation with the provider of this deployment
+//! without its connection. Whoever has one says what the provider says, and hears what the session would hear, through the code
+//! that serves. The server itself has connections (`stream`).
 
 use super::provider::{self, End, Out, Talk};
 use super::stream::failed;

@@ -1,4 +1,5 @@
-//! How well a provider does (behaviour.md §8.2): unhealthy from so many failures within the window, healthy again below a few.
+//! Outside thread, speech: how well a provider does (behaviour.md §8.2): unhealthy from so many failures within the window,
+//! healthy again below a few.
 
 use crate::base::settings::Settings;
 use std::collections::VecDeque;

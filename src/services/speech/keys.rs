@@ -1,4 +1,5 @@
-//! Keys of a provider (behaviour.md §8.6.3): the first one while it works, else the others in turn. A key that failed rests.
+//! Outside thread, speech: keys of a provider (behaviour.md §8.6.3): the first one while it works, else the others in turn. A
+//! key that failed rests.
 
 use super::classify::KeyTrouble;
 use crate::base::settings::Settings;

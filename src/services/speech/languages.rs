@@ -1,4 +1,4 @@
-//! Which languages each provider recognises and translates.
+//! Outside thread, speech: which languages each provider recognises and translates.
 
 use crate::wire::streams::{Lang, LangOrAuto, Sub};
 

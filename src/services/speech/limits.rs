@@ -1,4 +1,4 @@
-//! What this process takes on (behaviour.md §8.2): so many streams, and none while memory is short.
+//! Outside thread, speech: what this process takes on (behaviour.md §8.2): so many streams, and none while memory is short.
 
 use crate::base::settings::Settings;
 use std::sync::Arc;

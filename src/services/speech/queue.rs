@@ -1,4 +1,5 @@
-//! Orders of a session that its recogniser has not taken yet. Giving one never waits: of too much audio the oldest goes.
+//! Outside thread, speech: orders of a session that its recogniser has not taken yet. Giving one never waits: of too much audio
+//! the oldest goes.
 
 use crate::services::context::lock;
 use bytes::Bytes;

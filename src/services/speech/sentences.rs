@@ -1,5 +1,5 @@
-//! Sentences of the Alibaba service → utterances. Pure: time is an argument. Every result repeats its sentence so far; a
-//! sentence and its translation end apart.
+//! Outside thread, speech: sentences of the Alibaba service → utterances. Pure: time is an argument. Every result repeats its
+//! sentence so far; a sentence and its translation end apart.
 
 use super::alibaba::NAME;
 use super::utterances::Ids;

@@ -1,4 +1,4 @@
-//! WebSocket connections to providers: `wss://`, and `ws://` for private deployments and tests.
+//! Outside thread, speech: WebSocket connections to providers: `wss://`, and `ws://` for private deployments and tests.
 
 use super::classify::ProviderError;
 use super::provider::Frame;

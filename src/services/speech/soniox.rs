@@ -1,4 +1,4 @@
-//! The Soniox service (behaviour.md §8.6.1): one JSON frame of settings, then audio; tokens come back.
+//! Outside thread, speech: the Soniox service (behaviour.md §8.6.1): one JSON frame of settings, then audio; tokens come back.
 
 use super::classify::ProviderError;
 use super::health::Kind;

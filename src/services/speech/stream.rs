@@ -1,5 +1,5 @@
-//! One recogniser: its connection to the provider, one after the other, until it ends. One task per recogniser, which sends
-//! its reports one after the other.
+//! Outside thread, speech: one recogniser: its connection to the provider, one after the other, until it ends. One task per
+//! recogniser, which sends its reports one after the other.
 
 use super::classify::{self, KeyTrouble, ProviderError};
 use super::health::Kind;

@@ -1,4 +1,4 @@
-//! Tokens as the Soniox service sends them (behaviour.md §8.6.1).
+//! Outside thread, speech: tokens as the Soniox service sends them (behaviour.md §8.6.1).
 
 use crate::wire::speech::Token;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Tokens of a translating recogniser → utterances (behaviour.md §8.8). Pure: time is an argument.
+//! Outside thread, speech: tokens of a translating recogniser → utterances (behaviour.md §8.8). Pure: time is an argument.
 //!
 //! What was said and its translation come as tokens of one stream, the translation later. Both are gathered by the language
 //! that was spoken. Only final tokens count, unless the settings ask for the others too, which come anew with every response.

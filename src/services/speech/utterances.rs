@@ -1,4 +1,4 @@
-//! Tokens of a recogniser → utterances (behaviour.md §8.6.2). Pure: time is an argument.
+//! Outside thread, speech: tokens of a recogniser → utterances (behaviour.md §8.6.2). Pure: time is an argument.
 //!
 //! Final tokens come once and are kept (`stable`); the others come anew with every response and replace the last ones (`tail`).
 //! The end of an utterance is held back a little, because recognisers split sentences: text that begins by repeating its end

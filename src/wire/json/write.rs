@@ -167,7 +167,7 @@ impl<'a> ObjectWriter<'a> {
     }
 
     /// Bytes that are one JSON value already: own text, or a client's after
-    /// [`kind`](super::kind).
+    /// [`kind`](super::kind()).
     pub fn raw(&mut self, key: &str, json: &[u8]) -> &mut Self {
         self.slot(key).extend_from_slice(json);
         self

@@ -1,6 +1,11 @@
 //! Layer 0: the table of all settings, one file per section of the configuration file and one row per key; nothing else in the
 //! code holds a tunable number.
 
+#![allow(
+    rustdoc::bare_urls,
+    reason = "the words are those of config.yaml, where an address is no link"
+)]
+
 mod apps;
 mod audio;
 mod connections;

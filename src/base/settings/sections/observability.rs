@@ -7,7 +7,7 @@ section! {
     observability: Observability {
         /// What is logged: trace, debug, info, warn or error, or a filter such as `info,prism::session=debug`. Reloaded on SIGHUP.
         log_level: String = "info".into();
-        /// Log JSON lines to stdout; false = readable text.
+        /// Log JSON lines to stdout; false = readable text. Established name: LOG_STDOUT_JSON.
         log_json: bool = true => AtStart;
         /// Lines that wait for the reader of the log; beyond it lines are dropped and counted.
         log_queue_lines: u64 = 16_384, 64..=10_000_000 => AtStart;

@@ -13,7 +13,7 @@ section! {
         profile: Profile = Profile::Development => AtStart;
         /// Address to listen on.
         host: String = "0.0.0.0".into() => AtStart;
-        /// TCP port for HTTP and WebSocket; 0 takes a free one.
+        /// TCP port for HTTP and WebSocket; 0 takes a free one. Established name: PORT.
         port: u64 = 80, 0..=65_535 => AtStart;
         /// Port of a second listener, on the outside thread, for /livez, /health, /metrics and /api/admin, so that a stalled shard cannot hide; 0 = none.
         admin_port: u64 = 0, 0..=65535 => AtStart;
@@ -29,11 +29,11 @@ section! {
         auth_jwt_secret: String = DEVELOPMENT_SECRET.into() => AtStart;
         /// Value of `env` in connection_ack. Established name: NODE_ENV.
         env: String = "development".into();
-        /// Public base URL, e.g. https://rt.example.net; its scheme decides ws or wss in webhooks. Empty: public_host.
+        /// Public base URL, e.g. https://rt.example.net; its scheme decides ws or wss in webhooks. Empty: public_host. Established name: CLOUD_PUBLIC_URL.
         public_url: String = String::new();
         /// Public host (and port) where no public_url is set. Empty: the listener's own address. Established names: CLOUD_PUBLIC_HOST_NAME, HOST_NAME.
         public_host: String = String::new();
-        /// Host that system apps are given instead of the public one. Empty: the public one.
+        /// Host that system apps are given instead of the public one. Empty: the public one. Established name: CLOUD_LOCAL_HOST_NAME.
         internal_host: String = String::new();
         /// Region named in the periodic vitals line. Established name: REGION.
         region: String = String::new();

@@ -216,12 +216,18 @@ fn administration_is_for_administrators() {
         list.headers
             .push(("authorization".into(), format!("Bearer {root}")));
         list.query = vec![("user".into(), USER.into()), ("kind".into(), "app".into())];
+        let without = kit.send(&list).await.1;
+        assert_eq!(
+            (&without["connections"], &without["sessions"]),
+            (&json!([]), &json!(0)),
+            "the user has no session"
+        );
+        kit.cx.shared.live.enter(Kit::user());
         assert_eq!(
             kit.send(&list).await.1["connections"],
             json!([{"kind": "app"}])
         );
         // A kind alone asks for everybody's.
-        kit.cx.shared.live.enter(Kit::user());
         list.query = vec![("kind".into(), "app".into())];
         let (status, body) = kit.send(&list).await;
         assert_eq!(

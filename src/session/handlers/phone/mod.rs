@@ -1,5 +1,5 @@
 //! Layer 2, handlers of phone messages: one file per type, one row per type. Types without behaviour of their own share
-//! [`relay`]. The table is data, proved complete at compile time.
+//! `relay`. The table is data, proved complete at compile time.
 
 use super::PhoneHandler;
 use crate::wire::kinds::PhoneKind;
