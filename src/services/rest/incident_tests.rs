@@ -385,6 +385,21 @@ fn incidents_from_before_they_were_counted_count() {
     });
 }
 
+/// Whose record is damaged has the more to report; what is told to be refused must not be stored, or a client repeats it.
+#[test]
+fn an_incident_of_a_user_whose_record_is_damaged_is_taken() {
+    Kit::run(|kit| async move {
+        kit.store.put(DocKey::user(&Kit::user()), b"{");
+        let feedback = json!({"feedback": {"type": "bug"}});
+        let (status, body) = kit.client(Route::Incident, "POST", &[], feedback).await;
+        assert_eq!(status, 200);
+        let id = body["incidentId"].as_str().expect("an id");
+        let logs = json!({"logs": []});
+        let logs = kit.client(Route::IncidentLogs, "POST", &[id], logs).await;
+        assert_eq!(logs.0, 200);
+    });
+}
+
 #[test]
 fn a_client_that_reports_errors_without_end_does_not_fill_the_log() {
     let lines = crate::base::log_capture::lines_of(|| {

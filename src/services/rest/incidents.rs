@@ -8,7 +8,7 @@ use super::{
 use crate::base::ids::UserId;
 use crate::services::context::Services;
 use crate::services::lines::{Line, may};
-use crate::services::store::{Change, DocKey, Outcome, incidents_of};
+use crate::services::store::{Change, DocKey, Outcome, StoreError, incidents_of};
 use crate::session::effects::{IncidentLogs, RestAnswer};
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
@@ -27,7 +27,7 @@ const UPLOAD_TOKEN_TTL_S: u64 = 300;
 const SOURCES: &[&str] = &["phone", "glasses", "glasses_firmware"];
 
 async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String> {
-    count_earlier(cx, user).await?;
+    counted(user, count_earlier(cx, user).await);
     let id = uuid();
     let incident = json!({
         "id": id,
@@ -41,19 +41,34 @@ async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String>
     cx.writes
         .apply(Change::PutIncident(id.clone(), incident))
         .await?;
+    counted(user, count(cx, user, &id).await);
+    Ok(id)
+}
+
+/// A count that fails keeps nobody from reporting, and what is stored is not refused.
+fn counted(user: &UserId, outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome
+        && let Some(more) = may(Line::IncidentsUncounted)
+    {
+        tracing::warn!(user = user.log_tag(), %error, more, "incidents-uncounted");
+    }
+}
+
+/// It counts; what is beyond the bound goes.
+async fn count(cx: &Services, user: &UserId, id: &str) -> Result<(), StoreError> {
     let max = cx.settings().store.incidents_per_user as usize;
-    let noted = Change::NoteIncident(user.clone(), id.clone(), max);
+    let noted = Change::NoteIncident(user.clone(), id.to_owned(), max);
     if let Outcome::Forgotten(ids) = cx.writes.apply(noted).await? {
         for old in ids {
             forget(cx, old).await?;
         }
     }
-    Ok(id)
+    Ok(())
 }
 
 /// Incidents from before the user's were counted count, too: they are looked for once, for one user at a time, as the search goes
 /// through all incidents. Who comes meanwhile, or when it fails, has them counted next time.
-async fn count_earlier(cx: &Services, user: &UserId) -> Handled<()> {
+async fn count_earlier(cx: &Services, user: &UserId) -> Result<(), StoreError> {
     let record: Option<UserRecord> = cx.writes.read(DocKey::user(user)).await?;
     if record.is_some_and(|record| record.incidents_counted) {
         return Ok(());
@@ -61,22 +76,13 @@ async fn count_earlier(cx: &Services, user: &UserId) -> Handled<()> {
     let Ok(_alone) = cx.memory.incident_search.try_lock() else {
         return Ok(());
     };
-    match incidents_of(&**cx.writes.store(), user).await {
-        Ok(found) => {
-            let counted = Change::CountIncidents(user.clone(), found);
-            cx.writes.apply(counted).await?;
-        }
-        Err(error) => {
-            if let Some(more) = may(Line::IncidentsUncounted) {
-                tracing::warn!(user = user.log_tag(), %error, more, "incidents-uncounted");
-            }
-        }
-    }
-    Ok(())
+    let found = incidents_of(&**cx.writes.store(), user).await?;
+    let counted = Change::CountIncidents(user.clone(), found);
+    cx.writes.apply(counted).await.map(drop)
 }
 
 /// Removes an incident and its files. The id is one of ours, and safe as a folder.
-async fn forget(cx: &Services, id: String) -> Handled<()> {
+async fn forget(cx: &Services, id: String) -> Result<(), StoreError> {
     let folder = files::folder(cx, "incidents").join(&id);
     cx.writes.apply(Change::RemoveIncident(id)).await?;
     // Most have none.

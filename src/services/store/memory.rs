@@ -22,6 +22,13 @@ impl Memory {
         self.failing.store(failing, Ordering::SeqCst);
     }
 
+    /// Stores these bytes, whatever they say.
+    #[cfg(test)]
+    pub(crate) fn put(&self, key: DocKey, json: &[u8]) {
+        let mut documents = self.documents().expect("not told to fail");
+        documents.insert(key, json.to_vec());
+    }
+
     /// Successful commits so far.
     #[must_use]
     pub fn commits(&self) -> u64 {

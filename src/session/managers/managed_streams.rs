@@ -10,7 +10,7 @@ owns! {
     Playback: hls, dash, webrtc, preview, thumbnail;
     LiveInput: uid, whip, srt, rtmp, playback;
     Output: id, url, name, error;
-    Managed: id, viewers, input, request, phone_requests, outputs;
+    Managed: id, viewers, anew, early, input, request, phone_requests, outputs;
     ManagedStreams: current, calls;
 }
 

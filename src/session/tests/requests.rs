@@ -165,6 +165,26 @@ fn an_app_that_came_although_its_server_refused_and_works_is_left_alone() {
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
 }
 
+/// The time to ask again may go by while the socket is lost. The first list after its return may name nothing yet.
+#[test]
+fn an_app_that_came_for_nobody_is_asked_again_when_its_socket_is_back() {
+    for (lists, asked) in [(&[NOTHING][..], 1), (&[NOTHING, BUTTON], 0)] {
+        let (mut kit, conn) = back_by_itself(Sdk::V3, 500);
+        kit.app_text(conn, NOTHING);
+        kit.app_closes(conn);
+        kit.advance(1_000);
+        let conn = kit.reconnect(SCRIBE);
+        assert_eq!(kit.state(SCRIBE), AppState::Running);
+        for list in lists {
+            kit.app_text(conn, list);
+            kit.advance(100);
+        }
+        kit.advance(30_000);
+        let requests = kit.webhooks(HttpKind::SessionRequest);
+        assert_eq!(requests.len(), asked, "{lists:?}");
+    }
+}
+
 #[test]
 fn an_app_that_came_for_nobody_and_is_stopped_or_lost_is_not_asked() {
     let (mut kit, conn) = back_by_itself(Sdk::V3, 500);

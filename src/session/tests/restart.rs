@@ -12,6 +12,9 @@ use crate::session::testkit::{Kit, MAPS, SCRIBE, record, trusted, user_running};
 use crate::wire::records::{AppType, Registry};
 use serde_json::json;
 
+/// Where the server of a recovery is.
+const BACK: &str = "http://blue.acme.dev/hook";
+
 const SUBSCRIBE: &str = r#"{"type":"subscription_update","subscriptions":["audio_chunk"]}"#;
 
 /// A connected phone and Scribe, whose socket was just lost.
@@ -31,6 +34,15 @@ fn lost_without_a_phone(sdk: Sdk) -> Kit {
     kit.phone_closes(phone);
     kit.app_closes(conn);
     kit
+}
+
+/// A server at [`BACK`] restarted.
+fn recovery(package: &str) -> Call {
+    Call::Recover {
+        package: package.into(),
+        webhook_url: BACK.into(),
+        ws_base: String::new(),
+    }
 }
 
 #[test]
@@ -276,12 +288,7 @@ fn a_recovery_asks_the_registered_server_with_the_same_session() {
 /// Where a start of the app goes on, its request may have reached the process that is gone.
 #[test]
 fn a_recovery_during_a_start_asks_the_server_that_is_back() {
-    const BACK: &str = "http://blue.acme.dev/hook";
-    let recover = Call::Recover {
-        package: SCRIBE.into(),
-        webhook_url: BACK.into(),
-        ws_base: String::new(),
-    };
+    let recover = recovery(SCRIBE);
     let status = |kit: &mut Kit, call| kit.answer(call).map(|answer| answer.0);
     // Delivered, and waiting for the socket; its time begins anew.
     let (mut kit, _) = Kit::connected();
@@ -322,6 +329,56 @@ fn a_recovery_during_a_start_asks_the_server_that_is_back() {
         let urls: Vec<&str> = again.iter().map(|call| &*call.url).collect();
         assert_eq!(urls, if answer.is_some() { vec![] } else { vec![BACK] });
     }
+}
+
+/// A server that restarts again before its app has come was recovered once, however often it asked.
+#[test]
+fn a_recovery_that_another_takes_over_is_no_failed_one() {
+    let (mut kit, _) = Kit::connected();
+    kit.running(SCRIBE, Sdk::V2);
+    for _ in 0..2 {
+        let call = kit.rest(recovery(SCRIBE));
+        let request = kit.webhook(HttpKind::SessionRequest).call;
+        kit.answer_webhook(request, 200);
+        assert_eq!(kit.answer(call).map(|answer| answer.0), Some(200));
+    }
+    kit.init(SCRIBE, Sdk::V2);
+    assert_eq!(kit.metrics.get(Counter::RecoveriesOk), 1);
+    assert_eq!(kit.metrics.get(Counter::RecoveriesFailed), 0);
+}
+
+/// The last attempt of a start, and the last of its time, may be lost to the process that is gone.
+#[test]
+fn a_recovery_during_the_last_attempt_of_a_start_has_attempts_of_its_own() {
+    let (mut kit, _) = Kit::connected();
+    let start = kit.start(SCRIBE);
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    kit.answer_webhook(request, 500);
+    kit.advance(1_000);
+    let request = kit.webhook(HttpKind::SessionRequest).call;
+    kit.advance(4_900);
+    let call = kit.rest(recovery(SCRIBE));
+    kit.answer_webhook(request, 500);
+    assert_eq!(kit.answer(call), None);
+    kit.advance(1_000);
+    let request = kit.webhook(HttpKind::SessionRequest);
+    assert_eq!(request.url, BACK);
+    kit.answer_webhook(request.call, 200);
+    assert_eq!(kit.answer(call).map(|answer| answer.0), Some(200));
+    kit.init(SCRIBE, Sdk::V2);
+    kit.stored_all();
+    assert_eq!(kit.answer(start).unwrap().1["data"]["isRunning"], true);
+}
+
+/// Its record may have been removed while it ran.
+#[test]
+fn a_recovery_of_an_app_without_a_record_changes_nothing() {
+    let (mut kit, _) = Kit::connected();
+    kit.running(SCRIBE, Sdk::V2);
+    kit.apps = Registry::new([], 2);
+    let call = kit.rest(recovery(SCRIBE));
+    assert_eq!(kit.answer(call).map(|answer| answer.0), Some(409));
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
 }
 
 #[test]

@@ -329,6 +329,8 @@ impl Watch {
         view: &View<'_>,
     ) {
         let now_ms = self.now_ms;
+        let shared = self.waits_with_a_start(user, package);
+        let most = view.cfg.apps.webhook_attempts + u64::from(shared);
         let pair = self.pair(user, package);
         let (state, recent) = (pair.state, now_ms - pair.started_ms <= 15_000);
         let phone_away = view
@@ -337,7 +339,7 @@ impl Watch {
         let kind = body["type"].as_str().unwrap_or_default();
         if kind == "session_request" {
             pair.attempts += 1;
-            if pair.attempts > view.cfg.apps.webhook_attempts {
+            if pair.attempts > most {
                 let text = format!("{package} is asked for the {}th time", pair.attempts);
                 self.broken(17, "one restart", user, text);
                 return;

@@ -159,8 +159,8 @@ impl Watch {
             }
             Call::Recover { package, .. } => {
                 let due = self.owed(user, package, view);
-                if due == Due::One {
-                    // Whatever was tried before went to the process that is gone.
+                if matches!(due, Due::One | Due::Shared) {
+                    // Whatever was tried before went to the process that is gone; what is on its way may.
                     self.pair(user, package).attempts = 0;
                 }
                 let shared = session.filter(|_| due == Due::Shared).and_then(|session| {
@@ -215,6 +215,12 @@ impl Watch {
         }
         self.invariant_24_state_is_what_was_seen(user, package, due, view);
         due
+    }
+
+    /// A recovery that waited for the user record, as a start did: its attempts follow the start's first one, which it shares.
+    pub(super) fn waits_with_a_start(&self, user: &str, package: &str) -> bool {
+        let mut open = self.recovery.open.values();
+        open.any(|one| one.due == Due::Unknown && one.of.0 == user && one.of.1 == package)
     }
 
     fn invariant_24_state_is_what_was_seen(

@@ -1,13 +1,14 @@
 //! Layer 2, flow: recovery of an app whose server restarted (behaviour.md §2.14), also while a start of it goes on.
 
 use crate::base::ids::{Package, ReplyTo};
-use crate::base::metrics::Counter;
 use crate::session::effects::RestAnswer;
 use crate::session::flow::{attach, start, webhook};
 use crate::session::managers::apps::AppSession;
 use crate::session::managers::apps::start::{Origin, Phase, Recovery, Start};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
+use crate::wire::records::AppRecord;
+use std::sync::Arc;
 
 /// What a recovery call learns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,37 +19,38 @@ pub(crate) enum Recovered {
     Failed,
 }
 
-/// Skipped where the app is not expected to run, where the glasses are not for it, and where a recovery goes on already.
+/// Skipped where the app is not expected to run, has no record any more, or is not for these glasses, and where a recovery goes
+/// on already.
 pub(crate) fn recover(s: &mut Session, package: &Package, recovery: Recovery, cx: &mut Cx<'_>) {
     let wanted = s.m.apps.get(package).is_some_and(is_wanted);
-    let record = cx.apps.get(package);
-    let fits = record.is_none_or(|record| start::lacks_hardware(s, record).is_none());
-    if !wanted || !fits {
+    let record = cx.apps.get(package).filter(|_| wanted).cloned();
+    let Some(record) = record.filter(|record| start::lacks_hardware(s, record).is_none()) else {
         if let Some(reply) = recovery.reply {
             cx.fx.reply(reply, RestAnswer::json(409, "{}"));
         }
         return;
-    }
+    };
     let app = s.m.apps.get_mut(package);
     let Some(going_on) = app.and_then(|app| app.start.as_mut()) else {
-        restart(s, package, recovery, cx);
+        restart(s, package, recovery, &record, cx);
         return;
     };
     // The start stays, for whoever waits for it. Its request that is on its way, or still to come, is the recovery's as well:
-    // no two are under way (§13.1, 11). One that was delivered before went to the process that is gone.
-    if going_on.recovery.replace(recovery).is_some() {
-        cx.metrics.inc(Counter::RecoveriesFailed);
-    }
-    if going_on.phase != Phase::Connecting || going_on.call.is_some() {
+    // no two are under way (§13.1, 11). What was tried before went to the process that is gone, and so may this one.
+    going_on.recovery = Some(recovery);
+    if going_on.phase != Phase::Connecting {
         return;
     }
     let deadline_ms = cx.now.mono_ms + cx.cfg.apps.app_start_timeout_ms;
     going_on.deadline_ms = deadline_ms;
     going_on.attempts = 0;
     going_on.delivered = false;
+    let is_under_way = going_on.call.is_some();
     s.timers.set(Timer::AppStart(package.clone()), deadline_ms);
-    s.timers.cancel(&Timer::WebhookRetry(package.clone()));
-    webhook::send_session_request(s, package, cx);
+    if !is_under_way {
+        s.timers.cancel(&Timer::WebhookRetry(package.clone()));
+        webhook::send_session_request(s, package, cx);
+    }
 }
 
 fn is_wanted(app: &AppSession) -> bool {
@@ -58,17 +60,17 @@ fn is_wanted(app: &AppSession) -> bool {
 }
 
 /// `resurrecting → connecting`, webhook to the registration's URL.
-fn restart(s: &mut Session, package: &Package, recovery: Recovery, cx: &mut Cx<'_>) {
+fn restart(
+    s: &mut Session,
+    package: &Package,
+    recovery: Recovery,
+    record: &Arc<AppRecord>,
+    cx: &mut Cx<'_>,
+) {
     attach::detach_for_restart(s, package, cx);
-    let Some(record) = cx.apps.get(package).cloned() else {
-        if let Some(reply) = recovery.reply {
-            answer(reply, Recovered::Failed, cx);
-        }
-        return;
-    };
     let mut start = Start::reserve(Origin::Restart, cx.now.mono_ms);
     start.recovery = Some(recovery);
-    start::reserve(s, package, start, &record, cx);
+    start::reserve(s, package, start, record, cx);
 }
 
 /// The webhook was accepted: tells the caller, once.

@@ -67,15 +67,12 @@ pub(crate) fn retry_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
         send_session_request(s, package, cx);
         return;
     }
-    let Some(app) = s.m.apps.get_mut(package) else {
+    // One that is lost may come back for nobody once more, and says so then.
+    let app = s.m.apps.get_mut(package);
+    let running = app.filter(|app| app.state == AppState::Running);
+    let Some(refused) = running.and_then(|app| app.refused.take()) else {
         return;
     };
-    let Some(refused) = app.refused.take() else {
-        return;
-    };
-    if app.state != AppState::Running {
-        return;
-    }
     if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
         tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, more, "app asked again");
     }
@@ -111,14 +108,18 @@ pub(crate) fn came_although_refused(
     };
 }
 
-/// The app has sent its list of streams, which shows whether anybody is there.
-pub(crate) fn app_subscribed(s: &mut Session, package: &Package, nothing: bool) {
+/// The app has sent its list of streams, which shows whether anybody is there. What is left of the pause tells, or another one
+/// where it went by while the socket was lost: a list that names none may be followed by one that does.
+pub(crate) fn app_subscribed(s: &mut Session, package: &Package, nothing: bool, cx: &Cx<'_>) {
     let Some(app) = s.m.apps.get_mut(package) else {
         return;
     };
-    match &app.refused {
+    match &mut app.refused {
         Some(refused) if nothing => {
             let timer = Timer::WebhookRetry(package.clone());
+            if refused.retry_ms < cx.now.mono_ms {
+                refused.retry_ms = cx.now.mono_ms + cx.cfg.apps.webhook_backoff_ms;
+            }
             s.timers.set(timer, refused.retry_ms);
         }
         Some(_) => forget_refusal(s, package),

@@ -1,6 +1,7 @@
 //! Managed video streams and their outputs (protocol.md §8.11, §8.12, §9.14, §18.15; behaviour.md §7.6.3).
 
 mod away;
+mod joining;
 mod lasting;
 mod outputs;
 mod phone;
@@ -181,60 +182,6 @@ fn two_requests_make_one_live_input_and_a_later_one_joins_at_once() {
 }
 
 /// protocol.md §8.11: SDKs wait for an `active` with URLs, and the stream is there as soon as it has some.
-#[test]
-fn who_joins_before_the_video_flows_gets_the_urls_at_once() {
-    let mut kit = waiting();
-    kit.sent();
-    kit.app(SCRIBE, ASK).expect("joins");
-    let id = id(&kit);
-    let joined = |message: &str| {
-        format!(
-            r#"{{"type":"managed_stream_status","status":"active","streamId":"{id}",{URLS}{message}}}"#
-        )
-    };
-    assert_eq!(kit.sent().scribe(), [joined("")]);
-    kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
-    let resumed = value(kit.sent().other()[0]);
-    assert_eq!(
-        (resumed["status"].as_str(), resumed["resumed"].as_bool()),
-        (Some("active"), Some(true))
-    );
-    kit.pass(2_000);
-    answer(&mut kit, 200, LIVE);
-    assert_eq!(
-        kit.sent().scribe(),
-        [joined(r#","message":"Stream is now live""#)]
-    );
-}
-
-/// behaviour.md §7.6.3: `initializing` is for who asked and waits.
-#[test]
-fn who_was_told_active_before_the_glasses_hears_of_no_step_back() {
-    let mut kit = kit();
-    kit.app(OTHER, ASK).expect("taken");
-    answer(&mut kit, 200, MADE);
-    kit.app(SCRIBE, ASK).expect("joins");
-    assert_eq!(value(kit.sent().scribe()[0])["status"], "active");
-    kit.pass(3_000);
-    let begun = kit.sent();
-    assert_eq!(value(begun.other()[0])["status"], "initializing");
-    assert!(begun.scribe().is_empty());
-    kit.pass(2_000);
-    answer(&mut kit, 200, LIVE);
-    let live = value(kit.sent().scribe()[0]);
-    assert_eq!(live["message"], "Stream is now live");
-}
-
-#[test]
-fn who_joins_before_there_are_urls_waits_for_them() {
-    let mut kit = kit();
-    kit.app(OTHER, ASK).expect("taken");
-    kit.app(SCRIBE, ASK).expect("joins");
-    let status = value(kit.sent().scribe()[0]);
-    assert_eq!(status["status"], "initializing");
-    assert!(status.get("hlsUrl").is_none());
-}
-
 #[test]
 fn the_phone_is_told_to_stop_even_before_it_was_told_to_start() {
     let mut kit = kit();

@@ -72,7 +72,8 @@ fn join(s: &mut Session, viewer: &Package, m: &Members, cx: &mut Cx<'_>) {
         stream.viewers.push(viewer.clone());
     }
     // Of the phone's mini-apps the others still wait.
-    if stream.stage == Stage::IngestWait && (is_new || **viewer != *Package::PHONE) {
+    let heard = is_new || **viewer != *Package::PHONE;
+    if stream.stage == Stage::IngestWait && heard && !stream.early.contains(viewer) {
         stream.early.push(viewer.clone());
     }
     stream.anew.retain(|known| known != viewer);

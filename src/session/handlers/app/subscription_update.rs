@@ -44,7 +44,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     if wish.dropped > 0 {
         tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %m.package, dropped = wish.dropped, "too many subscriptions");
     }
-    flow::webhook::app_subscribed(s, m.package, wish.empty_as_received);
+    flow::webhook::app_subscribed(s, m.package, wish.empty_as_received, cx);
     if wish.empty_as_received && is_reconnect_noise(s, m, cx) {
         return Ok(());
     }
