@@ -108,7 +108,7 @@ impl Crowd {
         *trail = world.trail_of(phone, |shard: &mut Shard| {
             let message = match what {
                 What::Audio => Lent::Binary(&[1; 100]),
-                What::Event | What::Ping => Lent::Text(text.as_bytes()),
+                What::Event | What::Ping => Lent::Text(text),
             };
             assert!(shard.lends(phone).is_some());
             shard.lent(phone, message);

@@ -145,9 +145,7 @@ fn event(apps: usize) -> Run {
     let head = r#"{"type":"button_press","buttonId":"main","pressType":"short","timestamp":1773480413589,"pad":""#;
     let text = format!("{head}{}\"}}", "x".repeat(198 - head.len()));
     warm(move || {
-        world.turn(phone, |shard| {
-            shard.lent(phone, Lent::Text(text.as_bytes()))
-        });
+        world.turn(phone, |shard| shard.lent(phone, Lent::Text(&text)));
         assert!(world.drain() > text.len(), "every app gets the event");
     })
 }
@@ -157,7 +155,7 @@ fn ping() -> Run {
     let phone = world.phone;
     warm(move || {
         world.turn(phone, |shard| {
-            shard.lent(phone, Lent::Text(br#"{"type":"ping"}"#))
+            shard.lent(phone, Lent::Text(r#"{"type":"ping"}"#))
         });
         black_box(world.drain());
     })

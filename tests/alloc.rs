@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prism::base::ids::UserId;
 use prism::base::settings::Settings;
 use prism::session::event::PhoneFlags;
-use prism::wire::frame::{Lent, Message};
+use prism::wire::frame::{Lent, Message, Utf8Bytes};
 use prism::wire::speech::SpeechOrder;
 use relay::{USER, World};
 
@@ -98,8 +98,8 @@ fn an_audio_datagram_reaches_three_apps_without_an_allocation() {
 #[test]
 fn an_event_reaches_three_apps_without_an_allocation() {
     let mut world = World::new(APPS, PhoneFlags::default());
-    let press = br#"{"type":"button_press","buttonId":"main","pressType":"short","timestamp":1773480413589}"#;
-    let kept = Bytes::from_static(press);
+    let press = r#"{"type":"button_press","buttonId":"main","pressType":"short","timestamp":1773480413589}"#;
+    let kept = Utf8Bytes::from_static(press);
     let count = allocations(&mut world, 200, |world| {
         let phone = world.phone;
         world.frame(phone, Message::Text(kept.clone()));

@@ -32,7 +32,7 @@ fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-const TEXT: &[u8] = br#"{"packageName":"com.acme.scribe","data":{"x":[1,2,{"y":null}],"t":"a\nb"},"type":"touch_event"}"#;
+const TEXT: &str = r#"{"packageName":"com.acme.scribe","data":{"x":[1,2,{"y":null}],"t":"a\nb"},"type":"touch_event"}"#;
 
 #[test]
 fn decoding_frames() {
@@ -70,7 +70,7 @@ fn writing_frames() {
         out.clear();
         ObjectWriter::begin(&mut text)
             .str("type", "data_stream")
-            .raw("data", TEXT)
+            .raw("data", TEXT.as_bytes())
             .num("timestamp", 1_773_480_413_589u64)
             .end();
         encode(Opcode::Text, &text, &mut out);

@@ -225,14 +225,16 @@ pub struct Latency(Option<Box<Histogram<u32>>>);
 
 impl Latency {
     /// Records `count` equal values.
+    #[inline]
     pub fn record_n(&mut self, ns: u64, count: u32) {
-        let histogram = self.0.get_or_insert_with(|| {
-            Box::new(
-                Histogram::new_with_bounds(1_000, 600_000_000_000, 2)
-                    .expect("constant bounds are valid"),
-            )
-        });
+        let histogram = self.0.get_or_insert_with(Self::empty);
         histogram.saturating_record_n(ns.max(1_000), count);
+    }
+
+    #[cold]
+    fn empty() -> Box<Histogram<u32>> {
+        let empty = Histogram::new_with_bounds(1_000, 600_000_000_000, 2);
+        Box::new(empty.expect("constant bounds are valid"))
     }
 
     /// Records one value.

@@ -7,8 +7,8 @@ use crate::base::ids::{ConnId, UserId};
 use crate::io::{End, Token, Until};
 use crate::shard::Shard;
 use crate::shard::frames::ReadStep;
-use crate::wire::frame::{Decoder, Extent, ProtocolError};
-use bytes::{Bytes, BytesMut};
+use crate::wire::frame::{Decoder, Extent, ProtocolError, Utf8Bytes};
+use bytes::BytesMut;
 
 /// Complete frames of a connection that wait for the next turn take no more memory than this (bytes): beyond it they are handled at
 /// once.
@@ -29,7 +29,7 @@ enum After {
     Yield,
     Discard,
     Stop,
-    Leave(UserId, Bytes),
+    Leave(UserId, Utf8Bytes),
 }
 
 /// Makes a WebSocket connection, which the shard knows as `id`, of a link. `early` arrived already.
@@ -301,7 +301,7 @@ fn whole(
 }
 
 /// [`ReadStep::Leave`]: reads and writes no more, then goes to the home shard of `user`.
-fn leave(node: &Node, net: &mut Net, token: Token, user: UserId, text: Bytes) {
+fn leave(node: &Node, net: &mut Net, token: Token, user: UserId, text: Utf8Bytes) {
     let link = net.links.get(token);
     let id = link.id;
     let Some(mut candidate) = node.with(|shard| shard.leave(id)) else {

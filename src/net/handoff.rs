@@ -15,9 +15,9 @@ use crate::shard::admission::Candidate;
 use crate::shard::frames::ReadStep;
 use crate::shard::mailbox::ToShard;
 use crate::shard::sockets::{Admission, Opening};
-use crate::wire::frame::{Message, encode_close};
+use crate::wire::frame::{Message, Utf8Bytes, encode_close};
 use crate::wire::http::{KeepAlive, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::any::Any;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -45,7 +45,7 @@ pub(crate) enum Arrival {
     /// An app server that named this user in its first message.
     AppAfterHello {
         candidate: Box<Candidate>,
-        text: Bytes,
+        text: Utf8Bytes,
     },
     /// A conformance suite.
     Echo { switch: Vec<u8> },
@@ -54,7 +54,7 @@ pub(crate) enum Arrival {
 /// A connection that waits for its reader and writer to end before it goes.
 pub(super) struct Leaving {
     pub(super) user: UserId,
-    pub(super) text: Bytes,
+    pub(super) text: Utf8Bytes,
     pub(super) candidate: Candidate,
 }
 
@@ -211,7 +211,7 @@ mod tests {
         let response = Response::text(503, "Server is shutting down");
         let spoken = Arrival::AppAfterHello {
             candidate: Box::default(),
-            text: Bytes::new(),
+            text: Utf8Bytes::default(),
         };
         let reason = CloseReason::ServerShutdown;
         let close = refusal(&spoken, &response, reason);

@@ -175,9 +175,9 @@ impl Session {
         flow::dispatch::event(self, event, cx);
     }
 
-    /// One text frame of a phone socket (current or superseded), or of an app socket that said hello to this session: UTF-8,
-    /// not yet looked at. What must last is copied.
-    pub fn on_text(&mut self, from: Sender, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
+    /// One text frame of a phone socket (current or superseded), or of an app socket that said hello to this session: not yet
+    /// looked at. What must last is copied.
+    pub fn on_text(&mut self, from: Sender, conn: ConnId, text: &str, cx: &mut Cx<'_>) {
         self.next_message();
         match from {
             _ if self.state == State::Disposed => {}

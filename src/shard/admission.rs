@@ -123,7 +123,7 @@ pub(super) const NO_SESSION: Answer = Answer::Error("SESSION_NOT_FOUND", "Sessio
 
 /// Judges one text message of `candidate`; `is_live` tells users with a live session, on any shard.
 pub(super) fn judge(
-    message: &[u8],
+    message: &str,
     candidate: &mut Candidate,
     invalid_json_before_close: u64,
     scratch: &mut Scratch,
@@ -145,7 +145,7 @@ pub(super) fn judge(
         }
     };
     let hello = match message.len() {
-        ..=AppHello::MESSAGE_BYTES_MAX => scratch.parse(message),
+        ..=AppHello::MESSAGE_BYTES_MAX => scratch.parse(message.as_bytes()),
         _ => Ok(Hello::default()),
     };
     match hello {
@@ -268,13 +268,9 @@ mod tests {
     }
 
     fn say(candidate: &mut Candidate, message: &str) -> Verdict {
-        judge(
-            message.as_bytes(),
-            candidate,
-            10,
-            &mut Scratch::new(),
-            |user| user == "ana@x.xn--p1ai",
-        )
+        judge(message, candidate, 10, &mut Scratch::new(), |user| {
+            user == "ana@x.xn--p1ai"
+        })
     }
 
     #[test]

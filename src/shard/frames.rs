@@ -10,7 +10,7 @@ use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::Counter;
 use crate::session::effects::Class;
 use crate::session::event::{Chunk, CloseInfo, Event, Sender};
-use crate::wire::frame::{Lent, Message, Opcode, ProtocolError};
+use crate::wire::frame::{Lent, Message, Opcode, ProtocolError, Utf8Bytes};
 use crate::wire::json;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +25,7 @@ pub enum ReadStep {
     /// Stops reading.
     Stop,
     /// Hands the connection, this message and what is behind it to the home shard of this user.
-    Leave(UserId, Bytes),
+    Leave(UserId, Utf8Bytes),
 }
 
 impl Shard {
@@ -123,7 +123,7 @@ impl Shard {
 
     /// A text for the session.
     #[inline]
-    fn text(&mut self, at: u32, id: ConnId, kind: Kind, text: &[u8]) {
+    fn text(&mut self, at: u32, id: ConnId, kind: Kind, text: &str) {
         let from = match kind {
             Kind::Phone => Sender::Phone,
             Kind::App | Kind::Echo => Sender::App,
@@ -146,10 +146,12 @@ impl Shard {
                     Message::Binary(data) if kind == Kind::Phone => {
                         self.audio(at, id, Chunk::Own(data));
                     }
-                    Message::Binary(data) if is_json(&data) => self.text(at, id, kind, &data),
-                    Message::Binary(data) => self.drive(at, |session, cx| {
-                        session.on_event(Event::AppBinary { conn: id, data }, cx);
-                    }),
+                    Message::Binary(data) => match as_json(&data) {
+                        Some(text) => self.text(at, id, kind, text),
+                        None => self.drive(at, |session, cx| {
+                            session.on_event(Event::AppBinary { conn: id, data }, cx);
+                        }),
+                    },
                     other => return self.control(id, Some(at), other),
                 }
                 ReadStep::Continue
@@ -159,7 +161,15 @@ impl Shard {
                 match message {
                     Message::Text(text) => self.fresh(id, text),
                     // Only JSON can name a socket; `{` may come in a binary frame (protocol.md §0.2).
-                    Message::Binary(data) if data.first() == Some(&b'{') => self.fresh(id, data),
+                    Message::Binary(data) if data.first() == Some(&b'{') => {
+                        match Utf8Bytes::try_from(data) {
+                            Ok(text) => self.fresh(id, text),
+                            Err(_) => {
+                                self.refuse(id, CloseReason::InvalidUtf8);
+                                ReadStep::Discard
+                            }
+                        }
+                    }
                     Message::Binary(_) => ReadStep::Continue,
                     other => self.control(id, None, other),
                 }
@@ -168,10 +178,10 @@ impl Shard {
                 self.workspace.metrics.inc(Counter::AppMessagesIn);
                 match message {
                     Message::Text(text) => self.parked_says(id, &text),
-                    Message::Binary(data) if data.first() == Some(&b'{') => {
-                        self.parked_says(id, &data)
-                    }
-                    Message::Binary(_) => ReadStep::Continue,
+                    Message::Binary(data) => match as_json(&data) {
+                        Some(text) => self.parked_says(id, text),
+                        None => ReadStep::Continue,
+                    },
                     other => self.control(id, None, other),
                 }
             }
@@ -252,7 +262,7 @@ impl Shard {
     }
 
     /// A parked app socket waits for its user: `ping` is answered, what is no JSON is refused and counted.
-    fn parked_says(&mut self, id: ConnId, text: &[u8]) -> ReadStep {
+    fn parked_says(&mut self, id: ConnId, text: &str) -> ReadStep {
         let kind = json::kind(text).ok();
         let Some(Role::Parked(parked)) = self.out.conns.get(id).map(|conn| &mut conn.role) else {
             return ReadStep::Continue;
@@ -282,7 +292,7 @@ impl Shard {
     fn echo(&mut self, id: ConnId, message: Message) -> ReadStep {
         let metrics = &mut self.workspace.metrics;
         let (op, payload) = match message {
-            Message::Text(text) => (Opcode::Text, text),
+            Message::Text(text) => (Opcode::Text, text.into()),
             Message::Binary(data) => (Opcode::Binary, data),
             other => return self.control(id, None, other),
         };
@@ -381,6 +391,9 @@ impl Shard {
 }
 
 /// A binary frame that begins with `{` is JSON, if it is text at all (protocol.md §0.2).
-fn is_json(data: &[u8]) -> bool {
-    data.first() == Some(&b'{') && simdutf8::basic::from_utf8(data).is_ok()
+fn as_json(data: &[u8]) -> Option<&str> {
+    match data.first() {
+        Some(b'{') => simdutf8::basic::from_utf8(data).ok(),
+        _ => None,
+    }
 }

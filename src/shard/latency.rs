@@ -190,6 +190,7 @@ impl Records {
 
     /// The turn ends; records without writes are settled. `now_ns` reads the clock, if anything needs it. Returns how long
     /// the turn took, where that was measured.
+    #[inline]
     pub(super) fn end(
         &mut self,
         metrics: &mut Metrics,

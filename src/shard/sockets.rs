@@ -12,8 +12,8 @@ use crate::base::ids::{ConnId, UserId};
 use crate::base::metrics::{Counter, Side};
 use crate::session::event::{AppHello, Event, HelloKind, PhoneFlags};
 use crate::session::lines::Line;
+use crate::wire::frame::Utf8Bytes;
 use crate::wire::kinds::AppKind;
-use bytes::Bytes;
 
 /// Whether a phone may have a session now (behaviour.md §10.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,17 +126,13 @@ impl Shard {
     }
 
     /// A text message of an un-initialised app socket.
-    pub(super) fn fresh(&mut self, id: ConnId, text: Bytes) -> ReadStep {
+    pub(super) fn fresh(&mut self, id: ConnId, text: Utf8Bytes) -> ReadStep {
         let Some(conn) = self.out.conns.get(id) else {
             return ReadStep::Stop;
         };
         let Role::Fresh(candidate) = &mut conn.role else {
             return ReadStep::Continue;
         };
-        if std::str::from_utf8(&text).is_err() {
-            self.refuse(id, CloseReason::InvalidUtf8);
-            return ReadStep::Discard;
-        }
         let live = &self.shared.live;
         let verdict = admission::judge(
             &text,

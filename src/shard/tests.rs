@@ -22,7 +22,7 @@ use crate::session::effects::StoreOp;
 use crate::session::event::{Event, HttpOutcome, PhoneFlags};
 use crate::session::rest::Call;
 use crate::wire::auth::sha256_hex;
-use crate::wire::frame::{Lent, Message};
+use crate::wire::frame::{Lent, Message, Utf8Bytes};
 use crate::wire::kinds::AppKind;
 use crate::wire::records::{AppRecord, UserRecord};
 use crate::wire::upgrade::AppHeaders;
@@ -130,7 +130,7 @@ impl World {
 
     fn say(&mut self, conn: ConnId, text: &'static str) {
         self.shard.begin_turn(conn, self.now, 1);
-        let message = Message::Text(Bytes::from_static(text.as_bytes()));
+        let message = Message::Text(text.into());
         let _ = self.shard.message(conn, message);
         self.shard.end_turn(conn, || 2);
     }
@@ -197,7 +197,7 @@ fn a_slow_message_is_told_with_its_user_and_its_type() {
     let lines = crate::base::log_capture::lines_of(|| {
         for end_ns in [100_000_000, 100_000_001] {
             world.shard.begin_turn(phone, world.now, 1);
-            let ping = Message::Text(Bytes::from_static(br#"{"type":"ping"}"#));
+            let ping = Message::Text(r#"{"type":"ping"}"#.into());
             let _ = world.shard.message(phone, ping);
             world.shard.end_turn(phone, || end_ns);
         }

@@ -13,6 +13,9 @@ mod tests;
 
 use bytes::Bytes;
 
+/// Shared text: bytes that are proven UTF-8.
+pub use tungstenite::Utf8Bytes;
+
 pub use decode::{Decoder, Extent, Lent};
 pub use encode::{HEADER_BYTES_MAX, encode, encode_close, header};
 
@@ -25,8 +28,8 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What a peer sent: a whole data message or one control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// A text message; the bytes are valid UTF-8.
-    Text(Bytes),
+    /// A text message.
+    Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
     /// A ping; the answer is a pong with the same bytes.

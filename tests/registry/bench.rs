@@ -125,7 +125,7 @@ impl Bench {
     }
 
     fn text(&mut self, from: Sender, conn: ConnId, text: &str) -> Vec<Sent> {
-        self.run(|session, cx| session.on_text(from, conn, text.as_bytes(), cx))
+        self.run(|session, cx| session.on_text(from, conn, text, cx))
     }
 
     fn run(&mut self, act: impl FnOnce(&mut Session, &mut Cx<'_>)) -> Vec<Sent> {

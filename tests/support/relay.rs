@@ -154,7 +154,7 @@ impl World {
 
     /// One text message.
     pub(crate) fn text(&mut self, conn: ConnId, text: &str) {
-        let message = Message::Text(Bytes::copy_from_slice(text.as_bytes()));
+        let message = Message::Text(text.into());
         self.frame(conn, message);
     }
 

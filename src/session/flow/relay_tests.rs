@@ -175,7 +175,7 @@ fn text_that_is_no_json_is_refused_and_delivered_to_nobody() {
     kit.subscribe("back", &["x"]);
     kit.forget();
     for text in [r#"{"type":"x","a":}"#, r#"{"type":"x","a":1}"#] {
-        kit.run(|s, cx| s.on_text(Sender::Phone, PHONE_CONN, text.as_bytes(), cx));
+        kit.run(|s, cx| s.on_text(Sender::Phone, PHONE_CONN, text, cx));
     }
     assert_eq!(streams(&mut kit, conn).len(), 1);
     assert_eq!(kit.metrics.get(Counter::PhoneBadJson), 1);

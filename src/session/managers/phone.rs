@@ -15,7 +15,8 @@ owns! { Phone: superseded, last_close_reason, held, halves, unacked; }
 impl Footprint for Held {
     fn heap_bytes(&self) -> usize {
         match self {
-            Self::Text(_, bytes) | Self::Audio(_, bytes) => bytes.len(),
+            Self::Text(_, text) => text.len(),
+            Self::Audio(_, data) => data.len(),
         }
     }
 }
@@ -35,7 +36,7 @@ pub enum SentSoFar {
 #[derive(Debug)]
 pub enum Held {
     /// Text.
-    Text(ConnId, Bytes),
+    Text(ConnId, Box<str>),
     /// Audio.
     Audio(ConnId, Bytes),
 }

@@ -34,16 +34,15 @@ impl Bench {
 
     /// A message of the phone, by its own handler; without one it is relayed.
     pub(crate) fn phone_says(&mut self, text: &str) -> Result<(), Reject> {
-        let text = text.as_bytes();
         let name = kind(text).expect("typed").into_owned();
         self.with(|s, cx| {
             let message = PhoneMessage {
                 conn: PHONE_CONN,
                 name: &name,
-                text,
+                text: text.as_bytes(),
             };
             let Some(kind) = PhoneKind::from_wire(&name) else {
-                relay::phone_message(s, &name, text, cx);
+                relay::phone_message(s, &name, text.as_bytes(), cx);
                 return Ok(());
             };
             (PHONE[kind as usize].run)(s, &message, cx)
@@ -52,7 +51,7 @@ impl Bench {
 
     /// A message of an app, by its own handler. An app without a socket may have sent it just before.
     pub(crate) fn app_says(&mut self, package: &str, text: &str) -> Result<(), Reject> {
-        let name = kind(text.as_bytes()).expect("typed").into_owned();
+        let name = kind(text).expect("typed").into_owned();
         let kind = AppKind::from_wire(&name).expect("a known type");
         let package = Package::new(package);
         let conn = self.s.m.apps.open_conn(&package).unwrap_or(ConnId(99));

@@ -124,7 +124,7 @@ impl Kit {
 
     /// What a text of the phone brings to a socket, as it goes out.
     pub(crate) fn phone_raw(&mut self, text: &str, to: ConnId) -> Vec<String> {
-        self.with(|s, cx| s.on_text(Sender::Phone, PHONE_CONN, text.as_bytes(), cx));
+        self.with(|s, cx| s.on_text(Sender::Phone, PHONE_CONN, text, cx));
         let effects = self.fx.take();
         let texts = effects.into_iter().filter_map(|effect| match effect {
             Effect::Text { conn, range, .. } | Effect::Asked { conn, range, .. } if conn == to => {

@@ -166,7 +166,7 @@ impl Kit {
 
     /// A text frame of a phone.
     pub(crate) fn phone_text(&mut self, conn: ConnId, text: &str) {
-        self.run(|s, cx| s.on_text(Sender::Phone, conn, text.as_bytes(), cx));
+        self.run(|s, cx| s.on_text(Sender::Phone, conn, text, cx));
     }
 
     /// A phone socket breaks.
@@ -194,7 +194,7 @@ impl Kit {
 
     /// A text frame of an app.
     pub(crate) fn app_text(&mut self, conn: ConnId, text: &str) {
-        self.run(|s, cx| s.on_text(Sender::App, conn, text.as_bytes(), cx));
+        self.run(|s, cx| s.on_text(Sender::App, conn, text, cx));
     }
 
     /// An app socket breaks.

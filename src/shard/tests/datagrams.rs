@@ -5,7 +5,7 @@ use super::*;
 /// Of `nadia@lumen.io`.
 const HASH: u32 = 3_718_288_755;
 
-fn registers(hash: u32) -> Bytes {
+fn registers(hash: u32) -> Utf8Bytes {
     format!(r#"{{"type":"udp_register","userIdHash":{hash}}}"#).into()
 }
 
@@ -227,8 +227,8 @@ fn what_another_shard_passed_on_before_the_hash_was_taken_back_is_dropped() {
     let phone = two.phone(user, 7);
     assert_eq!(two.home(user).id(), ShardId(0));
     two.shards[1].datagram(&mut probe(7));
-    let gone = Bytes::from_static(br#"{"type":"udp_unregister","userIdHash":7}"#);
-    let _ = two.home(user).message(phone, Message::Text(gone));
+    let gone = r#"{"type":"udp_unregister","userIdHash":7}"#;
+    let _ = two.home(user).message(phone, Message::Text(gone.into()));
     two.deliver();
     assert_eq!((two.acks(user, phone), two.dropped()), (0, 1));
 }

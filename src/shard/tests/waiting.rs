@@ -1,6 +1,7 @@
 //! App sockets that wait: for an init, or for the session of their user.
 
 use super::*;
+use crate::shard::frames::ReadStep;
 
 #[test]
 fn a_parked_socket_is_answered_like_any_other() {
@@ -15,6 +16,23 @@ fn a_parked_socket_is_answered_like_any_other() {
     let ping = Message::Binary(br#"{"type":"ping"}"#.as_slice().into());
     let _ = world.shard.message(parked, ping);
     assert!(world.sent(parked).contains(r#"{"type":"pong""#));
+}
+
+#[test]
+fn a_binary_frame_that_begins_like_json_but_is_no_text_ends_a_stranger_and_is_nothing_to_a_parked_socket()
+ {
+    let mut world = World::new();
+    let parked = world.parked_app("a@x.io");
+    let fresh = world.app("b@x.io");
+    world.sent(fresh);
+    let odd = Message::Binary(b"{\"type\":\"ping\",\"x\":\"\xff\"}".as_slice().into());
+    assert_eq!(world.shard.message(parked, odd.clone()), ReadStep::Continue);
+    assert_eq!(world.sent(parked), "");
+    assert_eq!(world.shard.message(fresh, odd), ReadStep::Discard);
+    let Some(WriteStep::Send(pending)) = world.shard.next_write(fresh) else {
+        panic!("a close frame");
+    };
+    assert_eq!(*pending.bytes(), [0x88, 2, 0x03, 0xEF], "1007");
 }
 
 #[test]
@@ -174,7 +192,7 @@ fn a_waiting_socket_that_showed_life_and_falls_silent_is_closed_1001_and_cut() {
         world.shard.begin_turn(app, world.now, 1);
         let message = match proof {
             "pong" => Message::Pong(Bytes::from_static(b"01234567")),
-            _ => Message::Text(Bytes::from_static(br#"{"type":"ping"}"#)),
+            _ => Message::Text(r#"{"type":"ping"}"#.into()),
         };
         let _ = world.shard.message(app, message);
         world.shard.end_turn(app, || 2);

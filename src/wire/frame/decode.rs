@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::mask::unmask;
-use super::{CONTROL_BYTES_MAX, Message, ProtocolError};
+use super::{CONTROL_BYTES_MAX, Message, ProtocolError, Utf8Bytes};
 
 const FINAL: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
@@ -27,8 +27,8 @@ pub enum Extent {
 /// A message whose bytes stay where they arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lent<'a> {
-    /// Valid UTF-8.
-    Text(&'a [u8]),
+    /// Text.
+    Text(&'a str),
     /// Anything.
     Binary(&'a [u8]),
 }
@@ -173,8 +173,8 @@ impl Decoder {
         unmask(payload, key);
         if !is_text {
             use_it(Lent::Binary(payload));
-        } else if simdutf8::basic::from_utf8(payload).is_ok() {
-            use_it(Lent::Text(payload));
+        } else if let Ok(text) = simdutf8::basic::from_utf8(payload) {
+            use_it(Lent::Text(text));
         } else {
             return Err(ProtocolError::Utf8);
         }
@@ -291,10 +291,7 @@ impl Decoder {
             FrameKind::Data(DataKind::Binary) if last => {
                 Ok(Some(Message::Binary(payload.freeze())))
             }
-            FrameKind::Data(DataKind::Text) if last => match simdutf8::basic::from_utf8(&payload) {
-                Ok(_) => Ok(Some(Message::Text(payload.freeze()))),
-                Err(_) => Err(ProtocolError::Utf8),
-            },
+            FrameKind::Data(DataKind::Text) if last => text(payload).map(Some),
             FrameKind::Data(kind) => {
                 let mut fragments = Fragments {
                     kind,
@@ -341,11 +338,16 @@ impl Fragments {
     fn finish(self) -> Result<Message, ProtocolError> {
         match self.kind {
             DataKind::Binary => Ok(Message::Binary(self.bytes.freeze())),
-            DataKind::Text if self.utf8_len == self.bytes.len() => {
-                Ok(Message::Text(self.bytes.freeze()))
-            }
-            DataKind::Text => Err(ProtocolError::Utf8),
+            // Looked at again as a whole: fragments are rare, and so are the texts that are not lent.
+            DataKind::Text => text(self.bytes),
         }
+    }
+}
+
+fn text(bytes: BytesMut) -> Result<Message, ProtocolError> {
+    match Utf8Bytes::try_from(bytes) {
+        Ok(text) => Ok(Message::Text(text)),
+        Err(_) => Err(ProtocolError::Utf8),
     }
 }
 

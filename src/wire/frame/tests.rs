@@ -50,7 +50,7 @@ fn decode_split(bytes: &[u8], max: usize, step: usize) -> (Vec<Message>, Option<
             let mut small = None;
             let lent = decoder.next_lent(&mut buf, SMALL + 1, |lent| {
                 small = Some(match lent {
-                    Lent::Text(text) => Message::Text(Bytes::copy_from_slice(text)),
+                    Lent::Text(text) => Message::Text(text.into()),
                     Lent::Binary(data) => Message::Binary(Bytes::copy_from_slice(data)),
                 });
             });
@@ -74,7 +74,7 @@ fn decode_split(bytes: &[u8], max: usize, step: usize) -> (Vec<Message>, Option<
 }
 
 fn text(s: &str) -> Message {
-    Message::Text(Bytes::copy_from_slice(s.as_bytes()))
+    Message::Text(s.into())
 }
 
 fn only_error(bytes: &[u8]) -> ProtocolError {

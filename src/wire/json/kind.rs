@@ -2,7 +2,7 @@
 //!
 //! What is accepted is JSON by its grammar (RFC 8259) and may stand as it is inside another message. Numbers may exceed what
 //! a machine holds: they are passed on, not computed with. Of several `type` the last one counts, as for the `JSON.parse` of
-//! all who read the text after us. That the text is UTF-8 is the caller's promise (a WebSocket text frame is).
+//! all who read the text after us.
 
 use std::borrow::Cow;
 
@@ -36,8 +36,11 @@ pub enum KindError {
 ///
 /// # Errors
 /// See [`KindError`]; what is no JSON is never said to lack a type.
-pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
-    let mut scan = Scan { text, at: 0 };
+pub fn kind(text: &str) -> Result<Cow<'_, str>, KindError> {
+    let mut scan = Scan {
+        text: text.as_bytes(),
+        at: 0,
+    };
     if scan.token() != Some(b'{') {
         return Err(KindError::NotAnObject);
     }
@@ -47,7 +50,9 @@ pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
             return scan.value(first, 1);
         }
         found = if first == Some(b'"') {
-            Ok(scan.string()?.decode()?)
+            let from = scan.at;
+            let is_escaped = scan.string()?.escaped;
+            Ok(decoded(&text[from..scan.at - 1], is_escaped)?)
         } else {
             scan.value(first, 1)?;
             Err(KindError::NotAString)
@@ -60,6 +65,15 @@ pub fn kind(text: &[u8]) -> Result<Cow<'_, str>, KindError> {
     } else {
         Err(KindError::Malformed)
     }
+}
+
+/// The value of a string that stands like this between its quotes.
+fn decoded(raw: &str, is_escaped: bool) -> Result<Cow<'_, str>, KindError> {
+    if !is_escaped {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let value = unicode::unescape(raw.as_bytes());
+    value.map(Cow::Owned).ok_or(KindError::Malformed)
 }
 
 /// Whether `text` is one number by the grammar of JSON.
@@ -79,22 +93,13 @@ struct Raw<'a> {
     escaped: bool,
 }
 
-impl<'a> Raw<'a> {
+impl Raw<'_> {
     fn is_type(&self) -> bool {
         if self.escaped {
             unicode::unescape(self.bytes).is_some_and(|key| key == "type")
         } else {
             self.bytes == b"type"
         }
-    }
-
-    fn decode(&self) -> Result<Cow<'a, str>, KindError> {
-        let decoded = if self.escaped {
-            unicode::unescape(self.bytes).map(Cow::Owned)
-        } else {
-            std::str::from_utf8(self.bytes).ok().map(Cow::Borrowed)
-        };
-        decoded.ok_or(KindError::Malformed)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 fn kind_of(text: &str) -> Result<String, KindError> {
-    kind(text.as_bytes()).map(std::borrow::Cow::into_owned)
+    kind(text).map(std::borrow::Cow::into_owned)
 }
 
 /// Whether this value could stand in a message.
@@ -49,7 +49,7 @@ fn types_are_found_wherever_they_stand() {
 
 #[test]
 fn a_plain_type_is_not_copied() {
-    let text = br#"{"data":"x","type":"button_press"}"#;
+    let text = r#"{"data":"x","type":"button_press"}"#;
     assert!(matches!(
         kind(text),
         Ok(std::borrow::Cow::Borrowed("button_press"))
@@ -87,7 +87,6 @@ fn unusable_texts_are_refused() {
     ] {
         assert_eq!(kind_of(text), Err(expected), "{text}");
     }
-    assert_eq!(kind(b"{\"type\":\"\xff\"}"), Err(KindError::Malformed));
 }
 
 #[test]
@@ -443,17 +442,17 @@ fn odd_text(value: &Value, dice: &mut impl FnMut() -> u8) -> String {
 }
 
 /// What is JSON, and of which type, is said as `serde_json` sees it.
-fn assert_agreement(text: &[u8]) -> Result<(), TestCaseError> {
+fn assert_agreement(text: &str) -> Result<(), TestCaseError> {
     let seen = kind(text);
-    let first = text.iter().find(|byte| !b" \t\r\n".contains(byte));
-    let is_object = first == Some(&b'{');
-    // The caller's promise.
-    if is_object && std::str::from_utf8(text).is_ok() {
-        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    if text
+        .trim_start_matches([' ', '\t', '\r', '\n'])
+        .starts_with('{')
+    {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         let refused = matches!(seen, Err(KindError::Malformed | KindError::TooDeep));
         prop_assert_eq!(is_json, !refused, "{:?}", seen);
     }
-    if let Ok(Value::Object(members)) = serde_json::from_slice::<Value>(text) {
+    if let Ok(Value::Object(members)) = serde_json::from_str::<Value>(text) {
         let expected = match members.get("type") {
             None => Err(KindError::Missing),
             Some(Value::String(kind)) => Ok(kind.as_str()),
@@ -477,7 +476,7 @@ proptest! {
         prop_assert_eq!(value_is_json(&text), Ok(()), "{}", text);
         prop_assert_eq!(value_is_json(&sunk(&text)), Ok(()), "{}", text);
         prop_assert!(Scratch::new().parse::<Value>(text.as_bytes()).is_ok(), "{}", text);
-        assert_agreement(text.as_bytes())?;
+        assert_agreement(&text)?;
     }
 
     #[test]
@@ -489,8 +488,8 @@ proptest! {
         let mut text = value.to_string().into_bytes();
         let at = at.index(text.len());
         text[at] = byte;
-        assert_agreement(&text)?;
         if let Ok(text) = std::str::from_utf8(&text) {
+            assert_agreement(text)?;
             let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
             prop_assert_eq!(value_is_json(&sunk(text)).is_ok(), is_json, "{}", text);
         }
@@ -498,11 +497,10 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = kind(&text);
         let braced = [b"{\"type\":", &text[..]].concat();
-        let _ = kind(&braced);
-        assert_agreement(&braced)?;
         let _ = Scratch::new().parse::<Value>(&braced);
+        let _ = kind(&String::from_utf8_lossy(&text));
+        assert_agreement(&String::from_utf8_lossy(&braced))?;
     }
 
     #[test]

@@ -21,10 +21,11 @@ const FULL_AGAIN_MS: u64 = 1000;
 const PHONE_FULL: &str = "Too many requests wait for the phone";
 
 /// One text frame (or binary frame with JSON in it).
-pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
+pub(crate) fn text(s: &mut Session, conn: ConnId, text: &str, cx: &mut Cx<'_>) {
     s.m.health.seen(conn, cx.now.mono_ms, text.len());
     let name = json::kind(text);
     let kind = name.as_ref().ok().and_then(|name| AppKind::from_wire(name));
+    let text = text.as_bytes();
     let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) else {
         unattached(s, conn, name.map(|_| kind), text, cx);
         return;

@@ -11,10 +11,9 @@ use crate::session::managers::phone::{Held, HoldOutcome, SentSoFar};
 use crate::session::{Cx, Session, State};
 use crate::wire::json;
 use crate::wire::kinds::PhoneKind;
-use bytes::Bytes;
 
 /// One text frame.
-pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) {
+pub(crate) fn text(s: &mut Session, conn: ConnId, text: &str, cx: &mut Cx<'_>) {
     if !s.m.phone.knows(conn) {
         return;
     }
@@ -36,7 +35,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &[u8], cx: &mut Cx<'_>) 
     } else if !admit(s, conn, cx) {
         // Ignored, as everything of a superseded socket.
     } else if s.state == State::Initializing {
-        hold(s, Held::Text(conn, Bytes::copy_from_slice(text)), cx);
+        hold(s, Held::Text(conn, text.into()), cx);
     } else {
         run(s, conn, kind, &name, text, cx);
     }
@@ -99,11 +98,12 @@ fn run(
     conn: ConnId,
     kind: Option<PhoneKind>,
     name: &str,
-    text: &[u8],
+    text: &str,
     cx: &mut Cx<'_>,
 ) {
     let index = kind.map_or(PhoneKind::COUNT, |kind| kind as usize);
     cx.metrics.message(Side::Phone, index);
+    let text = text.as_bytes();
     let outcome = phone_message_fits(kind, text.len()).and_then(|()| {
         contained(name, s, cx, |s, cx| match PHONE.get(index) {
             Some(handler) => (handler.run)(s, &PhoneMessage { conn, name, text }, cx),
