@@ -115,7 +115,14 @@ impl Engine {
         }
     }
 
-    /// The phone vanishes; it returns after its usual time unless a fault says otherwise.
+    /// The phone vanishes; a fault has planned its return.
+    pub(super) fn cut_phone(&mut self, user: u32) {
+        if let Some(token) = self.user_conn(user) {
+            self.cut(token);
+        }
+    }
+
+    /// The phone vanishes; it returns after its usual time.
     pub(super) fn drop_phone(&mut self, user: u32) {
         if let Some(token) = self.user_conn(user) {
             self.cut(token);

@@ -104,7 +104,7 @@ impl Engine {
             "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
             call.path,
-            self.settings.address,
+            self.settings.host,
             call.token,
             call.body.len(),
             call.body
