@@ -125,6 +125,12 @@ impl Scenario {
             0.0,
             RATE_MAX,
         )?;
+        within(
+            "app_pings_per_min",
+            self.rest.app_pings_per_min,
+            0.0,
+            RATE_MAX,
+        )?;
         if let Some(connects) = &self.connects {
             above_zero("connects.per_s", connects.per_s, RATE_MAX)?;
             for (name, value) in [

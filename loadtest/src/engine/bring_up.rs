@@ -132,6 +132,7 @@ impl Engine {
         let rates = [
             (Background::DeviceState, rest.device_state_per_min),
             (Background::Location, rest.location_per_min),
+            (Background::AppPing, rest.app_pings_per_min),
             (Background::Churn, churn.unwrap_or(0.0)),
         ];
         self.background

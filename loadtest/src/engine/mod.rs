@@ -107,6 +107,7 @@ enum Background {
     Ping,
     DeviceState,
     Location,
+    AppPing,
     Churn,
 }
 
@@ -362,6 +363,7 @@ impl Engine {
                     Background::Ping => self.ping(user, now),
                     Background::DeviceState => self.post_device_state(user),
                     Background::Location => self.post_location(user),
+                    Background::AppPing => self.ping_apps(user),
                     // After the window everyone may come back.
                     Background::Churn if self.generating => self.drop_phone(user),
                     Background::Churn => {}

@@ -240,6 +240,27 @@ fn the_whole_protocol_from_token_to_subscription_brings_every_app_up() {
 }
 
 #[test]
+fn what_phones_ask_on_every_connect_is_asked_and_timed() {
+    let rest = |on_ack: bool| {
+        let text = format!(
+            "{BASE} duration_s: 1.5, rest: {{ on_ack: {on_ack}, app_pings_per_min: 600 }}, \
+             streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}], \
+             faults: [{{ herd: {{ at_s: 0.1, within_s: 0.1, return_s: [0.3, 0.4] }} }}] }}"
+        );
+        let measured = run(Quirk::None, prism(), &text);
+        assert!(
+            measured.stats.errors.0.is_empty(),
+            "{:?}",
+            measured.stats.errors
+        );
+        measured.stats.latency[Class::Rest.index()]
+            .summary()
+            .map_or(0, |latency| latency.count)
+    };
+    assert_eq!(rest(true) - rest(false), 6, "two calls of three phones");
+}
+
+#[test]
 fn a_herd_comes_back_and_what_it_missed_is_not_called_lost() {
     let text = format!(
         "{BASE} duration_s: 2.5, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}], \
