@@ -35,7 +35,44 @@ fn above_zero(name: &str, value: f64, high: f64) -> Broken {
     ))
 }
 
+/// Name and moments (first, how often, distance) of a fault that has a time; churn has none.
+fn moments(own: &Fault) -> Option<(&'static str, f64, u32, f64)> {
+    Some(match own {
+        Fault::Herd(herd) => ("herd", herd.at_s, herd.times, herd.every_s),
+        Fault::StuckReaders(stuck) => ("stuck_readers", stuck.at_s, 1, 0.0),
+        Fault::AppServerGone(gone) => ("app_server_gone", gone.at_s, 1, 0.0),
+        Fault::Abuse(abuse) => ("abuse", abuse.at_s, 1, 0.0),
+        Fault::Restart(restart) => ("restart", restart.at_s, restart.times, restart.every_s),
+        Fault::Churn(_) => return None,
+    })
+}
+
 impl Scenario {
+    /// The faults, or repetitions of them, that do not come because the window ends before.
+    pub(crate) fn faults_missed(&self) -> Vec<String> {
+        let timed = self.faults.iter().filter_map(moments);
+        let missed = timed.filter_map(|(name, at_s, times, every_s)| {
+            let late = |step: &u32| at_s + f64::from(*step) * every_s >= self.duration_s;
+            let first = (0..times).find(late)?;
+            let at_s = at_s + f64::from(first) * every_s;
+            let more = match times - first - 1 {
+                0 => String::new(),
+                more => format!(" and {more} after it"),
+            };
+            Some(format!(
+                "{name} at {at_s} s{more} never came: the window is {} s",
+                self.duration_s
+            ))
+        });
+        missed.collect()
+    }
+
+    /// Whether something goes wrong within the window, where the scenario has faults.
+    pub(crate) fn any_fault_comes(&self) -> bool {
+        let comes = |own: &Fault| moments(own).is_none_or(|(_, at_s, ..)| at_s < self.duration_s);
+        self.faults.is_empty() || self.faults.iter().any(comes)
+    }
+
     /// Checks every bound; also after overrides.
     pub(crate) fn check(&self) -> Result<(), ScenarioError> {
         self.own_bounds()
@@ -85,6 +122,12 @@ impl Scenario {
         within(
             "location_per_min",
             self.rest.location_per_min,
+            0.0,
+            RATE_MAX,
+        )?;
+        within(
+            "app_pings_per_min",
+            self.rest.app_pings_per_min,
             0.0,
             RATE_MAX,
         )?;

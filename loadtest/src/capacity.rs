@@ -2,7 +2,7 @@
 //! the interval. Connections stay up between the steps.
 
 use crate::cli::CapacityArgs;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Settings};
 use crate::hist::Class;
 use crate::report::{RunResult, build};
 use crate::scenario::Scenario;
@@ -70,24 +70,32 @@ fn bisect<E>(
 /// Runs the search.
 pub(crate) fn find(
     args: &CapacityArgs,
+    settings: Settings,
     scenario: &Scenario,
     context: &build::Context,
 ) -> Result<Capacity, EngineError> {
-    let mut engine = Engine::new(args.drive.settings(), scenario.clone())?;
+    let mut engine = Engine::new(settings, scenario.clone())?;
     let mut context = context.clone();
     context.bring_up_s = engine.bring_up()?;
     engine.settle(scenario.settle_s)?;
-    let users = engine.open_users().max(1.0);
+    let asked = engine.open_rate();
+    if asked <= 0.0 {
+        return Err(EngineError::BringUp(
+            "no user takes part in an open-loop stream: raise --users".into(),
+        ));
+    }
     let mut best = None;
     let mut generator_limited = false;
     let mut reason = "the highest rate tried held".to_owned();
     let (kept_per_s, failed_per_s) = bisect(args.from, args.precision, |rate| {
         let mut spec = scenario.clone();
         spec.duration_s = args.step_s;
+        // All streams in proportion: the mix stays what the scenario says.
+        let pace = rate / asked;
         for stream in &mut spec.streams {
-            stream.per_user_per_s = stream.per_user_per_s.map(|_| rate / users);
+            stream.per_user_per_s = stream.per_user_per_s.map(|own| own * pace);
         }
-        let measured = engine.run_phase(Some(rate / users), scenario.warmup_s, args.step_s)?;
+        let measured = engine.run_phase(pace, scenario.warmup_s, args.step_s)?;
         if measured.interrupted_s.is_some() {
             return Err(EngineError::Interrupted);
         }

@@ -1,6 +1,6 @@
 //! The command line of `prism-load`.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,7 +31,8 @@ pub(crate) enum Command {
     /// Find the highest open-loop rate that keeps a P99 and loses nothing. Exit code 0: found, 1: the first rate
     /// and all below it failed, 2: could not run, 3: the generator gave out first.
     ///
-    /// --rate and --duration do not apply: see --from and --step-s.
+    /// All open-loop streams grow in proportion, faults of the scenario are left out. --rate and --duration do not
+    /// apply: see --from and --step-s.
     FindCapacity(CapacityArgs),
     /// Compare two result files; cautions where scenario, machine or validity differ.
     Compare {
@@ -65,9 +66,9 @@ pub(crate) struct DriveArgs {
     /// Kind of server.
     #[arg(long, value_enum, default_value = "prism")]
     pub(crate) target: TargetKind,
-    /// IPv4 address of the server.
+    /// Name or IPv4 address of the server. Plain HTTP: in front of TLS, name what is behind it.
     #[arg(long, default_value = "127.0.0.1")]
-    pub(crate) host: Ipv4Addr,
+    pub(crate) host: String,
     /// Port of the server.
     #[arg(long, default_value_t = 8002)]
     pub(crate) port: u16,
@@ -199,6 +200,9 @@ pub(crate) struct CapacityArgs {
 /// Arguments of `apps-file`.
 #[derive(Debug, Args)]
 pub(crate) struct AppsFileArgs {
+    /// Where the server reaches this machine: name or address.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) webhook_host: String,
     /// Port of the webhook receiver.
     #[arg(long, default_value_t = 7070)]
     pub(crate) webhook_port: u16,
@@ -208,6 +212,16 @@ pub(crate) struct AppsFileArgs {
 }
 
 impl CapacityArgs {
+    /// The scenario without its faults: what they cost is no statement about a rate.
+    pub(crate) fn load(&self) -> Result<Scenario, String> {
+        let mut own = self.scenario.load().map_err(|error| error.to_string())?;
+        if !own.faults.is_empty() {
+            own.faults.clear();
+            eprintln!("the faults of {} are left out of the search", own.name);
+        }
+        Ok(own)
+    }
+
     /// Checks what the search itself is given.
     pub(crate) fn check(&self) -> Result<(), String> {
         let bounds = [
@@ -229,8 +243,22 @@ impl CapacityArgs {
 }
 
 impl DriveArgs {
+    /// Where the server is.
+    fn address(&self) -> Result<SocketAddrV4, String> {
+        let named = |error: String| format!("--host {}: {error}", self.host);
+        let mut found = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| named(error.to_string()))?;
+        found
+            .find_map(|address| match address {
+                SocketAddr::V4(address) => Some(address),
+                SocketAddr::V6(_) => None,
+            })
+            .ok_or_else(|| named("has no IPv4 address".to_owned()))
+    }
+
     /// The engine's settings.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Result<Settings, String> {
         let target = match self.target {
             TargetKind::Prism => Target::Prism {
                 jwt_secret: self.jwt_secret.clone(),
@@ -246,8 +274,9 @@ impl DriveArgs {
             .as_ref()
             .and_then(|path| std::fs::read_to_string(path).ok())
             .and_then(|text| text.trim().parse().ok());
-        Settings {
-            address: SocketAddrV4::new(self.host, self.port),
+        Ok(Settings {
+            address: self.address()?,
+            host: format!("{}:{}", self.host, self.port),
             target,
             server_pid: self.server_pid.or(from_file),
             pid_file: self.server_pid_file.clone(),
@@ -259,7 +288,7 @@ impl DriveArgs {
                 .unwrap_or_else(|| format!("r{:x}", clock::wall_ms() & 0xffff_ffff)),
             seed: self.seed,
             progress: !self.quiet,
-        }
+        })
     }
 
     /// Name of the server in reports.
@@ -344,6 +373,14 @@ impl ScenarioArgs {
             connects.per_s = rate;
         }
         own.check()?;
+        if let Some(missed) = own.faults_missed().first()
+            && !own.any_fault_comes()
+        {
+            return Err(ScenarioError::Value(format!(
+                "{}: {missed}; give a longer --duration",
+                own.name
+            )));
+        }
         Ok(own)
     }
 }
@@ -374,10 +411,12 @@ mod tests {
             ("audio-open --duration 0", "duration_s"),
             ("audio-open --ramp 0", "ramp_users_per_s"),
             ("audio-open --apps 6", "apps_per_user"),
+            ("herd --duration 3", "herd at 5 s"),
         ] {
             let text = load(words).unwrap_err();
             assert!(text.contains(name), "{name} is not named in: {text}");
         }
+        assert!(load("soak --duration 4").is_ok(), "its churn comes");
         assert_eq!(load("steady-day --scale 0.001").unwrap().users, 1);
         assert_eq!(load("steady-day --scale 10").unwrap().users, 10_000);
     }

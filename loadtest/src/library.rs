@@ -13,6 +13,7 @@ macro_rules! scenarios {
 /// Name and text of each.
 pub(crate) const ALL: &[(&str, &str)] = scenarios![
     "steady-day",
+    "design-day",
     "audio-fanout-100",
     "audio-fanout-3200",
     "event-relay",

@@ -23,8 +23,10 @@ mod tag;
 mod token;
 mod track;
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -71,8 +73,8 @@ fn apps_file(args: &AppsFileArgs) -> String {
     for app in 0..scenario::APPS_MAX {
         out.push_str(&format!(
             "  - packageName: load.app{app}\n    name: Load {app}\n    appType: background\n    \
-             publicUrl: http://127.0.0.1:{}\n    apiKey: {}\n    permissions: [ALL]\n    settings: []\n    tools: []\n",
-            args.webhook_port, args.api_key
+             publicUrl: http://{}:{}\n    apiKey: {}\n    permissions: [ALL]\n    settings: []\n    tools: []\n",
+            args.webhook_host, args.webhook_port, args.api_key
         ));
     }
     out
@@ -81,7 +83,22 @@ fn apps_file(args: &AppsFileArgs) -> String {
 /// Descriptors for everything but the sockets of the users: the receiver, REST, the terminal.
 const DESCRIPTORS_KEPT: u64 = 64;
 
-fn prepare(drive: &DriveArgs, scenario: &scenario::Scenario) -> Result<(), String> {
+/// A server that takes longer than this to take a connection is not there.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+fn prepare(
+    drive: &DriveArgs,
+    settings: &engine::Settings,
+    scenario: &scenario::Scenario,
+) -> Result<(), String> {
+    if let Some(pid) = settings.server_pid
+        && procfs::process(pid).is_none()
+    {
+        return Err(format!("there is no server process {pid} to watch"));
+    }
+    TcpStream::connect_timeout(&settings.address.into(), CONNECT_WAIT)
+        .map_err(|error| format!("no server at {} (--host, --port): {error}", settings.host))?;
+
     if let Some(cpu) = drive.cpu {
         sys::pin_to(cpu).map_err(|error| format!("core {cpu}: {error}"))?;
     }
@@ -117,16 +134,17 @@ fn context(drive: &DriveArgs) -> Context {
 
 fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let scenario = args.scenario.load().map_err(|error| error.to_string())?;
-    prepare(&args.drive, &scenario)?;
+    let settings = args.drive.settings()?;
+    prepare(&args.drive, &settings, &scenario)?;
     let files = output::Files::prepare(args, &scenario.name)?;
     let mut context = context(&args.drive);
     let say = |error: engine::EngineError| error.to_string();
-    let mut engine = engine::Engine::new(args.drive.settings(), scenario.clone()).map_err(say)?;
+    let mut engine = engine::Engine::new(settings, scenario.clone()).map_err(say)?;
     context.bring_up_s = engine.bring_up().map_err(say)?;
     context.bring_up_errors = std::mem::take(&mut engine.bring_up_errors.0);
     engine.settle(scenario.settle_s).map_err(say)?;
     let measured = engine
-        .run_phase(None, scenario.warmup_s, scenario.duration_s)
+        .run_phase(1.0, scenario.warmup_s, scenario.duration_s)
         .map_err(say)?;
     let result = report::build::result(&scenario, &context, measured);
     print!("{}", report::text::summary(&result));
@@ -140,7 +158,7 @@ fn run(args: &RunArgs) -> Result<ExitCode, String> {
 
 fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
     args.check()?;
-    let scenario = args.scenario.load().map_err(|error| error.to_string())?;
+    let scenario = args.load()?;
     if !scenario
         .streams
         .iter()
@@ -151,9 +169,17 @@ fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
     if let Some(path) = &args.json {
         output::writable(path)?;
     }
-    prepare(&args.drive, &scenario)?;
-    let found = capacity::find(args, &scenario, &context(&args.drive))
+    let settings = args.drive.settings()?;
+    prepare(&args.drive, &settings, &scenario)?;
+    let found = capacity::find(args, settings, &scenario, &context(&args.drive))
         .map_err(|error| error.to_string())?;
+    if found.best.is_none() && found.generator_limited {
+        println!(
+            "capacity: not known, the generator gave out at the first rate (--from): {}",
+            found.reason
+        );
+        return Ok(ExitCode::from(INVALID));
+    }
     println!(
         "capacity: {}{:.0} messages/s held (P99 at most {} ms, nothing lost){}; {}",
         if found.generator_limited {
@@ -208,6 +234,7 @@ mod tests {
     #[test]
     fn the_apps_file_declares_five_background_apps() {
         let text = apps_file(&AppsFileArgs {
+            webhook_host: "10.0.0.7".into(),
             webhook_port: 7071,
             api_key: "key".into(),
         });
@@ -215,7 +242,7 @@ mod tests {
         let apps = value["apps"].as_array().unwrap();
         assert_eq!(apps.len(), 5);
         assert_eq!(apps[4]["packageName"], "load.app4");
-        assert_eq!(apps[0]["publicUrl"], "http://127.0.0.1:7071");
+        assert_eq!(apps[0]["publicUrl"], "http://10.0.0.7:7071");
         assert_eq!(
             (&apps[2]["appType"], &apps[2]["permissions"][0]),
             (&"background".into(), &"ALL".into())

@@ -174,7 +174,7 @@ pub(crate) enum Arrivals {
     Poisson,
 }
 
-/// REST calls in the background, per user.
+/// Calls in the background, per user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RestLoad {
@@ -184,6 +184,12 @@ pub(crate) struct RestLoad {
     /// `POST /api/client/location` per user and minute.
     #[serde(default)]
     pub(crate) location_per_min: f64,
+    /// What a phone asks and tells on every `connection_ack`: its list of apps, its audio format.
+    #[serde(default)]
+    pub(crate) on_ack: bool,
+    /// JSON `ping` of every app, per minute: SDK 3.x sends four.
+    #[serde(default)]
+    pub(crate) app_pings_per_min: f64,
 }
 
 /// Connect, authenticate, leave: at a rate, beside the scenario's own users.

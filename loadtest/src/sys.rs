@@ -1,7 +1,7 @@
 //! Thin, checked wrappers around the system calls that the engine needs: epoll, sockets, core pinning.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
@@ -150,11 +150,11 @@ pub(crate) fn connect(to: SocketAddrV4, receive_buffer: Option<i32>) -> io::Resu
     }
 }
 
-/// Listens on the loopback address; port 0 takes a free one. Returns the port.
-pub(crate) fn listen(port: u16) -> io::Result<(OwnedFd, u16)> {
+/// Listens; port 0 takes a free one. Returns the port.
+pub(crate) fn listen(at: SocketAddrV4) -> io::Result<(OwnedFd, u16)> {
     let fd = tcp_socket()?;
     set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
-    let mut address = socket_address(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let mut address = socket_address(at);
     let mut bytes = ADDRESS_BYTES;
     // SAFETY: `address` is a valid sockaddr_in of ADDRESS_BYTES bytes, also as a place to write one.
     unsafe {

@@ -213,6 +213,19 @@ impl Engine {
         self.timers.at(due, Timer::AppDial(user, app));
     }
 
+    /// Every app of the user pings, as SDK 3.x does.
+    pub(super) fn ping_apps(&mut self, user: u32) {
+        if self.settings.target == Target::Relay {
+            return;
+        }
+        for app in 0..self.scenario.apps_per_user {
+            let link = &self.users[user as usize].apps[app];
+            if let Some(token) = link.conn.filter(|_| link.ready) {
+                self.send_frame(token, Opcode::Text, br#"{"type":"ping"}"#);
+            }
+        }
+    }
+
     /// The app's socket vanishes; the SDK comes back by itself.
     pub(super) fn drop_app(&mut self, user: u32, app: u8) {
         if let Some(token) = self.users[user as usize].apps[usize::from(app)].conn {

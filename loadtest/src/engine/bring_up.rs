@@ -53,21 +53,50 @@ impl Engine {
         }
     }
 
+    /// What to look at first, by what went wrong most often when somebody pointed the tester at a server of her own.
+    fn advice(&self, phones: usize, causes: &str) -> Option<String> {
+        let Target::Prism { webhook_port, .. } = &self.settings.target else {
+            return None;
+        };
+        let missing = (0..self.scenario.apps_per_user).any(|app| {
+            let ready = |user: &super::user::User| user.apps[app].ready;
+            !self.users.iter().any(ready)
+        });
+        Some(if phones == 0 && causes.contains("status 401") {
+            "the server refuses the tokens: is --jwt-secret its AUGMENTOS_AUTH_JWT_SECRET?".into()
+        } else if causes.contains("status 404") {
+            "the server does not know the apps: declare what `prism-load apps-file` prints, and give --install where users install them"
+                .into()
+        } else if causes.contains("INVALID_API_KEY") {
+            "the server refuses the apps: is --api-key the one of its apps file?".into()
+        } else if missing && self.hooks.requests == 0 {
+            format!(
+                "no webhook arrived at port {webhook_port}: does the server's apps file name it, and reach this machine (`apps-file \
+                 --webhook-host --webhook-port`)?"
+            )
+        } else {
+            return None;
+        })
+    }
+
     fn missing(&self, ready: usize) -> String {
         let phones = self.users.iter().filter(|user| user.acked).count();
         let causes: Vec<String> = (self.stats.errors.0.iter())
             .chain(&self.stats.closes.0)
             .map(|(cause, count)| format!("{cause} ({count})"))
             .collect();
+        let causes = causes.join(", ");
+        let advice = self.advice(phones, &causes);
         format!(
-            "{ready} of {} users ready, {phones} phones acknowledged, {} webhooks seen; {}",
+            "{ready} of {} users ready, {phones} phones acknowledged, {} webhooks seen; {}{}",
             self.users.len(),
             self.hooks.requests,
             if causes.is_empty() {
-                "no errors reported".to_owned()
+                "no errors reported"
             } else {
-                causes.join(", ")
-            }
+                causes.as_str()
+            },
+            advice.map_or_else(String::new, |text| format!("\n{text}"))
         )
     }
 
@@ -103,6 +132,7 @@ impl Engine {
         let rates = [
             (Background::DeviceState, rest.device_state_per_min),
             (Background::Location, rest.location_per_min),
+            (Background::AppPing, rest.app_pings_per_min),
             (Background::Churn, churn.unwrap_or(0.0)),
         ];
         self.background

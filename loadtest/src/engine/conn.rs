@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     fn conn() -> Conn {
-        let (fd, _) = crate::sys::listen(0).unwrap();
+        let (fd, _) = crate::sys::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         Conn::new(fd, Role::Rest, Stage::Http, 0)
     }
 

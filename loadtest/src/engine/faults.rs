@@ -1,7 +1,7 @@
 //! What goes wrong on purpose. Each fault is a few timed steps; step 0 comes at its `at_s`.
 
 use super::timers::Timer;
-use super::{Engine, EngineError, Target};
+use super::{Engine, Target};
 use crate::clock::SECOND;
 use crate::scenario::{AppServerGone, Fault, Herd, Restart, StuckReaders};
 
@@ -62,15 +62,16 @@ impl Engine {
         let [from, to] = herd.return_s;
         for user in 0..count {
             let phone_drop = due + self.rng.below(ns(herd.within_s).max(1));
-            self.timers.at(phone_drop, Timer::DropPhone(user));
+            self.timers.at(phone_drop, Timer::CutPhone(user));
             for app in 0..self.scenario.apps_per_user {
                 let app_drop = due + self.rng.below(ns(herd.within_s).max(1));
                 let app = u8::try_from(app).unwrap_or(u8::MAX);
                 self.timers.at(app_drop, Timer::DropApp(user, app));
             }
-            // The drop itself plans a return after 5 s; whichever comes second finds the phone connected.
             let back = due + ns(from) + self.rng.below(ns(to - from).max(1));
-            self.timers.at(back, Timer::PhoneConnect(user));
+            // Nobody returns before it went.
+            self.timers
+                .at(back.max(phone_drop + 1), Timer::PhoneConnect(user));
         }
     }
 
@@ -130,7 +131,7 @@ impl Engine {
                     self.dial_app(user, u8::try_from(app).unwrap_or(u8::MAX), due);
                 }
             }
-        } else if let Err(EngineError::Io(error)) = self.start_hooks() {
+        } else if let Err(error) = self.start_hooks() {
             self.stats.errors.add(&format!("webhook listen: {error}"));
         }
     }

@@ -38,8 +38,13 @@ impl Engine {
         due: u64,
         receive_buffer: Option<i32>,
     ) -> Option<Token> {
+        let host = if to == self.settings.address {
+            self.settings.host.clone()
+        } else {
+            to.to_string()
+        };
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {HANDSHAKE_KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
         self.open_tcp(role, to, request.into_bytes(), due, receive_buffer)

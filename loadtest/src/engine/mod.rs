@@ -21,7 +21,7 @@ mod user;
 mod visitor;
 mod webhook;
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(crate) use phase::{Measured, ServerUse};
 pub(crate) use sample::Second;
@@ -69,6 +69,8 @@ pub(crate) enum Target {
 pub(crate) struct Settings {
     /// The server.
     pub(crate) address: SocketAddrV4,
+    /// Its name and port, as requests name it.
+    pub(crate) host: String,
     /// Its kind.
     pub(crate) target: Target,
     /// Process to watch.
@@ -87,12 +89,25 @@ pub(crate) struct Settings {
     pub(crate) progress: bool,
 }
 
+impl Settings {
+    /// Where to listen for what the server opens: for a server elsewhere, on every address.
+    fn listening(&self, port: u16) -> SocketAddrV4 {
+        let ip = if self.address.ip().is_loopback() {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        SocketAddrV4::new(ip, port)
+    }
+}
+
 /// Periodic things that every user does besides the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Background {
     Ping,
     DeviceState,
     Location,
+    AppPing,
     Churn,
 }
 
@@ -146,6 +161,8 @@ pub(crate) struct Engine {
 pub(crate) enum EngineError {
     /// The kernel refused something that everything depends on.
     Io(std::io::Error),
+    /// The port of a receiver cannot be had.
+    Port(String),
     /// Tokens cannot be made.
     Token(String),
     /// Not all users came up; the text says what is missing and why.
@@ -158,6 +175,7 @@ impl std::fmt::Display for EngineError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(error) => write!(f, "input/output: {error}"),
+            Self::Port(text) => f.write_str(text),
             Self::Token(text) => write!(f, "cannot mint a token: {text}"),
             Self::BringUp(text) => write!(f, "bring-up failed: {text}"),
             Self::Interrupted => f.write_str("interrupted before there was a result"),
@@ -317,7 +335,7 @@ impl Engine {
                 Timer::PhoneConnect(user) => self.connect_phone(user, due),
                 Timer::AppDial(user, app) => self.dial_app(user, app, due),
                 Timer::AppStart(user, app) => self.request_start(user, app),
-                Timer::DropPhone(user) => self.drop_phone(user),
+                Timer::CutPhone(user) => self.cut_phone(user),
                 Timer::DropApp(user, app) => self.drop_app(user, app),
                 Timer::Fault(index, step) => self.fire_fault(index, step, due),
                 Timer::UdpProbe(user, number) => self.probe_udp(user, number, due),
@@ -345,6 +363,7 @@ impl Engine {
                     Background::Ping => self.ping(user, now),
                     Background::DeviceState => self.post_device_state(user),
                     Background::Location => self.post_location(user),
+                    Background::AppPing => self.ping_apps(user),
                     // After the window everyone may come back.
                     Background::Churn if self.generating => self.drop_phone(user),
                     Background::Churn => {}

@@ -82,11 +82,11 @@ struct Before {
 }
 
 impl Engine {
-    /// Runs the scenario's traffic once. `rate` replaces the per-user rate of every open stream; times are
+    /// Runs the scenario's traffic once. `pace` multiplies the rate of every open stream; times are
     /// seconds.
     pub(crate) fn run_phase(
         &mut self,
-        rate: Option<f64>,
+        pace: f64,
         warmup_s: f64,
         duration_s: f64,
     ) -> Result<Measured, EngineError> {
@@ -100,7 +100,7 @@ impl Engine {
         let window = start + ns(warmup_s);
         self.window = (window, window + ns(duration_s));
         for stream in &mut self.streams {
-            stream.begin(self.scenario.users, start, rate, &mut self.rng);
+            stream.begin(self.scenario.users, start, pace, &mut self.rng);
         }
         self.start_reports(start);
         self.start_sampling(start, warmup_s + duration_s);
@@ -126,7 +126,7 @@ impl Engine {
         if interrupt::take() {
             self.interrupted_s = Some(measured_ns as f64 / SECOND as f64);
         }
-        Ok(self.collect(&before, &after, measured_ns, rate))
+        Ok(self.collect(&before, &after, measured_ns, pace))
     }
 
     fn look(&self) -> Before {
@@ -160,7 +160,7 @@ impl Engine {
         before: &Before,
         after: &Before,
         measured_ns: u64,
-        rate: Option<f64>,
+        pace: f64,
     ) -> Measured {
         let seconds = measured_ns as f64 / SECOND as f64;
         let generator_cpu_s = (after.own_cpu - before.own_cpu) as f64 / SECOND as f64;
@@ -179,10 +179,7 @@ impl Engine {
             }),
             _ => None,
         };
-        let offered_per_s = match rate {
-            Some(rate) => self.open_members() * rate,
-            None => open_rate(&self.streams),
-        };
+        let offered_per_s = open_rate(&self.streams) * pace;
         let (streams, unaccounted_apps) = self.account(seconds);
         let apps: Vec<bool> = (self.users.iter())
             .flat_map(|user| user.apps.iter().map(|app| app.ready))
@@ -207,14 +204,6 @@ impl Engine {
             bystanders: (self.bystanders_open(), self.scenario.bystanders as usize),
             unaccounted_apps,
         }
-    }
-
-    fn open_members(&self) -> f64 {
-        self.streams
-            .iter()
-            .filter(|stream| stream.schedule.is_some())
-            .map(|stream| f64::from(stream.members))
-            .sum()
     }
 
     /// Adds the trackers up, per class.
@@ -275,13 +264,12 @@ impl Engine {
         self.turn_until(clock::mono_ns() + (seconds * SECOND as f64) as u64)
     }
 
-    /// Users who send open-loop messages.
-    pub(crate) fn open_users(&self) -> f64 {
-        self.scenario
-            .streams
-            .iter()
-            .filter(|stream| stream.per_user_per_s.is_some())
-            .map(|stream| (f64::from(self.scenario.users) * stream.share).round())
-            .sum()
+    /// Open-loop messages per second that the scenario asks for.
+    pub(crate) fn open_rate(&self) -> f64 {
+        let of = |stream: &crate::scenario::Stream| {
+            stream.per_user_per_s.unwrap_or(0.0)
+                * (f64::from(self.scenario.users) * stream.share).round()
+        };
+        self.scenario.streams.iter().map(of).sum()
     }
 }

@@ -61,6 +61,9 @@ impl Engine {
         } else {
             self.begin_user(user, now);
         }
+        if self.scenario.rest.on_ack {
+            self.ask_on_ack(user);
+        }
     }
 
     pub(super) fn on_phone_message(&mut self, user: u32, opcode: Opcode, payload: &[u8], now: u64) {
@@ -115,7 +118,14 @@ impl Engine {
         }
     }
 
-    /// The phone vanishes; it returns after its usual time unless a fault says otherwise.
+    /// The phone vanishes; a fault has planned its return.
+    pub(super) fn cut_phone(&mut self, user: u32) {
+        if let Some(token) = self.user_conn(user) {
+            self.cut(token);
+        }
+    }
+
+    /// The phone vanishes; it returns after its usual time.
     pub(super) fn drop_phone(&mut self, user: u32) {
         if let Some(token) = self.user_conn(user) {
             self.cut(token);

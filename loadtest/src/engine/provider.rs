@@ -34,7 +34,7 @@ impl Engine {
         if !self.scenario.has(Kind::Speech) {
             return Ok(());
         }
-        let (fd, port) = sys::listen(*provider_port)?;
+        let (fd, port) = self.listen("--provider-port", *provider_port)?;
         self.recogniser_port = port;
         self.register(Conn::new(fd, Role::RecogniserListener, Stage::Http, 0));
         Ok(())

@@ -38,6 +38,7 @@ pub(super) struct Call {
     pub(super) purpose: Purpose,
     pub(super) path: String,
     pub(super) token: std::rc::Rc<str>,
+    /// Empty: it is a `GET`.
     pub(super) body: &'static str,
     asked: u64,
     retried: bool,
@@ -101,10 +102,11 @@ impl Engine {
         let mut head = String::with_capacity(512);
         let _ = write!(
             head,
-            "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+            "{} {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+            if call.body.is_empty() { "GET" } else { "POST" },
             call.path,
-            self.settings.address,
+            self.settings.host,
             call.token,
             call.body.len(),
             call.body
@@ -232,6 +234,13 @@ impl Engine {
     pub(super) fn post_device_state(&mut self, user: u32) {
         const BODY: &str = r#"{"connected":true,"modelName":"Simulated Glasses","batteryLevel":71,"charging":false,"wifiConnected":true,"wifiSsid":"Attic"}"#;
         self.report(user, "/api/client/device/state", BODY);
+    }
+
+    /// What the phone asks and tells on every `connection_ack`.
+    pub(super) fn ask_on_ack(&mut self, user: u32) {
+        self.report(user, "/api/client/apps", "");
+        const FORMAT: &str = r#"{"format":"pcm","lc3Config":null}"#;
+        self.report(user, "/api/client/audio/configure", FORMAT);
     }
 
     /// Where the phone is.

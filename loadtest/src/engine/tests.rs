@@ -12,6 +12,7 @@ use fake::{Fake, Quirk};
 fn settings(address: SocketAddrV4, target: Target) -> Settings {
     Settings {
         address,
+        host: address.to_string(),
         target,
         server_pid: i32::try_from(std::process::id()).ok(),
         pid_file: None,
@@ -40,7 +41,7 @@ fn run(quirk: Quirk, target: Target, text: &str) -> Measured {
     fake.set_ports(engine.hooks.port, engine.recogniser_port);
     engine.bring_up().unwrap();
     engine
-        .run_phase(None, scenario.warmup_s, scenario.duration_s)
+        .run_phase(1.0, scenario.warmup_s, scenario.duration_s)
         .unwrap()
 }
 
@@ -52,7 +53,7 @@ fn run_settled(quirk: Quirk, target: Target, text: &str) -> Measured {
     engine.bring_up().unwrap();
     engine.settle(scenario.settle_s).unwrap();
     engine
-        .run_phase(None, scenario.warmup_s, scenario.duration_s)
+        .run_phase(1.0, scenario.warmup_s, scenario.duration_s)
         .unwrap()
 }
 
@@ -239,6 +240,27 @@ fn the_whole_protocol_from_token_to_subscription_brings_every_app_up() {
 }
 
 #[test]
+fn what_phones_ask_on_every_connect_is_asked_and_timed() {
+    let rest = |on_ack: bool| {
+        let text = format!(
+            "{BASE} duration_s: 1.5, rest: {{ on_ack: {on_ack}, app_pings_per_min: 600 }}, \
+             streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}], \
+             faults: [{{ herd: {{ at_s: 0.1, within_s: 0.1, return_s: [0.3, 0.4] }} }}] }}"
+        );
+        let measured = run(Quirk::None, prism(), &text);
+        assert!(
+            measured.stats.errors.0.is_empty(),
+            "{:?}",
+            measured.stats.errors
+        );
+        measured.stats.latency[Class::Rest.index()]
+            .summary()
+            .map_or(0, |latency| latency.count)
+    };
+    assert_eq!(rest(true) - rest(false), 6, "two calls of three phones");
+}
+
+#[test]
 fn a_herd_comes_back_and_what_it_missed_is_not_called_lost() {
     let text = format!(
         "{BASE} duration_s: 2.5, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}], \
@@ -277,5 +299,61 @@ fn visitors_are_acknowledged_and_leave() {
         measured.stats.errors.0.is_empty(),
         "{:?}",
         measured.stats.errors
+    );
+}
+
+#[test]
+fn a_herd_stays_away_as_long_as_the_scenario_says() {
+    let text = format!(
+        "{BASE} duration_s: 1, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}], \
+         faults: [{{ herd: {{ at_s: 0.1, within_s: 0.1, return_s: [6.4, 6.6] }} }}] }}"
+    );
+    let measured = run(Quirk::None, Target::Relay, &text);
+    // Back within the time that a run waits for those who were away, but not after the 5 s of a phone left alone.
+    assert_eq!(
+        (measured.phones_alive, measured.stats.phone_acks),
+        ((3, 3), 3)
+    );
+    let connect = measured.stats.latency[Class::PhoneConnect.index()].summary();
+    assert!(
+        connect.is_none(),
+        "nobody came back in the window: {connect:?}"
+    );
+    assert!(measured.seconds < 1.5);
+    let away = |second: &super::Second| second.phones == 0 && second.at_s > 0.3;
+    let seconds = measured
+        .timeline
+        .iter()
+        .filter(|second| away(second))
+        .count();
+    assert!(seconds >= 6, "away for {seconds} s only");
+}
+
+#[test]
+fn what_the_server_opens_is_taken_from_where_the_server_is() {
+    let at = |server: &str| settings(server.parse().unwrap(), Target::Relay).listening(7070);
+    assert_eq!(at("127.0.0.1:8002").to_string(), "127.0.0.1:7070");
+    assert_eq!(at("10.1.2.3:8002").to_string(), "0.0.0.0:7070");
+}
+
+#[test]
+fn a_pace_multiplies_every_stream_and_keeps_the_mix() {
+    let text = format!(
+        "{BASE} duration_s: 1, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 40 }}, \
+         {{ kind: display, bytes: 300, per_user_per_s: 10 }}] }}"
+    );
+    let scenario = Scenario::parse(&text).unwrap();
+    let fake = Fake::start(Quirk::None);
+    let mut engine = Engine::new(settings(fake.address, Target::Relay), scenario).unwrap();
+    engine.bring_up().unwrap();
+    assert!((engine.open_rate() - 150.0).abs() < 0.1);
+    let measured = engine.run_phase(2.0, 0.1, 1.0).unwrap();
+    assert!((measured.offered_per_s - 300.0).abs() < 0.1);
+    let sent = |index: usize| measured.streams[index].sent;
+    assert!(
+        sent(0) > 3 * sent(1) && sent(1) >= 54,
+        "{} and {}",
+        sent(0),
+        sent(1)
     );
 }

@@ -12,8 +12,8 @@ pub(crate) enum Timer {
     AppDial(u32, u8),
     /// A start request is repeated.
     AppStart(u32, u8),
-    /// A phone vanishes.
-    DropPhone(u32),
+    /// A phone vanishes; when it comes back is planned already.
+    CutPhone(u32),
     /// An app socket vanishes.
     DropApp(u32, u8),
     /// Step `1` of fault number `0`.

@@ -81,12 +81,12 @@ impl StreamState {
         usize::try_from(seq % self.templates.len() as u64).unwrap_or(0)
     }
 
-    /// Prepares the phase that begins at `start`; `rate` replaces the scenario's rate.
-    pub(super) fn begin(&mut self, users: u32, start: u64, rate: Option<f64>, rng: &mut Rng) {
+    /// Prepares the phase that begins at `start`; `pace` multiplies the scenario's rate.
+    pub(super) fn begin(&mut self, users: u32, start: u64, pace: f64, rng: &mut Rng) {
         self.members = (f64::from(users) * self.spec.share).round() as u32;
         let members: Vec<u32> = (0..self.members).collect();
         self.schedule = self.spec.per_user_per_s.map(|own| {
-            let period = (SECOND as f64 / rate.unwrap_or(own)) as u64;
+            let period = (SECOND as f64 / (own * pace)) as u64;
             match self.spec.arrivals {
                 Arrivals::Even => Schedule::Even(Round::new(&members, period, start, rng)),
                 Arrivals::Poisson => Schedule::Poisson(Poisson::new(&members, period, start, rng)),

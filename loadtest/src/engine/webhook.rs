@@ -1,7 +1,7 @@
 //! The webhook receiver (`protocol.md §13`): answers `session_request` at once and dials as it says.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use serde::Deserialize;
 
@@ -46,11 +46,17 @@ impl Engine {
             Target::Prism { webhook_port, .. } if self.hooks.port == 0 => *webhook_port,
             _ => self.hooks.port,
         };
-        let (fd, port) = sys::listen(wanted)?;
+        let (fd, port) = self.listen("--webhook-port", wanted)?;
         let conn = Conn::new(fd, Role::Listener, Stage::Http, 0);
         self.hooks.listener = self.register(conn);
         self.hooks.port = port;
         Ok(())
+    }
+
+    /// Listens on `port`, which is what `option` of the command line says.
+    pub(super) fn listen(&self, option: &str, port: u16) -> Result<(OwnedFd, u16), EngineError> {
+        sys::listen(self.settings.listening(port))
+            .map_err(|error| EngineError::Port(format!("{option} {port}: {error}")))
     }
 
     /// Stops listening and cuts the server's webhook connections.
@@ -127,7 +133,9 @@ impl Engine {
         };
         let fallback = self.settings.address;
         let Some(dial) = parse_url(&hook.url, fallback) else {
-            self.stats.errors.add("webhook: URL not understood");
+            self.stats
+                .errors
+                .add(&format!("webhook: URL not understood: {:.80}", hook.url));
             return;
         };
         let link = &mut self.users[user as usize].apps[usize::from(app)];
@@ -162,8 +170,13 @@ impl Engine {
     }
 }
 
-/// Address and path of a `ws://` URL; a host name other than a loopback one is taken to be the server.
+/// Address and path of the URL in a webhook; a host name other than a loopback one is taken to be the server, and so is the load
+/// balancer of a `wss://` URL, which ends the TLS in front of it.
 fn parse_url(url: &str, fallback: SocketAddrV4) -> Option<(SocketAddrV4, String)> {
+    if let Some(rest) = url.strip_prefix("wss://") {
+        let path = rest.find('/').map_or("/", |at| &rest[at..]);
+        return Some((fallback, path.to_owned()));
+    }
     let rest = url.strip_prefix("ws://")?;
     let (authority, path) = match rest.find('/') {
         Some(at) => (&rest[..at], &rest[at..]),
@@ -200,6 +213,10 @@ mod tests {
             parse("ws://rt.example.net/app-ws"),
             Some((server, "/app-ws".into()))
         );
-        assert_eq!(parse("wss://rt.example.net/app-ws"), None);
+        assert_eq!(
+            parse("wss://rt.example.net/app-ws"),
+            Some((server, "/app-ws".into()))
+        );
+        assert_eq!(parse("https://rt.example.net/app-ws"), None);
     }
 }

@@ -20,9 +20,10 @@ pub(crate) fn table(a: &RunResult, b: &RunResult) -> String {
     for (letter, run) in [("A", a), ("B", b)] {
         let _ = writeln!(
             out,
-            "{letter}: {} on {}, {} ({} users, {} apps), {} [{}]",
+            "{letter}: {} on {} {}, {} ({} users, {} apps), {} [{}]",
             run.scenario.name,
             run.label,
+            run.commit,
             run.started,
             run.scenario.users,
             run.scenario.apps_per_user,
@@ -45,7 +46,7 @@ pub(crate) fn table(a: &RunResult, b: &RunResult) -> String {
     if a.machine != b.machine || a.host != b.host {
         let _ = writeln!(out, "CAUTION: the machines differ");
     }
-    let _ = writeln!(out, "\n{:<34}{:>14}{:>14}{:>9}", "", "A", "B", "B / A");
+    let _ = writeln!(out, "\n{:<38}{:>14}{:>14}{:>9}", "", "A", "B", "B / A");
     for row in rows(a, b) {
         let cell = |value: Option<f64>| {
             value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
@@ -56,7 +57,7 @@ pub(crate) fn table(a: &RunResult, b: &RunResult) -> String {
         };
         let _ = writeln!(
             out,
-            "{:<34}{:>14}{:>14}{ratio:>9}",
+            "{:<38}{:>14}{:>14}{ratio:>9}",
             row.name,
             cell(row.a),
             cell(row.b)
@@ -90,9 +91,18 @@ fn rows(a: &RunResult, b: &RunResult) -> Vec<Row> {
     });
     add("generator busy", &|run| Some(run.generator.busy));
     add("lost", &|run| Some(run.total().lost as f64));
+    add("missed offline", &|run| {
+        Some(run.total().missed_offline as f64)
+    });
+    add("twice, out of order, damaged, astray", &|run| {
+        let total = run.total();
+        let wrong = total.duplicated + total.out_of_order + total.damaged + total.misrouted;
+        Some(wrong as f64)
+    });
     for class in Class::ALL {
-        let picks: [(&str, Pick); 4] = [
+        let picks: [(&str, Pick); 5] = [
             ("P50", |latency| latency.p50_us),
+            ("P90", |latency| latency.p90_us),
             ("P99", |latency| latency.p99_us),
             ("P99.9", |latency| latency.p999_us),
             ("max", |latency| latency.max_us),

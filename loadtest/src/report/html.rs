@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{COLOURS, Chart, Line, Scale, draw, escape};
+use super::svg::{Chart, DARK, Line, Scale, draw, escape};
 use super::text::{duration, mega, summary};
 use super::{ClassResult, RunResult};
 use crate::engine::Second;
@@ -24,7 +24,7 @@ svg text{fill:#d0d4da}.bad{border-color:#f08080}.dim{color:#b4b9c0}pre{border-co
 pub(crate) fn page(run: &RunResult) -> String {
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{0} against {1}</title><meta name=\"color-scheme\" content=\"light dark\"><style>{STYLE}{COLOURS}</style></head><body>\
+         content=\"width=device-width\"><title>{0} against {1}</title><meta name=\"color-scheme\" content=\"light dark\"><style>{STYLE}{DARK}</style></head><body>\
          <h1>{0} against {1}</h1><p class=\"dim\">{2}. {3}, {4} users with {5} apps each, {6:.0} s measured, \
          commit {7}. {8}.</p><p>{9}</p>",
         escape(&run.scenario.name),
@@ -140,6 +140,7 @@ fn percentiles(run: &RunResult) -> String {
         y_title: "latency, µs",
         x_title: "percentile",
         scale: Scale::Log,
+        x_span: None,
         x_ticks: ticks
             .into_iter()
             .enumerate()
@@ -176,6 +177,8 @@ fn timeline(run: &RunResult, y_title: &str, scale: Scale, lines: Vec<Line>) -> S
         y_title,
         x_title: "seconds since the measured window began",
         scale,
+        x_span: (run.timeline.first().zip(run.timeline.last()))
+            .map(|(first, last)| (first.at_s, last.at_s)),
         x_ticks: Vec::new(),
         gap_max: interval * 2.5,
         lines: lines

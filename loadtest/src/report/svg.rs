@@ -5,19 +5,24 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 78.0;
-const RIGHT: f64 = 150.0;
+const RIGHT: f64 = 165.0;
+/// Room that the name of a mark takes; names closer than this would be written over each other.
+const MARK_WIDTH: f64 = 150.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 40.0;
 
-/// Dashes that tell the lines apart; the colours are classes `s0` to `s7` of [`COLOURS`].
+/// Dashes that tell the lines apart.
 const DASHES: [&str; 8] = ["none", "7 3", "2 3", "9 3 2 3", "5 5", "1 2", "12 4", "3 1"];
 
-/// Style of all charts: colours with enough contrast on white, and others on a dark screen.
-pub(super) const COLOURS: &str = ".g{stroke:#d4d4d4}.h{stroke:#eee}.a{stroke:#444}.m{stroke:#111}\
-.s0{stroke:#0b5394}.s1{stroke:#b45309}.s2{stroke:#166534}.s3{stroke:#9d174d}\
-.s4{stroke:#4c1d95}.s5{stroke:#0f766e}.s6{stroke:#7c2d12}.s7{stroke:#374151}\
-@media screen and (prefers-color-scheme:dark){.g{stroke:#3a3f47}.h{stroke:#2b3037}.a{stroke:#aaa}.m{stroke:#ddd}\
-.s0{stroke:#6cb2f5}.s1{stroke:#f5a04a}.s2{stroke:#6fd08c}.s3{stroke:#f080b0}\
+/// Colours with enough contrast on white. They stand in the charts themselves, so that these survive without the page's style:
+/// copied out of it, or in the hands of a converter.
+const STROKES: [&str; 8] = [
+    "#0b5394", "#b45309", "#166534", "#9d174d", "#4c1d95", "#0f766e", "#7c2d12", "#374151",
+];
+
+/// The colours of a dark screen.
+pub(super) const DARK: &str = "@media screen and (prefers-color-scheme:dark){.g{stroke:#3a3f47}.h{stroke:#2b3037}.a{stroke:#aaa}\
+.m{stroke:#ddd}.s0{stroke:#6cb2f5}.s1{stroke:#f5a04a}.s2{stroke:#6fd08c}.s3{stroke:#f080b0}\
 .s4{stroke:#b69cf5}.s5{stroke:#5fd3c6}.s6{stroke:#e59a7b}.s7{stroke:#b8c0cc}}";
 
 /// One line of a chart.
@@ -45,6 +50,8 @@ pub(super) struct Chart<'a> {
     pub(super) x_title: &'a str,
     /// Its scale.
     pub(super) scale: Scale,
+    /// Where the horizontal axis begins and ends at the latest and at the earliest: charts of one run share it.
+    pub(super) x_span: Option<(f64, f64)>,
     /// Places and labels of the horizontal axis; empty chooses some.
     pub(super) x_ticks: Vec<(f64, String)>,
     /// Points further apart than this are not joined.
@@ -105,6 +112,7 @@ impl Axes {
         };
         let x = fold(&mut points().map(|point| point.0));
         let y = fold(&mut points().map(|point| point.1));
+        let span = chart.x_span.unwrap_or(x);
         if !x.0.is_finite() || !y.0.is_finite() {
             return None;
         }
@@ -116,6 +124,7 @@ impl Axes {
                 (low, high)
             }
         };
+        let x = (x.0.min(span.0), x.1.max(span.1));
         let x = if x.1 > x.0 { x } else { (x.0, x.0 + 1.0) };
         Some(Self {
             x,
@@ -176,17 +185,13 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
     for (index, line) in chart.lines.iter().enumerate() {
         let class = index % DASHES.len();
         let dash = DASHES[class];
-        let mut path = String::new();
-        for (index, (x, y)) in line.points.iter().enumerate() {
-            let joined = index > 0 && *x - line.points[index - 1].0 <= chart.gap_max;
-            let command = if joined { 'L' } else { 'M' };
-            let _ = write!(path, "{command}{:.1} {:.1}", axes.px(*x), axes.py(*y));
-        }
+        let stroke = STROKES[class];
+        let path = path(line, chart.gap_max, &axes);
         let legend = TOP + 14.0 + index as f64 * 17.0;
         let from = WIDTH - RIGHT + 10.0;
         let _ = write!(
             out,
-            r#"<path d="{path}" fill="none" class="s{class}" stroke-width="1.6" stroke-dasharray="{dash}"/><path d="M{from} {legend}h24" class="s{class}" stroke-width="2" stroke-dasharray="{dash}"/><text x="{}" y="{}">{}</text>"#,
+            r#"<path d="{path}" fill="none" class="s{class}" stroke="{stroke}" stroke-width="1.6" stroke-linecap="round" stroke-dasharray="{dash}"/><path d="M{from} {legend}h24" class="s{class}" stroke="{stroke}" stroke-width="2" stroke-dasharray="{dash}"/><text x="{}" y="{}">{}</text>"#,
             from + 29.0,
             legend + 4.0,
             escape(&line.name)
@@ -196,13 +201,35 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
     out
 }
 
+/// The line as a path. A point far from its neighbours is a short dash: without it a moment that stands alone would not be seen.
+fn path(line: &Line, gap_max: f64, axes: &Axes) -> String {
+    let mut path = String::new();
+    let points = &line.points;
+    let near = |a: usize, b: usize| match (points.get(a), points.get(b)) {
+        (Some(a), Some(b)) => b.0 - a.0 <= gap_max,
+        _ => false,
+    };
+    for (index, (x, y)) in points.iter().enumerate() {
+        let (x, y) = (axes.px(*x), axes.py(*y));
+        let joined = index > 0 && near(index - 1, index);
+        let _ = if joined {
+            write!(path, "L{x:.1} {y:.1}")
+        } else if near(index, index + 1) {
+            write!(path, "M{x:.1} {y:.1}")
+        } else {
+            write!(path, "M{:.1} {y:.1}h5", x - 2.5)
+        };
+    }
+    path
+}
+
 fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
     for value in axes.y_ticks() {
         let y = axes.py(value);
         let _ = write!(
             out,
-            r##"<path d="M{LEFT} {y:.1}H{right}" class="g"/><text x="{}" y="{:.1}" text-anchor="end">{}</text>"##,
+            r##"<path d="M{LEFT} {y:.1}H{right}" class="g" stroke="#d4d4d4"/><text x="{}" y="{:.1}" text-anchor="end">{}</text>"##,
             LEFT - 6.0,
             y + 4.0,
             label(value)
@@ -222,30 +249,45 @@ fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
         let x = axes.px(*value);
         let _ = write!(
             out,
-            r##"<path d="M{x:.1} {TOP}V{bottom}" class="h"/><text x="{x:.1}" y="{}" text-anchor="middle">{}</text>"##,
+            r##"<path d="M{x:.1} {TOP}V{bottom}" class="h" stroke="#eee"/><text x="{x:.1}" y="{}" text-anchor="middle">{}</text>"##,
             bottom + 15.0,
             escape(text)
         );
     }
-    for (value, text) in &chart.marks {
-        let x = axes.px(*value);
-        let _ = write!(
-            out,
-            r##"<path d="M{x:.1} {TOP}V{bottom}" class="m" stroke-dasharray="2 2"/><text x="{:.1}" y="{}" font-style="italic">{}</text>"##,
-            x + 3.0,
-            TOP + 10.0,
-            escape(text)
-        );
-    }
+    marks(chart, axes, out);
     let _ = write!(
         out,
-        r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" class="a"/><text x="{:.1}" y="{}" text-anchor="middle">{}</text><text transform="translate(14 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"##,
+        r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" class="a" stroke="#444"/><text x="{:.1}" y="{}" text-anchor="middle">{}</text><text transform="translate(14 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"##,
         (LEFT + right) / 2.0,
         HEIGHT - 6.0,
         escape(chart.x_title),
         (TOP + bottom) / 2.0,
         escape(chart.y_title)
     );
+}
+
+fn marks(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
+    let mut named_at = f64::NEG_INFINITY;
+    let inside = |mark: &&(f64, String)| axes.x.0 <= mark.0 && mark.0 <= axes.x.1;
+    for (value, text) in chart.marks.iter().filter(inside) {
+        let x = axes.px(*value);
+        let _ = write!(
+            out,
+            r##"<path d="M{x:.1} {TOP}V{}" class="m" stroke="#111" stroke-dasharray="2 2"/>"##,
+            HEIGHT - BOTTOM
+        );
+        if x - named_at < MARK_WIDTH {
+            continue;
+        }
+        named_at = x;
+        let _ = write!(
+            out,
+            r##"<text x="{:.1}" y="{}" font-style="italic">{}</text>"##,
+            x + 3.0,
+            TOP + 10.0,
+            escape(text)
+        );
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +300,7 @@ mod tests {
             y_title: "a",
             x_title: "b",
             scale: Scale::Log,
+            x_span: None,
             x_ticks: Vec::new(),
             gap_max: f64::INFINITY,
             lines: Vec::new(),
@@ -270,5 +313,31 @@ mod tests {
         });
         let svg = draw(&chart);
         assert!(svg.contains("&lt;x&gt;") && !svg.contains("<x>") && !svg.contains("NaN"));
+    }
+
+    #[test]
+    fn charts_of_one_run_share_their_axis_and_a_moment_that_stands_alone_is_seen() {
+        let mark = |at: f64| (at, format!("at {at}"));
+        let svg = draw(&Chart {
+            y_title: "a",
+            x_title: "b",
+            scale: Scale::Linear,
+            x_span: Some((0.0, 100.0)),
+            x_ticks: Vec::new(),
+            gap_max: 2.0,
+            lines: vec![Line {
+                name: "x".into(),
+                points: vec![(10.0, 1.0), (50.0, 1.0), (51.0, 1.0)],
+            }],
+            marks: vec![mark(5.0), mark(6.0), mark(200.0)],
+        });
+        assert_eq!(svg.matches("h5M").count(), 1, "one dash, one line");
+        assert!(svg.contains(">100</text>"), "the axis goes to the end");
+        assert!(
+            svg.contains("at 5") && !svg.contains("at 6"),
+            "names do not cover each other"
+        );
+        assert!(!svg.contains("at 200"), "what is outside is not drawn");
+        assert!(svg.contains(STROKES[0]), "visible without the page's style");
     }
 }

@@ -152,6 +152,12 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
         .faults
         .iter()
         .any(|fault| matches!(fault, Fault::Restart(_)));
+    let away = run.counts.phone_acks > 0 || run.counts.phones_alive.0 < run.counts.phones_alive.1;
+    if restarts && !away {
+        own.invalid.push(
+            "no phone lost its connection: the server was not restarted (--restart-command)".into(),
+        );
+    }
     if watched && run.server.is_none() && !restarts {
         own.invalid
             .push("the server process ended during the run".into());
@@ -181,6 +187,7 @@ fn surroundings(run: &RunResult, watched: bool, own: &mut Verdict) {
             causes.join(", ")
         ));
     }
+    own.notes.extend(run.scenario.faults_missed());
     let (open, all) = run.counts.bystanders;
     if open < all {
         own.notes.push(format!(

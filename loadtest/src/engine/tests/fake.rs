@@ -155,7 +155,7 @@ impl Shared {
     fn serve(&self, socket: TcpStream) {
         let mut reader = BufReader::new(socket.try_clone().unwrap());
         while let Some(request) = read_request(&mut reader) {
-            if request.method == "GET" {
+            if request.method == "GET" && request.path.ends_with("-ws") {
                 let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
                 (&socket).write_all(answer.as_bytes()).unwrap();
@@ -357,6 +357,7 @@ impl Shared {
                         own.painted = Some(payload);
                     });
                 }
+                "ping" => write_frame(socket, 1, br#"{"type":"pong"}"#),
                 other => panic!("unexpected {other}"),
             }
         }

@@ -259,3 +259,19 @@ fn a_result_survives_its_file() {
     assert_eq!(back.scenario, own.scenario);
     assert_eq!(serde_json::to_string(&back).unwrap(), text);
 }
+
+#[test]
+fn a_restart_that_did_not_happen_proves_nothing() {
+    let mut own = run("{ kind: audio, bytes: 100, per_user_per_s: 10 }");
+    let restart = Scenario::parse(
+        "{ name: x, users: 1, duration_s: 10, faults: [{ restart: { at_s: 1, times: 3, every_s: 5 } }] }",
+    );
+    own.scenario.faults = restart.unwrap().faults;
+    own.counts.phones_alive = (10, 10);
+    let verdict = judge(&own, true);
+    assert!(verdict.invalid[0].contains("not restarted"), "{verdict:?}");
+    let late = "restart at 11 s never came: the window is 10 s";
+    assert!(verdict.notes.iter().any(|note| note == late), "{verdict:?}");
+    own.counts.phone_acks = 10;
+    assert!(judge(&own, true).invalid.is_empty());
+}
