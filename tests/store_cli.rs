@@ -88,7 +88,17 @@ fn commands_find_the_store_and_the_apps_file_that_serve_was_given() {
         r#"{"email": "nadia@lumen.io", "runningApps": []}"#,
     )
     .expect("writable");
-    let place = ["--data-dir", "mine", "--apps", "mine.yaml"];
+    // A path of the command line starts where the command is given, not beside the file.
+    std::fs::create_dir(site.path("etc")).expect("a folder");
+    std::fs::write(site.path("etc/config.yaml"), "").expect("writable");
+    let place = [
+        "--data-dir",
+        "mine",
+        "--apps",
+        "mine.yaml",
+        "--config",
+        "etc/config.yaml",
+    ];
     let add = [
         "apps",
         "add",

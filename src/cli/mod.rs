@@ -73,7 +73,7 @@ impl StoreArgs {
     fn settings(&self, apps: Option<&str>) -> Result<Settings, LoadError> {
         let given = [
             ("data_dir", self.data_dir.clone()),
-            ("apps_file", apps.map(str::to_owned)),
+            ("apps_file", apps.map(from_here)),
         ];
         config::load_with(&self.config(), &flags(given))
     }
@@ -89,12 +89,18 @@ fn flags(
         .collect()
 }
 
+/// A path of the command line starts where the command was given; that of the configuration file, beside the file.
+fn from_here(path: &str) -> String {
+    let whole = std::path::absolute(path).ok();
+    whole.map_or_else(|| path.to_owned(), |whole| whole.to_string_lossy().into())
+}
+
 /// Flags of `prism serve`; they win over file and environment.
 #[derive(Args, Clone)]
 struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// App records; a relative path is looked up beside the configuration file.
+    /// App records.
     #[arg(long, value_name = "FILE")]
     apps: Option<String>,
     /// Folder of the embedded store and of uploaded files.
@@ -121,7 +127,7 @@ impl ServeArgs {
     /// Settings with the command line's word last.
     fn settings(&self) -> Result<Settings, LoadError> {
         let given = [
-            ("apps_file", self.apps.clone()),
+            ("apps_file", self.apps.as_deref().map(from_here)),
             ("data_dir", self.data_dir.clone()),
             ("host", self.host.clone()),
             ("port", self.port.map(|port| port.to_string())),
