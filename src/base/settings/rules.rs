@@ -82,6 +82,14 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         "server.trusted_proxies",
         "every item must be an address or CIDR",
     );
+    let url = &s.server.store_url;
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let is_pairs = url.contains('=') && !url.contains("://");
+    rule(
+        url.is_empty() || is_postgres || is_pairs,
+        "server.store_url",
+        "must begin with postgres:// or postgresql://",
+    );
     let is_age = |item: &String| {
         item.split_once(':')
             .is_some_and(|(_, age_s)| age_s.trim().parse::<u32>().is_ok())
@@ -243,6 +251,8 @@ mod tests {
                 "server:\n  trusted_proxies: [\"10.0.0.0/8\", \"proxy.example.net\"]\n",
                 "trusted_proxies",
             ),
+            ("server:\n  store_url: mysql://db\n", "store_url"),
+            ("server:\n  store_url: db.example.net\n", "store_url"),
             ("observability:\n  log_level: loud\n", "log_level"),
             (
                 "observability:\n  log_level: \"info,hyper=loud\"\n",
@@ -283,6 +293,8 @@ mod tests {
             "device:\n  location_tier_ages_s: [\"high:10\"]\n",
             "observability:\n  log_level: \"info,prism::session=debug,h2=off\"\n",
             "observability:\n  log_level: WARN\n",
+            "server:\n  store_url: postgresql://prism@db/prism\n",
+            "server:\n  store_url: \"host=/run/postgresql user=prism\"\n",
         ] {
             assert!(load(yaml, none).is_ok(), "{yaml}");
         }

@@ -281,6 +281,7 @@ impl Inner {
     async fn commit(&self, changes: &[Change]) -> Vec<Outcome> {
         // A cut connection is no outage: the first retry comes at once.
         let mut pause_ms = 0;
+        let mut failures = 0;
         loop {
             match self.store.commit(changes).await {
                 Ok(outcomes) => {
@@ -288,10 +289,14 @@ impl Inner {
                     self.figures
                         .written
                         .fetch_add(changes.len() as u64, Ordering::Relaxed);
+                    if failures > 0 {
+                        tracing::warn!(failures, "store-writes-again");
+                    }
                     return outcomes;
                 }
                 Err(error) => {
                     self.figures.failures.fetch_add(1, Ordering::Relaxed);
+                    failures += 1;
                     tracing::error!(%error, changes = changes.len(), retry_ms = pause_ms, "store-write-failed");
                     sleep(Duration::from_millis(pause_ms)).await;
                     pause_ms = (pause_ms * 2)

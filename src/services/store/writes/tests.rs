@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::ids::Package;
+use crate::base::log_capture::lines_of;
 use crate::base::settings::Settings;
 use crate::services::store::memory::Memory;
 use crate::session::effects::StoreOp;
@@ -152,6 +153,30 @@ fn nothing_is_acknowledged_while_the_store_is_down_and_nothing_is_lost() {
         assert!(String::from_utf8_lossy(&json).contains(r#""runningApps":["a"]"#));
         assert!(writes.figures().failures.load(Ordering::Relaxed) > 0);
     });
+}
+
+#[test]
+fn the_log_says_when_an_outage_is_over() {
+    let lines = lines_of(|| {
+        run(async {
+            let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+            writes.apply(running(true, "a")).await.expect("written");
+            memory.set_failing(true);
+            let waits = writes.begin(running(true, "b")).expect("room");
+            while writes.figures().failures.load(Ordering::Relaxed) < 3 {
+                tokio::task::yield_now().await;
+            }
+            memory.set_failing(false);
+            waits.wait().await.expect("written");
+            writes.apply(running(true, "c")).await.expect("written");
+        });
+    });
+    let again: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("store-writes-again"))
+        .collect();
+    assert_eq!(again.len(), 1, "{lines:?}");
+    assert!(again[0].contains("failures=3"), "{again:?}");
 }
 
 #[test]
