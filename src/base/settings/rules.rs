@@ -82,14 +82,6 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         "server.trusted_proxies",
         "every item must be an address or CIDR",
     );
-    let url = &s.server.store_url;
-    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    let is_pairs = url.contains('=') && !url.contains("://");
-    rule(
-        url.is_empty() || is_postgres || is_pairs,
-        "server.store_url",
-        "must begin with postgres:// or postgresql://",
-    );
     let is_age = |item: &String| {
         item.split_once(':')
             .is_some_and(|(_, age_s)| age_s.trim().parse::<u32>().is_ok())
@@ -140,6 +132,13 @@ fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
     });
     let text = "must name a host, and end before any query";
     problems.extend(broken(is_base, "http.fallback_upstream", text));
+    let store = &s.server.store_url;
+    let is_postgres = store.starts_with("postgres://") || store.starts_with("postgresql://");
+    // Also taken: host=… user=…
+    let is_pairs = store.contains('=') && !store.contains("://");
+    let text = "must begin with postgres:// or postgresql://";
+    let is_store = store.is_empty() || is_postgres || is_pairs;
+    problems.extend(broken(is_store, "server.store_url", text));
     let has_query = s.dashboard.weather_url.contains(['?', '#']);
     let text = "must end before the query, which is added";
     problems.extend(broken(!has_query, "dashboard.weather_url", text));
