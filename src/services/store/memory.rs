@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Memory {
     documents: Mutex<BTreeMap<DocKey, Vec<u8>>>,
     failing: AtomicBool,
+    panicking: AtomicBool,
     commits: AtomicU64,
 }
 
@@ -22,6 +23,11 @@ impl Memory {
         self.failing.store(failing, Ordering::SeqCst);
     }
 
+    /// While `true` every call panics.
+    pub fn set_panicking(&self, panicking: bool) {
+        self.panicking.store(panicking, Ordering::SeqCst);
+    }
+
     /// Successful commits so far.
     #[must_use]
     pub fn commits(&self) -> u64 {
@@ -29,6 +35,7 @@ impl Memory {
     }
 
     fn documents(&self) -> Result<MutexGuard<'_, BTreeMap<DocKey, Vec<u8>>>, StoreError> {
+        assert!(!self.panicking.load(Ordering::SeqCst), "told to panic");
         if self.failing.load(Ordering::SeqCst) {
             return Err(StoreError::Embedded("told to fail".into()));
         }

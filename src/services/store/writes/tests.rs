@@ -156,6 +156,22 @@ fn nothing_is_acknowledged_while_the_store_is_down_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_panic_of_the_store_is_not_the_end_of_writing() {
+    run(async {
+        let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+        memory.set_panicking(true);
+        let waits = writes.begin(running(true, "a")).expect("room");
+        while writes.figures().failures.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        memory.set_panicking(false);
+        waits.wait().await.expect("written");
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.running_apps, ["a"]);
+    });
+}
+
+#[test]
 fn the_log_says_when_an_outage_is_over() {
     let lines = lines_of(|| {
         run(async {
