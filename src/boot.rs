@@ -78,6 +78,7 @@ pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
 /// The process could not start.
 pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let watchdog = shutdown::Watchdog::start()?;
     let clock = Clock::start();
     let mut settings = plan.settings;
     if settings.server.auth_jwt_secret == DEVELOPMENT_SECRET {
@@ -132,7 +133,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     tracing::info!(address = %listeners.address, shards, driver, descriptors, "serving");
     crate::logs::announce(&format!("prism: listening on http://{}", listeners.address));
     wait(signals, &services);
-    shutdown::run(&settings, &shared, &mail, services, logs, &door)
+    shutdown::run(&settings, &shared, &mail, services, logs, &door, &watchdog)
 }
 
 /// Answers SIGHUP until a signal asks the process to go.

@@ -5,8 +5,8 @@ mod support;
 
 use prism::base::clock::Clock;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
-use support::{DRIVERS, Server, Site, is_alive, open, token, wait_for};
+use std::process::{Command, Stdio};
+use support::{DRIVERS, Server, Site, close_of, is_alive, open, token, wait_for};
 
 /// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
 fn forbid_io_uring(command: &mut Command) {
@@ -103,6 +103,49 @@ fn limit(command: &mut Command, what: libc::__rlimit_resource_t, soft: u64, hard
     };
     // SAFETY: between fork and exec only that system call is made.
     unsafe { command.pre_exec(lower) };
+}
+
+#[test]
+fn who_could_start_can_stop_without_another_thread() {
+    // SAFETY: no memory is involved.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    // A limit of processes does not bind root, and counts all that a user runs: one of whom nothing else does.
+    let id = 20_000 + std::process::id() % 40_000;
+    let mut stopped = 0;
+    for threads in 4..9 {
+        // One shard, whose thread is the last that a start needs: who is served meets a server that has started.
+        let site = Site::new("", &[("shards", "1"), ("db_timeout_ms", "300")]);
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = port.local_addr().expect("bound");
+        drop(port);
+        let mut command = site.serve_command();
+        command.env("PRISM_PORT", address.port().to_string());
+        if is_root {
+            std::os::unix::fs::chown(site.folder.path(), Some(id), Some(id)).expect("root may");
+            command.uid(id).gid(id);
+        }
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        limit(&mut command, libc::RLIMIT_NPROC, threads, threads);
+        let mut child = command.spawn().expect("one process is allowed");
+        let path = format!("/glasses-ws?token={}", token("ana@lumen.io"));
+        let phone = loop {
+            if let Ok(phone) = open(address, &path) {
+                break Some(phone);
+            }
+            if child.try_wait().expect("ours").is_some() {
+                break None;
+            }
+        };
+        let Some(mut phone) = phone else { continue };
+        wait_for(&mut phone, "connection_ack");
+        // SAFETY: no memory is involved.
+        unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        assert_eq!(close_of(&mut phone).0, 1001, "{threads}");
+        drop(phone);
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{threads}");
+        stopped += 1;
+    }
+    assert!(stopped > 0 || !is_root, "limits at which it starts");
 }
 
 #[test]

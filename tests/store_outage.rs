@@ -162,6 +162,36 @@ fn a_server_starts_without_postgres_and_calls_no_key_wrong() {
 }
 
 #[test]
+fn a_server_starts_on_a_postgres_that_is_not_yet_the_primary() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let app = AppServer::start(PACKAGE, KEY);
+    let site = site_with_stored_app(&postgres.url, &app, "3600000");
+    let run = |steps: &[&str]| {
+        with_client(&postgres.url, async |client| {
+            for sql in steps {
+                client.batch_execute(sql).await.expect("done");
+            }
+        });
+    };
+    // As a standby answers, until the fail-over is over.
+    run(&["ALTER ROLE prism SET default_transaction_read_only = on"]);
+    let server = site.serve();
+    let mut phone = server.phone(USER);
+    assert_eq!(put(&server, PACKAGE, KEY, "early"), 503);
+    let place = server.log.place();
+    run(&[
+        "SET default_transaction_read_only = off",
+        "ALTER ROLE prism RESET default_transaction_read_only",
+        "NOTIFY prism_apps",
+    ]);
+    server.log.wait_for(CHANGED, place);
+    put_behind(&server, "k");
+    assert!(is_alive(&mut phone));
+}
+
+#[test]
 fn a_phone_that_came_during_an_outage_gets_its_apps_when_it_is_over() {
     let Some(postgres) = OwnPostgres::start() else {
         return;
@@ -229,8 +259,8 @@ fn tls_is_verified_against_the_given_authority() {
     );
 }
 
-/// Changes the stored key behind everybody's back: nothing is announced.
-fn change_key_silently(url: &str, old: &str, new: &str) {
+/// Does something over a connection of its own.
+fn with_client(url: &str, call: impl AsyncFnOnce(tokio_postgres::Client)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -240,6 +270,13 @@ fn change_key_silently(url: &str, old: &str, new: &str) {
             .await
             .expect("a connection");
         tokio::spawn(connection);
+        call(client).await;
+    });
+}
+
+/// Changes the stored key behind everybody's back: nothing is announced.
+fn change_key_silently(url: &str, old: &str, new: &str) {
+    with_client(url, async |client| {
         let sql = "UPDATE prism_documents SET doc = replace(doc, $1, $2), revision = revision + 1 WHERE position($1 in doc) > 0";
         let changed = client
             .execute(sql, &[&sha256_hex(old), &sha256_hex(new)])

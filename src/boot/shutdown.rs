@@ -1,6 +1,5 @@
 //! Layer 5: the way down (behaviour.md §10.6). Everything is bounded by a watchdog on a thread of its own.
 
-use super::BootError;
 use crate::base::ids::ShardId;
 use crate::base::settings::Settings;
 use crate::logs::{Logs, announce};
@@ -8,7 +7,9 @@ use crate::net::Door;
 use crate::services::Running;
 use crate::shard::mailbox::{Mailboxes, ToShard};
 use crate::shard::shared::Shared;
+use std::io;
 use std::process;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +27,28 @@ fn wait(ms: u64, done: impl Fn() -> bool) {
     }
 }
 
+/// Ends the process when the way down takes too long. It stands by from the start, as later there may be no thread to be had.
+pub(super) struct Watchdog(mpsc::Sender<Duration>);
+
+impl Watchdog {
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn start() -> io::Result<Self> {
+        let (begin, begun) = mpsc::channel();
+        thread::Builder::new()
+            .name("watchdog".into())
+            .spawn(move || {
+                // Nothing comes where the start failed.
+                if let Ok(budget) = begun.recv() {
+                    thread::sleep(budget);
+                    announce("shutdown-watchdog");
+                    process::exit(1);
+                }
+            })?;
+        Ok(Self(begin))
+    }
+}
+
 /// Closes everything and ends the process: 0, or 1 from the watchdog.
 pub(super) fn run(
     settings: &Settings,
@@ -34,17 +57,12 @@ pub(super) fn run(
     services: Running,
     logs: Logs,
     door: &Door,
-) -> Result<(), BootError> {
+    watchdog: &Watchdog,
+) -> ! {
     shared.start_draining();
     announce("shutdown-started");
-    let budget_ms = settings.server.shutdown_budget_ms;
-    thread::Builder::new()
-        .name("watchdog".into())
-        .spawn(move || {
-            thread::sleep(Duration::from_millis(budget_ms));
-            announce("shutdown-watchdog");
-            process::exit(1);
-        })?;
+    let budget = Duration::from_millis(settings.server.shutdown_budget_ms);
+    let _ = watchdog.0.send(budget);
     for shard in 0..mail.shards() {
         // A shard whose inbox is full does not turn; the others must still say goodbye.
         let sent = mail.send(ShardId(shard), ToShard::Drain);
@@ -58,9 +76,10 @@ pub(super) fn run(
         tracing::warn!("the store did not finish in time");
     }
     tracing::info!("all closed");
-    let flushed = thread::spawn(move || drop(logs));
+    // Where there is no thread to be had, they are dropped here.
+    let flushed = thread::Builder::new().spawn(move || drop(logs));
     wait(settings.server.log_flush_timeout_ms, || {
-        flushed.is_finished()
+        flushed.as_ref().is_ok_and(thread::JoinHandle::is_finished)
     });
     door.shut();
     announce("shutdown-complete");

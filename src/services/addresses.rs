@@ -1,6 +1,7 @@
 //! Outside thread: which addresses outbound calls may go to when `webhook_private_addresses` is off. Names are resolved here
 //! and the connection goes to the very addresses that were checked, so an answer that changes in between changes nothing.
 
+use super::names;
 use hyper_util::client::legacy::connect::dns::Name;
 use std::future::Future;
 use std::io;
@@ -80,8 +81,7 @@ impl Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let reach = self.0;
         Box::pin(async move {
-            let mut addresses: Vec<_> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let mut addresses = names::look_up(name.as_str()).await?;
             if reach == Reach::Public {
                 addresses.retain(|address| is_public(address.ip()));
             }

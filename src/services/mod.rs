@@ -9,6 +9,7 @@ mod context;
 mod dispatch;
 mod lines;
 mod metrics;
+mod names;
 pub mod offline;
 mod outbound;
 pub mod registry;

@@ -132,6 +132,13 @@ fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
     });
     let text = "must name a host, and end before any query";
     problems.extend(broken(is_base, "http.fallback_upstream", text));
+    let store = &s.server.store_url;
+    let is_postgres = store.starts_with("postgres://") || store.starts_with("postgresql://");
+    // Also taken: host=… user=…
+    let is_pairs = store.contains('=') && !store.contains("://");
+    let text = "must begin with postgres:// or postgresql://";
+    let is_store = store.is_empty() || is_postgres || is_pairs;
+    problems.extend(broken(is_store, "server.store_url", text));
     let has_query = s.dashboard.weather_url.contains(['?', '#']);
     let text = "must end before the query, which is added";
     problems.extend(broken(!has_query, "dashboard.weather_url", text));
@@ -243,6 +250,8 @@ mod tests {
                 "server:\n  trusted_proxies: [\"10.0.0.0/8\", \"proxy.example.net\"]\n",
                 "trusted_proxies",
             ),
+            ("server:\n  store_url: mysql://db\n", "store_url"),
+            ("server:\n  store_url: db.example.net\n", "store_url"),
             ("observability:\n  log_level: loud\n", "log_level"),
             (
                 "observability:\n  log_level: \"info,hyper=loud\"\n",
@@ -283,6 +292,8 @@ mod tests {
             "device:\n  location_tier_ages_s: [\"high:10\"]\n",
             "observability:\n  log_level: \"info,prism::session=debug,h2=off\"\n",
             "observability:\n  log_level: WARN\n",
+            "server:\n  store_url: postgresql://prism@db/prism\n",
+            "server:\n  store_url: \"host=/run/postgresql user=prism\"\n",
         ] {
             assert!(load(yaml, none).is_ok(), "{yaml}");
         }

@@ -61,14 +61,15 @@ struct Detector {
 impl Detector {
     /// Looks at the shards' signs of life; a gap counts from `warn_ms` up.
     fn look(&mut self, beats: &[Beat], now_ms: u64, warn_ms: u64) -> Vec<Found> {
-        let mut found = Vec::new();
         let elapsed_ms = self
             .looked_ms
             .replace(now_ms)
             .map_or(0, |at| now_ms.saturating_sub(at));
         if elapsed_ms >= warn_ms {
-            found.push(Found::OwnGap { elapsed_ms });
+            // Shards that stood still with us have had no time to turn: the next look judges them.
+            return vec![Found::OwnGap { elapsed_ms }];
         }
+        let mut found = Vec::new();
         self.silent.resize(beats.len(), false);
         for (shard, (beat, was)) in beats.iter().zip(&mut self.silent).enumerate() {
             let turned_ms = beat.turned_ms();
@@ -169,8 +170,18 @@ mod tests {
             beats[0].turn(now_ms, 0);
             assert_eq!(coarse.look(&beats, now_ms, 2000), []);
         }
-        beats[0].turn(9000, 0);
+        // The detector may come before the shard, which is no reason to call it stalled ...
         let gap = Found::OwnGap { elapsed_ms: 7000 };
         assert_eq!(coarse.look(&beats, 9000, 2000), [gap]);
+        beats[0].turn(9001, 0);
+        assert_eq!(coarse.look(&beats, 10_000, 2000), []);
+        // ... unless it does not turn afterwards either.
+        let gap = Found::OwnGap { elapsed_ms: 5000 };
+        assert_eq!(coarse.look(&beats, 15_000, 2000), [gap]);
+        let (shard, silent_ms) = (0, 6999);
+        assert_eq!(
+            coarse.look(&beats, 16_000, 2000),
+            [Found::Silent { shard, silent_ms }]
+        );
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Memory {
     documents: Mutex<BTreeMap<DocKey, Vec<u8>>>,
     failing: AtomicBool,
+    panicking: AtomicBool,
     commits: AtomicU64,
 }
 
@@ -29,6 +30,11 @@ impl Memory {
         documents.insert(key, json.to_vec());
     }
 
+    /// While `true` every call panics.
+    pub fn set_panicking(&self, panicking: bool) {
+        self.panicking.store(panicking, Ordering::SeqCst);
+    }
+
     /// Successful commits so far.
     #[must_use]
     pub fn commits(&self) -> u64 {
@@ -36,6 +42,7 @@ impl Memory {
     }
 
     fn documents(&self) -> Result<MutexGuard<'_, BTreeMap<DocKey, Vec<u8>>>, StoreError> {
+        assert!(!self.panicking.load(Ordering::SeqCst), "told to panic");
         if self.failing.load(Ordering::SeqCst) {
             return Err(StoreError::Embedded("told to fail".into()));
         }

@@ -37,6 +37,9 @@ pub enum StoreError {
     /// PostgreSQL is down, starting, or unreachable; this passes.
     #[error("postgres cannot be reached: {0}")]
     Unreachable(String),
+    /// A defect ended a call, or there was no thread for it.
+    #[error("a call was ended by what the line `a thread panicked` says")]
+    Panicked,
     /// No answer within `db_timeout_ms`.
     #[error("the store did not answer in time")]
     Timeout,

@@ -7,8 +7,10 @@ use super::{Store, StoreError};
 use crate::base::ids::UserId;
 use crate::base::settings::Store as StoreSettings;
 use crate::wire::records::UserRecord;
+use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -277,21 +279,33 @@ impl Inner {
         Ok(())
     }
 
+    /// A defect of the backend, or a thread that it cannot have for a moment, must not be the end of all writing.
+    async fn attempt(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
+        let commit = async { self.store.commit(changes).await };
+        let caught = AssertUnwindSafe(commit).catch_unwind().await;
+        caught.unwrap_or(Err(StoreError::Panicked))
+    }
+
     /// Commits until it works; changes stay queued in the caller's hands, so order holds.
     async fn commit(&self, changes: &[Change]) -> Vec<Outcome> {
         // A cut connection is no outage: the first retry comes at once.
         let mut pause_ms = 0;
+        let mut failures = 0;
         loop {
-            match self.store.commit(changes).await {
+            match self.attempt(changes).await {
                 Ok(outcomes) => {
                     self.figures.commits.fetch_add(1, Ordering::Relaxed);
                     self.figures
                         .written
                         .fetch_add(changes.len() as u64, Ordering::Relaxed);
+                    if failures > 0 {
+                        tracing::warn!(failures, "store-writes-again");
+                    }
                     return outcomes;
                 }
                 Err(error) => {
                     self.figures.failures.fetch_add(1, Ordering::Relaxed);
+                    failures += 1;
                     tracing::error!(%error, changes = changes.len(), retry_ms = pause_ms, "store-write-failed");
                     sleep(Duration::from_millis(pause_ms)).await;
                     pause_ms = (pause_ms * 2)

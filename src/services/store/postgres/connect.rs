@@ -124,8 +124,8 @@ pub(super) fn failed(error: impl Error + 'static) -> StoreError {
         }
         outage |= error.is::<std::io::Error>();
         if let Some(error) = error.downcast_ref::<tokio_postgres::error::DbError>() {
-            // Shut down, starting, or out of connections or memory: passes by itself.
-            outage |= ["08", "53", "57P"]
+            // Shut down, starting, out of connections or memory, or not yet the primary (read-only): passes by itself.
+            outage |= ["08", "25006", "53", "57P"]
                 .iter()
                 .any(|class| error.code().code().starts_with(class));
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::ids::Package;
+use crate::base::log_capture::lines_of;
 use crate::base::settings::Settings;
 use crate::services::store::memory::Memory;
 use crate::session::effects::StoreOp;
@@ -152,6 +153,46 @@ fn nothing_is_acknowledged_while_the_store_is_down_and_nothing_is_lost() {
         assert!(String::from_utf8_lossy(&json).contains(r#""runningApps":["a"]"#));
         assert!(writes.figures().failures.load(Ordering::Relaxed) > 0);
     });
+}
+
+#[test]
+fn a_panic_of_the_store_is_not_the_end_of_writing() {
+    run(async {
+        let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+        memory.set_panicking(true);
+        let waits = writes.begin(running(true, "a")).expect("room");
+        while writes.figures().failures.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        memory.set_panicking(false);
+        waits.wait().await.expect("written");
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        assert_eq!(record.running_apps, ["a"]);
+    });
+}
+
+#[test]
+fn the_log_says_when_an_outage_is_over() {
+    let lines = lines_of(|| {
+        run(async {
+            let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+            writes.apply(running(true, "a")).await.expect("written");
+            memory.set_failing(true);
+            let waits = writes.begin(running(true, "b")).expect("room");
+            while writes.figures().failures.load(Ordering::Relaxed) < 3 {
+                tokio::task::yield_now().await;
+            }
+            memory.set_failing(false);
+            waits.wait().await.expect("written");
+            writes.apply(running(true, "c")).await.expect("written");
+        });
+    });
+    let again: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("store-writes-again"))
+        .collect();
+    assert_eq!(again.len(), 1, "{lines:?}");
+    assert!(again[0].contains("failures=3"), "{again:?}");
 }
 
 #[test]
