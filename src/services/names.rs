@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 
 /// Names that are looked up at a time; a fraction of the threads that may wait (512).
 const AT_A_TIME: usize = 64;
+/// Names that wait or are looked up; beyond it callers are refused.
+const UNDER_WAY_MAX: usize = 4096;
 
 /// What callers share; an error in words, as the original cannot be copied.
 type Found = Result<Arc<[SocketAddr]>, (io::ErrorKind, Arc<str>)>;
@@ -56,14 +58,23 @@ impl Names {
     }
 
     async fn look_up(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
-        let shared = lock(&self.0.under_way)
-            .entry(name.to_owned())
-            .or_insert_with(|| self.begin(name.to_owned()))
-            .clone();
-        match shared.await {
+        match self.asked(name)?.await {
             Ok(addresses) => Ok(addresses.to_vec()),
             Err((kind, text)) => Err(io::Error::new(kind, text.to_string())),
         }
+    }
+
+    fn asked(&self, name: &str) -> io::Result<Shared<BoxFuture<'static, Found>>> {
+        let mut under_way = lock(&self.0.under_way);
+        if let Some(asked) = under_way.get(name) {
+            return Ok(asked.clone());
+        }
+        if under_way.len() >= UNDER_WAY_MAX {
+            return Err(io::Error::other("too many names are being looked up"));
+        }
+        let begun = self.begin(name.to_owned());
+        under_way.insert(name.to_owned(), begun.clone());
+        Ok(begun)
     }
 
     /// Goes on when nobody waits any more: the system's look-up cannot be stopped.
@@ -191,6 +202,10 @@ mod tests {
             // What the store does.
             tokio::task::spawn_blocking(|| ()).await.expect("a thread");
             assert_eq!(SERVER.asked(), AT_A_TIME);
+            let more = (600..=UNDER_WAY_MAX).map(|n| names.asked(&format!("app{n}.example.net")));
+            let refused = more.filter(Result::is_err).count();
+            assert_eq!(refused, 1, "one beyond the bound");
+            assert!(names.asked("app7.example.net").is_ok(), "which shares");
             SERVER.answer(true);
             for task in asking {
                 task.await.expect("not cancelled").expect("answered");
