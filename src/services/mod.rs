@@ -7,6 +7,7 @@ mod admin_listener;
 pub mod apps_file;
 mod context;
 mod dispatch;
+mod folder;
 mod lines;
 mod metrics;
 mod names;

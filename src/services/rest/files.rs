@@ -2,6 +2,7 @@
 
 use super::{Handled, refuse};
 use crate::services::context::Services;
+use crate::services::folder;
 use crate::services::lines::{Line, may};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub(super) fn folder(cx: &Services, kind: &str) -> PathBuf {
 /// Writes a file durably; an existing one is replaced whole.
 pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> Handled<()> {
     let task = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&folder)?;
+        folder::create(&folder)?;
         let scratch = folder.join(format!("{name}.part"));
         let written =
             write(&scratch, &data).and_then(|()| std::fs::rename(&scratch, folder.join(name)));

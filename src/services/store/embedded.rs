@@ -3,6 +3,7 @@
 
 use super::changes::Edit;
 use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
+use crate::services::folder;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable as _, TableDefinition};
 use std::ops::Bound;
@@ -42,7 +43,7 @@ impl Embedded {
     /// # Errors
     /// When the folder or file cannot be used, is open elsewhere, or comes from a newer version.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(|error| {
+        folder::create(folder).map_err(|error| {
             StoreError::Embedded(format!("data_dir {}: {error}", folder.display()))
         })?;
         let file = folder.join(FILE);
