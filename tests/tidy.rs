@@ -349,6 +349,7 @@ const PAGES: &[&str] = &[
     "ARCHITECTURE.md",
     "README.md",
     "docs/operating.md",
+    "docs/performance-history.md",
     "docs/performance.md",
     "docs/speech.md",
     "docs/store.md",
