@@ -27,17 +27,18 @@ pub(crate) struct Video {
 }
 
 impl Watch {
-    /// The phone says something about a stream: a sign of its life.
+    /// The phone says something about a stream, a sign of its life; or begins anew, which counts as a reconnection (§1.5).
     pub(super) fn note_video(&mut self, user: &str, message: &Value) {
-        let is_sign = matches!(
-            message["type"].as_str(),
-            Some("stream_status" | "keep_alive_ack")
-        );
-        let now_ms = self.now_ms;
-        if let Some(known) = self.users.get_mut(user).filter(|_| is_sign)
-            && message["streamId"] == *known.video.id
-        {
-            known.video.heard_ms = now_ms;
+        let Some(known) = self.users.get_mut(user) else {
+            return;
+        };
+        let is_sign = match message["type"].as_str() {
+            Some("stream_status" | "keep_alive_ack") => message["streamId"] == *known.video.id,
+            Some("connection_init") => true,
+            _ => false,
+        };
+        if is_sign {
+            known.video.heard_ms = self.now_ms;
         }
     }
 
