@@ -65,6 +65,15 @@ pub(crate) fn summary(run: &RunResult) -> String {
             "audio by UDP: {packets} packets; {no_room} found no room; {fallback} went over the WebSocket"
         );
     }
+    if run.scenario.rest.on_ack {
+        let _ = writeln!(
+            out,
+            "calls answered: {}; ways by UDP confirmed: {}",
+            (run.class(Class::Rest))
+                .map_or(0, |class| class.latency.as_ref().map_or(0, |own| own.count)),
+            counts.udp_paths
+        );
+    }
     if run.scenario.connects.is_some() {
         let _ = writeln!(
             out,
