@@ -35,7 +35,8 @@ build_all() {
       uring-floor|tokio-tungstenite)
         (cd "loadtest/peers/$server" && CARGO_TARGET_DIR=$target/peers cargo build --release --locked) ;;
       bun|node-ws)
-        (cd "loadtest/peers/$server" && [ -d node_modules ] || (cd "loadtest/peers/$server" && npm ci --no-audit --no-fund)) ;;
+        # Anew where the versions have changed.
+        (cd "loadtest/peers/$server" && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund; }) ;;
     esac
   done
 }
@@ -73,7 +74,7 @@ start_server() {
     uring-floor|tokio-tungstenite)
       launch "$server_core" "$log" env PORT="$port" "$target/peers/release/peer-$server" ;;
     bun) launch "$server_core" "$log" env PORT="$port" loadtest/peers/bun/node_modules/.bin/bun loadtest/peers/bun/relay.js ;;
-    node-ws) launch "$server_core" "$log" env PORT="$port" node loadtest/peers/node-ws/relay.js ;;
+    node-ws) launch "$server_core" "$log" env PORT="$port" loadtest/peers/node-ws/node_modules/.bin/node loadtest/peers/node-ws/relay.js ;;
     external)
       # shellcheck disable=SC2086 # a command with its words
       launch "$server_core" "$log" env PORT="$port" AUGMENTOS_AUTH_JWT_SECRET="$secret" APPS="$apps" \
