@@ -166,7 +166,9 @@ pub(in crate::engine) mod tests {
 
     #[test]
     fn silence_noise_and_other_lengths_are_no_message() {
-        let noise: Vec<u8> = (0..3200_u32).map(|at| (at * at * 31 >> 3) as u8).collect();
+        let noise: Vec<u8> = (0..3200_u32)
+            .map(|at| ((at * at * 31) >> 3) as u8)
+            .collect();
         let good = decode(&messages()[5..6]).remove(0);
         assert_eq!(heard(&good), Some(5));
         assert_eq!(heard(&good[..3198]), None);

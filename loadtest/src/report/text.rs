@@ -51,6 +51,27 @@ pub(crate) fn summary(run: &RunResult) -> String {
         counts.held_back,
         counts.stalled
     );
+    special(run, &mut out);
+    for (title, causes) in [("error", &run.errors), ("close by the server", &run.closes)] {
+        for (cause, count) in causes {
+            let _ = writeln!(out, "{title}: {cause} ({count})");
+        }
+    }
+    for (title, lines) in [
+        ("INVALID", &run.verdict.invalid),
+        ("FAILED", &run.verdict.failed),
+        ("note", &run.verdict.notes),
+    ] {
+        for line in lines {
+            let _ = writeln!(out, "{title}: {line}");
+        }
+    }
+    out
+}
+
+/// Counts of what only some scenarios have.
+fn special(run: &RunResult, out: &mut String) {
+    let counts = &run.counts;
     let (open, all) = counts.bystanders;
     if all > 0 {
         let _ = writeln!(
@@ -82,21 +103,6 @@ pub(crate) fn summary(run: &RunResult) -> String {
             counts.visits_skipped
         );
     }
-    for (title, causes) in [("error", &run.errors), ("close by the server", &run.closes)] {
-        for (cause, count) in causes {
-            let _ = writeln!(out, "{title}: {cause} ({count})");
-        }
-    }
-    for (title, lines) in [
-        ("INVALID", &run.verdict.invalid),
-        ("FAILED", &run.verdict.failed),
-        ("note", &run.verdict.notes),
-    ] {
-        for line in lines {
-            let _ = writeln!(out, "{title}: {line}");
-        }
-    }
-    out
 }
 
 fn classes(run: &RunResult, out: &mut String) {
