@@ -155,7 +155,8 @@ impl Scenario {
         }
         within("share", own.share, 0.0, 1.0)?;
         let by_udp = own.transport.is_udp();
-        if by_udp && (own.kind != Kind::Audio || own.bytes > AUDIO_BYTES_MAX) {
+        let audio = matches!(own.kind, Kind::Audio | Kind::Lc3);
+        if by_udp && (!audio || own.bytes > AUDIO_BYTES_MAX) {
             return Err("only audio of at most 1018 bytes goes by udp".into());
         }
         if self.seals() && by_udp && own.transport != Transport::UdpSealed {
@@ -163,6 +164,9 @@ impl Scenario {
         }
         if self.seals() && by_udp && own.bytes > SEALED_BYTES_MAX {
             return Err("only audio of at most 978 bytes goes sealed by udp".into());
+        }
+        if own.kind == Kind::Lc3 {
+            return self.lc3(own);
         }
         if own.kind == Kind::Mix {
             return match own.bytes {
@@ -180,6 +184,21 @@ impl Scenario {
             return Err("speech is PCM of 16 bits: bytes must be even".into());
         }
         Ok(())
+    }
+
+    /// Which message it was can only be heard where there is no other sound.
+    fn lc3(&self, own: &Stream) -> Broken {
+        let sounds = |own: &&Stream| matches!(own.kind, Kind::Audio | Kind::Lc3 | Kind::Speech);
+        if self.streams.iter().filter(sounds).count() > 1 {
+            return Err("lc3 goes with no other audio: a phone has one format".into());
+        }
+        if own.in_flight.is_some() {
+            return Err("lc3 is an open loop: give per_user_per_s".into());
+        }
+        match own.bytes {
+            0 => Ok(()),
+            _ => Err("lc3 has no bytes: its messages are ten frames of 60".into()),
+        }
     }
 }
 
@@ -271,6 +290,8 @@ faults:
             ("bytes: 100", "bytes: 1019, transport: udp", "1018"),
             ("bytes: 100", "bytes: 979, transport: udp_sealed", "978"),
             ("kind: audio", "kind: speech", "open loop"),
+            ("kind: audio, bytes: 100", "kind: lc3", "open loop"),
+            ("kind: event, bytes: 200", "kind: lc3", "one format"),
             ("kind: event, bytes: 200", "kind: speech, bytes: 31", "even"),
             ("users: 10", "users: 10\nwarmup_s: -1", "warmup_s"),
             ("users: 10", "users: 10\nsettle_s: .nan", "settle_s"),

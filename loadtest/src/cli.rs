@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::{Settings, Target};
+use crate::meet::Meeting;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::{clock, library};
 
@@ -40,6 +41,16 @@ pub(crate) enum Command {
         a: PathBuf,
         /// Second result; ratios are second / first.
         b: PathBuf,
+    },
+    /// Add up results of testers that ran at the same time (`run --meet`), each against a server process of its own, all servers
+    /// on one core. Exit codes as of `run`.
+    Sum {
+        /// The results.
+        #[arg(required = true)]
+        parts: Vec<PathBuf>,
+        /// Write the JSON result of the whole here.
+        #[arg(long)]
+        json: Option<PathBuf>,
     },
     /// Make a Markdown table of a folder of <workload>.<server>.<round>.json files.
     Summarise {
@@ -171,6 +182,13 @@ pub(crate) struct RunArgs {
     /// Write both as <scenario>.<label>.<number> into this folder, or into loadtest/results/<date>-<host>-<commit>.
     #[arg(long, num_args = 0..=1, value_name = "FOLDER")]
     pub(crate) out: Option<Option<PathBuf>>,
+    /// Begin the traffic together with other testers, each with its share of the users: all leave a file in this new folder when
+    /// their users are ready, and begin a second after the last. `sum` adds the results up.
+    #[arg(long, value_name = "FOLDER", requires = "of")]
+    pub(crate) meet: Option<PathBuf>,
+    /// How many testers meet.
+    #[arg(long, requires = "meet")]
+    pub(crate) of: Option<usize>,
 }
 
 /// Arguments of `find-capacity`.
@@ -209,6 +227,13 @@ pub(crate) struct AppsFileArgs {
     /// API key of every app.
     #[arg(long, default_value = "load-test-key")]
     pub(crate) api_key: String,
+}
+
+impl RunArgs {
+    /// The meeting of several testers, where there is one.
+    pub(crate) fn meeting(&self) -> Option<Meeting> {
+        Some(Meeting::new(self.meet.clone()?, self.of?))
+    }
 }
 
 impl CapacityArgs {

@@ -14,6 +14,7 @@ macro_rules! scenarios {
 pub(crate) const ALL: &[(&str, &str)] = scenarios![
     "steady-day",
     "design-day",
+    "lc3-day",
     "audio-fanout-100",
     "audio-fanout-3200",
     "event-relay",

@@ -12,6 +12,7 @@ mod hist;
 mod http;
 mod interrupt;
 mod library;
+mod meet;
 mod output;
 mod procfs;
 mod report;
@@ -24,7 +25,7 @@ mod token;
 mod track;
 
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         }
         Command::FindCapacity(args) => find_capacity(&args),
         Command::Compare { a, b } => compare(&a, &b),
+        Command::Sum { parts, json } => sum(&parts, json.as_deref()),
         Command::Summarise { folder, subject } => summarise(&folder, &subject),
     };
     outcome.unwrap_or_else(|message| {
@@ -111,8 +113,11 @@ fn prepare(
             scenario.sockets()
         ));
     }
-    if scenario.has(scenario::Kind::Speech) && drive.target == cli::TargetKind::Relay {
-        return Err("speech needs --target prism: relays have no recognisers".into());
+    let heard = scenario.has(scenario::Kind::Speech) || scenario.has(scenario::Kind::Lc3);
+    if heard && drive.target == cli::TargetKind::Relay {
+        return Err(
+            "speech and lc3 need --target prism: relays recognise and decode nothing".into(),
+        );
     }
     if !drive.quiet {
         eprintln!("{descriptors} descriptors; {}", drive.description());
@@ -143,17 +148,24 @@ fn run(args: &RunArgs) -> Result<ExitCode, String> {
     context.bring_up_s = engine.bring_up().map_err(say)?;
     context.bring_up_errors = std::mem::take(&mut engine.bring_up_errors.0);
     engine.settle(scenario.settle_s).map_err(say)?;
+    if let Some(meeting) = args.meeting() {
+        engine.meet(&meeting).map_err(say)?;
+    }
     let measured = engine
         .run_phase(1.0, scenario.warmup_s, scenario.duration_s)
         .map_err(say)?;
     let result = report::build::result(&scenario, &context, measured);
     print!("{}", report::text::summary(&result));
     files.write(&result)?;
-    Ok(match result.verdict.word() {
+    Ok(code(&result))
+}
+
+fn code(result: &RunResult) -> ExitCode {
+    match result.verdict.word() {
         "INVALID" => ExitCode::from(INVALID),
         "FAILED" => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
-    })
+    }
 }
 
 fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
@@ -213,6 +225,23 @@ fn compare(a: &Path, b: &Path) -> Result<ExitCode, String> {
     let (a, b) = (RunResult::load(a)?, RunResult::load(b)?);
     print!("{}", report::compare::table(&a, &b));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Parts of one measurement as the whole.
+fn sum(paths: &[PathBuf], json: Option<&Path>) -> Result<ExitCode, String> {
+    let parts: Vec<RunResult> = (paths.iter())
+        .map(|path| RunResult::load(path))
+        .collect::<Result<_, _>>()?;
+    let whole = report::sum::whole(&parts)?;
+    print!(
+        "{}{}",
+        report::text::summary(&whole),
+        report::sum::lines(&parts)
+    );
+    if let Some(path) = json {
+        output::write_json(path, &whole)?;
+    }
+    Ok(code(&whole))
 }
 
 fn summarise(folder: &Path, subject: &str) -> Result<ExitCode, String> {

@@ -91,6 +91,8 @@ mod defaults {
 pub(crate) enum Kind {
     /// Binary frames, phone to every app.
     Audio,
+    /// Binary frames of LC3 (ten of 60 bytes), phone to the server, which every app hears as samples.
+    Lc3,
     /// `button_press` texts, phone to every app in the envelope.
     Event,
     /// The golden phone messages in turn, phone to every app in the envelope. They keep their natural size.
@@ -127,7 +129,7 @@ impl Transport {
 pub(crate) struct Stream {
     /// What it consists of.
     pub(crate) kind: Kind,
-    /// Size of a message, bytes; absent for a mix.
+    /// Size of a message, bytes; absent for a mix and LC3.
     #[serde(default)]
     pub(crate) bytes: usize,
     /// Closed loop: so many messages of each user are under way at any time.
@@ -184,7 +186,8 @@ pub(crate) struct RestLoad {
     /// `POST /api/client/location` per user and minute.
     #[serde(default)]
     pub(crate) location_per_min: f64,
-    /// What a phone asks and tells on every `connection_ack`: its list of apps, its audio format.
+    /// What a phone asks and tells on every `connection_ack`: its list of apps, its audio format, its way by UDP where the
+    /// server offers one (whether audio goes there or not).
     #[serde(default)]
     pub(crate) on_ack: bool,
     /// JSON `ping` of every app, per minute: SDK 3.x sends four.

@@ -111,12 +111,22 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
+/// Where a message carries its tag.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Its first bytes: binary frames.
+    Start,
+    /// Hexadecimal digits from here on.
+    Digits(usize),
+    /// Nowhere: the message itself is known.
+    None,
+}
+
 /// A message with a place for the tag, made once per stream and stamped for every send.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     bytes: Vec<u8>,
-    /// Where the digits start; `None` for binary frames.
-    digits_at: Option<usize>,
+    place: Place,
 }
 
 impl Template {
@@ -127,7 +137,15 @@ impl Template {
             .collect();
         Self {
             bytes,
-            digits_at: None,
+            place: Place::Start,
+        }
+    }
+
+    /// A message that no tag is written into.
+    pub(crate) fn fixed(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            place: Place::None,
         }
     }
 
@@ -142,15 +160,16 @@ impl Template {
         bytes.extend_from_slice(tail.as_bytes());
         Self {
             bytes,
-            digits_at: Some(digits_at),
+            place: Place::Digits(digits_at),
         }
     }
 
     /// The message carrying `tag`.
     pub(crate) fn stamp(&mut self, tag: Tag) -> &[u8] {
-        match self.digits_at {
-            None => self.bytes[..TAG_BYTES].copy_from_slice(&tag.to_bytes()),
-            Some(at) => tag.write_hex(&mut self.bytes[at..at + 2 * TAG_BYTES]),
+        match self.place {
+            Place::None => {}
+            Place::Start => self.bytes[..TAG_BYTES].copy_from_slice(&tag.to_bytes()),
+            Place::Digits(at) => tag.write_hex(&mut self.bytes[at..at + 2 * TAG_BYTES]),
         }
         &self.bytes
     }
@@ -163,7 +182,7 @@ impl Template {
     /// Whether a received text holds this whole message, stamped with `tag`, byte for byte.
     /// `hint` is where the mark of the tag stands in the text.
     pub(crate) fn contained_in(&self, text: &[u8], hint: usize, tag: Tag) -> bool {
-        let Some(digits_at) = self.digits_at else {
+        let Place::Digits(digits_at) = self.place else {
             return false;
         };
         let Some(start) = (hint + MARK.len()).checked_sub(digits_at) else {

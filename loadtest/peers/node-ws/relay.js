@@ -19,12 +19,22 @@ const PONG = '{"type":"pong"}';
 const BINARY = { binary: true };
 const TEXT = { binary: false };
 
+// What is not JSON is ignored.
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 function fromPhone(socket, user, message, isBinary) {
   if (isBinary) {
     for (const app of user.audio) app.send(message, BINARY);
     return;
   }
-  const event = JSON.parse(message.toString());
+  const event = parse(message.toString());
+  if (typeof event?.type !== "string") return;
   if (event.type === "ping") {
     socket.send(PONG);
     return;
@@ -66,7 +76,13 @@ function attachApp(socket, user, query) {
   });
 }
 
-const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 16 * 1024 * 1024 });
+// `ws` unmasks with the native bufferutil, which is installed beside it. Texts are validated, as on any server that phones reach.
+const sockets = new WebSocketServer({
+  noServer: true,
+  clientTracking: false,
+  perMessageDeflate: false,
+  maxPayload: 16 * 1024 * 1024,
+});
 const server = createServer((_, response) => response.writeHead(404).end());
 
 server.on("upgrade", (request, connection, head) => {

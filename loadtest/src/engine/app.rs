@@ -124,7 +124,7 @@ impl Engine {
 
     fn subscription_update(&self, app: u8, session: &str) -> String {
         let mut wanted = Vec::new();
-        if self.scenario.has(Kind::Audio) {
+        if self.scenario.has(Kind::Audio) || self.scenario.has(Kind::Lc3) {
             wanted.push("audio_chunk");
         }
         if self.scenario.has(Kind::Speech) {

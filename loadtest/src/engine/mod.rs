@@ -8,6 +8,7 @@ mod bystander;
 mod conn;
 mod faults;
 mod io;
+pub(crate) mod lc3;
 mod phase;
 mod phone;
 mod provider;
@@ -167,6 +168,8 @@ pub(crate) enum EngineError {
     Token(String),
     /// Not all users came up; the text says what is missing and why.
     BringUp(String),
+    /// The other testers did not come.
+    Meeting(String),
     /// Somebody pressed Ctrl-C before there was a result.
     Interrupted,
 }
@@ -175,7 +178,7 @@ impl std::fmt::Display for EngineError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io(error) => write!(f, "input/output: {error}"),
-            Self::Port(text) => f.write_str(text),
+            Self::Port(text) | Self::Meeting(text) => f.write_str(text),
             Self::Token(text) => write!(f, "cannot mint a token: {text}"),
             Self::BringUp(text) => write!(f, "bring-up failed: {text}"),
             Self::Interrupted => f.write_str("interrupted before there was a result"),

@@ -7,9 +7,13 @@ use super::{Engine, EngineError};
 use crate::clock::{self, SECOND};
 use crate::hist::Class;
 use crate::interrupt;
+use crate::meet::Meeting;
 use crate::procfs::{self, ProcessSample};
 use crate::scenario::Kind;
 use crate::track::Tally;
+
+/// How long testers wait for each other.
+const MEETING_PATIENCE: u64 = 120 * SECOND;
 
 /// Counts of one class of stream messages.
 #[derive(Debug, Clone)]
@@ -39,6 +43,8 @@ pub(crate) struct ServerUse {
 
 /// Everything that a phase yields.
 pub(crate) struct Measured {
+    /// When the window began (wall clock, milliseconds).
+    pub(crate) window_ms: u64,
     /// Length of the window, seconds.
     pub(crate) seconds: f64,
     /// Per class that had streams.
@@ -74,6 +80,7 @@ pub(crate) struct Measured {
 /// What is known at the beginning of the window.
 struct Before {
     time: u64,
+    wall_ms: u64,
     pid: Option<i32>,
     server: Option<ProcessSample>,
     own_cpu: u64,
@@ -132,6 +139,7 @@ impl Engine {
     fn look(&self) -> Before {
         Before {
             time: clock::mono_ns(),
+            wall_ms: clock::wall_ms(),
             pid: self.settings.server_pid,
             server: self.settings.server_pid.and_then(procfs::process),
             own_cpu: clock::thread_cpu_ns(),
@@ -188,6 +196,7 @@ impl Engine {
         let timeline = std::mem::take(&mut self.sampler.timeline);
         self.window = (0, 0);
         Measured {
+            window_ms: before.wall_ms,
             seconds,
             streams,
             stats: std::mem::replace(&mut self.stats, Stats::new()),
@@ -262,6 +271,26 @@ impl Engine {
     /// Waits without traffic for `seconds`.
     pub(crate) fn settle(&mut self, seconds: f64) -> Result<(), EngineError> {
         self.turn_until(clock::mono_ns() + (seconds * SECOND as f64) as u64)
+    }
+
+    /// Waits without traffic until all testers of the meeting may begin.
+    pub(crate) fn meet(&mut self, meeting: &Meeting) -> Result<(), EngineError> {
+        meeting.arrive().map_err(EngineError::Meeting)?;
+        let patience = clock::mono_ns() + MEETING_PATIENCE;
+        loop {
+            let now = clock::mono_ns();
+            if let Some(begins_ms) = meeting.begins().map_err(EngineError::Meeting)? {
+                let left_ms = begins_ms.saturating_sub(clock::wall_ms());
+                return self.turn_until(now + left_ms * clock::MILLI);
+            }
+            if interrupt::wanted() {
+                return Err(EngineError::Interrupted);
+            }
+            if now > patience {
+                return Err(EngineError::Meeting(meeting.missing()));
+            }
+            self.turn_until(now + 20 * clock::MILLI)?;
+        }
     }
 
     /// Open-loop messages per second that the scenario asks for.

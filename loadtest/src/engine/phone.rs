@@ -61,9 +61,7 @@ impl Engine {
         } else {
             self.begin_user(user, now);
         }
-        if self.scenario.rest.on_ack {
-            self.ask_on_ack(user);
-        }
+        self.ask_on_ack(user);
     }
 
     pub(super) fn on_phone_message(&mut self, user: u32, opcode: Opcode, payload: &[u8], now: u64) {

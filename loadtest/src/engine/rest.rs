@@ -11,6 +11,7 @@ use super::{Engine, Target};
 use crate::clock::{self, SECOND};
 use crate::hist::Class;
 use crate::http;
+use crate::scenario::Kind;
 
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 128;
@@ -236,11 +237,17 @@ impl Engine {
         self.report(user, "/api/client/device/state", BODY);
     }
 
-    /// What the phone asks and tells on every `connection_ack`.
+    /// What the phone asks and tells on every `connection_ack`; the server takes audio for PCM until it is told otherwise.
     pub(super) fn ask_on_ack(&mut self, user: u32) {
-        self.report(user, "/api/client/apps", "");
-        const FORMAT: &str = r#"{"format":"pcm","lc3Config":null}"#;
-        self.report(user, "/api/client/audio/configure", FORMAT);
+        const PCM: &str = r#"{"format":"pcm","lc3Config":null}"#;
+        let lc3 = self.scenario.has(Kind::Lc3);
+        if self.scenario.rest.on_ack {
+            self.report(user, "/api/client/apps", "");
+        }
+        if self.scenario.rest.on_ack || lc3 {
+            let format = if lc3 { super::lc3::FORMAT } else { PCM };
+            self.report(user, "/api/client/audio/configure", format);
+        }
     }
 
     /// Where the phone is.

@@ -64,6 +64,8 @@ pub(crate) struct Stats {
     pub(crate) udp_no_room: u64,
     /// Audio meant for UDP that went over the WebSocket.
     pub(crate) udp_fallback: u64,
+    /// Ways by UDP that the server confirmed.
+    pub(crate) udp_paths: u64,
     /// Pings without an answer when the next was due.
     pub(crate) ping_timeouts: u64,
     /// Closed loop: messages given up after two seconds.
@@ -92,6 +94,7 @@ impl Stats {
             udp_packets: 0,
             udp_no_room: 0,
             udp_fallback: 0,
+            udp_paths: 0,
             ping_timeouts: 0,
             stalled: 0,
             sent_in_interval: 0,

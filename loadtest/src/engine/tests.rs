@@ -247,17 +247,42 @@ fn what_phones_ask_on_every_connect_is_asked_and_timed() {
              streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}], \
              faults: [{{ herd: {{ at_s: 0.1, within_s: 0.1, return_s: [0.3, 0.4] }} }}] }}"
         );
-        let measured = run(Quirk::None, prism(), &text);
+        let measured = run(Quirk::UdpLosesEveryFifth, prism(), &text);
         assert!(
             measured.stats.errors.0.is_empty(),
             "{:?}",
             measured.stats.errors
         );
-        measured.stats.latency[Class::Rest.index()]
-            .summary()
-            .map_or(0, |latency| latency.count)
+        let calls = measured.stats.latency[Class::Rest.index()].summary();
+        let calls = calls.map_or(0, |latency| latency.count);
+        (calls, measured.stats.udp_paths)
     };
-    assert_eq!(rest(true) - rest(false), 6, "two calls of three phones");
+    let (quiet, busy) = (rest(false), rest(true));
+    assert_eq!(busy.0 - quiet.0, 6, "two calls of three phones");
+    assert_eq!((quiet.1, busy.1), (0, 3), "ways by UDP");
+}
+
+#[test]
+fn lc3_is_accounted_for_by_what_the_apps_hear() {
+    let text = format!("{BASE} duration_s: 1, streams: [{{ kind: lc3, per_user_per_s: 20 }}] }}");
+    let measured = run(Quirk::DecodesAllButEveryFifth, prism(), &text);
+    let audio = &measured.streams[0];
+    assert!(audio.sent >= 60, "{} sent", audio.sent);
+    assert_eq!(audio.tally.expected, audio.sent * 2);
+    assert_eq!(audio.tally.lost, audio.sent / 5 * 2);
+    assert_eq!(
+        (
+            audio.tally.damaged,
+            audio.tally.duplicated,
+            audio.tally.out_of_order
+        ),
+        (0, 0, 0)
+    );
+    let timed = measured.stats.latency[Class::Audio.index()].summary();
+    assert!(timed.is_some_and(|latency| latency.max_us < 1_000_000.0));
+    // Samples that are none of ours: not decoded.
+    let raw = run(Quirk::None, prism(), &text).streams[0].tally;
+    assert_eq!((raw.delivered, raw.damaged), (0, raw.expected));
 }
 
 #[test]

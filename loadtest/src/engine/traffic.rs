@@ -35,6 +35,11 @@ impl StreamState {
         let (class, templates) = match spec.kind {
             Kind::Audio => (Class::Audio, vec![Template::binary(spec.bytes)]),
             Kind::Speech => (Class::Speech, vec![Template::binary(spec.bytes)]),
+            Kind::Lc3 => {
+                let messages = super::lc3::messages();
+                let templates = messages.into_iter().map(Template::fixed).collect();
+                (Class::Audio, templates)
+            }
             Kind::Event => {
                 let template = Template::json(
                     r#"{"type":"button_press","buttonId":""#,
@@ -145,7 +150,7 @@ impl Engine {
         let own = &self.users[user as usize];
         let stream = &self.streams[index];
         let (token, receivers) = match stream.spec.kind {
-            Kind::Audio | Kind::Speech | Kind::Event | Kind::Mix => {
+            Kind::Audio | Kind::Lc3 | Kind::Speech | Kind::Event | Kind::Mix => {
                 (own.phone.filter(|_| own.acked), own.apps.len())
             }
             Kind::Display => {
@@ -172,10 +177,13 @@ impl Engine {
         own.seq[index] += 1;
         own.awaited[index] += u32::try_from(receivers).unwrap_or(0);
         own.progress[index] = due;
+        if self.streams[index].spec.kind == Kind::Lc3 {
+            self.spoke(user, tag.seq, due);
+        }
         let stream = &mut self.streams[index];
         let class = stream.class;
         let opcode = match stream.spec.kind {
-            Kind::Audio | Kind::Speech => Opcode::Binary,
+            Kind::Audio | Kind::Lc3 | Kind::Speech => Opcode::Binary,
             Kind::Event | Kind::Mix | Kind::Display => Opcode::Text,
         };
         let mut out = std::mem::take(&mut self.scratch);
@@ -211,6 +219,10 @@ impl Engine {
 
     /// A binary frame arrived at an app.
     pub(super) fn on_audio(&mut self, user: u32, app: u8, payload: &[u8], now: u64) {
+        if let Some(index) = self.lc3_stream() {
+            self.on_samples(index, user, app, payload, now);
+            return;
+        }
         let Some(tag) = Tag::from_bytes(payload) else {
             self.stats.of(Class::Audio).damaged += 1;
             return;

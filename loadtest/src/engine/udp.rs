@@ -161,7 +161,7 @@ impl Offer {
 impl Engine {
     /// A phone got its `connection_ack`: the audio path begins anew.
     pub(super) fn on_udp_offer(&mut self, user: u32, ack: &[u8], now: u64) {
-        if !self.scenario.by_udp() {
+        if !self.scenario.by_udp() && !self.scenario.rest.on_ack {
             return;
         }
         let own = &mut self.users[user as usize];
@@ -209,6 +209,7 @@ impl Engine {
         let own = &mut self.users[user as usize];
         if own.udp == Link::Probing {
             own.udp = Link::Open;
+            self.stats.udp_paths += 1;
         }
     }
 

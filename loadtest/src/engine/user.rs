@@ -66,6 +66,8 @@ pub(crate) struct User {
     pub(crate) udp: Link,
     /// Next sequence number there.
     pub(crate) udp_seq: u16,
+    /// When the last LC3 messages were meant to go; empty until the first.
+    pub(crate) spoken: Vec<u64>,
     /// What seals the packets; `None`: they go plain.
     pub(crate) udp_key: Option<Box<Key>>,
     /// Next number per stream.
@@ -99,6 +101,7 @@ impl User {
             attempt: 0,
             udp: Link::Closed,
             udp_seq: 0,
+            spoken: Vec::new(),
             udp_key: None,
             seq: Vec::new(),
             awaited: Vec::new(),

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod compare;
 pub(crate) mod html;
+pub(crate) mod sum;
 pub(crate) mod summary;
 mod svg;
 pub(crate) mod text;
@@ -49,6 +50,9 @@ pub(crate) struct RunResult {
     /// When the run was broken off: seconds after the window began.
     #[serde(default)]
     pub(crate) interrupted_s: Option<f64>,
+    /// When the measured window began (wall clock, milliseconds).
+    #[serde(default)]
+    pub(crate) window_ms: u64,
     /// Length of the measured window, seconds.
     pub(crate) seconds: f64,
     /// Deliveries per second inside the window, all streams.
@@ -149,6 +153,9 @@ pub(crate) struct Counts {
     /// Audio packets sent by UDP; those without room in the kernel; and what went over the WebSocket for want of a path.
     #[serde(default)]
     pub(crate) udp: (u64, u64, u64),
+    /// Ways by UDP that the server confirmed.
+    #[serde(default)]
+    pub(crate) udp_paths: u64,
     /// Pings unanswered when the next was due.
     pub(crate) ping_timeouts: u64,
     /// Closed loop: messages given up.

@@ -51,28 +51,7 @@ pub(crate) fn summary(run: &RunResult) -> String {
         counts.held_back,
         counts.stalled
     );
-    let (open, all) = counts.bystanders;
-    if all > 0 {
-        let _ = writeln!(
-            out,
-            "sockets without a name: {open} of {all} open at the end"
-        );
-    }
-    if run.scenario.by_udp() {
-        let (packets, no_room, fallback) = counts.udp;
-        let _ = writeln!(
-            out,
-            "audio by UDP: {packets} packets; {no_room} found no room; {fallback} went over the WebSocket"
-        );
-    }
-    if run.scenario.connects.is_some() {
-        let _ = writeln!(
-            out,
-            "connects acknowledged: {:.0}/s; skipped because too many were under way: {}",
-            counts.visits as f64 / run.seconds,
-            counts.visits_skipped
-        );
-    }
+    special(run, &mut out);
     for (title, causes) in [("error", &run.errors), ("close by the server", &run.closes)] {
         for (cause, count) in causes {
             let _ = writeln!(out, "{title}: {cause} ({count})");
@@ -88,6 +67,42 @@ pub(crate) fn summary(run: &RunResult) -> String {
         }
     }
     out
+}
+
+/// Counts of what only some scenarios have.
+fn special(run: &RunResult, out: &mut String) {
+    let counts = &run.counts;
+    let (open, all) = counts.bystanders;
+    if all > 0 {
+        let _ = writeln!(
+            out,
+            "sockets without a name: {open} of {all} open at the end"
+        );
+    }
+    if run.scenario.by_udp() {
+        let (packets, no_room, fallback) = counts.udp;
+        let _ = writeln!(
+            out,
+            "audio by UDP: {packets} packets; {no_room} found no room; {fallback} went over the WebSocket"
+        );
+    }
+    if run.scenario.rest.on_ack {
+        let _ = writeln!(
+            out,
+            "calls answered: {}; ways by UDP confirmed: {}",
+            (run.class(Class::Rest))
+                .map_or(0, |class| class.latency.as_ref().map_or(0, |own| own.count)),
+            counts.udp_paths
+        );
+    }
+    if run.scenario.connects.is_some() {
+        let _ = writeln!(
+            out,
+            "connects acknowledged: {:.0}/s; skipped because too many were under way: {}",
+            counts.visits as f64 / run.seconds,
+            counts.visits_skipped
+        );
+    }
 }
 
 fn classes(run: &RunResult, out: &mut String) {

@@ -266,4 +266,4 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

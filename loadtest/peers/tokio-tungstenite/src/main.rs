@@ -3,18 +3,22 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use humantime::format_rfc3339_millis;
+use serde::Deserialize;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Messages that may wait for one socket; more are dropped.
 const QUEUE: usize = 1024;
@@ -25,7 +29,8 @@ type Outbox = mpsc::Sender<Message>;
 
 struct App {
     id: u64,
-    session: String,
+    /// The envelope up to the session, which is the app's own.
+    head: String,
     audio: bool,
     event: bool,
     outbox: Outbox,
@@ -55,16 +60,6 @@ struct Typed<'a> {
     kind: std::borrow::Cow<'a, str>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    r#type: &'static str,
-    session_id: &'a str,
-    stream_type: &'a str,
-    data: &'a RawValue,
-    timestamp: &'a str,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -73,47 +68,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     clippy::disallowed_methods,
     reason = "the rule is for the server, whose clock is an argument"
 )]
-fn iso_now() -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let (days, rest) = (now.as_secs() / 86_400, now.as_secs() % 86_400);
-    let (mut year, mut day) = (1970, days);
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    while day >= 365 + u64::from(leap(year)) {
-        day -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let mut month = 0;
-    let lengths = [
-        31,
-        28 + u64::from(leap(year)),
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
-    while day >= lengths[month] {
-        day -= lengths[month];
-        month += 1;
-    }
-    format!(
-        "{year:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        month + 1,
-        day + 1,
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60,
-        now.subsec_millis()
-    )
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn from_phone(user: &User, own: &Outbox, message: Message) {
@@ -137,21 +93,15 @@ fn relay_event(user: &User, own: &Outbox, text: &Utf8Bytes) {
         let _ = own.try_send(Message::Text(Utf8Bytes::from_static(r#"{"type":"pong"}"#)));
         return;
     }
-    let Ok(data) = serde_json::from_str::<&RawValue>(text) else {
-        return;
-    };
-    let timestamp = iso_now();
+    // The event is JSON already, and goes on as it came.
+    let rest = format!(
+        r#","streamType":{},"data":{text},"timestamp":"{}"}}"#,
+        json!(typed.kind),
+        format_rfc3339_millis(now())
+    );
     for app in lock(user).apps.iter().filter(|app| app.event) {
-        let envelope = Envelope {
-            r#type: "data_stream",
-            session_id: &app.session,
-            stream_type: &typed.kind,
-            data,
-            timestamp: &timestamp,
-        };
-        if let Ok(text) = serde_json::to_string(&envelope) {
-            let _ = app.outbox.try_send(Message::Text(text.into()));
-        }
+        let envelope = [app.head.as_str(), rest.as_str()].concat();
+        let _ = app.outbox.try_send(Message::Text(envelope.into()));
     }
 }
 
@@ -229,7 +179,10 @@ fn attach(user: &User, query: &Query, id: u64, outbox: &Outbox) {
     if query.app {
         sockets.apps.push(App {
             id,
-            session: query.session.clone(),
+            head: format!(
+                r#"{{"type":"data_stream","sessionId":{}"#,
+                json!(query.session)
+            ),
             audio: query.sub.split(',').any(|sub| sub == "audio"),
             event: query.sub.split(',').any(|sub| sub == "event"),
             outbox: outbox.clone(),

@@ -3,6 +3,7 @@
 
 mod wire;
 
+use crate::engine::lc3::tests::decode;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -25,6 +26,8 @@ pub(super) enum Quirk {
     FlipNumber,
     /// Takes audio by UDP, and loses every fifth packet.
     UdpLosesEveryFifth,
+    /// Decodes LC3, and loses every fifth message.
+    DecodesAllButEveryFifth,
     /// Audio goes to the apps of all users.
     ToEveryone,
     /// A phone that comes back is shown what stood on its glasses, as it should be.
@@ -235,11 +238,14 @@ impl Shared {
         state.frames += 1;
         let loses = matches!(
             self.quirk,
-            Quirk::DropEveryFifth | Quirk::UdpLosesEveryFifth
+            Quirk::DropEveryFifth | Quirk::UdpLosesEveryFifth | Quirk::DecodesAllButEveryFifth
         );
         let drop_it = loses && state.frames.is_multiple_of(5);
         if drop_it {
             return;
+        }
+        if self.quirk == Quirk::DecodesAllButEveryFifth {
+            payload = decode(&[payload]).remove(0);
         }
         if self.quirk == Quirk::FlipNumber {
             payload[9] ^= 0x40;

@@ -33,6 +33,7 @@ fn run(stream: &str) -> RunResult {
         bring_up_s: 0.0,
         bring_up_errors: std::collections::BTreeMap::new(),
         interrupted_s: None,
+        window_ms: 0,
         seconds: 10.0,
         delivered_per_s: 100.0,
         offered_per_s: 0.0,
@@ -79,6 +80,11 @@ fn run(stream: &str) -> RunResult {
 
 const CLOSED: &str = "{ kind: audio, bytes: 100, in_flight: 1 }";
 const OPEN: &str = "{ kind: audio, bytes: 100, per_user_per_s: 10 }";
+
+/// A valid run in a closed loop.
+pub(crate) fn closed_run() -> RunResult {
+    run(CLOSED)
+}
 
 #[test]
 fn a_saturated_server_is_measured_even_by_a_busy_generator() {
