@@ -276,7 +276,6 @@ fn ask_outside(
     let message = OutsideRequest {
         route: matched.route,
         method: head.method.as_str().to_owned(),
-        target: head.target.clone(),
         params: matched.params,
         query: routes::query_pairs(&head.target),
         headers: headers.collect(),

@@ -93,7 +93,6 @@ fn parse(head: &[u8], peer: IpAddr) -> Option<Parsed> {
     let request = OutsideRequest {
         route: OutsideRoute::Health,
         method: method.clone(),
-        target: target.clone(),
         params: Vec::new(),
         query: rest::query_pairs(query),
         headers: parsed

@@ -22,9 +22,6 @@ pub use encode::{HEADER_BYTES_MAX, encode, encode_close, header};
 /// Largest payload of a close, ping or pong frame (RFC 6455 section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
 
-/// Largest message accepted by default, in bytes (`protocol.md §1.6`).
-pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// What a peer sent: a whole data message or one control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {

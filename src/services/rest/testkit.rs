@@ -175,7 +175,6 @@ impl Kit {
         OutsideRequest {
             route,
             method: method.into(),
-            target: "/".into(),
             params: params.iter().map(|text| (*text).to_owned()).collect(),
             query: Vec::new(),
             headers: Vec::new(),

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::mask::unmask;
 use super::*;
 
+/// Where no limit is meant.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A client frame: first byte as given, payload masked, shortest length form.
