@@ -112,7 +112,7 @@ impl Shard {
             }
             Effect::Close { conn, reason } => {
                 self.disown(at, conn);
-                self.out.close(conn, Some((reason.code(), reason.text())));
+                self.out.close(conn, reason);
             }
             Effect::Terminate { conn } => {
                 self.disown(at, conn);
@@ -268,8 +268,7 @@ impl Shard {
             if let Some(conn) = self.out.conns.get(older) {
                 conn.role = Role::Detached;
             }
-            let reason = CloseReason::DeferredSuperseded;
-            self.out.close(older, Some((reason.code(), reason.text())));
+            self.out.close(older, CloseReason::DeferredSuperseded);
         }
     }
 

@@ -246,8 +246,7 @@ impl Shard {
             }
             Message::Close(close) => {
                 let (code, reason) = close.unwrap_or((1005, Bytes::new()));
-                let echo = (code != 1005).then_some((code, ""));
-                self.out.close(id, echo);
+                self.out.answer_close(id, (code != 1005).then_some(code));
                 self.detach(
                     id,
                     CloseInfo {
@@ -304,25 +303,25 @@ impl Shard {
     /// The stream broke RFC 6455 or the size limit: close with the code that says so; the reader discards what follows.
     pub fn protocol_error(&mut self, id: ConnId, error: ProtocolError) -> ReadStep {
         self.workspace.metrics.inc(Counter::ProtocolErrors);
-        self.give_up(id, error.close_code(), "", error.to_string());
+        self.give_up(id, error.close_reason(), error.to_string());
         ReadStep::Discard
     }
 
     /// The connection's unfinished message is more than this shard has room for; the reader discards what follows.
     pub fn no_room(&mut self, id: ConnId) {
         self.workspace.metrics.inc(Counter::NoRoom);
-        let close = CloseReason::Overloaded;
-        let reason = "no room for its message".to_owned();
-        self.give_up(id, close.code(), close.text(), reason);
+        let words = "no room for its message".to_owned();
+        self.give_up(id, CloseReason::Overloaded, words);
     }
 
-    /// Closes a connection on which nothing more is understood.
-    fn give_up(&mut self, id: ConnId, code: u16, text: &str, reason: String) {
-        self.out.close(id, Some((code, text)));
+    /// Closes a connection on which nothing more is understood; its owner hears why in these words.
+    fn give_up(&mut self, id: ConnId, close: CloseReason, reason: String) {
+        self.out.close(id, close);
         if let Some(conn) = self.out.conns.get(id) {
             conn.failed = true;
             conn.mark(&mut self.out.marked);
         }
+        let code = close.code();
         self.detach(id, CloseInfo { code, reason });
     }
 
@@ -377,7 +376,7 @@ impl Shard {
     /// Closes a socket that no session owns.
     pub(super) fn refuse(&mut self, id: ConnId, reason: CloseReason) {
         self.detach(id, reason.into());
-        self.out.close(id, Some((reason.code(), reason.text())));
+        self.out.close(id, reason);
     }
 
     /// Sends an answer of the shard itself.

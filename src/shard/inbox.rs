@@ -143,12 +143,11 @@ impl Shard {
             sockets = ids.len(),
             "closing all sockets"
         );
-        let reason = CloseReason::ServerShutdown;
         for id in ids {
             if let Some(conn) = self.out.conns.get(id) {
                 conn.role = Role::Detached;
             }
-            self.out.close(id, Some((reason.code(), reason.text())));
+            self.out.close(id, CloseReason::ServerShutdown);
         }
         let sessions: Vec<u32> = self.users.values().copied().collect();
         for at in sessions {

@@ -359,7 +359,7 @@ impl Shard {
             if let Some(conn) = self.out.conns.get(*conn) {
                 conn.role = Role::Detached;
             }
-            self.out.close(*conn, Some((reason.code(), reason.text())));
+            self.out.close(*conn, reason);
         }
         self.users.remove(&user);
         self.shared.live.remove(&user);

@@ -11,6 +11,7 @@ mod mask;
 #[cfg(test)]
 mod tests;
 
+use crate::base::close::CloseReason;
 use bytes::Bytes;
 
 /// Shared text: bytes that are proven UTF-8.
@@ -55,7 +56,7 @@ pub enum Opcode {
 }
 
 /// Why a byte stream is no WebSocket stream any more. The connection must be closed with
-/// [`ProtocolError::close_code`]; what follows in the buffer has no meaning.
+/// [`ProtocolError::close_reason`]; what follows in the buffer has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A reserved bit is set though no extension was negotiated.
@@ -94,13 +95,13 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code to close with: 1002 protocol, 1007 UTF-8, 1009 too big (`protocol.md §15.1`).
+    /// Why the connection is closed.
     #[must_use]
-    pub fn close_code(&self) -> u16 {
+    pub fn close_reason(self) -> CloseReason {
         match self {
-            Self::Utf8 => 1007,
-            Self::TooBig => 1009,
-            _ => 1002,
+            Self::Utf8 => CloseReason::InvalidUtf8,
+            Self::TooBig => CloseReason::TooBig,
+            _ => CloseReason::ProtocolError,
         }
     }
 }
