@@ -4,7 +4,7 @@ use crate::base::close::CloseReason;
 use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, app_messages, dashboard, device, dispose, heartbeat, hello, lifecycle, lost,
+    answers, app_in, app_messages, dashboard, device, heartbeat, hello, lifecycle, lost,
     ranking, recognisers, requests, stop, sync, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
@@ -43,7 +43,6 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         }
         Event::Overloaded { conn } => overloaded(s, conn, cx),
         Event::PhoneFull { by } => app_in::phone_full(s, by, cx),
-        Event::Dispose { cause } => dispose::dispose(s, cause, cx),
     }
 }
 
