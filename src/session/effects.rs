@@ -133,6 +133,14 @@ impl RestAnswer {
             retry_after_s: None,
         }
     }
+
+    /// 503 `NO_ACTIVE_SESSION`, at which phones connect again (protocol.md §18.1).
+    #[must_use]
+    pub fn no_session() -> Self {
+        const BODY: &str =
+            r#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#;
+        Self::json(503, BODY)
+    }
 }
 
 /// What happened between an app server and a session (behaviour.md §2.14).

@@ -184,9 +184,6 @@ fn without_session(call: &Call, number: u64) -> RestAnswer {
         ),
         Call::SystemPhoto { .. } => RestAnswer::json(404, NO_PHOTO),
         Call::Connections | Call::Subscriptions => RestAnswer::json(200, "[]"),
-        _ => RestAnswer::json(
-            503,
-            r#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#,
-        ),
+        _ => RestAnswer::no_session(),
     }
 }

@@ -267,7 +267,9 @@ async fn shard(
             }
             cx.resolve(
                 reply.id,
-                Answer::Whole(answer.unwrap_or_else(crate::services::context::no_session)),
+                Answer::Whole(
+                    answer.unwrap_or_else(crate::session::effects::RestAnswer::no_session),
+                ),
             );
         }
     }

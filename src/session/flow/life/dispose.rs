@@ -7,7 +7,7 @@ use crate::session::effects::Effect;
 use crate::session::event::DisposeCause;
 use crate::session::flow::{answers, churn, device, lost, notices, recognisers, requests, udp};
 use crate::session::managers::apps::StopWhy;
-use crate::session::managers::apps::intent::{Verb, Wanted};
+use crate::session::managers::apps::intent::Wanted;
 use crate::session::{Cx, Session, State};
 
 /// Ends the session. Twice is once.
@@ -45,7 +45,7 @@ fn end_apps(s: &mut Session, cx: &mut Cx<'_>) {
         if stop.why.is_some_and(|why| why != StopWhy::Incompatible) {
             answers::store_intent(s, &package, Wanted::No, Vec::new(), cx);
         }
-        answers::broken(Verb::Stop, &stop.waiters, cx);
+        answers::broken(Wanted::No, &stop.waiters, cx);
     }
 }
 
@@ -72,7 +72,7 @@ fn end_loose_sockets(s: &mut Session, cx: &mut Cx<'_>) {
 
 fn end_calls(s: &mut Session, cx: &mut Cx<'_>) {
     for ack in std::mem::take(&mut s.m.apps.intent.acks) {
-        answers::broken(ack.verb, &ack.waiters, cx);
+        answers::broken(ack.wanted, &ack.waiters, cx);
     }
     for (reply, _) in std::mem::take(&mut s.m.phone.held_calls) {
         answers::no_session(reply, cx);
