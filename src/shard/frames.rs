@@ -1,6 +1,7 @@
 //! Layer 3: what arrives on a connection. One turn per read; the frames of a turn go to the connection's owner in order.
 
 use super::conns::{Kind, Role};
+use super::entries::SESSION_LINES;
 use super::latency::What;
 use super::trail::Trail;
 use super::{Shard, admission, outbound};
@@ -61,18 +62,18 @@ impl Shard {
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let kinds = names.join(" ");
         let at = match self.out.conns.get(id).map(|conn| &conn.role) {
-            Some(Role::Session(at)) => *at as usize,
+            Some(Role::Session(at)) => Some(*at),
             // It named itself, was closed or has no session: nobody's.
-            _ => usize::MAX,
+            _ => None,
         };
         let shard = self.id.0;
-        match self.entries.get(at) {
-            Some(Some(entry)) => {
+        match at.and_then(|at| self.entries.get(at)) {
+            Some(entry) => {
                 let session = &entry.session;
                 let correlation_id = session.correlation(self.now);
                 tracing::warn!(user = session.user.log_tag(), %correlation_id, conn = %id.tag(), shard, kinds, ms, "slow message");
             }
-            _ => tracing::warn!(conn = %id.tag(), shard, kinds, ms, "slow message"),
+            None => tracing::warn!(conn = %id.tag(), shard, kinds, ms, "slow message"),
         }
     }
 
@@ -202,13 +203,13 @@ impl Shard {
         self.workspace
             .metrics
             .add(Counter::AudioBytesWs, data.len() as u64);
-        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+        let Some(entry) = self.entries.boxed_mut(at) else {
             return;
         };
         let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         let trail = &mut self.out.trail;
         trail.note(&raw const *entry, 1);
-        trail.note(&raw const **entry, super::SESSION_LINES);
+        trail.note(&raw const **entry, SESSION_LINES);
         let session = &mut entry.session;
         // Unwind safety: as in `Shard::drive`.
         let outcome = catch_unwind(AssertUnwindSafe(|| session.on_audio(id, data, &mut cx)));
@@ -274,7 +275,7 @@ impl Shard {
         match kind {
             Some(kind) if kind == "ping" => {
                 self.prove(id);
-                self.say(id, admission::Answer::Pong);
+                self.say(id, admission::Notice::Pong);
             }
             Some(_) => {}
             None => {
@@ -357,7 +358,7 @@ impl Shard {
         let kind = conn.kind;
         match std::mem::replace(&mut conn.role, Role::Detached) {
             Role::Session(at) => {
-                if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+                if let Some(entry) = self.entries.get_mut(at) {
                     entry.conns.retain(|other| *other != id);
                 }
                 let event = match kind {
@@ -380,7 +381,7 @@ impl Shard {
     }
 
     /// Sends an answer of the shard itself.
-    pub(super) fn say(&mut self, id: ConnId, answer: admission::Answer) {
+    pub(super) fn say(&mut self, id: ConnId, answer: admission::Notice) {
         let mut text = Vec::with_capacity(192);
         answer.write(self.now, &mut text);
         let metrics = &mut self.workspace.metrics;
