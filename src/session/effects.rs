@@ -379,8 +379,8 @@ impl Effects {
     }
 
     /// Everything asked for, in order.
-    #[must_use]
-    pub fn list(&self) -> &[Effect] {
+    #[cfg(test)]
+    pub(crate) fn list(&self) -> &[Effect] {
         &self.list
     }
 
@@ -407,8 +407,8 @@ impl Effects {
     }
 
     /// Whether nothing was asked for.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }
