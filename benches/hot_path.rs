@@ -12,7 +12,7 @@ use crypto_secretbox::{KeyInit, XSalsa20Poly1305};
 use prism::base::clock::Clock;
 use prism::base::ids::UserId;
 use prism::session::event::{PhoneFlags, UdpSecret};
-use prism::wire::frame::{Decoder, Lent, MESSAGE_BYTES_MAX, Message};
+use prism::wire::frame::{Decoder, Lent, Message};
 use prism::wire::{lc3, udp};
 use relay::{USER, World};
 use std::hint::black_box;
@@ -109,6 +109,9 @@ fn warm(mut run: impl FnMut() + 'static) -> Run {
     (0..WARM_UP).for_each(|_| run());
     Box::new(run)
 }
+
+/// Larger than any message here.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 fn frame(bytes: usize) -> Run {
     let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);

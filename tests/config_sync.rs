@@ -82,6 +82,11 @@ fn every_key_is_documented_in_the_file() {
             "{}: the file's comment and the code's doc differ",
             key.name
         );
+        // Where there is one value, the comment says so.
+        let range = key.range.filter(|(low, high)| low < high);
+        let range = range.map(|(low, high)| format!("Range {low}–{high}."));
+        let told = above.rfind("Range ").map(|at| above[at..].to_owned());
+        assert_eq!(told, range, "{}: its range in the file", key.name);
     }
 }
 

@@ -174,7 +174,6 @@ fn a_request_is_answered_to_the_shard_that_asked() {
     fixture.send(ToOutside::Request(Box::new(OutsideRequest {
         route: OutsideRoute::Permissions,
         method: "GET".into(),
-        target: "/api/public/permissions/com.acme.scribe".into(),
         params: vec!["com.acme.scribe".into()],
         query: vec![],
         headers: vec![],

@@ -6,7 +6,7 @@ mod counting;
 use std::hint::black_box;
 
 use bytes::{BufMut, BytesMut};
-use prism::wire::frame::{Decoder, MESSAGE_BYTES_MAX, Message, Opcode, encode};
+use prism::wire::frame::{Decoder, Message, Opcode, encode};
 use prism::wire::json::{ObjectWriter, Scratch, kind};
 use prism::wire::kinds::PhoneKind;
 use prism::wire::lc3;
@@ -37,7 +37,7 @@ const TEXT: &str = r#"{"packageName":"com.acme.scribe","data":{"x":[1,2,{"y":nul
 #[test]
 fn decoding_frames() {
     let frame = client_frame(0x82, &[7; 640]);
-    let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+    let mut decoder = Decoder::new(1 << 20);
     let mut buf = BytesMut::with_capacity(4096);
     let count = allocations(|| {
         // A reader's buffer is refilled in place once its frames are gone.

@@ -1,10 +1,10 @@
 //! Layer 4: the HTTP front door: one request head at a time, bounded in size and time, then the upgrade or an answer. Framing
 //! rules are those of `wire::http`; routes and authentication are those of `shard::routes`.
 
-use super::front::Key;
 use super::node::Node;
 use super::reply::{self, After};
 use super::socket::Socket;
+use super::waiters::Key;
 use super::{peer, upgrade};
 use crate::base::metrics::Counter;
 use crate::shard::mailbox::{ForUpstream, ToOutside};

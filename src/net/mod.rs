@@ -4,7 +4,6 @@
 mod accept;
 mod conn;
 mod datagrams;
-mod front;
 mod gathering;
 mod guard;
 mod handoff;
@@ -18,6 +17,7 @@ mod reply;
 mod socket;
 mod tasks;
 mod upgrade;
+mod waiters;
 mod writer;
 
 pub use crate::io::DriverError;

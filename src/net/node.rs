@@ -2,12 +2,12 @@
 
 use super::accept::{self, Accepting};
 use super::datagrams::{self, Receiving};
-use super::front::Waiters;
 use super::links::Links;
 use super::listen::{Datagrams, Listener};
 use super::pump::Pump;
 use super::socket::shutdown;
 use super::tasks::Task;
+use super::waiters::Waiters;
 use super::writer::Flights;
 use crate::base::clock::{Clock, Now};
 use crate::base::ids::ConnId;

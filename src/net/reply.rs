@@ -1,10 +1,10 @@
 //! Layer 4: one request to its answer: locally, from a session (here or on another shard) or from the outside thread; whole
 //! or streamed.
 
-use super::front::Key;
 use super::node::Node;
 use super::peer;
 use super::socket::Socket;
+use super::waiters::Key;
 use crate::base::ids::{Origin, ReplyTo, UserId, home_shard};
 use crate::base::metrics::Counter;
 use crate::base::settings::Apps;
@@ -276,7 +276,6 @@ fn ask_outside(
     let message = OutsideRequest {
         route: matched.route,
         method: head.method.as_str().to_owned(),
-        target: head.target.clone(),
         params: matched.params,
         query: routes::query_pairs(&head.target),
         headers: headers.collect(),

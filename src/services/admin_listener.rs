@@ -6,7 +6,7 @@ use super::rest;
 use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute};
-use crate::shard::routes::livez;
+use crate::shard::routes::{livez, query_pairs};
 use crate::wire::http::decode_component;
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -88,14 +88,13 @@ fn parse(head: &[u8], peer: IpAddr) -> Option<Parsed> {
     let mut parsed = httparse::Request::new(&mut headers);
     parsed.parse(head).ok()?.is_complete().then_some(())?;
     let (method, target) = (parsed.method?.to_owned(), parsed.path?.to_owned());
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let (path, _) = target.split_once('?').unwrap_or((&target, ""));
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let request = OutsideRequest {
         route: OutsideRoute::Health,
         method: method.clone(),
-        target: target.clone(),
         params: Vec::new(),
-        query: rest::query_pairs(query),
+        query: query_pairs(&target),
         headers: parsed
             .headers
             .iter()

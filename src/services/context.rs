@@ -166,7 +166,7 @@ impl Services {
                 | Call::Recover { .. }
         );
         let Some((reply, answer)) = self.expect_answer() else {
-            return no_session();
+            return RestAnswer::no_session();
         };
         let sent = self
             .deliver_home(
@@ -187,7 +187,7 @@ impl Services {
         lock(&self.calls).remove(&reply.id);
         match answered {
             Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => answer,
-            _ => no_session(),
+            _ => RestAnswer::no_session(),
         }
     }
 
@@ -195,12 +195,4 @@ impl Services {
     pub(crate) async fn tell_session(&self, user: &UserId, call: Call) -> bool {
         (200..300).contains(&self.call_session(user, call).await.status)
     }
-}
-
-/// 503 `NO_ACTIVE_SESSION`, at which phones connect again (protocol.md §18.1).
-pub(crate) fn no_session() -> RestAnswer {
-    RestAnswer::json(
-        503,
-        r#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#,
-    )
 }

@@ -133,6 +133,14 @@ impl RestAnswer {
             retry_after_s: None,
         }
     }
+
+    /// 503 `NO_ACTIVE_SESSION`, at which phones connect again (protocol.md §18.1).
+    #[must_use]
+    pub fn no_session() -> Self {
+        const BODY: &str =
+            r#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#;
+        Self::json(503, BODY)
+    }
 }
 
 /// What happened between an app server and a session (behaviour.md §2.14).
@@ -371,8 +379,8 @@ impl Effects {
     }
 
     /// Everything asked for, in order.
-    #[must_use]
-    pub fn list(&self) -> &[Effect] {
+    #[cfg(test)]
+    pub(crate) fn list(&self) -> &[Effect] {
         &self.list
     }
 
@@ -399,8 +407,8 @@ impl Effects {
     }
 
     /// Whether nothing was asked for.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }

@@ -208,15 +208,13 @@ pub enum StoreOutcome {
     Failed,
 }
 
-/// Why a session is told to end.
+/// Why a session ends. One whose code failed is dropped by its shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DisposeCause {
     /// Phone grace ran out.
     GraceTimeout,
     /// The phone's goodbye, or an administrator.
     Explicit,
-    /// A failure of ours: sockets close 1011 and may come back.
-    Failed,
 }
 
 /// Which kind of peer sent a text.
@@ -352,11 +350,6 @@ pub enum Event {
     PhoneFull {
         /// The app's socket.
         by: ConnId,
-    },
-    /// End the session.
-    Dispose {
-        /// Why.
-        cause: DisposeCause,
     },
 }
 

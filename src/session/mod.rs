@@ -186,9 +186,9 @@ impl Session {
         }
     }
 
-    /// The hot path: one chunk of microphone audio (decoded PCM) from the current phone socket. Fans out to
-    /// [`managers::audio::Audio::targets`] as [`effects::Effect::Small`] or [`effects::Effect::Binary`] and feeds the microphone's evidence rule.
-    /// Allocates nothing in steady state.
+    /// The hot path: one chunk of microphone audio of a phone socket, as the phone sent it (PCM or LC3). Fans out to
+    /// [`managers::audio::Audio::targets`] as [`effects::Effect::Small`] or [`effects::Effect::Binary`] and feeds the
+    /// microphone's evidence rule. Allocates nothing in steady state.
     pub fn on_audio(&mut self, conn: ConnId, data: Chunk<'_>, cx: &mut Cx<'_>) {
         self.next_message();
         if flow::phone_in::audio(self, conn, &data, cx) {

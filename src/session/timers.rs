@@ -170,8 +170,8 @@ impl Timers {
     }
 
     /// Whether any deadline that `which` selects is set.
-    #[must_use]
-    pub fn has(&self, which: impl Fn(&Timer) -> bool) -> bool {
+    #[cfg(test)]
+    pub(crate) fn has(&self, which: impl Fn(&Timer) -> bool) -> bool {
         self.rows.iter().any(|row| which(&row.1))
     }
 
@@ -206,15 +206,9 @@ impl Timers {
         self.next_ms
     }
 
-    /// How many rows; returns to 0 when a session is disposed (invariant 48).
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    /// Whether there is none, as of a session that is disposed (invariant 48).
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 

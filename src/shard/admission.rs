@@ -46,9 +46,9 @@ impl Candidate {
     }
 }
 
-/// An answer of the shard itself.
+/// A message of the shard itself, to a socket that no session speaks to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Answer {
+pub(super) enum Notice {
     /// `pong`.
     Pong,
     /// `tpa_connection_error`.
@@ -61,7 +61,7 @@ pub(super) enum Answer {
     PhoneFailed,
 }
 
-impl Answer {
+impl Notice {
     /// Appends the JSON text.
     pub(super) fn write(self, now: Now, out: &mut Vec<u8>) {
         let iso = now.iso();
@@ -99,11 +99,11 @@ pub(super) enum Verdict {
     /// Nothing.
     Ignore,
     /// Send this; the socket stays.
-    Answer(Answer),
+    Answer(Notice),
     /// Send this, if any, and close.
-    Close(Option<Answer>, CloseReason),
+    Close(Option<Notice>, CloseReason),
     /// Send this and close after `reject_linger_ms`, unless an init comes first.
-    Linger(Answer, CloseReason),
+    Linger(Notice, CloseReason),
     /// It named itself: to the user's home, and there to the session or to `unowned::without_session`.
     Hello(UserId, AppHello),
 }
@@ -118,8 +118,8 @@ struct Hello {
     sdk_version: Option<serde_json::Value>,
 }
 
-pub(super) const MALFORMED: Answer = Answer::Error("MALFORMED_MESSAGE", "Invalid JSON message");
-pub(super) const NO_SESSION: Answer = Answer::Error("SESSION_NOT_FOUND", "Session not found");
+pub(super) const MALFORMED: Notice = Notice::Error("MALFORMED_MESSAGE", "Invalid JSON message");
+pub(super) const NO_SESSION: Notice = Notice::Error("SESSION_NOT_FOUND", "Session not found");
 
 /// Judges one text message of `candidate`; `is_live` tells users with a live session, on any shard.
 pub(super) fn judge(
@@ -138,7 +138,7 @@ pub(super) fn judge(
         other => {
             candidate.invalid_json = 0;
             return match other {
-                "ping" => Verdict::Answer(Answer::Pong),
+                "ping" => Verdict::Answer(Notice::Pong),
                 "pong" => Verdict::Ignore,
                 _ => Verdict::Answer(NO_SESSION),
             };
@@ -210,7 +210,7 @@ fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool
     let sdk = Sdk::from_version(version.as_deref());
     if sdk != Sdk::V3 {
         return Verdict::Linger(
-            Answer::Rejected(
+            Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Reconnect is only supported for SDK v3",
             ),
@@ -229,7 +229,7 @@ fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool
         });
     let (Some(user), Some(package)) = (&headers.user, package) else {
         return Verdict::Linger(
-            Answer::Rejected(
+            Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Reconnect missing user or package identity",
             ),
@@ -420,7 +420,7 @@ mod tests {
         }
         assert_eq!(
             say(&mut fresh, r#"{"type":"ping"}"#),
-            Verdict::Answer(Answer::Pong)
+            Verdict::Answer(Notice::Pong)
         );
         for _ in 0..9 {
             assert_eq!(say(&mut fresh, "[]"), Verdict::Answer(MALFORMED));

@@ -90,8 +90,7 @@ impl Shard {
     /// much as there are users.
     fn others_with(&self, message: &Incoming) -> Vec<u32> {
         let runs = |at: u32| {
-            let entry = self.entries.get(at as usize).and_then(Option::as_ref);
-            entry.is_some_and(|entry| {
+            self.entries.get(at).is_some_and(|entry| {
                 let open = entry.session.m.apps.open_conn(&message.package);
                 entry.session.user != message.from && open.is_some()
             })

@@ -1,7 +1,7 @@
 //! Layer 3: effects become frames, timers, mail. Applied in order, right after the event that asked for them.
 
 use super::Shard;
-use super::conns::{Parked, Role};
+use super::conns::{ParkedSocket, Role};
 use super::deadlines::Due;
 use super::latency::What;
 use super::mailbox::{Answer, AppLink, ToOutside, ToShard};
@@ -78,7 +78,7 @@ impl Shard {
             self.tell_overflowed();
         }
         while let Some(next) = self.followups.pop() {
-            let epoch = self.entry_epoch(next.at);
+            let epoch = self.entries.epoch(next.at);
             if epoch == Some(next.epoch) {
                 self.drive(next.at, |session, cx| session.on_event(next.event, cx));
             }
@@ -88,16 +88,9 @@ impl Shard {
     /// An event for session `at`, once its effects are applied.
     #[cold]
     fn follow(&mut self, at: u32, event: Event) {
-        if let Some(epoch) = self.entry_epoch(at) {
+        if let Some(epoch) = self.entries.epoch(at) {
             self.followups.push(Followup { at, epoch, event });
         }
-    }
-
-    fn entry_epoch(&self, at: u32) -> Option<u64> {
-        self.entries
-            .get(at as usize)?
-            .as_ref()
-            .map(|entry| entry.session.epoch)
     }
 
     /// Everything that is not a frame. Kept out of the way of frames.
@@ -112,7 +105,7 @@ impl Shard {
             }
             Effect::Close { conn, reason } => {
                 self.disown(at, conn);
-                self.out.close(conn, Some((reason.code(), reason.text())));
+                self.out.close(conn, reason);
             }
             Effect::Terminate { conn } => {
                 self.disown(at, conn);
@@ -140,7 +133,7 @@ impl Shard {
 
     /// Effects that the outside thread carries out. Where its inbox is full the session gets its failed answer at once.
     fn apply_outside(&mut self, at: u32, effect: Effect) {
-        let Some(Some(entry)) = self.entries.get(at as usize) else {
+        let Some(entry) = self.entries.get(at) else {
             return;
         };
         let (user, epoch) = (entry.session.user.clone(), entry.session.epoch);
@@ -219,7 +212,7 @@ impl Shard {
     /// Keeps the deadline heap in step with the session.
     #[inline]
     fn schedule(&mut self, at: u32) {
-        if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+        if let Some(entry) = self.entries.get_mut(at) {
             let next = entry.session.next_deadline_ms();
             if next < entry.due_ms {
                 entry.due_ms = next;
@@ -230,7 +223,7 @@ impl Shard {
 
     /// The session let go of a socket: what still comes from it is ignored.
     fn disown(&mut self, at: u32, id: ConnId) {
-        if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+        if let Some(entry) = self.entries.get_mut(at) {
             entry.conns.retain(|other| *other != id);
         }
         if let Some(conn) = self.out.conns.get(id) {
@@ -239,7 +232,7 @@ impl Shard {
     }
 
     fn park_again(&mut self, at: u32, id: ConnId, hello: AppHello, expires_ms: u64) {
-        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+        let Some(entry) = self.entries.get_mut(at) else {
             return;
         };
         entry.conns.retain(|other| *other != id);
@@ -252,7 +245,7 @@ impl Shard {
         let Some(conn) = self.out.conns.get(id) else {
             return;
         };
-        conn.role = Role::Parked(Box::new(Parked {
+        conn.role = Role::Parked(Box::new(ParkedSocket {
             user: user.clone(),
             package: hello.package.clone(),
             invalid_json: 0,
@@ -268,8 +261,7 @@ impl Shard {
             if let Some(conn) = self.out.conns.get(older) {
                 conn.role = Role::Detached;
             }
-            let reason = CloseReason::DeferredSuperseded;
-            self.out.close(older, Some((reason.code(), reason.text())));
+            self.out.close(older, CloseReason::DeferredSuperseded);
         }
     }
 

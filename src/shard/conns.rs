@@ -26,7 +26,7 @@ pub(super) enum Role {
     /// An app socket that has not named itself.
     Fresh(Box<Candidate>),
     /// An app socket that waits for its user.
-    Parked(Box<Parked>),
+    Parked(Box<ParkedSocket>),
     /// Back to the sender.
     Echo,
     /// Nobody: it is being closed.
@@ -35,7 +35,7 @@ pub(super) enum Role {
 
 /// A parked socket: where it waits ([`super::parked`]).
 #[derive(Debug)]
-pub(super) struct Parked {
+pub(super) struct ParkedSocket {
     pub(super) user: UserId,
     pub(super) package: Package,
     /// Unparsable messages in a row.

@@ -93,8 +93,7 @@ impl Shard {
             return;
         };
         let hash = Some(datagram.hash);
-        let entry = self.entries.get(at as usize).and_then(Option::as_ref);
-        let is_bound = entry.is_some_and(|entry| {
+        let is_bound = self.entries.get(at).is_some_and(|entry| {
             entry.session.epoch == epoch && entry.session.m.phone.udp_hash == hash
         });
         if self.draining || !is_bound {
@@ -174,7 +173,7 @@ impl Shard {
     }
 
     fn claimant(&self, at: u32) -> Option<(UserId, u64)> {
-        let session = &self.entries.get(at as usize)?.as_ref()?.session;
+        let session = &self.entries.get(at)?.session;
         Some((session.user.clone(), session.epoch))
     }
 

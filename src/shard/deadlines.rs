@@ -1,4 +1,5 @@
-//! Layer 3: which session is due next. One heap of (deadline, session); rows are never removed, only found stale.
+//! Layer 3: which session or connection is due next. One heap of (deadline, whose); rows are not removed when they change, but
+//! found stale.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

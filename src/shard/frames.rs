@@ -1,6 +1,7 @@
 //! Layer 3: what arrives on a connection. One turn per read; the frames of a turn go to the connection's owner in order.
 
 use super::conns::{Kind, Role};
+use super::entries::SESSION_LINES;
 use super::latency::What;
 use super::trail::Trail;
 use super::{Shard, admission, outbound};
@@ -61,18 +62,18 @@ impl Shard {
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let kinds = names.join(" ");
         let at = match self.out.conns.get(id).map(|conn| &conn.role) {
-            Some(Role::Session(at)) => *at as usize,
+            Some(Role::Session(at)) => Some(*at),
             // It named itself, was closed or has no session: nobody's.
-            _ => usize::MAX,
+            _ => None,
         };
         let shard = self.id.0;
-        match self.entries.get(at) {
-            Some(Some(entry)) => {
+        match at.and_then(|at| self.entries.get(at)) {
+            Some(entry) => {
                 let session = &entry.session;
                 let correlation_id = session.correlation(self.now);
                 tracing::warn!(user = session.user.log_tag(), %correlation_id, conn = %id.tag(), shard, kinds, ms, "slow message");
             }
-            _ => tracing::warn!(conn = %id.tag(), shard, kinds, ms, "slow message"),
+            None => tracing::warn!(conn = %id.tag(), shard, kinds, ms, "slow message"),
         }
     }
 
@@ -202,13 +203,13 @@ impl Shard {
         self.workspace
             .metrics
             .add(Counter::AudioBytesWs, data.len() as u64);
-        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+        let Some(entry) = self.entries.boxed_mut(at) else {
             return;
         };
         let mut cx = self.workspace.cx(self.now, &self.cfg, &self.apps);
         let trail = &mut self.out.trail;
         trail.note(&raw const *entry, 1);
-        trail.note(&raw const **entry, super::SESSION_LINES);
+        trail.note(&raw const **entry, SESSION_LINES);
         let session = &mut entry.session;
         // Unwind safety: as in `Shard::drive`.
         let outcome = catch_unwind(AssertUnwindSafe(|| session.on_audio(id, data, &mut cx)));
@@ -246,8 +247,7 @@ impl Shard {
             }
             Message::Close(close) => {
                 let (code, reason) = close.unwrap_or((1005, Bytes::new()));
-                let echo = (code != 1005).then_some((code, ""));
-                self.out.close(id, echo);
+                self.out.answer_close(id, (code != 1005).then_some(code));
                 self.detach(
                     id,
                     CloseInfo {
@@ -275,7 +275,7 @@ impl Shard {
         match kind {
             Some(kind) if kind == "ping" => {
                 self.prove(id);
-                self.say(id, admission::Answer::Pong);
+                self.say(id, admission::Notice::Pong);
             }
             Some(_) => {}
             None => {
@@ -304,25 +304,25 @@ impl Shard {
     /// The stream broke RFC 6455 or the size limit: close with the code that says so; the reader discards what follows.
     pub fn protocol_error(&mut self, id: ConnId, error: ProtocolError) -> ReadStep {
         self.workspace.metrics.inc(Counter::ProtocolErrors);
-        self.give_up(id, error.close_code(), "", error.to_string());
+        self.give_up(id, error.close_reason(), error.to_string());
         ReadStep::Discard
     }
 
     /// The connection's unfinished message is more than this shard has room for; the reader discards what follows.
     pub fn no_room(&mut self, id: ConnId) {
         self.workspace.metrics.inc(Counter::NoRoom);
-        let close = CloseReason::Overloaded;
-        let reason = "no room for its message".to_owned();
-        self.give_up(id, close.code(), close.text(), reason);
+        let words = "no room for its message".to_owned();
+        self.give_up(id, CloseReason::Overloaded, words);
     }
 
-    /// Closes a connection on which nothing more is understood.
-    fn give_up(&mut self, id: ConnId, code: u16, text: &str, reason: String) {
-        self.out.close(id, Some((code, text)));
+    /// Closes a connection on which nothing more is understood; its owner hears why in these words.
+    fn give_up(&mut self, id: ConnId, close: CloseReason, reason: String) {
+        self.out.close(id, close);
         if let Some(conn) = self.out.conns.get(id) {
             conn.failed = true;
             conn.mark(&mut self.out.marked);
         }
+        let code = close.code();
         self.detach(id, CloseInfo { code, reason });
     }
 
@@ -358,7 +358,7 @@ impl Shard {
         let kind = conn.kind;
         match std::mem::replace(&mut conn.role, Role::Detached) {
             Role::Session(at) => {
-                if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+                if let Some(entry) = self.entries.get_mut(at) {
                     entry.conns.retain(|other| *other != id);
                 }
                 let event = match kind {
@@ -377,11 +377,11 @@ impl Shard {
     /// Closes a socket that no session owns.
     pub(super) fn refuse(&mut self, id: ConnId, reason: CloseReason) {
         self.detach(id, reason.into());
-        self.out.close(id, Some((reason.code(), reason.text())));
+        self.out.close(id, reason);
     }
 
     /// Sends an answer of the shard itself.
-    pub(super) fn say(&mut self, id: ConnId, answer: admission::Answer) {
+    pub(super) fn say(&mut self, id: ConnId, answer: admission::Notice) {
         let mut text = Vec::with_capacity(192);
         answer.write(self.now, &mut text);
         let metrics = &mut self.workspace.metrics;

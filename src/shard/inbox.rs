@@ -90,7 +90,7 @@ impl Shard {
 
     /// Who asks for the connections is told what was sent on them, too; only the shard knows.
     fn tell_sent(&mut self, at: u32) {
-        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+        let Some(entry) = self.entries.get_mut(at) else {
             return;
         };
         for id in &entry.conns {
@@ -111,10 +111,8 @@ impl Shard {
     }
 
     fn result(&mut self, user: &UserId, epoch: u64, event: Event) {
-        let at = self.users.get(user).copied().filter(|at| {
-            let entry = self.entries.get(*at as usize).and_then(Option::as_ref);
-            entry.is_some_and(|entry| entry.session.epoch == epoch)
-        });
+        let at = self.users.get(user).copied();
+        let at = at.filter(|at| self.entries.epoch(*at) == Some(epoch));
         match at {
             Some(at) if !self.draining => self.drive(at, |session, cx| session.on_event(event, cx)),
             _ => {
@@ -143,12 +141,11 @@ impl Shard {
             sockets = ids.len(),
             "closing all sockets"
         );
-        let reason = CloseReason::ServerShutdown;
         for id in ids {
             if let Some(conn) = self.out.conns.get(id) {
                 conn.role = Role::Detached;
             }
-            self.out.close(id, Some((reason.code(), reason.text())));
+            self.out.close(id, CloseReason::ServerShutdown);
         }
         let sessions: Vec<u32> = self.users.values().copied().collect();
         for at in sessions {
@@ -185,9 +182,6 @@ fn without_session(call: &Call, number: u64) -> RestAnswer {
         ),
         Call::SystemPhoto { .. } => RestAnswer::json(404, NO_PHOTO),
         Call::Connections | Call::Subscriptions => RestAnswer::json(200, "[]"),
-        _ => RestAnswer::json(
-            503,
-            r#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#,
-        ),
+        _ => RestAnswer::no_session(),
     }
 }

@@ -36,7 +36,7 @@ impl Shard {
 
     /// Session `at` hears no answers any more.
     pub(super) fn remember_creations_of(&mut self, at: u32) {
-        if let Some(Some(entry)) = self.entries.get(at as usize) {
+        if let Some(entry) = self.entries.get(at) {
             self.left_behind.note(&entry.session);
         }
     }

@@ -6,7 +6,7 @@ use crate::base::settings::Observability;
 use crate::session::memory::OWNERS;
 
 /// Sessions counted per tick.
-const SESSIONS_PER_TICK: usize = 32;
+const SESSIONS_PER_TICK: u32 = 32;
 /// Single sessions named per report; more are only counted.
 const NAMED_MAX: usize = 8;
 /// Owners beside the sessions.
@@ -25,7 +25,7 @@ pub struct Owner {
 #[derive(Default, Debug)]
 struct Walk {
     /// The next session slot.
-    at: usize,
+    at: u32,
     sums: [u64; OWNERS.len()],
     sessions: u64,
     /// Largest session: bytes and slot.
@@ -106,20 +106,21 @@ impl Shard {
         let Some(mut walk) = self.owners.walk.take() else {
             return;
         };
-        let to = (walk.at + SESSIONS_PER_TICK).min(self.entries.len());
-        for at in walk.at..to {
+        let (slots, rest) = self.entries.next_slots(walk.at, SESSIONS_PER_TICK);
+        for at in slots {
             self.count_session(at, &mut walk);
         }
-        walk.at = to;
-        if to < self.entries.len() {
-            self.owners.walk = Some(walk);
-        } else {
-            self.report_memory(&walk);
+        match rest {
+            Some(at) => {
+                walk.at = at;
+                self.owners.walk = Some(walk);
+            }
+            None => self.report_memory(&walk),
         }
     }
 
-    fn count_session(&mut self, at: usize, walk: &mut Walk) {
-        let Some(entry) = self.entries[at].as_mut() else {
+    fn count_session(&mut self, at: u32, walk: &mut Walk) {
+        let Some(entry) = self.entries.get_mut(at) else {
             return;
         };
         let owned = entry.session.owned_bytes();
@@ -129,14 +130,14 @@ impl Shard {
         let bytes: u64 = owned.iter().map(|bytes| *bytes as u64).sum();
         let before = std::mem::replace(&mut entry.counted_bytes, bytes);
         walk.sessions += 1;
-        walk.largest = walk.largest.max((bytes, at as u32));
+        walk.largest = walk.largest.max((bytes, at));
         let before = (before > 0).then_some(before);
         for verdict in verdicts(&self.cfg.observability, bytes, before) {
             walk.named += 1;
             if walk.named > NAMED_MAX {
                 return;
             }
-            let Some(entry) = self.entries[at].as_ref() else {
+            let Some(entry) = self.entries.get(at) else {
                 return;
             };
             let largest = owned.iter().zip(OWNERS).max_by_key(|(bytes, _)| **bytes);
@@ -191,10 +192,8 @@ impl Shard {
             .filter(|owner| owner.bytes > 0)
             .map(|owner| format!("{}:{}", owner.name, owner.bytes))
             .collect();
-        let largest = self.entries.get(walk.largest.1 as usize);
-        let largest_user = largest
-            .and_then(Option::as_ref)
-            .map(|entry| entry.session.user.log_tag());
+        let largest = self.entries.get(walk.largest.1);
+        let largest_user = largest.map(|entry| entry.session.user.log_tag());
         tracing::info!(
             shard = self.id.0,
             sessions = walk.sessions,
@@ -223,7 +222,7 @@ impl Shard {
     /// Tables of the shard: slots, users, deadlines, rooms. Connections lie in a table of their own and count with their
     /// share of it.
     fn table_bytes(&self) -> u64 {
-        let slots = self.entries.capacity() * size_of::<Option<Box<super::Entry>>>();
+        let slots = self.entries.table_bytes();
         let users = self.users.capacity() * (size_of::<(super::UserId, u32)>() + 1);
         let conns = self.out.conns.len() * size_of::<super::conns::Conn>();
         let rows = self.out.deadlines.len() * size_of::<(u64, super::deadlines::Due)>();

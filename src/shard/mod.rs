@@ -11,6 +11,7 @@ mod apply;
 mod conns;
 mod datagrams;
 mod deadlines;
+mod entries;
 pub mod frames;
 mod heartbeat;
 pub mod inbox;
@@ -38,49 +39,24 @@ pub mod writers;
 
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
-use crate::base::ids::{ConnId, Package, ShardId, UserId, home_shard};
+use crate::base::ids::{Package, ShardId, UserId, home_shard};
 use crate::base::metrics::{Counter, Metrics};
 use crate::base::panics;
 use crate::base::settings::Settings;
-use crate::session::managers::Managers;
-use crate::session::managers::phone::Phone;
 use crate::session::{Cx, Session, Workspace};
 use crate::wire::records::Registry;
 use crate::wire::speech::SpeechOrder;
 use conns::Role;
+use entries::Entries;
 use hashbrown::HashMap;
 use mailbox::{Answer, AppLink, LinkChange, Mailboxes, ToOutside};
 use outbound::Outbound;
 use rustc_hash::FxBuildHasher;
 use shared::Shared;
-use smallvec::SmallVec;
-use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use conns::Kind;
-
-/// Cache lines of a session that audio touches. Text needs the first and the last two. See the order of its fields.
-const SESSION_LINES: usize = 6;
-
-/// A live session and its sockets.
-#[repr(C, align(64))]
-struct Entry {
-    /// Deadline of this session in the heap; `u64::MAX` for none.
-    due_ms: u64,
-    session: Session,
-    conns: SmallVec<[ConnId; 4]>,
-    /// Memory that it held at the last memory report; 0 before the first.
-    counted_bytes: u64,
-}
-
-/// What every message touches, beside the beginning, stands on two lines.
-const _: () = {
-    let managers = offset_of!(Entry, session) + offset_of!(Session, m);
-    let from = managers + offset_of!(Managers, routes);
-    let to = managers + offset_of!(Managers, phone) + offset_of!(Phone, sent_so_far);
-    assert!(managers <= 64 && from / 64 + 1 >= to / 64 && to / 64 < SESSION_LINES);
-};
 
 /// What a shard is made of.
 pub struct Parts {
@@ -113,8 +89,7 @@ pub struct Shard {
     /// The last report that was asked for.
     report_round: u64,
     users: HashMap<UserId, u32, FxBuildHasher>,
-    entries: Vec<Option<Box<Entry>>>,
-    free_entries: Vec<u32>,
+    entries: Entries,
     out: Outbound,
     parked: parked::Parked,
     claims: datagrams::Claims,
@@ -153,8 +128,7 @@ impl Shard {
             outside: parts.outside,
             report_round: 0,
             users: HashMap::default(),
-            entries: Vec::new(),
-            free_entries: Vec::new(),
+            entries: Entries::default(),
             parked: parked::Parked::default(),
             claims: datagrams::Claims::default(),
             workspace: Workspace::new(),
@@ -212,8 +186,7 @@ impl Shard {
     /// The live session of `user`, only to look at: diagnostics and the simulator's invariants.
     #[must_use]
     pub fn session(&self, user: &str) -> Option<&Session> {
-        let at = *self.users.get(user)?;
-        let entry = self.entries.get(at as usize)?.as_ref()?;
+        let entry = self.entries.get(*self.users.get(user)?)?;
         Some(&entry.session)
     }
 
@@ -237,7 +210,7 @@ impl Shard {
     /// Calls into one session and applies what it asks for. A panic ends that session alone (behaviour.md §10.5).
     #[inline]
     fn drive(&mut self, at: u32, call: impl FnOnce(&mut Session, &mut Cx<'_>)) {
-        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+        let Some(entry) = self.entries.boxed_mut(at) else {
             self.workspace.metrics.inc(Counter::CorrelationOrphans);
             return;
         };
@@ -275,22 +248,7 @@ impl Shard {
             self.forget_effects();
             return None;
         };
-        let entry = Some(Box::new(Entry {
-            session,
-            conns: SmallVec::new(),
-            due_ms: u64::MAX,
-            counted_bytes: 0,
-        }));
-        let at = match self.free_entries.pop() {
-            Some(at) => {
-                self.entries[at as usize] = entry;
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as u32
-            }
-        };
+        let at = self.entries.insert(session);
         // Findable before anything else happens (protocol.md §2.1).
         self.users.insert(user.clone(), at);
         self.shared.live.insert(user.clone());
@@ -304,7 +262,7 @@ impl Shard {
     fn drop_panicked(&mut self, at: u32, panic: &(dyn std::any::Any + Send)) {
         self.workspace.metrics.inc(Counter::SessionPanics);
         self.forget_effects();
-        if let Some(Some(entry)) = self.entries.get(at as usize) {
+        if let Some(entry) = self.entries.get(at) {
             tracing::error!(
                 user = entry.session.user.log_tag(),
                 epoch = entry.session.epoch,
@@ -319,10 +277,10 @@ impl Shard {
 
     /// The session cannot speak for itself any more: its phones hear why they are closed (behaviour.md §1.5).
     fn tell_phones_failed(&mut self, at: u32) {
-        let conns = match self.entries.get(at as usize) {
-            Some(Some(entry)) => entry.conns.clone(),
-            _ => return,
+        let Some(entry) = self.entries.get(at) else {
+            return;
         };
+        let conns = entry.conns.clone();
         for id in conns {
             let is_phone = self
                 .out
@@ -330,7 +288,7 @@ impl Shard {
                 .get(id)
                 .is_some_and(|c| c.kind == Kind::Phone);
             if is_phone {
-                self.say(id, admission::Answer::PhoneFailed);
+                self.say(id, admission::Notice::PhoneFailed);
             }
         }
     }
@@ -342,7 +300,7 @@ impl Shard {
 
     /// Removes a session; sockets that it did not close itself are closed with `reason`.
     fn remove_session(&mut self, at: u32, reason: CloseReason) {
-        let Some(entry) = self.entries.get_mut(at as usize).and_then(Option::take) else {
+        let Some(entry) = self.entries.remove(at) else {
             return;
         };
         let user = entry.session.user.clone();
@@ -359,11 +317,10 @@ impl Shard {
             if let Some(conn) = self.out.conns.get(*conn) {
                 conn.role = Role::Detached;
             }
-            self.out.close(*conn, Some((reason.code(), reason.text())));
+            self.out.close(*conn, reason);
         }
         self.users.remove(&user);
         self.shared.live.remove(&user);
-        self.free_entries.push(at);
         self.workspace.metrics.inc(Counter::SessionsDisposed);
         // Dropping state that a panic left half-changed may panic again.
         if catch_unwind(AssertUnwindSafe(|| drop(entry))).is_err() {

@@ -193,22 +193,25 @@ impl Outbound {
             Pushed::Overflow(shed) => {
                 count_shed(shed, metrics);
                 metrics.inc(Counter::Overloaded);
-                self.close(
-                    id,
-                    Some((
-                        CloseReason::Overloaded.code(),
-                        CloseReason::Overloaded.text(),
-                    )),
-                );
+                self.close(id, CloseReason::Overloaded);
                 self.overflowed.push(id);
             }
             Pushed::Closed => metrics.inc(Counter::DroppedClosed),
         }
     }
 
-    /// Starts (or answers) a close handshake; what is queued before still goes out. The peer has
-    /// `close_handshake_timeout_ms` to play its part.
-    pub(super) fn close(&mut self, id: ConnId, close: Option<(u16, &str)>) {
+    /// Starts a close handshake; what is queued before still goes out. The peer has `close_handshake_timeout_ms` to play its
+    /// part.
+    pub(super) fn close(&mut self, id: ConnId, reason: CloseReason) {
+        self.close_frame(id, Some((reason.code(), reason.text())));
+    }
+
+    /// Answers the peer's close with the code that it came with, if it had one.
+    pub(super) fn answer_close(&mut self, id: ConnId, code: Option<u16>) {
+        self.close_frame(id, code.map(|code| (code, "")));
+    }
+
+    fn close_frame(&mut self, id: ConnId, close: Option<(u16, &str)>) {
         let at = self.now_ms + self.handshake_ms;
         let Some(conn) = self.conns.get(id) else {
             return;

@@ -29,7 +29,7 @@ impl Shard {
             }
         }
         let (mut app_states, mut mic_active, mut speech_streams) = ([0; 8], 0, [0; 2]);
-        for entry in self.entries.iter().flatten() {
+        for entry in self.entries.iter() {
             mic_active += u64::from(entry.session.m.microphone.is_on());
             for (sum, live) in
                 (speech_streams.iter_mut()).zip(entry.session.m.speech.live_streams())

@@ -120,7 +120,7 @@ impl Shard {
     }
 
     fn own(&mut self, at: u32, id: ConnId) {
-        if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+        if let Some(entry) = self.entries.get_mut(at) {
             entry.conns.push(id);
         }
     }
@@ -159,7 +159,7 @@ impl Shard {
         match verdict {
             Verdict::Ignore => {}
             Verdict::Answer(answer) => {
-                if answer == admission::Answer::Pong {
+                if answer == admission::Notice::Pong {
                     self.prove(id);
                 }
                 self.say(id, answer);
@@ -230,14 +230,14 @@ impl Shard {
 
     fn park_new(&mut self, id: ConnId, user: &UserId, hello: AppHello) {
         if self.parked.len() as u64 >= self.cfg.apps.deferred_max {
-            let full = admission::Answer::Rejected(
+            let full = admission::Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Too many deferred connections; initialise again later",
             );
             return self.execute(id, Verdict::Close(Some(full), CloseReason::Overloaded));
         }
         let timeout_ms = self.cfg.apps.deferred_timeout_ms;
-        self.say(id, admission::Answer::Deferred(timeout_ms));
+        self.say(id, admission::Notice::Deferred(timeout_ms));
         self.park(user, id, hello, self.now.mono_ms + timeout_ms);
     }
 

@@ -15,7 +15,7 @@ use super::mailbox::ToShard;
 use super::sockets::{Link, Opening};
 use super::writers::WriteStep;
 use super::*;
-use crate::base::ids::{Origin, ReplyTo};
+use crate::base::ids::{ConnId, Origin, ReplyTo};
 use crate::base::metrics::Side;
 use crate::base::settings::HealthMonitorMode;
 use crate::session::effects::StoreOp;

@@ -14,7 +14,7 @@ use crate::session::event::{CloseInfo, Event};
 /// Deadlines handled per tick; the rest waits for the next one, so that a herd cannot stall the shard.
 const DUE_PER_TICK: usize = 512;
 /// Sessions told of a new registry, or of new settings, per tick.
-const SESSIONS_PER_TICK: usize = 256;
+const SESSIONS_PER_TICK: u32 = 256;
 /// How often silent sockets are looked for (ms).
 const SWEEP_MS: u64 = 1000;
 
@@ -22,9 +22,9 @@ const SWEEP_MS: u64 = 1000;
 #[derive(Default, Debug)]
 pub(super) struct Ticks {
     /// The next session slot to be told of the new registry.
-    pub(super) registry_changed: Option<usize>,
+    pub(super) registry_changed: Option<u32>,
     /// The next one to be told that the settings of speech are new.
-    pub(super) speech_changed: Option<usize>,
+    pub(super) speech_changed: Option<u32>,
     next_sweep_ms: u64,
     /// The shard stalled: silence counts again from here on, when peers have had time to be heard.
     silence_from_ms: u64,
@@ -95,7 +95,7 @@ impl Shard {
     }
 
     fn session_due(&mut self, at_ms: u64, at: u32) {
-        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+        let Some(entry) = self.entries.get_mut(at) else {
             return;
         };
         if entry.due_ms != at_ms {
@@ -117,7 +117,7 @@ impl Shard {
     /// Before a session judges the silence of its sockets it learns when bytes came last: a large message that arrives in
     /// pieces is no silence, though the session hears of it only at its end.
     fn tell_bytes(&mut self, at: u32) {
-        let Some(Some(entry)) = self.entries.get_mut(at as usize) else {
+        let Some(entry) = self.entries.get_mut(at) else {
             return;
         };
         if !entry.session.judges_silence(self.now) {
@@ -187,14 +187,14 @@ impl Shard {
     }
 
     /// Tells the next sessions; says where to go on.
-    fn tell_all(&mut self, from: usize, event: impl Fn() -> Event) -> Option<usize> {
-        let to = (from + SESSIONS_PER_TICK).min(self.entries.len());
-        for at in from..to {
-            if self.entries[at].is_some() {
-                self.drive(at as u32, |session, cx| session.on_event(event(), cx));
+    fn tell_all(&mut self, from: u32, event: impl Fn() -> Event) -> Option<u32> {
+        let (slots, rest) = self.entries.next_slots(from, SESSIONS_PER_TICK);
+        for at in slots {
+            if self.entries.get(at).is_some() {
+                self.drive(at, |session, cx| session.on_event(event(), cx));
             }
         }
-        (to < self.entries.len()).then_some(to)
+        rest
     }
 
     /// Stale rows must not outnumber the live ones for long.
@@ -211,10 +211,7 @@ impl Shard {
             .map(|conn| (conn.id, conn.deadline_ms))
             .collect();
         self.out.deadlines.retain(|at_ms, row| match row {
-            Due::Session(at) => entries
-                .get(at as usize)
-                .and_then(Option::as_ref)
-                .is_some_and(|entry| entry.due_ms == at_ms),
+            Due::Session(at) => entries.get(at).is_some_and(|entry| entry.due_ms == at_ms),
             Due::Conn(id) => due.get(&id) == Some(&at_ms),
         });
     }

@@ -1,7 +1,7 @@
 //! Layer 3: what an app socket's hello comes to where its user has no session (protocol.md §3.2 row 2, §3.4 rows 3–5). Pure, as
 //! `admission.rs`, and on the user's home shard.
 
-use super::admission::{Answer, NO_SESSION, Verdict};
+use super::admission::{NO_SESSION, Notice, Verdict};
 use crate::base::close::CloseReason;
 use crate::session::event::{AppHello, HelloKind};
 use crate::wire::auth::api_key_matches;
@@ -26,7 +26,7 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
     }
     let Some(key) = hello.api_key.as_deref().filter(|key| !key.is_empty()) else {
         return Unowned::Refuse(Verdict::Linger(
-            Answer::Rejected(
+            Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Reconnect requires apiKey when cloud state is unavailable",
             ),
@@ -36,7 +36,7 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
     if !apps.loaded {
         // Nothing is known about keys: never call one wrong because of that.
         return Unowned::Refuse(Verdict::Close(
-            Some(Answer::Error("INTERNAL_ERROR", "Internal server error")),
+            Some(Notice::Error("INTERNAL_ERROR", "Internal server error")),
             CloseReason::Internal,
         ));
     }
@@ -45,13 +45,13 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
         .filter(|app| api_key_matches(key, &app.key_sha256));
     let Some(app) = known else {
         return Unowned::Refuse(Verdict::Close(
-            Some(Answer::Error("INVALID_API_KEY", "Invalid API key")),
+            Some(Notice::Error("INVALID_API_KEY", "Invalid API key")),
             CloseReason::InvalidApiKey,
         ));
     };
     if addresses && !app.admits(hello.address) {
         return Unowned::Refuse(Verdict::Close(
-            Some(Answer::Error("PERMISSION_DENIED", "Address not allowed")),
+            Some(Notice::Error("PERMISSION_DENIED", "Address not allowed")),
             CloseReason::AddressNotAllowed,
         ));
     }
@@ -59,7 +59,7 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
 }
 
 /// A parked socket ran out of time.
-pub(super) const BOOT_TIMEOUT: Answer = Answer::Rejected(
+pub(super) const BOOT_TIMEOUT: Notice = Notice::Rejected(
     "BOOT_TIMEOUT",
     "Cloud did not restore app state before the deferred reconnect timed out",
 );
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(
             from("203.0.113.9", true),
             Unowned::Refuse(Verdict::Close(
-                Some(Answer::Error("PERMISSION_DENIED", "Address not allowed")),
+                Some(Notice::Error("PERMISSION_DENIED", "Address not allowed")),
                 CloseReason::AddressNotAllowed
             ))
         );

@@ -11,6 +11,7 @@ mod mask;
 #[cfg(test)]
 mod tests;
 
+use crate::base::close::CloseReason;
 use bytes::Bytes;
 
 /// Shared text: bytes that are proven UTF-8.
@@ -21,9 +22,6 @@ pub use encode::{HEADER_BYTES_MAX, encode, encode_close, header};
 
 /// Largest payload of a close, ping or pong frame (RFC 6455 section 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
-
-/// Largest message accepted by default, in bytes (`protocol.md §1.6`).
-pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a peer sent: a whole data message or one control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +56,7 @@ pub enum Opcode {
 }
 
 /// Why a byte stream is no WebSocket stream any more. The connection must be closed with
-/// [`ProtocolError::close_code`]; what follows in the buffer has no meaning.
+/// [`ProtocolError::close_reason`]; what follows in the buffer has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A reserved bit is set though no extension was negotiated.
@@ -97,13 +95,13 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code to close with: 1002 protocol, 1007 UTF-8, 1009 too big (`protocol.md §15.1`).
+    /// Why the connection is closed.
     #[must_use]
-    pub fn close_code(&self) -> u16 {
+    pub fn close_reason(self) -> CloseReason {
         match self {
-            Self::Utf8 => 1007,
-            Self::TooBig => 1009,
-            _ => 1002,
+            Self::Utf8 => CloseReason::InvalidUtf8,
+            Self::TooBig => CloseReason::TooBig,
+            _ => CloseReason::ProtocolError,
         }
     }
 }

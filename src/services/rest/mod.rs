@@ -272,22 +272,6 @@ fn uuid() -> String {
     )
 }
 
-/// Decoded query pairs in order, at most 64.
-pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
-    let keys = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .take(64)
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    keys.map(|(key, value)| {
-        let decode = |text: &str| {
-            crate::wire::http::query_value(&format!("v={text}"), "v").unwrap_or_default()
-        };
-        (decode(key), decode(value))
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod incident_tests;
 #[cfg(test)]

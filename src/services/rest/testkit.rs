@@ -175,7 +175,6 @@ impl Kit {
         OutsideRequest {
             route,
             method: method.into(),
-            target: "/".into(),
             params: params.iter().map(|text| (*text).to_owned()).collect(),
             query: Vec::new(),
             headers: Vec::new(),
@@ -268,7 +267,9 @@ async fn shard(
             }
             cx.resolve(
                 reply.id,
-                Answer::Whole(answer.unwrap_or_else(crate::services::context::no_session)),
+                Answer::Whole(
+                    answer.unwrap_or_else(crate::session::effects::RestAnswer::no_session),
+                ),
             );
         }
     }

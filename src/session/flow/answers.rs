@@ -5,7 +5,7 @@ use crate::base::ids::{CallId, Package, ReplyTo};
 use crate::session::effects::{Effect, RestAnswer, StoreOp};
 use crate::session::event::StoreOutcome;
 use crate::session::flow::late_record;
-use crate::session::managers::apps::intent::{PendingAck, Verb, Wanted};
+use crate::session::managers::apps::intent::{PendingAck, Wanted};
 use crate::session::managers::apps::start::StartError;
 use crate::session::managers::apps::{AnswerShape, Waiter};
 use crate::session::rest::Shape;
@@ -22,10 +22,6 @@ pub(crate) fn store_intent(
     waiters: Vec<Waiter>,
     cx: &mut Cx<'_>,
 ) {
-    let verb = match wanted {
-        Wanted::Yes => Verb::Start,
-        Wanted::No => Verb::Stop,
-    };
     let op = match wanted {
         Wanted::Yes => StoreOp::AddRunning(package.clone()),
         Wanted::No => StoreOp::RemoveRunning(package.clone()),
@@ -46,7 +42,7 @@ pub(crate) fn store_intent(
     );
     s.m.apps.intent.acks.push(PendingAck {
         call,
-        verb,
+        wanted,
         package: package.clone(),
         waiters,
     });
@@ -64,11 +60,7 @@ pub(crate) fn when_durable(
         return;
     }
     if s.m.apps.intent.is_durable(package, wanted) {
-        let verb = match wanted {
-            Wanted::Yes => Verb::Start,
-            Wanted::No => Verb::Stop,
-        };
-        succeed(s, verb, package, &waiters, cx);
+        succeed(s, wanted, package, &waiters, cx);
     } else {
         store_intent(s, package, wanted, waiters, cx);
     }
@@ -84,29 +76,31 @@ pub(crate) fn stored(s: &mut Session, call: CallId, outcome: StoreOutcome, cx: &
     let ack = acks.remove(index);
     match outcome {
         StoreOutcome::Done => {
-            let wanted = match ack.verb {
-                Verb::Start => Wanted::Yes,
-                Verb::Stop => Wanted::No,
-            };
-            s.m.apps.intent.confirm(&ack.package, wanted);
-            succeed(s, ack.verb, &ack.package, &ack.waiters, cx);
+            s.m.apps.intent.confirm(&ack.package, ack.wanted);
+            succeed(s, ack.wanted, &ack.package, &ack.waiters, cx);
             late_record::store_answers(s, cx);
         }
-        StoreOutcome::Failed => broken(ack.verb, &ack.waiters, cx),
+        StoreOutcome::Failed => broken(ack.wanted, &ack.waiters, cx),
     }
 }
 
-/// Answers with success; `isRunning` is the truth of this moment.
-pub(crate) fn succeed(s: &Session, verb: Verb, package: &str, waiters: &[Waiter], cx: &mut Cx<'_>) {
+/// Answers a start (`Yes`) or stop (`No`) with success; `isRunning` is the truth of this moment.
+pub(crate) fn succeed(
+    s: &Session,
+    wanted: Wanted,
+    package: &str,
+    waiters: &[Waiter],
+    cx: &mut Cx<'_>,
+) {
     let running = s.m.apps.is_running(package);
     for waiter in waiters {
         let mut body = Vec::new();
         match waiter.shape {
-            AnswerShape::Rest(Shape::Phone) => phone_body(&mut body, verb, running, None),
+            AnswerShape::Rest(Shape::Phone) => phone_body(&mut body, wanted, running, None),
             AnswerShape::Rest(Shape::SystemApp) => {
-                let text = match verb {
-                    Verb::Start => "App started successfully",
-                    Verb::Stop => "App stopped successfully",
+                let text = match wanted {
+                    Wanted::Yes => "App started successfully",
+                    Wanted::No => "App stopped successfully",
                 };
                 let mut object = ObjectWriter::begin(&mut body);
                 object.bool("success", true).str("message", text);
@@ -131,7 +125,7 @@ pub(crate) fn start_failed(
         let mut body = Vec::new();
         let status = match waiter.shape {
             AnswerShape::Rest(Shape::Phone) | AnswerShape::Empty => {
-                phone_body(&mut body, Verb::Start, running, Some(error));
+                phone_body(&mut body, Wanted::Yes, running, Some(error));
                 200
             }
             AnswerShape::Rest(Shape::SystemApp) => {
@@ -149,10 +143,10 @@ pub(crate) fn start_failed(
 }
 
 /// Answers 500: what was done could not be made durable in time.
-pub(crate) fn broken(verb: Verb, waiters: &[Waiter], cx: &mut Cx<'_>) {
-    let text = match verb {
-        Verb::Start => "Error starting app",
-        Verb::Stop => "Error stopping app",
+pub(crate) fn broken(wanted: Wanted, waiters: &[Waiter], cx: &mut Cx<'_>) {
+    let text = match wanted {
+        Wanted::Yes => "Error starting app",
+        Wanted::No => "Error stopping app",
     };
     for waiter in waiters {
         failure(waiter.reply, 500, waiter.shape, text, cx);
@@ -178,17 +172,15 @@ pub(crate) fn failure(
     cx.fx.reply(reply, RestAnswer::json(status, body));
 }
 
-/// 503 `NO_ACTIVE_SESSION` (protocol.md §18.1).
+/// Answers [`RestAnswer::no_session`].
 pub(crate) fn no_session(reply: ReplyTo, cx: &mut Cx<'_>) {
-    const BODY: &[u8] =
-        br#"{"error":"NO_ACTIVE_SESSION","message":"No active cloud session for this client."}"#;
-    cx.fx.reply(reply, RestAnswer::json(503, BODY));
+    cx.fx.reply(reply, RestAnswer::no_session());
 }
 
-fn phone_body(out: &mut Vec<u8>, verb: Verb, running: bool, error: Option<&StartError>) {
-    let status = match verb {
-        Verb::Start => "started",
-        Verb::Stop => "stopped",
+fn phone_body(out: &mut Vec<u8>, wanted: Wanted, running: bool, error: Option<&StartError>) {
+    let status = match wanted {
+        Wanted::Yes => "started",
+        Wanted::No => "stopped",
     };
     let mut data = Vec::new();
     let mut object = ObjectWriter::begin(&mut data);

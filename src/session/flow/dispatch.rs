@@ -4,8 +4,8 @@ use crate::base::close::CloseReason;
 use crate::base::metrics::Counter;
 use crate::session::event::Event;
 use crate::session::flow::{
-    answers, app_in, app_messages, dashboard, device, dispose, heartbeat, hello, lifecycle, lost,
-    ranking, recognisers, requests, stop, sync, timers, webhook,
+    answers, app_in, app_messages, audio_output, dashboard, device, heartbeat, hello, lifecycle,
+    lost, ranking, recognisers, requests, stop, sync, timers, webhook,
 };
 use crate::session::{Cx, Session, rest};
 
@@ -29,7 +29,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::Http { call, outcome } => http(s, call, &outcome, cx),
         Event::Stored { call, outcome } => answers::stored(s, call, outcome, cx),
         Event::Rest { reply, call } => rest::call(s, reply, call, cx),
-        gone @ Event::ReplyGone { .. } => requests::reply_gone(s, &gone, cx),
+        Event::ReplyGone { reply } => audio_output::reader_gone(s, reply, cx),
         Event::AppMessage { message } => app_messages::arrived(s, &message, cx),
         Event::Speech { id, report } => recognisers::reported(s, id, report, cx),
         // Keys and addresses are checked at the next hello.
@@ -43,7 +43,6 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         }
         Event::Overloaded { conn } => overloaded(s, conn, cx),
         Event::PhoneFull { by } => app_in::phone_full(s, by, cx),
-        Event::Dispose { cause } => dispose::dispose(s, cause, cx),
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     streams,
 };
 use crate::base::ids::{CallId, Package};
-use crate::session::event::{Event, HttpOutcome};
+use crate::session::event::HttpOutcome;
 use crate::session::{Cx, Session};
 use bytes::Bytes;
 
@@ -61,13 +61,6 @@ pub(crate) fn http_result(
         return true;
     }
     s.m.settings.webhook_answered(call)
-}
-
-/// The HTTP client of a streaming reply went away.
-pub(crate) fn reply_gone(s: &mut Session, event: &Event, cx: &mut Cx<'_>) {
-    if let Event::ReplyGone { reply } = event {
-        audio_output::reader_gone(s, *reply, cx);
-    }
 }
 
 /// A binary frame of an app that is no JSON text: audio output (protocol.md §10.3).

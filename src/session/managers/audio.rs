@@ -87,8 +87,8 @@ impl Lc3 {
 
 impl Audio {
     /// The format in force. It outlives phone reconnections (protocol.md §19 row 22).
-    #[must_use]
-    pub fn format(&self) -> Format {
+    #[cfg(test)]
+    pub(crate) fn format(&self) -> Format {
         self.format
     }
 

@@ -259,12 +259,6 @@ impl Subscriptions {
         self.subscribers.iter()
     }
 
-    /// Whether `package` has exactly this stream.
-    #[must_use]
-    pub fn has(&self, package: &str, stream: &str) -> bool {
-        self.get(package).is_some_and(|one| one.holds(stream))
-    }
-
     /// Whether the stored set is empty.
     #[must_use]
     pub fn is_empty(&self, package: &str) -> bool {

@@ -4,6 +4,8 @@ use crate::base::clock::Now;
 use crate::base::ids::{Origin, ReplyTo, UserId};
 use crate::base::metrics::Counter;
 use crate::base::settings::Settings;
+use crate::session::event::Event;
+use crate::session::rest::Call;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, Workspace};
 use crate::wire::records::{AppRecord, HardwareRequirement, PermissionEntry, Registry};
@@ -11,6 +13,17 @@ use std::ops::{Deref, DerefMut};
 
 /// The user of every kit.
 pub(crate) const USER: &str = "nadia@lumen.io";
+
+/// An administrator's call that ends the session.
+pub(crate) fn session_end() -> Event {
+    Event::Rest {
+        reply: ReplyTo {
+            origin: Origin::Outside,
+            id: u64::MAX,
+        },
+        call: Call::Dispose,
+    }
+}
 
 /// What every kit stands on.
 pub(crate) struct Bench {

@@ -12,5 +12,5 @@ pub(crate) mod media;
 mod seen;
 mod whole;
 
-pub(crate) use bench::{USER, needs};
+pub(crate) use bench::{USER, needs, session_end};
 pub(crate) use whole::{CHESS, KEY, Kit, MAPS, SCRIBE, hello, record, trusted, user_running};

@@ -4,10 +4,10 @@ use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::session::State;
 use crate::session::effects::{Effect, HttpKind, StoreOp};
-use crate::session::event::{DisposeCause, Event, PhoneFlags, Sdk, UdpSecret};
+use crate::session::event::{Event, PhoneFlags, Sdk, UdpSecret};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, user_running};
+use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, session_end, user_running};
 use crate::wire::records::UserRecord;
 use serde_json::{Value, json};
 
@@ -328,9 +328,7 @@ fn disposal_ends_every_socket_and_keeps_the_stored_list() {
     let app = kit.running(SCRIBE, Sdk::V2);
     let waiting = kit.start(MAPS);
     kit.forget();
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    kit.event(session_end());
     assert_eq!(kit.types(app), ["app_stopped"]);
     assert_eq!(kit.close_of(app), Some((1000, "User session ended")));
     assert_eq!(kit.close_of(phone), Some((1000, "User session ended")));
@@ -346,9 +344,8 @@ fn disposal_ends_every_socket_and_keeps_the_stored_list() {
 
     // Twice is once, and nothing that comes later has an effect.
     kit.forget();
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    let again = kit.rest(Call::Dispose);
+    assert_eq!(kit.answer(again).map(|(status, _)| status), Some(503));
     kit.event(Event::Tick);
     kit.app_text(app, r#"{"type":"ping"}"#);
     kit.phone_text(phone, r#"{"type":"ping"}"#);
@@ -362,8 +359,7 @@ fn the_record_of_a_disposal_names_the_apps() {
     let (mut kit, _) = Kit::connected();
     kit.running(SCRIBE, Sdk::V2);
     kit.start(MAPS);
-    let cause = DisposeCause::Explicit;
-    let lines = crate::base::log_capture::lines_of(|| kit.event(Event::Dispose { cause }));
+    let lines = crate::base::log_capture::lines_of(|| kit.event(session_end()));
     let record = lines.iter().find(|line| line.contains("ws-dispose"));
     let record = record.expect("a record");
     assert!(record.contains("explicit_disposal"), "{record}");
@@ -376,9 +372,7 @@ fn the_record_of_a_disposal_names_the_apps() {
 #[test]
 fn after_disposal_callers_learn_that_there_is_no_session() {
     let (mut kit, _) = Kit::connected();
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    kit.event(session_end());
     let call = kit.start(SCRIBE);
     let (status, body) = kit.answer(call).unwrap();
     assert_eq!((status, &body["error"]), (503, &json!("NO_ACTIVE_SESSION")));
@@ -400,16 +394,6 @@ fn goodbye_ends_only_a_session_without_phone() {
 }
 
 #[test]
-fn a_failure_of_ours_tells_the_phone_and_lets_it_return() {
-    let (mut kit, phone) = Kit::connected();
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Failed,
-    });
-    assert_eq!(kit.types(phone), ["connection_error"]);
-    assert_eq!(kit.close_of(phone), Some((1011, "Internal server error")));
-}
-
-#[test]
 fn parked_sockets_survive_their_session() {
     let mut kit = Kit::new();
     let phone = kit.phone();
@@ -426,9 +410,7 @@ fn parked_sockets_survive_their_session() {
         expires_ms,
     });
     kit.phone_closes(phone);
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    kit.event(session_end());
     let unparked = kit.effects(|e| matches!(e, Effect::ReturnParked { .. }));
     assert!(
         matches!(&unparked[..], [Effect::ReturnParked { conn: c, expires_ms: at, .. }] if *c == conn && *at == expires_ms)

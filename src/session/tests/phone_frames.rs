@@ -4,9 +4,9 @@ use crate::base::ids::ConnId;
 use crate::base::metrics::Counter;
 use crate::session::State;
 use crate::session::effects::{Effect, HttpKind};
-use crate::session::event::{Chunk, DisposeCause, Event, PhoneFlags, Sdk, UdpSecret};
+use crate::session::event::{Chunk, Event, PhoneFlags, Sdk, UdpSecret};
 use crate::session::managers::apps::AppState;
-use crate::session::testkit::{Kit, MAPS, SCRIBE, trusted};
+use crate::session::testkit::{Kit, MAPS, SCRIBE, session_end, trusted};
 use crate::wire::records::{AppType, Registry, UserRecord};
 use serde_json::json;
 
@@ -285,9 +285,7 @@ fn held_frames_end_with_a_session_that_is_disposed_while_it_loads() {
     let mut kit = Kit::new();
     let phone = kit.phone();
     kit.phone_text(phone, START_SCRIBE);
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    kit.event(session_end());
     kit.load(UserRecord::default());
     assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
 }

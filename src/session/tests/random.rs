@@ -2,7 +2,7 @@
 
 use crate::base::ids::{ConnId, Package, ReplyTo};
 use crate::session::effects::{Effect, HttpCall, HttpKind};
-use crate::session::event::{DisposeCause, Event, HelloKind, Sdk};
+use crate::session::event::{Event, HelloKind, Sdk};
 use crate::session::flow::{self, stop};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
@@ -234,9 +234,8 @@ impl History {
     }
 
     fn finish(mut self) {
-        self.kit.event(Event::Dispose {
-            cause: DisposeCause::Explicit,
-        });
+        let reply = self.kit.rest(Call::Dispose);
+        self.replies.insert(reply, 0);
         self.observe();
         assert!(self.replies.values().all(|count| *count == 1));
         assert_eq!(self.kit.s.state, State::Disposed);

@@ -3,10 +3,10 @@
 use crate::base::ids::{CallId, ConnId};
 use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::{Effect, HttpKind, UnderWay};
-use crate::session::event::{DisposeCause, Event, Sdk};
+use crate::session::event::Sdk;
 use crate::session::managers::apps::AppState;
 use crate::session::managers::device::Source;
-use crate::session::testkit::{Kit, SCRIBE, needs, record};
+use crate::session::testkit::{Kit, SCRIBE, needs, record, session_end};
 use crate::wire::records::{AppType, Registry};
 
 /// Calls whose connections are cut.
@@ -61,9 +61,7 @@ fn a_session_that_ends_leaves_no_session_request_behind() {
     kit.start(SCRIBE);
     let request = kit.webhook(HttpKind::SessionRequest).call;
     kit.init(SCRIBE, Sdk::V2);
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    kit.event(session_end());
     assert_eq!(cuts(&mut kit), [request]);
 }
 

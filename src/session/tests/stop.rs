@@ -2,11 +2,11 @@
 
 use crate::base::metrics::Counter;
 use crate::session::effects::{Effect, HttpKind, LinkChange, StoreOp};
-use crate::session::event::{DisposeCause, Event, Sdk, StoreOutcome};
+use crate::session::event::{Event, Sdk, StoreOutcome};
 use crate::session::flow::stop;
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, needs, record, user_running};
+use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, needs, record, session_end, user_running};
 use crate::wire::records::{AppType, Registry};
 use serde_json::{Value, json};
 
@@ -82,9 +82,7 @@ fn an_app_whose_stop_a_session_does_not_live_to_see_is_no_session_of_its_server_
     kit.app_closes(conn);
     kit.forget();
     kit.phone_closes(phone);
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    kit.event(session_end());
     let links = kit.effects(|effect| matches!(effect, Effect::AppLink { .. }));
     assert!(
         matches!(
@@ -346,9 +344,7 @@ fn a_deliberate_stop_survives_the_session() {
     let (mut kit, _) = Kit::connected();
     let conn = kit.running(SCRIBE, Sdk::V2);
     kit.stop(SCRIBE);
-    kit.event(Event::Dispose {
-        cause: DisposeCause::Explicit,
-    });
+    kit.event(session_end());
     assert!(matches!(
         &kit.writes()[..],
         [(StoreOp::RemoveRunning(_), _)]

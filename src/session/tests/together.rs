@@ -4,10 +4,10 @@
 use crate::base::ids::ConnId;
 use crate::session::State;
 use crate::session::effects::{Effect, HttpKind};
-use crate::session::event::{DisposeCause, Event, Sdk};
+use crate::session::event::{Event, Sdk};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
-use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, trusted};
+use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, session_end, trusted};
 use crate::wire::records::{AppType, Registry, UserRecord};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -228,8 +228,7 @@ fn whoever_waits_when_the_session_ends_hears_it_before_the_socket_closes() {
         r#"{"type":"audio_play_request","requestId":"a1","audioUrl":"https://x.example.net/a.mp3"}"#,
     );
     kit.forget();
-    let cause = DisposeCause::Explicit;
-    kit.event(Event::Dispose { cause });
+    kit.event(session_end());
     let texts = kit.texts(app);
     assert_eq!(of(&texts, "photo_response")[0]["success"], false);
     assert_eq!(of(&texts, "audio_play_response")[0]["success"], false);
@@ -239,7 +238,8 @@ fn whoever_waits_when_the_session_ends_hears_it_before_the_socket_closes() {
     );
     assert_eq!(kit.s.state, State::Disposed);
     kit.forget();
-    kit.event(Event::Dispose { cause });
+    let again = kit.rest(Call::Dispose);
+    assert_eq!(kit.answer(again).map(|(status, _)| status), Some(503));
     kit.advance(600_000);
     assert!(kit.is_quiet(), "twice is once: {}", kit.leftovers());
 }

@@ -34,8 +34,6 @@ pub struct OutsideRequest {
     pub route: OutsideRoute,
     /// HTTP method.
     pub method: String,
-    /// Path and query as received.
-    pub target: String,
     /// Path parameters, percent-decoded, in pattern order.
     pub params: Vec<String>,
     /// Query pairs, decoded.

@@ -1,6 +1,7 @@
 //! Whose datagrams are whose, on one shard and across two.
 
 use super::*;
+use crate::session::testkit::session_end;
 
 /// Of `nadia@lumen.io`.
 const HASH: u32 = 3_718_288_755;
@@ -159,11 +160,10 @@ fn of_two_users_with_one_hash_the_first_keeps_it() {
     let other = two.phone(second, hash);
     two.probed(0, hash);
     assert_eq!((two.acks(first, own), two.acks(second, other)), (1, 0));
-    let cause = crate::session::event::DisposeCause::Explicit;
     let shard = two.home(first);
     let at = shard.users[first];
     shard.drive(at, |session, cx| {
-        session.on_event(Event::Dispose { cause }, cx);
+        session.on_event(session_end(), cx);
     });
     two.deliver();
     let _ = two
@@ -187,9 +187,8 @@ fn a_hash_is_free_again_once_its_session_is_gone_however_it_went() {
     assert_eq!(two.acks("second@x.io", second), 1);
     let shard = two.home("second@x.io");
     let at = shard.users["second@x.io"];
-    let cause = crate::session::event::DisposeCause::Explicit;
     shard.drive(at, |session, cx| {
-        session.on_event(Event::Dispose { cause }, cx);
+        session.on_event(session_end(), cx);
     });
     two.deliver();
     assert!(two.shards.iter().all(|shard| shard.claims.len() == 0));
@@ -201,10 +200,9 @@ fn a_hash_whose_release_got_lost_goes_to_whoever_asks_next() {
     two.phone("first@x.io", HASH);
     let shard = two.home("first@x.io");
     let at = shard.users["first@x.io"];
-    let cause = crate::session::event::DisposeCause::Explicit;
     shard.drive(at, |session, cx| {
         session.m.phone.udp_hash = None; // So that nothing is released.
-        session.on_event(Event::Dispose { cause }, cx);
+        session.on_event(session_end(), cx);
     });
     two.deliver();
     assert_eq!(

@@ -59,9 +59,7 @@ fn a_defect_in_the_handling_of_audio_ends_that_session_alone() {
         world.sent(fine);
         assert_eq!(world.shard.claims.len(), 1);
         let at = world.shard.users["nadia@lumen.io"];
-        let entry = world.shard.entries[at as usize]
-            .as_mut()
-            .expect("a session");
+        let entry = world.shard.entries.get_mut(at).expect("a session");
         entry.session.m.audio.is_defective = true;
         let lines = crate::base::log_capture::lines_of(|| match way {
             "lent frame" => world.shard.lent(broken, Lent::Binary(&[1, 2])),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::ids::CallId;
 use crate::session::effects::{HttpCall, HttpMethod};
-use crate::session::event::DisposeCause;
+use crate::session::testkit::session_end;
 
 const ASK: &str = r#"{"type":"managed_stream_request","requestId":"r1"}"#;
 
@@ -57,8 +57,7 @@ fn a_live_input_that_is_made_after_its_session_ended_is_removed_once() {
         let at = world.shard.users["a@x.io"];
         world.shard.drive(at, |session, cx| {
             assert!(!panics, "a defect");
-            let cause = DisposeCause::Explicit;
-            session.on_event(Event::Dispose { cause }, cx);
+            session.on_event(session_end(), cx);
         });
         assert!(!world.shard.has_session("a@x.io"));
         assert!(world.calls().is_empty());

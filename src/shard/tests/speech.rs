@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::session::managers::speech::Trigger;
+use crate::session::testkit::session_end;
 use crate::wire::speech::{SpeechId, SpeechOrder};
 
 /// A user with a recogniser; what was asked of it so far is taken.
@@ -53,8 +54,7 @@ fn a_session_that_ends_leaves_no_recogniser_whatever_ended_it() {
         let at = world.shard.users["a@x.io"];
         world.shard.drive(at, |session, cx| {
             assert!(!panics, "a defect");
-            let cause = crate::session::event::DisposeCause::Explicit;
-            session.on_event(Event::Dispose { cause }, cx);
+            session.on_event(session_end(), cx);
         });
         assert!(!world.shard.has_session("a@x.io"));
         assert_eq!(world.orders(), [SpeechOrder::Abandon], "panics: {panics}");
@@ -127,8 +127,7 @@ fn recognisers_end_even_if_the_mailbox_was_full_then() {
     {}
     let at = world.shard.users["a@x.io"];
     world.shard.drive(at, |session, cx| {
-        let cause = crate::session::event::DisposeCause::Explicit;
-        session.on_event(Event::Dispose { cause }, cx);
+        session.on_event(session_end(), cx);
     });
     world.pass(10);
     assert_eq!(world.orders(), [], "still full");

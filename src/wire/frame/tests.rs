@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::mask::unmask;
 use super::*;
 
+/// Where no limit is meant.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A client frame: first byte as given, payload masked, shortest length form.
@@ -160,7 +162,7 @@ fn protocol_errors_close_with_1002() {
     ];
     for (bytes, expected) in cases {
         let error = only_error(&bytes);
-        assert_eq!((error, error.close_code()), (expected, 1002));
+        assert_eq!((error, error.close_reason().code()), (expected, 1002));
     }
     let interleaved = [client(0x01, b"a"), client(0x81, b"b")].concat();
     assert_eq!(only_error(&interleaved), ExpectedContinuation);
@@ -192,7 +194,10 @@ fn close_codes() {
     let (messages, _) = decode_all(&client(0x88, b""), MESSAGE_BYTES_MAX);
     assert_eq!(messages, [Message::Close(None)]);
     let error = only_error(&client(0x88, b"\x03\xe8\xce\xba\xe1\xbd"));
-    assert_eq!((error, error.close_code()), (ProtocolError::Utf8, 1007));
+    assert_eq!(
+        (error, error.close_reason().code()),
+        (ProtocolError::Utf8, 1007)
+    );
 }
 
 #[test]
@@ -205,7 +210,10 @@ fn text_must_be_utf8() {
         b"\xfe",
     ] {
         let error = only_error(&client(0x81, bad));
-        assert_eq!((error, error.close_code()), (ProtocolError::Utf8, 1007));
+        assert_eq!(
+            (error, error.close_reason().code()),
+            (ProtocolError::Utf8, 1007)
+        );
     }
     // The same bytes are nothing to a binary message.
     let (messages, _) = decode_all(&client(0x82, b"\xf4\x90\x80\x80"), MESSAGE_BYTES_MAX);
@@ -242,7 +250,10 @@ fn too_big_is_seen_in_the_header() {
     let mut head = vec![0x82, 0xFF];
     head.extend_from_slice(&(MESSAGE_BYTES_MAX as u64 + 1).to_be_bytes());
     let error = only_error(&head);
-    assert_eq!((error, error.close_code()), (ProtocolError::TooBig, 1009));
+    assert_eq!(
+        (error, error.close_reason().code()),
+        (ProtocolError::TooBig, 1009)
+    );
 
     let at_limit = client(0x82, &[1; 1000]);
     assert_eq!(decode_all(&at_limit, 1000).1, None);

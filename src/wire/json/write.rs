@@ -248,18 +248,6 @@ impl<'a> ArrayWriter<'a> {
         self
     }
 
-    /// Bytes that are one JSON value already, as in [`ObjectWriter::raw`].
-    pub fn raw(&mut self, json: &[u8]) -> &mut Self {
-        self.value().extend_from_slice(json);
-        self
-    }
-
-    /// A number.
-    pub fn num(&mut self, value: impl JsonNumber) -> &mut Self {
-        value.write(self.value());
-        self
-    }
-
     /// An object; it is closed for the caller.
     pub fn object(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) -> &mut Self {
         let mut inner = ObjectWriter::begin(self.value());

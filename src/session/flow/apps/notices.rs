@@ -53,19 +53,6 @@ pub(crate) fn tell_phone_stopped(s: &Session, package: &str, cx: &mut Cx<'_>) {
     });
 }
 
-/// `connection_error` to a phone socket that is about to close 1011 (protocol.md §7.3).
-pub(crate) fn connection_error(conn: ConnId, cx: &mut Cx<'_>) {
-    let now = cx.now.iso();
-    cx.fx.text(conn, Class::Control, |out| {
-        let mut message = ObjectWriter::begin(out);
-        message
-            .str("type", "connection_error")
-            .str("message", "Internal server error")
-            .str("timestamp", now.as_str());
-        message.end();
-    });
-}
-
 /// `app_stopped` and then the close that it announces (protocol.md §9.6).
 pub(crate) fn stop_app_socket(
     conn: ConnId,

@@ -9,7 +9,7 @@ use crate::session::effects::{Effect, UnderWay};
 use crate::session::flow::recover::{self, Recovered};
 use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
 use crate::session::flow::{sync, webhook};
-use crate::session::managers::apps::intent::{Verb, Wanted};
+use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::{Origin, Phase, Stage, Start, StartError};
 use crate::session::managers::apps::{AppState, StopWhy, Waiter};
 use crate::session::timers::Timer;
@@ -146,7 +146,7 @@ fn other_standard_apps(s: &Session, package: &Package, cx: &Cx<'_>) -> Vec<Packa
 
 fn already_running(s: &mut Session, package: &Package, waiters: Vec<Waiter>, cx: &mut Cx<'_>) {
     if is_dashboard_app(cx.cfg, package) {
-        answers::succeed(s, Verb::Start, package, &waiters, cx);
+        answers::succeed(s, Wanted::Yes, package, &waiters, cx);
     } else {
         answers::when_durable(s, package, Wanted::Yes, waiters, cx);
     }

@@ -6,7 +6,7 @@ use crate::session::effects::{Effect, UnderWay};
 use crate::session::flow::{
     answers, attach, notices, requests, restart, screen, start, sync, webhook,
 };
-use crate::session::managers::apps::intent::{Verb, Wanted};
+use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::{Stage, StartError};
 use crate::session::managers::apps::{AppState, Stop, StopWhy, Waiter};
 use crate::session::managers::health::EndReason;
@@ -96,7 +96,7 @@ fn answer_idle(
     let may_be_listed = intent.unread.is_some() && cx.apps.get(package).is_some();
     if listed && why != StopWhy::Uninstall {
         // The intent outlived a failed start; a stop of a stopped app does nothing (§2.8).
-        answers::succeed(s, Verb::Stop, package, &waiters, cx);
+        answers::succeed(s, Wanted::No, package, &waiters, cx);
     } else if waiters.is_empty() {
         if listed || may_be_listed {
             answers::store_intent(s, package, Wanted::No, waiters, cx);
@@ -191,7 +191,7 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
     }
     attach::link_ended(package, cx);
     if why == StopWhy::Incompatible {
-        answers::succeed(s, Verb::Stop, package, &waiters, cx);
+        answers::succeed(s, Wanted::No, package, &waiters, cx);
     } else {
         notices::touched(s, package, cx);
         answers::store_intent(s, package, Wanted::No, waiters, cx);

@@ -1,8 +1,7 @@
 //! Audio output streams (protocol.md §10.3, §9.12, §18.11; behaviour.md §7.9).
 
 use super::*;
-use crate::session::event::Event;
-use crate::session::flow::requests;
+use crate::session::flow::{audio_output, requests};
 use bytes::Bytes;
 
 const ID: &str = "0d6c0f5e-8a0b-4f0a-9b51-3f3b6c1d2e4f";
@@ -200,7 +199,7 @@ fn a_second_fetch_replaces_the_first() {
     assert!(sent_to_first);
     write(&mut kit, "x");
     assert_eq!(heard(&mut kit, second), ["audio/mpeg", "x"]);
-    kit.with(|s, cx| requests::reply_gone(s, &Event::ReplyGone { reply: first }, cx));
+    kit.with(|s, cx| audio_output::reader_gone(s, first, cx));
     write(&mut kit, "y");
     assert_eq!(
         heard(&mut kit, second),
@@ -213,13 +212,13 @@ fn a_second_fetch_replaces_the_first() {
 fn a_lost_reader_may_come_back_within_ten_seconds() {
     let mut kit = started();
     let reader = fetch(&mut kit);
-    kit.with(|s, cx| requests::reply_gone(s, &Event::ReplyGone { reply: reader }, cx));
+    kit.with(|s, cx| audio_output::reader_gone(s, reader, cx));
     kit.phone_away();
     write(&mut kit, "kept");
     kit.pass(9_999);
     let again = fetch(&mut kit);
     assert_eq!(heard(&mut kit, again), ["audio/mpeg", "kept"]);
-    kit.with(|s, cx| requests::reply_gone(s, &Event::ReplyGone { reply: again }, cx));
+    kit.with(|s, cx| audio_output::reader_gone(s, again, cx));
     write(&mut kit, "lost");
     kit.pass(10_000);
     let late = fetch(&mut kit);

@@ -67,6 +67,5 @@ fn reason(cause: DisposeCause) -> &'static str {
     match cause {
         DisposeCause::GraceTimeout => "grace_period_timeout",
         DisposeCause::Explicit => "explicit_disposal",
-        DisposeCause::Failed => "error",
     }
 }

@@ -7,7 +7,7 @@ use crate::session::effects::Effect;
 use crate::session::event::DisposeCause;
 use crate::session::flow::{answers, churn, device, lost, notices, recognisers, requests, udp};
 use crate::session::managers::apps::StopWhy;
-use crate::session::managers::apps::intent::{Verb, Wanted};
+use crate::session::managers::apps::intent::Wanted;
 use crate::session::{Cx, Session, State};
 
 /// Ends the session. Twice is once.
@@ -19,37 +19,33 @@ pub(crate) fn dispose(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
     churn::disposed(s, cause, cx);
     // While apps still have their sockets: whoever waits for something hears that it will not come.
     requests::disposing(s, cx);
-    end_apps(s, cause, cx);
+    end_apps(s, cx);
     end_loose_sockets(s, cx);
     recognisers::disposing(s, cx);
     device::save_location(s, cx);
     udp::disposing(s, cx);
     end_calls(s, cx);
-    end_phone(s, cause, cx);
+    end_phone(s, cx);
     s.m.health.clear();
     s.timers.clear();
     cx.fx.push(Effect::Disposed);
 }
 
-fn end_apps(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
+fn end_apps(s: &mut Session, cx: &mut Cx<'_>) {
     s.m.apps.restart_queue.clear();
     s.m.apps.restarting.clear();
     let packages: Vec<Package> = s.m.apps.iter().map(|app| app.package.clone()).collect();
     for package in packages {
         let (conns, stop) = lost::end_with_session(s, &package, cx);
         for conn in conns {
-            if cause == DisposeCause::Failed {
-                cx.fx.close(conn, CloseReason::Internal);
-            } else {
-                notices::stop_app_socket(conn, None, CloseReason::UserSessionEnded, cx);
-            }
+            notices::stop_app_socket(conn, None, CloseReason::UserSessionEnded, cx);
         }
         let Some(stop) = stop else { continue };
         // A deliberate stop in progress is the user's word; it is not lost with the session.
         if stop.why.is_some_and(|why| why != StopWhy::Incompatible) {
             answers::store_intent(s, &package, Wanted::No, Vec::new(), cx);
         }
-        answers::broken(Verb::Stop, &stop.waiters, cx);
+        answers::broken(Wanted::No, &stop.waiters, cx);
     }
 }
 
@@ -76,22 +72,17 @@ fn end_loose_sockets(s: &mut Session, cx: &mut Cx<'_>) {
 
 fn end_calls(s: &mut Session, cx: &mut Cx<'_>) {
     for ack in std::mem::take(&mut s.m.apps.intent.acks) {
-        answers::broken(ack.verb, &ack.waiters, cx);
+        answers::broken(ack.wanted, &ack.waiters, cx);
     }
     for (reply, _) in std::mem::take(&mut s.m.phone.held_calls) {
         answers::no_session(reply, cx);
     }
 }
 
-fn end_phone(s: &mut Session, cause: DisposeCause, cx: &mut Cx<'_>) {
+fn end_phone(s: &mut Session, cx: &mut Cx<'_>) {
     let phone = std::mem::take(&mut s.m.phone);
     let superseded = phone.superseded.iter().map(|row| row.0);
     for conn in phone.current.into_iter().chain(superseded) {
-        if cause == DisposeCause::Failed {
-            notices::connection_error(conn, cx);
-            cx.fx.close(conn, CloseReason::Internal);
-        } else {
-            cx.fx.close(conn, CloseReason::UserSessionEnded);
-        }
+        cx.fx.close(conn, CloseReason::UserSessionEnded);
     }
 }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::base::metrics::Counter;
-use crate::session::event::{DisposeCause, Event, Sdk};
+use crate::session::event::{Event, Sdk};
 use crate::session::managers::audio::Format;
 use crate::session::testkit::media::{Kit, PHONE_CONN};
+use crate::session::testkit::session_end;
 use crate::wire::speech::Utterance;
 use serde_json::json;
 
@@ -447,14 +448,7 @@ fn the_end_of_the_session_abandons_them() {
     let mut kit = kit();
     kit.subscribe("main", &[EN]);
     told(&mut kit);
-    kit.run(|s, cx| {
-        s.on_event(
-            Event::Dispose {
-                cause: DisposeCause::Explicit,
-            },
-            cx,
-        )
-    });
+    kit.run(|s, cx| s.on_event(session_end(), cx));
     assert_eq!(told(&mut kit), ["abandon"]);
     assert!(!kit.s.m.speech.holds_any());
     report(&mut kit, 1, SpeechReport::Closed(None));

@@ -40,22 +40,13 @@ pub enum Health {
     Bad,
 }
 
-/// What a REST answer that waits for the store says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verb {
-    /// A start succeeded.
-    Start,
-    /// A stop succeeded.
-    Stop,
-}
-
 /// REST answers that wait for one store write.
 #[derive(Debug)]
 pub struct PendingAck {
     /// The write.
     pub call: CallId,
-    /// What was written.
-    pub verb: Verb,
+    /// What was written; says which answer a start (`Yes`) or a stop (`No`) gets.
+    pub wanted: Wanted,
     /// Which app.
     pub package: Package,
     /// Who waits.

@@ -77,12 +77,6 @@ pub struct Sections {
 }
 
 impl Sections {
-    /// Current mode.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
     /// Changes the mode; the earlier one, if it is another.
     pub fn set_mode(&mut self, mode: Mode) -> Option<Mode> {
         let before = std::mem::replace(&mut self.mode, mode);

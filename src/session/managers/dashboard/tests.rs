@@ -11,11 +11,17 @@ fn compose(dashboard: &Dashboard) -> String {
     dashboard.compose(1_773_480_413_589, vec![], &Settings::default().dashboard)
 }
 
+/// The weather service tells this condition at 72 °F.
+fn says(dashboard: &mut Dashboard, condition: &str) {
+    let answer = json!({"weather": [{"main": condition}], "main": {"temp": 72}});
+    assert!(dashboard.weather.read(answer.to_string().as_bytes()));
+}
+
 #[test]
 fn weather_stands_right_of_the_middle_on_wide_displays_only() {
     let mut dashboard = Dashboard::default();
     assert_eq!(compose(&dashboard), HEADER);
-    dashboard.weather.set_text("Clouds, 72°F");
+    says(&mut dashboard, "Clouds");
     assert_eq!(
         compose(&dashboard),
         format!("{HEADER}          Clouds, 72°F")
@@ -79,13 +85,15 @@ fn what_is_blank_takes_no_line() {
 #[test]
 fn weather_keeps_to_one_line_of_the_right_half() {
     let mut dashboard = Dashboard::default();
-    let long = "Thunderstorm with light rain, 72°F";
-    dashboard.weather.set_text(long);
+    says(&mut dashboard, "Thunderstorm with light rain");
     let text = compose(&dashboard);
     let shown = text.trim_start_matches(HEADER).trim_start();
     assert_eq!(shown, "Thunderstorm with light rain, 72");
     dashboard.set_model(Some("Vuzix Z100"));
-    assert_eq!(compose(&dashboard), format!("{HEADER}\n{long}"));
+    assert_eq!(
+        compose(&dashboard),
+        format!("{HEADER}\nThunderstorm with light rain, 72°F")
+    );
 }
 
 #[test]

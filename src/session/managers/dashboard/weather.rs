@@ -15,16 +15,17 @@ pub enum Units {
     Metric,
 }
 
+/// What the last answer told.
 #[derive(Clone, PartialEq, Debug)]
-enum Line {
-    Text(String),
-    Reading { condition: String, fahrenheit: f64 },
+struct Told {
+    condition: String,
+    fahrenheit: f64,
 }
 
 /// Weather at the user's place.
 #[derive(Default)]
 pub struct Weather {
-    line: Option<Line>,
+    told: Option<Told>,
     units: Units,
     fetched: Option<Fetch>,
     pending: Option<CallId>,
@@ -73,11 +74,6 @@ struct Reading {
 }
 
 impl Weather {
-    /// Sets the line as it is; empty removes it.
-    pub fn set_text(&mut self, text: &str) {
-        self.line = (!text.is_empty()).then(|| Line::Text(text.to_owned()));
-    }
-
     /// Sets the units; says whether they changed.
     pub fn set_units(&mut self, units: Units) -> bool {
         std::mem::replace(&mut self.units, units) != units
@@ -86,28 +82,15 @@ impl Weather {
     /// `Condition, 72°F`.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        self.line.as_ref().map(|line| match (line, self.units) {
-            (Line::Text(text), _) => text.clone(),
-            (
-                Line::Reading {
-                    condition,
-                    fahrenheit,
-                },
-                Units::Imperial,
-            ) => {
-                format!("{condition}, {}°F", fahrenheit.round() as i64)
-            }
-            (
-                Line::Reading {
-                    condition,
-                    fahrenheit,
-                },
-                Units::Metric,
-            ) => {
-                let celsius = (fahrenheit - 32.0) / 1.8;
-                format!("{condition}, {}°C", celsius.round() as i64)
-            }
-        })
+        let Told {
+            condition,
+            fahrenheit,
+        } = self.told.as_ref()?;
+        let (degrees, unit) = match self.units {
+            Units::Imperial => (*fahrenheit, 'F'),
+            Units::Metric => ((fahrenheit - 32.0) / 1.8, 'C'),
+        };
+        Some(format!("{condition}, {}°{unit}", degrees.round() as i64))
     }
 
     /// Address to ask for weather at this place, or `None` while what is known still holds or a request is under way.
@@ -165,9 +148,9 @@ impl Weather {
 
     /// Reads a successful answer; an unreadable one keeps the previous line. Says whether the line changed.
     pub fn read(&mut self, body: &[u8]) -> bool {
-        let line = reading(body);
-        let changed = line.is_some() && line != self.line;
-        self.line = line.or(self.line.take());
+        let told = told(body);
+        let changed = told.is_some() && told != self.told;
+        self.told = told.or(self.told.take());
         changed
     }
 }
@@ -175,16 +158,16 @@ impl Weather {
 /// Whether the body of a successful answer tells the weather.
 #[must_use]
 pub fn tells_weather(body: &[u8]) -> bool {
-    reading(body).is_some()
+    told(body).is_some()
 }
 
-fn reading(body: &[u8]) -> Option<Line> {
+fn told(body: &[u8]) -> Option<Told> {
     let (weather, fahrenheit) = match serde_json::from_slice(body).ok()? {
         Answer::Now { weather, main } => (weather, main.temp),
         Answer::OneCall { current } => (current.weather, current.temp),
     };
     let condition = weather.into_iter().next()?.main;
-    Some(Line::Reading {
+    Some(Told {
         condition,
         fahrenheit,
     })

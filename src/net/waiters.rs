@@ -14,6 +14,10 @@ const SLOT_BITS: u32 = 24;
 /// Names one request of one connection: an answer to an earlier request of it finds nobody.
 pub(crate) type Key = u64;
 
+fn slot_of(key: Key) -> usize {
+    (key & ((1 << SLOT_BITS) - 1)) as usize
+}
+
 struct Slot {
     generation: u64,
     open: Option<Open>,
@@ -81,9 +85,7 @@ impl Waiters {
     }
 
     fn get(&mut self, key: Key) -> Option<&mut Open> {
-        let slot = self
-            .slots
-            .get_mut((key & ((1 << SLOT_BITS) - 1)) as usize)?;
+        let slot = self.slots.get_mut(slot_of(key))?;
         (slot.generation == key >> SLOT_BITS)
             .then_some(slot.open.as_mut())
             .flatten()
@@ -92,7 +94,7 @@ impl Waiters {
     /// A connection ends (or stops being plain HTTP).
     pub(crate) fn close(&mut self, key: Key) {
         if self.get(key).is_some() {
-            let at = (key & ((1 << SLOT_BITS) - 1)) as usize;
+            let at = slot_of(key);
             self.slots[at].open = None;
             self.free.push(at as u32);
         }
@@ -118,7 +120,7 @@ impl Waiters {
     /// The connection now waits for an answer, until `deadline_ms` at most. Returns the key under which it is expected: an
     /// answer to an earlier request finds nobody.
     pub(crate) fn expect(&mut self, key: Key, deadline_ms: u64) -> Key {
-        let at = (key & ((1 << SLOT_BITS) - 1)) as usize;
+        let at = slot_of(key);
         let slot = &mut self.slots[at];
         slot.generation += 1;
         if let Some(open) = &mut slot.open {
