@@ -28,6 +28,7 @@ fn a_message_longer_than_what_is_kept_of_it_is_refused_and_the_socket_kept() {
         ("photo_request", 65_536),
         ("location_poll_request", 65_536),
         ("dashboard_content_update", 1_048_576),
+        ("managed_stream_request", 16_384),
         ("app_room_join", 8192),
     ] {
         let text = json!({"type": kind, "requestId": long, "roomId": "r", "targetUserId": "b@x.io", "messageId": long});

@@ -274,6 +274,19 @@ fn a_mini_app_photo_ends_with_the_upload_or_a_timeout() {
     assert!(kit.sent().texts.is_empty(), "too late");
 }
 
+/// An app of the same name has asked the phone for nothing.
+#[test]
+fn a_mini_app_photo_is_the_phones_own_request_whatever_its_name() {
+    use crate::session::effects::Effect;
+    let mut kit = Kit::with_glasses();
+    let body = format!(r#"{{"packageName":"{OTHER}"}}"#);
+    assert_eq!(miniapp(&mut kit, &body).0, 200);
+    let sent = kit.sent();
+    assert!(sent.phone()[0].contains(OTHER));
+    let mut effects = sent.fx.list().iter();
+    assert!(!effects.any(|effect| matches!(effect, Effect::Asked { .. })));
+}
+
 #[test]
 fn a_refused_mini_app_photo_has_its_text() {
     let mut kit = Kit::new();

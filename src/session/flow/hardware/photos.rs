@@ -6,7 +6,7 @@ use crate::session::effects::Class;
 use crate::session::flow::relay;
 use crate::session::managers::photos::Asker;
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use serde_json::Value;
@@ -80,13 +80,13 @@ pub(crate) struct Upload<'a> {
 pub(crate) fn ask_phone(
     s: &Session,
     request_id: &str,
-    app_id: &str,
+    (payer, app_id): (Payer<'_>, &str),
     upload: Upload<'_>,
     m: &Members,
     cx: &mut Cx<'_>,
 ) -> bool {
     let now = cx.now.iso();
-    s.ask_phone(app_id, cx, |out| {
+    s.tell_phone(payer, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "photo_request")

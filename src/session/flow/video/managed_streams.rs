@@ -11,7 +11,7 @@ use crate::session::flow::{keep_alive, outputs, streams};
 use crate::session::handlers::Reject;
 use crate::session::managers::managed_streams::{APP_ID, Ingest, Managed, Purpose, Stage};
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::members::Members;
 
 const WAITING: &str = "Waiting for stream to start...";
@@ -283,10 +283,11 @@ fn begin(s: &mut Session, cx: &mut Cx<'_>) {
     stream.stage = Stage::Polling {
         until_ms: cx.now.mono_ms + streaming.managed_ready_timeout_ms,
     };
-    let (id, request, asker) = (stream.id.clone(), stream.request.clone(), stream.asker());
+    let (id, request) = (stream.id.clone(), stream.request.clone());
     let due_ms = cx.now.mono_ms + streaming.managed_ready_poll_ms;
     s.timers.set(Timer::ManagedPoll, due_ms);
-    streams::send_start(s, (&asker, APP_ID), &id, &url, &request, cx);
+    // All viewers need it, whatever else the first of them asks of the phone. The provider keeps it rare.
+    streams::send_start(s, (Payer::Session, APP_ID), &id, &url, &request, cx);
     keep_alive::start(s, &id, cx);
     tell_begun(s, cx);
 }
@@ -450,8 +451,13 @@ fn tear_down(s: &mut Session, cx: &mut Cx<'_>) {
         return;
     };
     let (id, asker) = (stream.id.clone(), stream.asker());
+    // Before the start an app may ask and stop as fast as it likes, and nothing runs that a lost stop would leave running.
+    let payer = match stream.stage {
+        Stage::Creating { .. } | Stage::IngestWait => Payer::App(&asker),
+        Stage::Polling { .. } | Stage::Live => Payer::Session,
+    };
     if s.m.phone.open().is_some() {
-        streams::send_stop(s, (&asker, APP_ID), &id, cx);
+        streams::send_stop(s, (payer, APP_ID), &id, cx);
     }
     forget(s, cx);
 }

@@ -9,7 +9,7 @@ use crate::session::flow::{keep_alive, managed_streams, relay};
 use crate::session::handlers::{ErrorCode, Reject};
 use crate::session::managers::streams::{Status, StatusName, Stream};
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use serde_json::Value;
@@ -52,7 +52,7 @@ pub(crate) fn start(
         finish(s, Status::Stopped, None, cx);
     }
     let id = keep_alive::short_id(s, 's', 10);
-    send_start(s, (owner, owner), &id, url, m, cx);
+    send_start(s, (Payer::App(owner), owner), &id, url, m, cx);
     s.m.streams.current = Some(Stream {
         id: id.clone(),
         owner: owner.clone(),
@@ -82,17 +82,17 @@ fn must_become_active(s: &mut Session, id: &str, cx: &Cx<'_>) {
     }
 }
 
-/// `start_stream` (protocol.md §7.9) for an app, under a name that the phone knows.
+/// `start_stream` (protocol.md §7.9), under a name that the phone knows.
 pub(crate) fn send_start(
     s: &Session,
-    (asker, app_id): (&str, &str),
+    (payer, app_id): (Payer<'_>, &str),
     id: &str,
     url: &str,
     m: &Members,
     cx: &mut Cx<'_>,
 ) {
     let now = cx.now.iso();
-    let _ = s.ask_phone(asker, cx, |out| {
+    let _ = s.tell_phone(payer, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "start_stream")
@@ -115,9 +115,14 @@ pub(crate) fn send_start(
 }
 
 /// `stop_stream` (protocol.md §7.9), as [`send_start`].
-pub(crate) fn send_stop(s: &Session, (asker, app_id): (&str, &str), id: &str, cx: &mut Cx<'_>) {
+pub(crate) fn send_stop(
+    s: &Session,
+    (payer, app_id): (Payer<'_>, &str),
+    id: &str,
+    cx: &mut Cx<'_>,
+) {
     let now = cx.now.iso();
-    let _ = s.ask_phone(asker, cx, |out| {
+    let _ = s.tell_phone(payer, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "stop_stream")
@@ -151,7 +156,8 @@ pub(crate) fn stop(
         }
         _ => {}
     }
-    send_stop(s, (asker, asker), stream_id.unwrap_or_default(), cx);
+    let id = stream_id.unwrap_or_default();
+    send_stop(s, (Payer::App(asker), asker), id, cx);
     Ok(())
 }
 
@@ -197,7 +203,7 @@ pub(crate) fn timed_out(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
     let owner = stream.owner.clone();
     finish(s, Status::Timeout, None, cx);
     if s.m.phone.open().is_some() {
-        send_stop(s, (&owner, &owner), stream_id, cx);
+        send_stop(s, (Payer::Session, &owner), stream_id, cx);
     }
 }
 
@@ -213,7 +219,7 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     if let Some(id) = owned {
         finish(s, Status::Stopped, None, cx);
         if s.m.phone.open().is_some() {
-            send_stop(s, (package, package), &id, cx);
+            send_stop(s, (Payer::Session, package), &id, cx);
         }
     }
 }
