@@ -39,7 +39,7 @@ impl Session {
             m.audio.heap_bytes() + m.udp.heap_bytes(),
             m.phone.heap_bytes(),
             m.apps.heap_bytes(),
-            m.subscriptions.heap_bytes(),
+            m.subscriptions.heap_bytes() + m.routes.heap_bytes(),
             m.display.heap_bytes(),
             m.dashboard.heap_bytes(),
             m.notifications.heap_bytes(),

@@ -8,6 +8,7 @@ mod media;
 mod subscriptions;
 
 use super::{Cx, Session, State};
+use crate::base::footprint::Footprint;
 use crate::base::ids::ReplyTo;
 use crate::session::flow::answers;
 use crate::wire::records::InstalledApp;
@@ -17,9 +18,7 @@ use bytes::Bytes;
 pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>) {
     if s.state == State::Initializing && call.waits_for_user() {
         let max = cx.cfg.connections.pending_frames_max as usize;
-        if s.m.phone.held_calls.len() < max {
-            s.m.phone.held_calls.push_back((reply, call));
-        } else {
+        if !s.m.phone.hold_call(reply, call, max) {
             answers::no_session(reply, cx);
         }
         return;
@@ -225,6 +224,89 @@ impl Call {
                 | Self::Dispose
                 | Self::Snapshot
         )
+    }
+}
+
+impl Footprint for Call {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::StartApp { package, .. }
+            | Self::StopApp { package, .. }
+            | Self::HealthPolled { package, .. } => package.heap_bytes(),
+            Self::InstallChanged { package, installed } => {
+                package.heap_bytes() + installed.heap_bytes()
+            }
+            Self::DeviceState { body }
+            | Self::AudioConfigure { body }
+            | Self::Location { body }
+            | Self::Calendar { body }
+            | Self::Notification { body }
+            | Self::NotificationDismissed { body }
+            | Self::PhotoResponse { body }
+            | Self::ButtonPress { body } => body.heap_bytes(),
+            Self::LocationPoll {
+                correlation_id,
+                body,
+            } => correlation_id.heap_bytes() + body.heap_bytes(),
+            Self::UserSettings { changes } => changes.heap_bytes(),
+            Self::AppSettings { package, settings } => package.heap_bytes() + settings.heap_bytes(),
+            Self::MiniappPhoto {
+                body,
+                request_id,
+                upload_url,
+                token,
+            } => {
+                let texts = [request_id, upload_url, token].map(Footprint::heap_bytes);
+                body.heap_bytes() + texts.iter().sum::<usize>()
+            }
+            Self::MiniappPhotoUploaded { request_id, result } => {
+                let result = match result {
+                    Ok((url, mime_type, _)) => url.heap_bytes() + mime_type.heap_bytes(),
+                    Err(code) => code.heap_bytes(),
+                };
+                request_id.heap_bytes() + result
+            }
+            Self::PhotoUploaded {
+                data,
+                mime_type,
+                filename,
+            } => [data, mime_type, filename]
+                .map(Footprint::heap_bytes)
+                .iter()
+                .sum(),
+            Self::SystemPhoto { request_id } => request_id.heap_bytes(),
+            Self::AudioStream { stream_id, .. } => stream_id.heap_bytes(),
+            Self::RequestTelemetry {
+                incident_id,
+                tokens,
+            } => incident_id.heap_bytes() + tokens.heap_bytes(),
+            Self::Outputs {
+                stream_id,
+                package,
+                action,
+            } => {
+                let action = match action {
+                    OutputAction::Add { url, name } => url.heap_bytes() + name.heap_bytes(),
+                    OutputAction::Remove { output_id } => output_id.heap_bytes(),
+                    OutputAction::List => 0,
+                };
+                stream_id.heap_bytes() + package.heap_bytes() + action
+            }
+            Self::Recover {
+                package,
+                webhook_url,
+                ws_base,
+            } => [package, webhook_url, ws_base]
+                .map(Footprint::heap_bytes)
+                .iter()
+                .sum(),
+            Self::ListApps
+            | Self::Goodbye
+            | Self::Snapshot
+            | Self::Connections
+            | Self::Subscriptions
+            | Self::Dispose => 0,
+        }
     }
 }
 

@@ -1,9 +1,23 @@
 //! Layer 2, manager part: the weather line and when to fetch it anew (behaviour.md §6.2.1). Builds the request and reads the
 //! answer of an OpenWeather-compatible service; never calls it.
 
+use crate::base::footprint::{Footprint, owns};
 use crate::base::ids::CallId;
 use crate::base::settings::Dashboard as Config;
 use serde::Deserialize;
+
+owns! { Weather: line; }
+
+impl Footprint for Line {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Text(text)
+            | Self::Reading {
+                condition: text, ..
+            } => text.heap_bytes(),
+        }
+    }
+}
 
 /// Units of the temperature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
