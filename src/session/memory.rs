@@ -47,7 +47,7 @@ impl Session {
             m.calendar.heap_bytes(),
             m.location.heap_bytes(),
             m.device.heap_bytes(),
-            m.photos.heap_bytes(),
+            m.photos.heap_bytes() + m.missed.heap_bytes(),
             m.streams.heap_bytes(),
             m.managed_streams.heap_bytes(),
             m.audio_output.heap_bytes(),
