@@ -227,53 +227,53 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Body of the request, where it is read here.
+    fn body(&self) -> &[u8] {
+        match self {
+            Self::DeviceState { body }
+            | Self::AudioConfigure { body }
+            | Self::Location { body }
+            | Self::LocationPoll { body, .. }
+            | Self::Calendar { body }
+            | Self::Notification { body }
+            | Self::NotificationDismissed { body }
+            | Self::PhotoResponse { body }
+            | Self::MiniappPhoto { body, .. }
+            | Self::ButtonPress { body } => body,
+            _ => &[],
+        }
+    }
+}
+
 impl Footprint for Call {
     fn heap_bytes(&self) -> usize {
-        match self {
+        let texts = |texts: &[&String]| texts.iter().map(|text| text.heap_bytes()).sum();
+        let rest: usize = match self {
             Self::StartApp { package, .. }
             | Self::StopApp { package, .. }
             | Self::HealthPolled { package, .. } => package.heap_bytes(),
             Self::InstallChanged { package, installed } => {
                 package.heap_bytes() + installed.heap_bytes()
             }
-            Self::DeviceState { body }
-            | Self::AudioConfigure { body }
-            | Self::Location { body }
-            | Self::Calendar { body }
-            | Self::Notification { body }
-            | Self::NotificationDismissed { body }
-            | Self::PhotoResponse { body }
-            | Self::ButtonPress { body } => body.heap_bytes(),
-            Self::LocationPoll {
-                correlation_id,
-                body,
-            } => correlation_id.heap_bytes() + body.heap_bytes(),
+            Self::LocationPoll { correlation_id, .. } => correlation_id.heap_bytes(),
             Self::UserSettings { changes } => changes.heap_bytes(),
             Self::AppSettings { package, settings } => package.heap_bytes() + settings.heap_bytes(),
             Self::MiniappPhoto {
-                body,
                 request_id,
                 upload_url,
                 token,
-            } => {
-                let texts = [request_id, upload_url, token].map(Footprint::heap_bytes);
-                body.heap_bytes() + texts.iter().sum::<usize>()
-            }
-            Self::MiniappPhotoUploaded { request_id, result } => {
-                let result = match result {
-                    Ok((url, mime_type, _)) => url.heap_bytes() + mime_type.heap_bytes(),
-                    Err(code) => code.heap_bytes(),
-                };
-                request_id.heap_bytes() + result
-            }
+                ..
+            } => texts(&[request_id, upload_url, token]),
+            Self::MiniappPhotoUploaded { request_id, result } => match result {
+                Ok((url, mime_type, _)) => texts(&[request_id, url, mime_type]),
+                Err(code) => texts(&[request_id, code]),
+            },
             Self::PhotoUploaded {
                 data,
                 mime_type,
                 filename,
-            } => [data, mime_type, filename]
-                .map(Footprint::heap_bytes)
-                .iter()
-                .sum(),
+            } => texts(&[data, mime_type, filename]),
             Self::SystemPhoto { request_id } => request_id.heap_bytes(),
             Self::AudioStream { stream_id, .. } => stream_id.heap_bytes(),
             Self::RequestTelemetry {
@@ -284,28 +284,25 @@ impl Footprint for Call {
                 stream_id,
                 package,
                 action,
-            } => {
-                let action = match action {
-                    OutputAction::Add { url, name } => url.heap_bytes() + name.heap_bytes(),
-                    OutputAction::Remove { output_id } => output_id.heap_bytes(),
-                    OutputAction::List => 0,
-                };
-                stream_id.heap_bytes() + package.heap_bytes() + action
-            }
+            } => texts(&[stream_id, package]) + action.heap_bytes(),
             Self::Recover {
                 package,
                 webhook_url,
                 ws_base,
-            } => [package, webhook_url, ws_base]
-                .map(Footprint::heap_bytes)
-                .iter()
-                .sum(),
-            Self::ListApps
-            | Self::Goodbye
-            | Self::Snapshot
-            | Self::Connections
-            | Self::Subscriptions
-            | Self::Dispose => 0,
+            } => texts(&[package, webhook_url, ws_base]),
+            // Nothing but a body, which counts already.
+            _ => 0,
+        };
+        self.body().len() + rest
+    }
+}
+
+impl Footprint for OutputAction {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Add { url, name } => url.heap_bytes() + name.heap_bytes(),
+            Self::Remove { output_id } => output_id.heap_bytes(),
+            Self::List => 0,
         }
     }
 }
