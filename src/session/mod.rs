@@ -32,7 +32,7 @@ use lines::Lines;
 use managers::Managers;
 use timers::Timers;
 
-pub use send::SendOutcome;
+pub use send::{Payer, SendOutcome};
 
 /// Everything a session may look at or write to while it handles one event.
 pub struct Cx<'a> {

@@ -23,6 +23,15 @@ impl SendOutcome {
     }
 }
 
+/// Out of whose share of what waits for the phone a message goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Payer<'a> {
+    /// An app's, which asked for it.
+    App(&'a str),
+    /// Nobody's: it is the session's own and rare, or the phone's.
+    Session,
+}
+
 impl Session {
     /// Sends to the current phone socket, once it has its `connection_ack`: nothing but `pong` comes before (invariant 6).
     pub fn send_phone(
@@ -51,6 +60,19 @@ impl Session {
                 SendOutcome::Sent
             }
             (phone, _) => self.send_conn(phone, cx, Class::Control, write),
+        }
+    }
+
+    /// [`Session::ask_phone`] or [`Session::send_phone`], whoever pays for it.
+    pub fn tell_phone(
+        &self,
+        payer: Payer<'_>,
+        cx: &mut Cx<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> SendOutcome {
+        match payer {
+            Payer::App(package) => self.ask_phone(package, cx, write),
+            Payer::Session => self.send_phone(cx, Class::Control, write),
         }
     }
 

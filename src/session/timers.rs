@@ -112,6 +112,24 @@ pub enum Timer {
     SpeechHealth,
 }
 
+impl Timer {
+    /// Bytes of the names that are not shared with others.
+    fn name_bytes(&self) -> usize {
+        match self {
+            Self::Photo(name)
+            | Self::StreamKeepAlive(name)
+            | Self::StreamAck(name)
+            | Self::StreamStart(name)
+            | Self::AudioOut(name, _)
+            | Self::AudioPlay(name) => name.capacity(),
+            Self::DirectMessage {
+                target, message_id, ..
+            } => target.len() + message_id.capacity(),
+            _ => 0,
+        }
+    }
+}
+
 /// Deadlines of one audio output stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AudioOutTimer {
@@ -212,10 +230,11 @@ impl Timers {
         self.rows.is_empty()
     }
 
-    /// Bytes of the list; names within rows are few and short.
+    /// Bytes of the list with the names in its rows, which apps choose.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<(u64, Timer)>()
+        let names: usize = self.rows.iter().map(|(_, timer)| timer.name_bytes()).sum();
+        self.rows.capacity() * size_of::<(u64, Timer)>() + names
     }
 
     /// Drops all rows.

@@ -1,10 +1,12 @@
-//! Layer 2, flow: requests and streams that an app owns: photos, polls, video, audio output, play requests.
+//! Layer 2, flow: requests and streams that an app owns: photos, polls, video, audio output, play requests; and what their owners
+//! missed of them.
 
 use super::{
     app_messages, audio_output, audio_play, location, managed_status, managed_streams, photos,
     streams,
 };
 use crate::base::ids::{CallId, Package};
+use crate::session::effects::Class;
 use crate::session::event::HttpOutcome;
 use crate::session::{Cx, Session};
 use bytes::Bytes;
@@ -18,16 +20,59 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     managed_streams::app_stopped(s, package, cx);
     streams::app_stopped(s, package, cx);
     app_messages::app_gone(s, package, cx);
+    s.m.missed.forget(package);
+}
+
+/// Tells an app, or the phone under its name, how something of it ended. A peer that is away and expected back hears it when it is
+/// there, until `until_ms`: who waits for the end of a stream that is over would start no other. `true`: it was told.
+pub(crate) fn tell_end(
+    s: &mut Session,
+    to: &str,
+    body: Vec<u8>,
+    until_ms: u64,
+    cx: &mut Cx<'_>,
+) -> bool {
+    let is_told = tell(s, to, &body, cx);
+    if !is_told && (to == Package::PHONE || s.m.apps.state(to).awaits_return()) {
+        s.m.missed.keep(to, body, until_ms);
+    }
+    is_told
+}
+
+/// A message to an app, or to the phone under its name. `true`: it has a socket for it.
+pub(crate) fn tell(s: &Session, to: &str, body: &[u8], cx: &mut Cx<'_>) -> bool {
+    let write = |out: &mut Vec<u8>| out.extend_from_slice(body);
+    let sent = if to == Package::PHONE {
+        s.send_phone(cx, Class::Control, write)
+    } else {
+        s.send_app(to, cx, Class::Control, write)
+    };
+    sent.is_sent()
+}
+
+fn tell_missed(s: &mut Session, to: &str, cx: &mut Cx<'_>) {
+    for body in s.m.missed.take(to, cx.now.mono_ms) {
+        tell(s, to, &body, cx);
+    }
+}
+
+/// The phone is back.
+pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
+    tell_missed(s, Package::PHONE, cx);
+    streams::phone_returned(s, cx);
+    managed_status::phone_returned(s, cx);
 }
 
 /// An app is about to be started by webhook: it knows nothing of the streams that it watched before.
 pub(crate) fn app_starting(s: &mut Session, package: &Package) {
     managed_streams::app_starting(s, package);
+    s.m.missed.forget(package);
 }
 
 /// An app attached: what it was told before counts no more, and v3 gets the state of running streams (behaviour.md §7.6.4,
 /// protocol.md §9.13, 9.14).
 pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+    tell_missed(s, package, cx);
     managed_status::app_attached(s, package, cx);
     streams::app_attached(s, package, cx);
     app_messages::app_attached(s, package, cx);

@@ -114,6 +114,8 @@ impl Reject {
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Longest message with properties of a room, which every member hears again at each change (bytes).
 const ROOM_BYTES_MAX: usize = 8 * 1024;
+/// Longest request for the managed stream: the phone gets much of it, however much else it was asked (bytes).
+const MANAGED_BYTES_MAX: usize = 16 * 1024;
 /// Longest message with content for the dashboard, of which the last few are kept (bytes).
 const DASHBOARD_BYTES_MAX: usize = 1024 * 1024;
 
@@ -132,6 +134,7 @@ pub(crate) fn app_message_fits(kind: AppKind, bytes: usize) -> Result<(), Reject
         // Bounded by what is read of them.
         AppKind::SubscriptionUpdate | AppKind::Ping | AppKind::Pong => return Ok(()),
         AppKind::AppRoomJoin | AppKind::AppRoomLeave => ROOM_BYTES_MAX,
+        AppKind::ManagedStreamRequest => MANAGED_BYTES_MAX,
         AppKind::DashboardContentUpdate => DASHBOARD_BYTES_MAX,
         _ => MESSAGE_BYTES_MAX,
     };

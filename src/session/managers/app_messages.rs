@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 owns! {
     Unconfirmed: message_id, target;
-    AppMessages: unconfirmed, users;
+    AppMessages: unconfirmed, users, active;
 }
 
 /// Whom a message is for.

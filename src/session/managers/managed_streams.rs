@@ -180,7 +180,7 @@ impl Managed {
         self.phone_requests.push(request_id.to_owned());
     }
 
-    /// For whom the phone is asked: who watches longest.
+    /// Whose request it is until the glasses are told: who watches longest.
     pub fn asker(&self) -> Package {
         let first = self.viewers.first().cloned();
         first.unwrap_or_else(|| Package::new(Package::PHONE))

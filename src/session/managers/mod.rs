@@ -13,6 +13,7 @@ pub mod health;
 pub mod location;
 pub mod managed_streams;
 pub mod microphone;
+pub mod missed;
 pub mod notifications;
 pub mod phone;
 pub mod photos;
@@ -57,6 +58,8 @@ pub struct Managers {
     pub location: location::Location,
     /// See [`device`].
     pub device: device::Device,
+    /// See [`missed`].
+    pub missed: missed::Missed,
     /// See [`photos`].
     pub photos: photos::Photos,
     /// See [`streams`].

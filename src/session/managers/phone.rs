@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 
 flat!(PhoneFlags);
-owns! { Phone: superseded, last_close_reason, held, halves, unacked; }
+owns! { Phone: superseded, last_close_reason, held, halves, held_calls, unacked; }
 
 impl Footprint for Held {
     fn heap_bytes(&self) -> usize {
@@ -41,7 +41,7 @@ pub enum Held {
     Audio(ConnId, Bytes),
 }
 
-/// Most bytes of frames that wait: what a phone says within the seconds that a store may take, many times over.
+/// Most bytes of frames that wait, and of calls: what a phone says within the seconds that a store may take, many times over.
 pub const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What became of a frame that was to wait.
@@ -94,7 +94,7 @@ pub struct Phone {
     /// Sockets whose audio had to go in the middle of a sample before the record was there, and its first byte.
     halves: Vec<(ConnId, u8)>,
     /// REST calls that wait for it.
-    pub held_calls: VecDeque<(ReplyTo, Call)>,
+    held_calls: VecDeque<(ReplyTo, Call)>,
     /// Sockets adopted before the user record was there; each is owed one ack.
     pub unacked: Vec<ConnId>,
 }
@@ -187,6 +187,28 @@ impl Phone {
         }
         self.held.push_back(frame);
         outcome
+    }
+
+    /// Keeps a REST call until the user record is there; `false`: `max` wait, or [`HELD_BYTES_MAX`]. One that is larger by itself
+    /// waits alone.
+    pub fn hold_call(&mut self, reply: ReplyTo, call: Call, max: usize) -> bool {
+        let waiting = self.held_calls.iter().map(|(_, call)| call.heap_bytes());
+        let bytes: usize = waiting.sum::<usize>() + call.heap_bytes();
+        let has_room =
+            self.held_calls.is_empty() || self.held_calls.len() < max && bytes <= HELD_BYTES_MAX;
+        if has_room {
+            self.held_calls.push_back((reply, call));
+        }
+        has_room
+    }
+
+    /// The next call that waited; after the last one nothing is kept for more.
+    pub fn next_call(&mut self) -> Option<(ReplyTo, Call)> {
+        let next = self.held_calls.pop_front();
+        if next.is_none() {
+            self.held_calls = VecDeque::new();
+        }
+        next
     }
 
     /// A frame that waited goes. Audio that follows must find the first half of its first sample all the same.

@@ -8,7 +8,7 @@ use crate::base::ids::Package;
 owns! {
     Stream: id, url, request_id;
     KeepAlive: stream_id, ack_id;
-    Streams: current, alive, told;
+    Streams: current, alive, told, owed_stop;
 }
 
 /// What apps see of an unmanaged stream.
@@ -109,6 +109,8 @@ struct KeepAlive {
 pub struct Streams {
     /// At most one: a new one replaces it on the glasses.
     pub current: Option<Stream>,
+    /// What the phone was not told to stop because it was away: the name of its app, and its id.
+    pub owed_stop: Option<(String, String)>,
     alive: Vec<KeepAlive>,
     told: Vec<(String, Package, String)>,
 }
@@ -228,6 +230,13 @@ impl Streams {
                 true
             }
         }
+    }
+
+    /// Whether an app was told anything of a stream that still counts.
+    #[must_use]
+    pub fn was_told(&self, stream_id: &str, package: &str) -> bool {
+        let mut told = self.told.iter();
+        told.any(|(stream, app, _)| stream == stream_id && &**app == package)
     }
 
     /// An app did not get it, reconnected or stopped: the next status is news again.

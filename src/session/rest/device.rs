@@ -14,7 +14,7 @@ use crate::session::managers::calendar::CalendarEvent;
 use crate::session::managers::device::{Admission, Source};
 use crate::session::managers::location::Fix;
 use crate::session::managers::photos::Asker;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::dates;
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
@@ -240,7 +240,9 @@ fn miniapp_photo(
     if let Err(refused) = s.m.photos.check(request_id, &Asker::Phone, max) {
         return refuse(503, &refused.to_string());
     }
-    photos::ask_phone(s, request_id, package, upload, &members, cx);
+    // Its own request, whatever app of that name asks for.
+    let asks = (Payer::Session, package);
+    photos::ask_phone(s, request_id, asks, upload, &members, cx);
     photos::register(s, request_id, Asker::Phone, cx);
     let body = json!({"accepted": true, "requestId": request_id});
     RestAnswer::json(200, body.to_string())

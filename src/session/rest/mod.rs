@@ -8,6 +8,7 @@ mod media;
 mod subscriptions;
 
 use super::{Cx, Session, State};
+use crate::base::footprint::Footprint;
 use crate::base::ids::ReplyTo;
 use crate::session::flow::answers;
 use crate::wire::records::InstalledApp;
@@ -17,9 +18,7 @@ use bytes::Bytes;
 pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>) {
     if s.state == State::Initializing && call.waits_for_user() {
         let max = cx.cfg.connections.pending_frames_max as usize;
-        if s.m.phone.held_calls.len() < max {
-            s.m.phone.held_calls.push_back((reply, call));
-        } else {
+        if !s.m.phone.hold_call(reply, call, max) {
             answers::no_session(reply, cx);
         }
         return;
@@ -225,6 +224,86 @@ impl Call {
                 | Self::Dispose
                 | Self::Snapshot
         )
+    }
+}
+
+impl Call {
+    /// Body of the request, where it is read here.
+    fn body(&self) -> &[u8] {
+        match self {
+            Self::DeviceState { body }
+            | Self::AudioConfigure { body }
+            | Self::Location { body }
+            | Self::LocationPoll { body, .. }
+            | Self::Calendar { body }
+            | Self::Notification { body }
+            | Self::NotificationDismissed { body }
+            | Self::PhotoResponse { body }
+            | Self::MiniappPhoto { body, .. }
+            | Self::ButtonPress { body } => body,
+            _ => &[],
+        }
+    }
+}
+
+impl Footprint for Call {
+    fn heap_bytes(&self) -> usize {
+        let texts = |texts: &[&String]| texts.iter().map(|text| text.heap_bytes()).sum();
+        let rest: usize = match self {
+            Self::StartApp { package, .. }
+            | Self::StopApp { package, .. }
+            | Self::HealthPolled { package, .. } => package.heap_bytes(),
+            Self::InstallChanged { package, installed } => {
+                package.heap_bytes() + installed.heap_bytes()
+            }
+            Self::LocationPoll { correlation_id, .. } => correlation_id.heap_bytes(),
+            Self::UserSettings { changes } => changes.heap_bytes(),
+            Self::AppSettings { package, settings } => package.heap_bytes() + settings.heap_bytes(),
+            Self::MiniappPhoto {
+                request_id,
+                upload_url,
+                token,
+                ..
+            } => texts(&[request_id, upload_url, token]),
+            Self::MiniappPhotoUploaded { request_id, result } => match result {
+                Ok((url, mime_type, _)) => texts(&[request_id, url, mime_type]),
+                Err(code) => texts(&[request_id, code]),
+            },
+            Self::PhotoUploaded {
+                data,
+                mime_type,
+                filename,
+            } => texts(&[data, mime_type, filename]),
+            Self::SystemPhoto { request_id } => request_id.heap_bytes(),
+            Self::AudioStream { stream_id, .. } => stream_id.heap_bytes(),
+            Self::RequestTelemetry {
+                incident_id,
+                tokens,
+            } => incident_id.heap_bytes() + tokens.heap_bytes(),
+            Self::Outputs {
+                stream_id,
+                package,
+                action,
+            } => texts(&[stream_id, package]) + action.heap_bytes(),
+            Self::Recover {
+                package,
+                webhook_url,
+                ws_base,
+            } => texts(&[package, webhook_url, ws_base]),
+            // Nothing but a body, which counts already.
+            _ => 0,
+        };
+        self.body().len() + rest
+    }
+}
+
+impl Footprint for OutputAction {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Add { url, name } => url.heap_bytes() + name.heap_bytes(),
+            Self::Remove { output_id } => output_id.heap_bytes(),
+            Self::List => 0,
+        }
     }
 }
 

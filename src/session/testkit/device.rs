@@ -9,6 +9,7 @@ use crate::session::effects::{Effect, Effects, HttpCall, RestAnswer};
 use crate::session::event::Sdk;
 use crate::session::flow::{location, returned, timers};
 use crate::session::handlers::Reject;
+use crate::session::managers::apps::AppState;
 use crate::session::managers::subscriptions::Wish;
 use crate::session::rest::{self, Call};
 use crate::session::timers::Timer;
@@ -90,6 +91,13 @@ impl Kit {
 
     pub(crate) fn run_app(&mut self, package: &str, conn: u64, sdk: Sdk) {
         self.app_is_there(package, ConnId(conn), sdk);
+    }
+
+    /// An app's socket is lost; it is expected back.
+    pub(crate) fn app_away(&mut self, package: &str) {
+        let app = self.s.m.apps.get_mut(package).expect("known");
+        app.state = AppState::GracePeriod;
+        app.conn = None;
     }
 
     pub(crate) fn phone_away(&mut self) {

@@ -28,6 +28,7 @@ fn a_message_longer_than_what_is_kept_of_it_is_refused_and_the_socket_kept() {
         ("photo_request", 65_536),
         ("location_poll_request", 65_536),
         ("dashboard_content_update", 1_048_576),
+        ("managed_stream_request", 16_384),
         ("app_room_join", 8192),
     ] {
         let text = json!({"type": kind, "requestId": long, "roomId": "r", "targetUserId": "b@x.io", "messageId": long});
@@ -102,6 +103,56 @@ fn early_frames_are_bounded_in_bytes_too() {
     assert_eq!(kit.s.m.phone.held.len(), 1, "then the newest message");
     kit.load(UserRecord::default());
     assert_eq!(kit.types(phone), ["connection_ack"]);
+}
+
+/// Bytes of a session's part by its name in the memory report.
+fn held(kit: &Kit, part: &str) -> usize {
+    let at = crate::session::memory::OWNERS
+        .iter()
+        .position(|name| *name == part);
+    kit.s.owned_bytes()[at.expect("a part")]
+}
+
+#[test]
+fn calls_that_wait_for_the_record_are_counted_and_bounded() {
+    let mut kit = Kit::new();
+    kit.phone();
+    let picture = |bytes: usize| Call::PhotoUploaded {
+        data: "A".repeat(bytes),
+        mime_type: "image/png".into(),
+        filename: "a.png".into(),
+    };
+    let before = held(&kit, "phone");
+    // One that is larger by itself waits alone.
+    let first = kit.rest(picture(3 * HELD_BYTES_MAX));
+    assert!(held(&kit, "phone") >= before + 3 * HELD_BYTES_MAX);
+    let refused = kit.rest(picture(1000));
+    assert_eq!(kit.answer(first), None);
+    let status = |kit: &mut Kit, call| kit.answer(call).map(|(status, _)| status);
+    assert_eq!(status(&mut kit, refused), Some(503));
+    kit.load(UserRecord::default());
+    assert_eq!(status(&mut kit, first), Some(200));
+    assert!(held(&kit, "phone") <= before + 1000, "nothing is kept");
+
+    let mut kit = Kit::new();
+    kit.phone();
+    let calls = [(); 6].map(|()| kit.rest(picture(HELD_BYTES_MAX / 4 - 100)));
+    assert!(held(&kit, "phone") <= before + HELD_BYTES_MAX + 4096);
+    kit.load(UserRecord::default());
+    let statuses = calls.map(|call| status(&mut kit, call));
+    assert_eq!(statuses.map(Option::unwrap), [200, 200, 200, 200, 503, 503]);
+}
+
+/// An app chooses the ids that deadlines carry.
+#[test]
+fn names_in_deadlines_are_counted() {
+    let (mut kit, _) = Kit::connected();
+    let conn = kit.running(SCRIBE, Sdk::V3);
+    let before = held(&kit, "session");
+    let id = "i".repeat(4000);
+    let ask = json!({"type": "audio_play_request", "requestId": id, "audioUrl": "u"});
+    kit.app_text(conn, &ask.to_string());
+    assert!(held(&kit, "session") >= before + 4000);
 }
 
 #[test]

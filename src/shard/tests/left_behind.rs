@@ -26,7 +26,7 @@ fn asking() -> (World, u64, CallId) {
 }
 
 impl World {
-    fn calls(&self) -> Vec<(u64, HttpCall)> {
+    pub(super) fn calls(&self) -> Vec<(u64, HttpCall)> {
         let calls = self.outside.drain().filter_map(|message| match message {
             ToOutside::Http { epoch, call, .. } => Some((epoch, call)),
             _ => None,
@@ -34,15 +34,20 @@ impl World {
         calls.collect()
     }
 
-    fn made(&mut self, epoch: u64, call: CallId) -> Vec<String> {
+    /// The provider answers.
+    pub(super) fn answered(&mut self, epoch: u64, call: CallId, body: &'static [u8]) {
         let outcome = HttpOutcome::Answer {
             status: 200,
-            body: Bytes::from_static(br#"{"success":true,"result":{"uid":"u1"}}"#),
+            body: Bytes::from_static(body),
             retry_after_s: None,
         };
         let user = UserId::new("a@x.io");
         let event = Event::Http { call, outcome };
         self.shard.receive(ToShard::Result { user, epoch, event });
+    }
+
+    fn made(&mut self, epoch: u64, call: CallId) -> Vec<String> {
+        self.answered(epoch, call, br#"{"success":true,"result":{"uid":"u1"}}"#);
         let calls = self.calls().into_iter();
         calls
             .map(|(_, call)| format!("{:?} {}", call.method, call.url))

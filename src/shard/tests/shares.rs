@@ -80,3 +80,62 @@ fn one_large_request_is_taken_and_more_of_them_are_not() {
     assert_eq!(metrics.get(Counter::Overloaded), 0);
     assert_eq!(metrics.get(Counter::DroppedAsked), 1);
 }
+
+/// A world whose app may film, with a provider of managed streams.
+fn filming() -> World {
+    let mut cfg = Settings::default();
+    cfg.streaming.managed_api_url = "https://api.example.net".into();
+    cfg.streaming.managed_account_id = "acc".into();
+    cfg.device.validation_enabled = false;
+    let mut world = World::with(cfg);
+    let known = world.shard.apps.get("com.acme.x").expect("an app");
+    let record = AppRecord {
+        permissions: crate::session::testkit::bench::granted(&["CAMERA"]),
+        ..AppRecord::clone(known)
+    };
+    world.shard.apps = Arc::new(Registry::new([record], 2));
+    world
+}
+
+/// Others watch it too: what an app may not ask for any more is none of their business.
+#[test]
+fn a_managed_stream_starts_and_stops_although_the_app_that_watches_longest_asks_too_much() {
+    const ASK: &str = r#"{"type":"managed_stream_request","requestId":"r1"}"#;
+    let mut world = filming();
+    let (phone, app) = stalled(&mut world);
+    world.say(app, ASK);
+    world.say(phone, ASK);
+    let (epoch, call) = world.calls().pop().expect("a call of the provider");
+    for _ in 0..5_000 {
+        world.say(app, LED);
+    }
+    assert!(world.sent(app).contains("Too many requests wait"));
+    let made = br#"{"success":true,"result":{"uid":"u1","webRTC":{"url":"https://in/whip"}}}"#;
+    world.answered(epoch, call.call, made);
+    world.pass(3000);
+    let read = world.sent(phone);
+    assert_eq!(read.matches(r#""type":"start_stream""#).count(), 1);
+    // Nobody watches any more.
+    for _ in 0..5_000 {
+        world.say(app, LED);
+    }
+    world.say(phone, r#"{"type":"managed_stream_stop"}"#);
+    world.say(app, r#"{"type":"managed_stream_stop"}"#);
+    let read = world.sent(phone);
+    assert_eq!(read.matches(r#""type":"stop_stream""#).count(), 1);
+}
+
+/// Each costs a call of the provider, and this no time.
+#[test]
+fn an_app_that_asks_for_the_managed_stream_and_stops_it_without_end_does_not_close_the_phone() {
+    let mut world = filming();
+    let (phone, app) = stalled(&mut world);
+    for _ in 0..10_000 {
+        world.say(app, r#"{"type":"managed_stream_request"}"#);
+        world.say(app, r#"{"type":"managed_stream_stop"}"#);
+        world.calls();
+    }
+    assert!(world.shard.workspace.metrics.get(Counter::DroppedAsked) > 5_000);
+    world.say(phone, r#"{"type":"ping"}"#);
+    assert!(world.sent(phone).ends_with(r#"{"type":"pong"}"#));
+}

@@ -274,6 +274,68 @@ fn a_mini_app_photo_ends_with_the_upload_or_a_timeout() {
     assert!(kit.sent().texts.is_empty(), "too late");
 }
 
+/// An app of the same name has asked the phone for nothing.
+#[test]
+fn a_mini_app_photo_is_the_phones_own_request_whatever_its_name() {
+    use crate::session::effects::Effect;
+    let mut kit = Kit::with_glasses();
+    let body = format!(r#"{{"packageName":"{OTHER}"}}"#);
+    assert_eq!(miniapp(&mut kit, &body).0, 200);
+    let sent = kit.sent();
+    assert!(sent.phone()[0].contains(OTHER));
+    let mut effects = sent.fx.list().iter();
+    assert!(!effects.any(|effect| matches!(effect, Effect::Asked { .. })));
+}
+
+/// The glasses upload by Wi-Fi, whether the phone has its socket or not.
+#[test]
+fn a_mini_app_photo_that_comes_while_the_phone_is_away_is_told_when_it_is_back() {
+    for (result, wanted) in [
+        (
+            Ok(("https://f/p".into(), "image/jpeg".into(), 7)),
+            "photoUrl",
+        ),
+        (Err("CAMERA_BUSY".into()), "error"),
+    ] {
+        let mut kit = Kit::with_glasses();
+        miniapp(&mut kit, r#"{"packageName":"local.app"}"#);
+        kit.phone_away();
+        kit.rest(Call::MiniappPhotoUploaded {
+            request_id: "m1".into(),
+            result,
+        });
+        kit.sent();
+        kit.phone_back();
+        let sent = kit.sent();
+        let told = value(sent.phone()[0]);
+        assert_eq!(
+            (&told["type"], &told["requestId"]),
+            (&"phone_photo_ready".into(), &"m1".into())
+        );
+        assert!(told[wanted].is_string());
+        kit.phone_back();
+        assert!(kit.sent().texts.is_empty(), "once");
+    }
+}
+
+#[test]
+fn an_app_that_was_away_when_its_photo_came_hears_of_it_while_it_still_waits() {
+    for (away_ms, heard) in [(29_999, 1), (30_000, 0)] {
+        let mut kit = Kit::with_glasses();
+        kit.app(OTHER, ASK).expect("taken");
+        kit.app_away(OTHER);
+        report(
+            &mut kit,
+            r#"{"requestId":"p1","success":true,"photoUrl":"https://x/1.jpg"}"#,
+        );
+        kit.sent();
+        kit.pass(away_ms);
+        kit.run_app(OTHER, 11, Sdk::V3);
+        kit.with(|s, cx| requests::app_attached(s, OTHER, cx));
+        assert_eq!(kit.sent().other().len(), heard, "{away_ms}");
+    }
+}
+
 #[test]
 fn a_refused_mini_app_photo_has_its_text() {
     let mut kit = Kit::new();

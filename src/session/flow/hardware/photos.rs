@@ -1,12 +1,12 @@
 //! Layer 2, flow: photo requests between apps, mini-apps and the phone (behaviour.md §7.5, protocol.md §8.15, 9.10, 18.8).
 
 use crate::base::clock::IsoTime;
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, Package};
 use crate::session::effects::Class;
-use crate::session::flow::relay;
+use crate::session::flow::{relay, requests};
 use crate::session::managers::photos::Asker;
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use serde_json::Value;
@@ -80,13 +80,13 @@ pub(crate) struct Upload<'a> {
 pub(crate) fn ask_phone(
     s: &Session,
     request_id: &str,
-    app_id: &str,
+    (payer, app_id): (Payer<'_>, &str),
     upload: Upload<'_>,
     m: &Members,
     cx: &mut Cx<'_>,
 ) -> bool {
     let now = cx.now.iso();
-    s.ask_phone(app_id, cx, |out| {
+    s.tell_phone(payer, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "photo_request")
@@ -142,8 +142,11 @@ pub(crate) fn answered(
         }
         (Asker::App(package), _) => {
             let package = package.clone();
+            // The app stops waiting when we do.
+            let until_ms = s.timers.at(&Timer::Photo(request_id.to_owned()));
             finish(s, request_id);
-            tell_app(s, &package, request_id, outcome, cx);
+            let body = response(request_id, outcome);
+            requests::tell_end(s, &package, body, until_ms.unwrap_or_default(), cx);
         }
     }
     true
@@ -191,18 +194,17 @@ pub(crate) fn uploaded(
     match result {
         Err(code) => phone_failed(s, request_id, code, cx),
         Ok((url, mime_type, size)) => {
-            let now = cx.now.iso();
-            let _ = s.send_phone(cx, Class::Control, |out| {
-                let mut object = ObjectWriter::begin(out);
-                object
-                    .str("type", "phone_photo_ready")
-                    .str("requestId", request_id)
-                    .str("photoUrl", url)
-                    .str("mimeType", mime_type)
-                    .num("size", *size)
-                    .str("timestamp", now.as_str());
-                object.end();
-            });
+            let mut body = Vec::with_capacity(256);
+            let mut object = ObjectWriter::begin(&mut body);
+            object
+                .str("type", "phone_photo_ready")
+                .str("requestId", request_id)
+                .str("photoUrl", url)
+                .str("mimeType", mime_type)
+                .num("size", *size)
+                .str("timestamp", cx.now.iso().as_str());
+            object.end();
+            requests::tell_end(s, Package::PHONE, body, u64::MAX, cx);
         }
     }
 }
@@ -243,41 +245,44 @@ pub(crate) fn tell_app(
     outcome: &Outcome,
     cx: &mut Cx<'_>,
 ) {
-    let _ = s.send_app(package, cx, Class::Control, |out| {
-        let mut object = ObjectWriter::begin(out);
-        object
-            .str("type", "photo_response")
-            .str("requestId", request_id);
-        match outcome {
-            Outcome::Ready { url, saved, at } => {
-                object.bool("success", true).str("photoUrl", url);
-                if let Some(saved) = saved {
-                    object.bool("savedToGallery", *saved);
-                }
-                if let Some(at) = at {
-                    object.str("timestamp", at.as_str());
-                }
-            }
-            Outcome::Failed { code, message } => {
-                let error: Value = serde_json::json!({"code": code, "message": message});
-                object.bool("success", false).value("error", &error);
-            }
-        }
-        object.end();
-    });
+    requests::tell(s, package, &response(request_id, outcome), cx);
 }
 
-fn phone_failed(s: &Session, request_id: &str, code: &str, cx: &mut Cx<'_>) {
-    let now = cx.now.iso();
-    let _ = s.send_phone(cx, Class::Control, |out| {
-        let mut object = ObjectWriter::begin(out);
-        object
-            .str("type", "phone_photo_ready")
-            .str("requestId", request_id)
-            .str("error", code)
-            .str("timestamp", now.as_str());
-        object.end();
-    });
+fn response(request_id: &str, outcome: &Outcome) -> Vec<u8> {
+    let mut body = Vec::with_capacity(256);
+    let mut object = ObjectWriter::begin(&mut body);
+    object
+        .str("type", "photo_response")
+        .str("requestId", request_id);
+    match outcome {
+        Outcome::Ready { url, saved, at } => {
+            object.bool("success", true).str("photoUrl", url);
+            if let Some(saved) = saved {
+                object.bool("savedToGallery", *saved);
+            }
+            if let Some(at) = at {
+                object.str("timestamp", at.as_str());
+            }
+        }
+        Outcome::Failed { code, message } => {
+            let error: Value = serde_json::json!({"code": code, "message": message});
+            object.bool("success", false).value("error", &error);
+        }
+    }
+    object.end();
+    body
+}
+
+fn phone_failed(s: &mut Session, request_id: &str, code: &str, cx: &mut Cx<'_>) {
+    let mut body = Vec::with_capacity(128);
+    let mut object = ObjectWriter::begin(&mut body);
+    object
+        .str("type", "phone_photo_ready")
+        .str("requestId", request_id)
+        .str("error", code)
+        .str("timestamp", cx.now.iso().as_str());
+    object.end();
+    requests::tell_end(s, Package::PHONE, body, u64::MAX, cx);
 }
 
 /// Nobody waits under this id any more.

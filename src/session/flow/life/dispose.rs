@@ -74,7 +74,7 @@ fn end_calls(s: &mut Session, cx: &mut Cx<'_>) {
     for ack in std::mem::take(&mut s.m.apps.intent.acks) {
         answers::broken(ack.wanted, &ack.waiters, cx);
     }
-    for (reply, _) in std::mem::take(&mut s.m.phone.held_calls) {
+    while let Some((reply, _)) = s.m.phone.next_call() {
         answers::no_session(reply, cx);
     }
 }

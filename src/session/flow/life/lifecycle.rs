@@ -21,6 +21,7 @@ use crate::wire::json::ObjectWriter;
 use crate::wire::records::{AppType, UserRecord};
 use base64::Engine as _;
 use bytes::Bytes;
+use std::collections::VecDeque;
 
 /// How long after the store's own limit a session stops waiting for its user record (ms).
 pub(crate) const LOAD_SLACK_MS: u64 = 1000;
@@ -260,7 +261,8 @@ fn release_held(s: &mut Session, cx: &mut Cx<'_>) {
         }
         phone_in::release(s, frame, cx);
     }
-    while let Some((reply, call)) = s.m.phone.held_calls.pop_front() {
+    s.m.phone.held = VecDeque::new();
+    while let Some((reply, call)) = s.m.phone.next_call() {
         if s.state == State::Disposed {
             answers::no_session(reply, cx);
         } else {

@@ -3,11 +3,14 @@
 use crate::base::ids::Package;
 use crate::session::effects::Class;
 use crate::session::event::Sdk;
-use crate::session::flow::outputs;
-use crate::session::managers::managed_streams::{Managed, Playback};
+use crate::session::flow::{outputs, requests};
+use crate::session::managers::managed_streams::{Managed, Playback, Stage};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 use serde_json::{Map, Value};
+
+/// With `initializing`.
+pub(crate) const WAITING: &str = "Waiting for stream to start...";
 
 /// The same status to every viewer.
 pub(crate) fn tell_all(s: &mut Session, status: &str, message: Option<&str>, cx: &mut Cx<'_>) {
@@ -48,8 +51,14 @@ pub(crate) fn tell(
     if !s.m.streams.is_news(&id, viewer, &content) {
         return;
     }
+    let is_end = matches!(status, "stopped" | "error");
     for body in bodies {
-        if !deliver(s, viewer, &body, cx) {
+        let is_told = if is_end {
+            requests::tell_end(s, viewer, body, u64::MAX, cx)
+        } else {
+            requests::tell(s, viewer, &body, cx)
+        };
+        if !is_told {
             s.m.streams.forget_app(viewer);
         }
     }
@@ -74,7 +83,7 @@ pub(crate) fn tell_joined(
     let body = |request_id| status_body(stream, viewer, status, message, request_id);
     let content = String::from_utf8_lossy(&body(None)).into_owned();
     let (id, body) = (stream.id.clone(), body(request_id));
-    if deliver(s, viewer, &body, cx) && !others {
+    if requests::tell(s, viewer, &body, cx) && !others {
         s.m.streams.is_news(&id, viewer, &content);
     }
 }
@@ -137,6 +146,24 @@ pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     });
 }
 
+/// The phone is back. What its mini-apps missed of the stream would not come again: the provider says only once that it is live.
+pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
+    let phone = Package::new(Package::PHONE);
+    let Some(stream) = s.m.managed_streams.current.as_ref() else {
+        return;
+    };
+    if !stream.viewers.contains(&phone) || s.m.streams.was_told(&stream.id, &phone) {
+        return;
+    }
+    match stream.stage {
+        Stage::Creating { .. } | Stage::IngestWait => {}
+        Stage::Polling { .. } if !stream.flows => {
+            tell(s, &phone, "initializing", Some(WAITING), cx);
+        }
+        Stage::Polling { .. } | Stage::Live => tell(s, &phone, "active", None, cx),
+    }
+}
+
 /// A status without a stream.
 pub(crate) fn tell_alone(
     s: &Session,
@@ -156,7 +183,7 @@ pub(crate) fn tell_alone(
         object.str("requestId", request_id);
     }
     object.end();
-    deliver(s, viewer, &body, cx);
+    requests::tell(s, viewer, &body, cx);
 }
 
 fn is_phone(viewer: &str) -> bool {
@@ -169,16 +196,6 @@ fn kind_for(viewer: &str) -> &'static str {
     } else {
         "managed_stream_status"
     }
-}
-
-fn deliver(s: &Session, viewer: &str, body: &[u8], cx: &mut Cx<'_>) -> bool {
-    let write = |out: &mut Vec<u8>| out.extend_from_slice(body);
-    let sent = if viewer == Package::PHONE {
-        s.send_phone(cx, Class::Control, write)
-    } else {
-        s.send_app(viewer, cx, Class::Control, write)
-    };
-    sent.is_sent()
 }
 
 pub(crate) fn write_playback(object: &mut ObjectWriter<'_>, playback: Option<&Playback>) {

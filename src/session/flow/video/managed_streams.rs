@@ -5,16 +5,14 @@ use crate::base::ids::Package;
 use crate::session::effects::Effect;
 use crate::session::event::{HttpOutcome, Sdk};
 use crate::session::flow::gate::{self, internal};
-use crate::session::flow::managed_status::{tell, tell_all, tell_alone, tell_joined};
+use crate::session::flow::managed_status::{WAITING, tell, tell_all, tell_alone, tell_joined};
 use crate::session::flow::provider::{self, Provider, Request};
 use crate::session::flow::{keep_alive, outputs, streams};
 use crate::session::handlers::Reject;
 use crate::session::managers::managed_streams::{APP_ID, Ingest, Managed, Purpose, Stage};
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::members::Members;
-
-const WAITING: &str = "Waiting for stream to start...";
 
 /// An app (or the phone) wants the managed stream: joins it, or starts it. Permissions were checked.
 pub(crate) fn request(
@@ -97,6 +95,29 @@ pub(crate) fn stop(s: &mut Session, viewer: &Package, cx: &mut Cx<'_>) {
         Some(stream) if watches(stream) => leave(s, viewer, cx),
         _ => tell(s, viewer, "stopped", None, cx),
     }
+}
+
+/// A stop of an unmanaged stream that names the managed one. It must not end it for others: the phone stops whatever runs.
+///
+/// # Errors
+/// The asker does not watch.
+pub(crate) fn stop_named(
+    s: &mut Session,
+    asker: &Package,
+    id: &str,
+    cx: &mut Cx<'_>,
+) -> Result<(), Reject> {
+    if **asker == *Package::PHONE {
+        end(s, "stopped", None, cx);
+        return Ok(());
+    }
+    let stream = s.m.managed_streams.by_id(id);
+    if !stream.is_some_and(|stream| stream.viewers.contains(asker)) {
+        let text = format!("App {asker} cannot stop stream {id} owned by {APP_ID}");
+        return Err(internal(text));
+    }
+    leave(s, asker, cx);
+    Ok(())
 }
 
 /// A viewer leaves; with the last one the stream ends. Not a viewer: nothing.
@@ -283,10 +304,11 @@ fn begin(s: &mut Session, cx: &mut Cx<'_>) {
     stream.stage = Stage::Polling {
         until_ms: cx.now.mono_ms + streaming.managed_ready_timeout_ms,
     };
-    let (id, request, asker) = (stream.id.clone(), stream.request.clone(), stream.asker());
+    let (id, request) = (stream.id.clone(), stream.request.clone());
     let due_ms = cx.now.mono_ms + streaming.managed_ready_poll_ms;
     s.timers.set(Timer::ManagedPoll, due_ms);
-    streams::send_start(s, (&asker, APP_ID), &id, &url, &request, cx);
+    // All viewers need it, whatever else the first of them asks of the phone. The provider keeps it rare.
+    streams::send_start(s, (Payer::Session, APP_ID), &id, &url, &request, cx);
     keep_alive::start(s, &id, cx);
     tell_begun(s, cx);
 }
@@ -450,8 +472,16 @@ fn tear_down(s: &mut Session, cx: &mut Cx<'_>) {
         return;
     };
     let (id, asker) = (stream.id.clone(), stream.asker());
-    if s.m.phone.open().is_some() {
-        streams::send_stop(s, (&asker, APP_ID), &id, cx);
+    match stream.stage {
+        // An app may ask and stop as fast as it likes, and nothing runs yet that a lost stop would leave running.
+        Stage::Creating { .. } | Stage::IngestWait => {
+            if s.m.phone.open().is_some() {
+                streams::send_stop(s, (Payer::App(&asker), APP_ID), &id, cx);
+            }
+        }
+        Stage::Polling { .. } | Stage::Live => {
+            streams::end_on_glasses(s, (Payer::Session, APP_ID), &id, cx);
+        }
     }
     forget(s, cx);
 }

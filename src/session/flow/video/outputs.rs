@@ -37,6 +37,10 @@ fn is_viewer(stream: &Managed, package: &str) -> bool {
     stream.viewers.iter().any(|viewer| &**viewer == package)
 }
 
+fn failed(output: &Output) -> bool {
+    output.status == "error"
+}
+
 /// One REST call about outputs of `stream_id`.
 pub(crate) fn rest(
     s: &mut Session,
@@ -88,21 +92,20 @@ fn check_add(stream: &Managed, package: &str, url: &str, cx: &Cx<'_>) -> Result<
     if !is_viewer(stream, package) {
         return Err(not_a_viewer("add"));
     }
+    // One that failed is none: its app may try again.
+    let known = || stream.outputs.iter().filter(|output| !failed(output));
     let max = streaming.managed_outputs_per_stream;
-    if stream.outputs.len() as u64 >= max {
+    if known().count() as u64 >= max {
         let text = format!("Stream has reached maximum of {max} outputs");
         return Err(refusal(409, "MAX_OUTPUTS_REACHED", text));
     }
-    let own = stream
-        .outputs
-        .iter()
-        .filter(|output| &*output.added_by == package);
+    let own = known().filter(|output| &*output.added_by == package);
     let max = streaming.managed_outputs_per_app;
     if own.count() as u64 >= max {
         let text = format!("Your app has reached maximum of {max} outputs for this stream");
         return Err(refusal(409, "MAX_APP_OUTPUTS_REACHED", text));
     }
-    if stream.outputs.iter().any(|output| output.url == url) {
+    if known().any(|output| output.url == url) {
         let text = "This RTMP URL is already configured as an output";
         return Err(refusal(409, "DUPLICATE_URL", text));
     }
@@ -190,6 +193,8 @@ pub(crate) fn begin_add(
         reply,
     };
     let request = provider.add_output(&uid, &url);
+    let is_old = |output: &Output| failed(output) && output.url == url;
+    stream.outputs.retain(|output| !is_old(output));
     stream.outputs.push(Output {
         id: String::new(),
         url,
@@ -278,7 +283,8 @@ fn added(
     let is_there = match s.m.managed_streams.by_id(stream_id) {
         None => false,
         Some(stream) => {
-            let is_it = |output: &Output| output.id.is_empty() && output.url == url;
+            let is_it =
+                |output: &Output| output.id.is_empty() && !failed(output) && output.url == url;
             match (&id, stream.outputs.iter().position(is_it)) {
                 (Some(id), Some(at)) => stream.outputs[at].id.clone_from(id),
                 // A REST caller is told; what came with the stream stays visible as failed.

@@ -5,11 +5,11 @@ use crate::base::ids::Package;
 use crate::session::effects::Class;
 use crate::session::event::Sdk;
 use crate::session::flow::gate::{self, internal};
-use crate::session::flow::{keep_alive, managed_streams, relay};
+use crate::session::flow::{keep_alive, managed_streams, relay, requests};
 use crate::session::handlers::{ErrorCode, Reject};
 use crate::session::managers::streams::{Status, StatusName, Stream};
 use crate::session::timers::Timer;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::Members;
 use serde_json::Value;
@@ -52,7 +52,7 @@ pub(crate) fn start(
         finish(s, Status::Stopped, None, cx);
     }
     let id = keep_alive::short_id(s, 's', 10);
-    send_start(s, (owner, owner), &id, url, m, cx);
+    send_start(s, (Payer::App(owner), owner), &id, url, m, cx);
     s.m.streams.current = Some(Stream {
         id: id.clone(),
         owner: owner.clone(),
@@ -82,17 +82,18 @@ fn must_become_active(s: &mut Session, id: &str, cx: &Cx<'_>) {
     }
 }
 
-/// `start_stream` (protocol.md §7.9) for an app, under a name that the phone knows.
+/// `start_stream` (protocol.md §7.9), under a name that the phone knows. It takes the place of what runs.
 pub(crate) fn send_start(
-    s: &Session,
-    (asker, app_id): (&str, &str),
+    s: &mut Session,
+    (payer, app_id): (Payer<'_>, &str),
     id: &str,
     url: &str,
     m: &Members,
     cx: &mut Cx<'_>,
 ) {
+    s.m.streams.owed_stop = None;
     let now = cx.now.iso();
-    let _ = s.ask_phone(asker, cx, |out| {
+    let _ = s.tell_phone(payer, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "start_stream")
@@ -115,9 +116,14 @@ pub(crate) fn send_start(
 }
 
 /// `stop_stream` (protocol.md §7.9), as [`send_start`].
-pub(crate) fn send_stop(s: &Session, (asker, app_id): (&str, &str), id: &str, cx: &mut Cx<'_>) {
+pub(crate) fn send_stop(
+    s: &Session,
+    (payer, app_id): (Payer<'_>, &str),
+    id: &str,
+    cx: &mut Cx<'_>,
+) {
     let now = cx.now.iso();
-    let _ = s.ask_phone(asker, cx, |out| {
+    let _ = s.tell_phone(payer, cx, |out| {
         let mut object = ObjectWriter::begin(out);
         object
             .str("type", "stop_stream")
@@ -129,6 +135,20 @@ pub(crate) fn send_stop(s: &Session, (asker, app_id): (&str, &str), id: &str, cx
     });
 }
 
+/// [`send_stop`] for a stream that runs: where the phone is away, its glasses go on, and it is told as soon as it is back.
+pub(crate) fn end_on_glasses(
+    s: &mut Session,
+    (payer, app_id): (Payer<'_>, &str),
+    id: &str,
+    cx: &mut Cx<'_>,
+) {
+    if s.m.phone.open().is_some() {
+        send_stop(s, (payer, app_id), id, cx);
+    } else {
+        s.m.streams.owed_stop = Some((app_id.to_owned(), id.to_owned()));
+    }
+}
+
 /// An app (or the phone itself) stops a stream. Unless that is refused, the phone is told, whatever is known here.
 pub(crate) fn stop(
     s: &mut Session,
@@ -136,13 +156,25 @@ pub(crate) fn stop(
     stream_id: Option<&str>,
     cx: &mut Cx<'_>,
 ) -> Result<(), Reject> {
+    if let Some(id) = stream_id
+        && s.m.managed_streams.by_id(id).is_some()
+    {
+        return managed_streams::stop_named(s, asker, id, cx);
+    }
     let current = s.m.streams.current.as_ref();
     // The phone may end anybody's stream, but only one that it names (protocol.md §8.10).
     let is_phone = &**asker == Package::PHONE && stream_id.is_some();
     let may_stop = |stream: &Stream| stream.owner == *asker || is_phone;
     let is_named = |stream: &&Stream| stream_id.is_none_or(|id| stream.id == id);
     match current.filter(is_named) {
-        Some(stream) if may_stop(stream) => finish(s, Status::Stopped, None, cx),
+        Some(stream) if may_stop(stream) => {
+            let id = stream.id.clone();
+            finish(s, Status::Stopped, None, cx);
+            if s.m.phone.open().is_none() {
+                end_on_glasses(s, (Payer::Session, asker), &id, cx);
+                return Ok(());
+            }
+        }
         Some(stream) if stream_id.is_some() => {
             return Err(internal(format!(
                 "App {asker} cannot stop stream {} owned by {}",
@@ -151,7 +183,8 @@ pub(crate) fn stop(
         }
         _ => {}
     }
-    send_stop(s, (asker, asker), stream_id.unwrap_or_default(), cx);
+    let id = stream_id.unwrap_or_default();
+    send_stop(s, (Payer::App(asker), asker), id, cx);
     Ok(())
 }
 
@@ -189,16 +222,14 @@ pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) {
     report(s, Some(m), cx);
 }
 
-/// Three missed acks, or never active: the phone is told to stop, if it is there.
+/// Three missed acks, or never active: the phone is told to stop.
 pub(crate) fn timed_out(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.streams.by_id(stream_id) else {
         return;
     };
     let owner = stream.owner.clone();
     finish(s, Status::Timeout, None, cx);
-    if s.m.phone.open().is_some() {
-        send_stop(s, (&owner, &owner), stream_id, cx);
-    }
+    end_on_glasses(s, (Payer::Session, &owner), stream_id, cx);
 }
 
 /// The owner stopped: so does its stream.
@@ -212,9 +243,7 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
             .map(|stream| stream.id.clone());
     if let Some(id) = owned {
         finish(s, Status::Stopped, None, cx);
-        if s.m.phone.open().is_some() {
-            send_stop(s, (package, package), &id, cx);
-        }
+        end_on_glasses(s, (Payer::Session, package), &id, cx);
     }
 }
 
@@ -244,8 +273,11 @@ pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     });
 }
 
-/// The phone is back: acks that were awaited may be lost.
-pub(crate) fn phone_returned(s: &mut Session) {
+/// The phone is back: acks that were awaited may be lost, and what ended meanwhile may run on.
+pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
+    if let Some((app_id, id)) = s.m.streams.owed_stop.take() {
+        send_stop(s, (Payer::Session, &app_id), &id, cx);
+    }
     for id in s.m.streams.watched() {
         keep_alive::fresh_window(s, &id);
     }
@@ -281,16 +313,22 @@ fn report(s: &mut Session, details: Option<&Members>, cx: &mut Cx<'_>) {
         stream.name.as_str()
     };
     if is_news(s, &stream, &stream.owner, details) {
+        let mut body = Vec::with_capacity(256);
         let now = cx.now.iso();
-        let write = |out: &mut Vec<u8>| {
-            write_status(out, owner_name, &session_id, &stream, details, now.as_str());
-        };
-        let sent = if &*stream.owner == Package::PHONE {
-            s.send_phone(cx, Class::Control, write)
+        write_status(
+            &mut body,
+            owner_name,
+            &session_id,
+            &stream,
+            details,
+            now.as_str(),
+        );
+        let is_told = if stream.status.is_final() {
+            requests::tell_end(s, &stream.owner, body, u64::MAX, cx)
         } else {
-            s.send_app(&stream.owner, cx, Class::Control, write)
+            requests::tell(s, &stream.owner, &body, cx)
         };
-        if !sent.is_sent() {
+        if !is_told {
             s.m.streams.forget_app(&stream.owner);
         }
     }

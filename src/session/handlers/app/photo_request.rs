@@ -8,7 +8,7 @@ use crate::session::flow::gate;
 use crate::session::flow::photos::{self, Outcome, Upload};
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::managers::photos::Asker;
-use crate::session::{Cx, Session};
+use crate::session::{Cx, Payer, Session};
 use crate::wire::kinds::AppKind;
 use crate::wire::members::Members;
 use crate::wire::streams::Permission;
@@ -43,7 +43,8 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         url: custom.or(own.as_deref()),
         token: members.filled("authToken"),
     };
-    if !photos::ask_phone(s, request_id, m.package, upload, &members, cx) {
+    let asks = (Payer::App(m.package), m.package.as_str());
+    if !photos::ask_phone(s, request_id, asks, upload, &members, cx) {
         return Err(gate::internal("Glasses WebSocket not connected"));
     }
     match custom {

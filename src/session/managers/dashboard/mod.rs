@@ -21,7 +21,7 @@ use serde_json::Value;
 
 owns! {
     Widget: text;
-    Dashboard: sections, agenda, widgets, sent;
+    Dashboard: weather, sections, agenda, widgets, sent;
 }
 
 /// Resolved by the phone or the glasses; the server never inserts time or battery.

@@ -1,9 +1,12 @@
 //! Layer 2, manager part: the weather line and when to fetch it anew (behaviour.md §6.2.1). Builds the request and reads the
 //! answer of an OpenWeather-compatible service; never calls it.
 
+use crate::base::footprint::owns;
 use crate::base::ids::CallId;
 use crate::base::settings::Dashboard as Config;
 use serde::Deserialize;
+
+owns! { Weather: told; Told: condition; }
 
 /// Units of the temperature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -67,3 +67,26 @@ fn who_joins_before_there_are_urls_waits_for_them() {
     assert_eq!(status["status"], "initializing");
     assert!(status.get("hlsUrl").is_none());
 }
+
+/// protocol.md §8.10: only its owner stops a stream, and the phone stops whatever runs.
+#[test]
+fn a_stop_of_an_unmanaged_stream_that_names_the_managed_one_ends_it_for_its_asker_alone() {
+    let mut kit = live();
+    let stop = format!(r#"{{"type":"stream_stop","streamId":"{}"}}"#, id(&kit));
+    let text = format!(
+        "App {SCRIBE} cannot stop stream {} owned by MANAGED_STREAM",
+        id(&kit)
+    );
+    assert_eq!(kit.refused(SCRIBE, &stop), ("INTERNAL_ERROR".into(), text));
+    kit.app(SCRIBE, ASK).expect("joins");
+    kit.sent();
+    kit.app(SCRIBE, &stop).expect("leaves");
+    let sent = kit.sent();
+    assert_eq!(value(sent.scribe()[0])["status"], "stopped");
+    assert!(sent.phone().is_empty() && sent.other().is_empty());
+    kit.phone(&stop).expect("taken");
+    let sent = kit.sent();
+    assert_eq!(value(sent.other()[0])["status"], "stopped");
+    assert_eq!(types(&sent.phone()), ["stop_stream"]);
+    assert!(kit.s.m.managed_streams.current.is_none());
+}

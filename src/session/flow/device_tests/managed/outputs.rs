@@ -174,3 +174,20 @@ fn a_provider_that_refuses_an_output_is_502_and_disposal_answers_who_waits() {
     assert_eq!(error(&kit, reply), (404, "STREAM_NOT_FOUND".into()));
     assert!(!kit.waits());
 }
+
+#[test]
+fn a_destination_that_failed_may_be_added_again() {
+    let mut kit = kit();
+    kit.cfg.streaming.managed_outputs_per_app = 1;
+    kit.app(OTHER, r#"{"type":"managed_stream_request","restreamDestinations":[{"url":"rtmp://a/k","name":"main"}]}"#).expect("taken");
+    answer(&mut kit, 200, MADE);
+    answer(&mut kit, 503, "");
+    let reply = outputs(&mut kit, OTHER, add("rtmp://a/k"));
+    answer(&mut kit, 200, r#"{"result":{"uid":"o1"}}"#);
+    assert_eq!(kit.answer(reply).map(|answer| answer.status), Some(200));
+    let reply = outputs(&mut kit, OTHER, OutputAction::List);
+    let listed =
+        value(std::str::from_utf8(&kit.answer(reply).expect("answered").body).expect("text"));
+    assert_eq!(listed["total"], 1);
+    assert_eq!(listed["outputs"][0]["outputId"], "o1");
+}
