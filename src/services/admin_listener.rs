@@ -23,7 +23,7 @@ const CONNECTIONS_MAX: usize = 64;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Serves until the runtime ends.
-pub(crate) async fn serve(cx: Arc<Services>, listener: TcpListener) {
+pub(crate) async fn serve(cx: Arc<Services>, listener: Arc<TcpListener>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((socket, peer)) = listener.accept().await else {

@@ -1,6 +1,7 @@
 //! Outside thread: what every service shares, and the ways back to the shards. It decides nothing.
 
 use super::Reload;
+use super::lasting;
 use super::lines::{Line, may};
 use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
@@ -74,6 +75,19 @@ pub(crate) struct Services {
 impl Services {
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Starts a task that lasts as long as the process.
+    pub(crate) fn keep<F>(
+        self: &Arc<Self>,
+        task: &'static str,
+        run: impl Fn(Arc<Self>) -> F + Send + 'static,
+    ) -> tokio::task::JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let cx = Arc::clone(self);
+        lasting::keep(task, move || run(Arc::clone(&cx)))
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {

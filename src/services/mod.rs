@@ -8,6 +8,7 @@ pub mod apps_file;
 mod context;
 mod dispatch;
 mod folder;
+mod lasting;
 mod lines;
 mod metrics;
 mod names;
@@ -29,9 +30,11 @@ use crate::shard::shared::Shared;
 use crate::wire::auth::TokenKeys;
 use crate::wire::records::Registry;
 use context::Services;
+use futures_util::FutureExt as _;
 use metrics::Aggregate;
 use registry::Apps;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -198,24 +201,19 @@ async fn run(
     if ready.send(Ok(ready_message)).is_err() {
         return;
     }
-    tokio::spawn(registry::keep_fresh(Arc::clone(&cx)));
-    tokio::spawn(metrics::vitals::log(Arc::clone(&cx)));
-    for grain in [metrics::gaps::Grain::Coarse, metrics::gaps::Grain::Fine] {
-        tokio::spawn(metrics::gaps::watch(Arc::clone(&cx), grain));
-    }
-    tokio::spawn(metrics::lag::sample(Arc::clone(&cx)));
-    tokio::spawn(metrics::memory::log(Arc::clone(&cx)));
-    tokio::spawn(metrics::connections::log(Arc::clone(&cx)));
-    rest::start_background(&cx);
-    if let Some(listener) = listener {
-        tokio::spawn(admin_listener::serve(Arc::clone(&cx), listener));
-    }
-    let dispatcher = tokio::spawn(dispatch::run(Arc::clone(&cx), inbox));
+    start_background(&cx, listener);
+    let dispatcher = cx.keep("messages of shards", move |cx| {
+        dispatch::run(cx, inbox.clone())
+    });
     while let Ok(message) = control.recv_async().await {
         match message {
             Control::Reload => {
-                if let Err(problem) = rest::admin::reload(&cx).await {
-                    tracing::error!(%problem, "reload refused");
+                // A defect in it must not take the thread along.
+                let reload = AssertUnwindSafe(rest::admin::reload(&cx)).catch_unwind();
+                match reload.await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(problem)) => tracing::error!(%problem, "reload refused"),
+                    Err(_) => tracing::error!("a reload was ended by a defect"),
                 }
             }
             Control::Stop(limit) => {
@@ -236,6 +234,25 @@ async fn run(
         }
     }
     dispatcher.abort();
+}
+
+/// Starts what goes on by itself.
+fn start_background(cx: &Arc<Services>, listener: Option<tokio::net::TcpListener>) {
+    cx.keep("app records", registry::keep_fresh);
+    cx.keep("vitals", metrics::vitals::log);
+    for grain in [metrics::gaps::Grain::Coarse, metrics::gaps::Grain::Fine] {
+        cx.keep("gaps", move |cx| metrics::gaps::watch(cx, grain));
+    }
+    cx.keep("lag", metrics::lag::sample);
+    cx.keep("memory report", metrics::memory::log);
+    cx.keep("connection health", metrics::connections::log);
+    rest::start_background(cx);
+    if let Some(listener) = listener {
+        let listener = Arc::new(listener);
+        cx.keep("admin listener", move |cx| {
+            admin_listener::serve(cx, Arc::clone(&listener))
+        });
+    }
 }
 
 async fn build(

@@ -2,6 +2,7 @@
 //! silent, and the store's writes need such threads too. So callers share the look-up of a name, and only so many run.
 
 use super::context::lock;
+use super::lasting::on_a_thread;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
@@ -83,8 +84,7 @@ impl Names {
         let (system, running) = (self.0.system, Arc::clone(&self.0.running));
         let task = tokio::spawn(async move {
             let _place = running.acquire_owned().await.map_err(io::Error::other)?;
-            let work = tokio::task::spawn_blocking(move || (system(&over.1), over));
-            let (found, _over) = work.await.map_err(io::Error::other)?;
+            let (found, _over) = on_a_thread(move || (system(&over.1), over)).await?;
             found
         });
         let found = async {
@@ -210,6 +210,20 @@ mod tests {
             for task in asking {
                 task.await.expect("not cancelled").expect("answered");
             }
+        });
+    }
+
+    #[test]
+    fn a_name_that_got_no_thread_is_looked_up_anew() {
+        use crate::services::lasting::tests::without_threads;
+        let names = Names::new(|_| Ok(Vec::new()));
+        // It lives on, and with it what it was given to do.
+        let threadless = without_threads();
+        let found = threadless.block_on(names.look_up("app.example.net"));
+        assert!(found.is_err());
+        run(async {
+            let found = names.look_up("app.example.net").await;
+            assert!(found.is_ok(), "{found:?}");
         });
     }
 

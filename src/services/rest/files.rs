@@ -3,6 +3,7 @@
 use super::{Handled, refuse};
 use crate::services::context::Services;
 use crate::services::folder;
+use crate::services::lasting::on_a_thread;
 use crate::services::lines::{Line, may};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub(super) fn folder(cx: &Services, kind: &str) -> PathBuf {
 
 /// Writes a file durably; an existing one is replaced whole.
 pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> Handled<()> {
-    let task = tokio::task::spawn_blocking(move || {
+    let work = on_a_thread(move || {
         folder::create(&folder)?;
         let scratch = folder.join(format!("{name}.part"));
         let written =
@@ -25,16 +26,12 @@ pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> H
         }
         written
     });
-    match task.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            if let Some(more) = may(Line::UploadFailed) {
-                tracing::error!(%error, more, "an upload could not be stored");
-            }
-            Err(refuse(500, "Failed to store file"))
+    work.await.flatten().map_err(|error| {
+        if let Some(more) = may(Line::UploadFailed) {
+            tracing::error!(%error, more, "an upload could not be stored");
         }
-        Err(_) => Err(refuse(500, "Failed to store file")),
-    }
+        refuse(500, "Failed to store file")
+    })
 }
 
 fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {

@@ -5,6 +5,7 @@ use super::{Handled, auth, body, files, member, multipart, param, query, refuse,
 use crate::base::ids::UserId;
 use crate::base::settings::Settings;
 use crate::services::context::Services;
+use crate::services::lasting::{Spell, on_a_thread};
 use crate::session::effects::RestAnswer;
 use crate::session::flow::public_url;
 use crate::session::rest::Call;
@@ -192,6 +193,7 @@ async fn read(cx: &Services, r: &OutsideRequest) -> Handled {
 
 /// Deletes photos whose links have run out.
 pub(super) async fn sweep(cx: Arc<Services>) {
+    let mut spell = Spell::new("old photos");
     loop {
         let before = cx
             .clock
@@ -199,7 +201,35 @@ pub(super) async fn sweep(cx: Arc<Services>) {
             .unix_s()
             .saturating_sub(cx.settings().device.photo_download_ttl_s);
         let folder = files::folder(&cx, "photos");
-        let _ = tokio::task::spawn_blocking(move || files::delete_older(&folder, before)).await;
+        match on_a_thread(move || files::delete_older(&folder, before)).await {
+            Ok(()) => spell.worked(),
+            Err(error) => spell.failed(&error),
+        }
         tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::log_capture::lines_of;
+    use crate::services::lasting::tests::without_threads;
+    use crate::services::rest::testkit::Kit;
+    use tokio::time::timeout;
+
+    #[test]
+    fn a_sweep_without_a_thread_is_told_and_tried_again() {
+        let lines = lines_of(|| {
+            Kit::run_on(
+                &without_threads(),
+                |_| {},
+                |kit| async move {
+                    let swept = timeout(Duration::from_millis(1), sweep(Arc::clone(&kit.cx)));
+                    assert!(swept.await.is_err(), "it waits for its next turn");
+                },
+            );
+        });
+        let told = |line: &&String| line.contains("background-task-failed task=\"old photos\"");
+        assert_eq!(lines.iter().filter(told).count(), 1, "{lines:?}");
     }
 }

@@ -72,9 +72,9 @@ impl Memory {
 
 /// Starts the loops that REST families need.
 pub(crate) fn start_background(cx: &Arc<Services>) {
-    tokio::spawn(uptime::poll(Arc::clone(cx)));
-    tokio::spawn(registrations::sweep(Arc::clone(cx)));
-    tokio::spawn(miniapp_photos::sweep(Arc::clone(cx)));
+    cx.keep("app health", uptime::poll);
+    cx.keep("registrations", registrations::sweep);
+    cx.keep("old photos", miniapp_photos::sweep);
 }
 
 /// Answers a request.

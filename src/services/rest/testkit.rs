@@ -88,6 +88,14 @@ impl Kit {
             .enable_all()
             .build()
             .expect("a runtime");
+        Self::run_on(&runtime, change, test);
+    }
+
+    pub(crate) fn run_on<F: Future<Output = ()>>(
+        runtime: &tokio::runtime::Runtime,
+        change: impl FnOnce(&mut Settings),
+        test: impl FnOnce(Arc<Self>) -> F,
+    ) {
         runtime.block_on(async { test(Self::new(change).await).await });
     }
 

@@ -4,6 +4,7 @@
 use super::changes::Edit;
 use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
 use crate::services::folder;
+use crate::services::lasting::on_a_thread;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable as _, TableDefinition};
 use std::ops::Bound;
@@ -193,14 +194,14 @@ impl Store for Embedded {
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
         let (this, changes) = (self.clone(), changes.to_vec());
         // The commit waits for the disk; the outside thread does not.
-        let task = tokio::task::spawn_blocking(move || {
+        let work = on_a_thread(move || {
             let result = this.with(|database| commit(database, &changes));
             if result.is_err() {
                 this.reopen();
             }
             result
         });
-        task.await
+        work.await
             .map_err(|error| StoreError::Embedded(error.to_string()))?
     }
 

@@ -7,11 +7,14 @@ mod connect;
 use super::changes::Edit;
 use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
 use crate::base::settings::Settings;
+use crate::services::lasting;
 use async_trait::async_trait;
 use connect::{Lease, failed};
 use deadpool_postgres::{Object, Pool};
+use futures_util::FutureExt as _;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, OnceCell};
@@ -62,12 +65,10 @@ impl Postgres {
         let size = settings.store.db_pool_size as usize;
         let pool = connect::pool(config.clone(), tls.clone(), size, limit)?;
         let apps_changed = Arc::new(Notify::new());
-        let listener = tokio::spawn(listen(
-            config,
-            tls,
-            Arc::clone(&apps_changed),
-            settings.store.db_retry_ms,
-        ));
+        let (changed, retry_ms) = (Arc::clone(&apps_changed), settings.store.db_retry_ms);
+        let listener = lasting::keep("store listener", move || {
+            listen(config.clone(), tls.clone(), Arc::clone(&changed), retry_ms)
+        });
         let this = Self {
             pool,
             limit,
@@ -77,7 +78,9 @@ impl Postgres {
         };
         match this.bounded(this.lease()).await {
             Ok(lease) => lease.give_back(),
-            Err(error @ (StoreError::Unreachable(_) | StoreError::Timeout)) => {
+            Err(
+                error @ (StoreError::Unreachable(_) | StoreError::Timeout | StoreError::Panicked),
+            ) => {
                 tracing::error!(%error, "started without the store; sessions get defaults until it answers");
             }
             Err(error) => return Err(error),
@@ -89,9 +92,13 @@ impl Postgres {
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        timeout(self.limit, call)
-            .await
-            .map_err(|_| StoreError::Timeout)?
+        // The look-up of the database's name takes a thread; where there is none, it panics.
+        let caught = AssertUnwindSafe(call).catch_unwind();
+        match timeout(self.limit, caught).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(StoreError::Panicked),
+            Err(_) => Err(StoreError::Timeout),
+        }
     }
 
     /// A connection to a database whose schema is ours.
@@ -352,5 +359,25 @@ impl Store for Postgres {
 
     fn kind(&self) -> &'static str {
         "postgres"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::lasting::tests::without_threads;
+
+    #[test]
+    fn a_host_whose_name_cannot_be_looked_up_is_an_outage_and_the_listener_goes_on() {
+        without_threads().block_on(async {
+            let mut settings = Settings::default();
+            settings.server.store_url = "postgres://prism@localhost:1/prism".into();
+            let store = Postgres::open(&settings).await.expect("starts without it");
+            let key = DocKey::app("com.acme.scribe");
+            assert!(matches!(store.get(&key).await, Err(StoreError::Panicked)));
+            // The listener has its turn.
+            tokio::task::yield_now().await;
+            assert!(!store.listener.is_finished());
+        });
     }
 }

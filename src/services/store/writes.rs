@@ -6,6 +6,7 @@ use super::changes::{self, Change, DocKey, Outcome};
 use super::{Store, StoreError};
 use crate::base::ids::UserId;
 use crate::base::settings::Store as StoreSettings;
+use crate::services::lasting;
 use crate::wire::records::UserRecord;
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
@@ -88,7 +89,8 @@ impl Writes {
             idle: Notify::new(),
             figures: Figures::default(),
         });
-        tokio::spawn(write_all(Arc::clone(&inner)));
+        let writing = Arc::clone(&inner);
+        lasting::keep("store writer", move || write_all(Arc::clone(&writing)));
         Self { inner }
     }
 
