@@ -347,3 +347,34 @@ fn a_reload_takes_new_apps_and_keys_and_drops_no_socket() {
     assert!(is_alive(&mut phone) && is_alive(&mut socket));
     assert!(app.take_sockets().is_empty(), "it was never called again");
 }
+
+#[test]
+fn an_apps_file_that_was_lost_takes_no_app_away_at_a_reload() {
+    let app = AppServer::start(PACKAGE, KEY);
+    let site = Site::new("", &[("admin_emails", "boss@lumen.io")]);
+    site.apps(&entry(PACKAGE, &app.url, KEY));
+    let server = site.serve();
+    let reload = || server.as_user("boss@lumen.io", "POST", "/api/admin/reload", &json!({}));
+    let file = site.path("apps.yaml");
+    for lost in [Some(""), Some("# soon\n"), Some("apps:\n"), None] {
+        match lost {
+            Some(text) => std::fs::write(&file, text).expect("writable"),
+            None => std::fs::remove_file(&file).expect("writable"),
+        }
+        let refused = reload();
+        let why = refused.body["error"].as_str().unwrap_or_default();
+        assert_eq!(refused.status, 400, "{lost:?}: {refused:?}");
+        assert!(why.contains("apps.yaml"), "{lost:?}: {why}");
+        assert_eq!(put(&server, PACKAGE, KEY, "v"), 200, "{lost:?}");
+    }
+    let place = server.log.place();
+    server.signal("-HUP");
+    server.log.wait_for("reload refused", place);
+
+    std::fs::write(&file, "apps: []\n").expect("writable");
+    assert_eq!(reload().body["apps"], 0, "said, and so meant");
+    assert_eq!(put(&server, PACKAGE, KEY, "v"), 401);
+    // Where there are none, a file without any is no mistake.
+    std::fs::write(&file, "").expect("writable");
+    assert!(reload().is_success());
+}

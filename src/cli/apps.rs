@@ -218,7 +218,8 @@ fn add(args: &AppsArgs, app: &AddArgs) -> Done {
         "apiKeySha256": sha256_hex(&key.text),
     }]});
     // JSON is YAML: the rules of the apps file hold here too.
-    let record = apps_file::parse(&entry.to_string(), Profile::Production)?.remove(0);
+    let records = apps_file::parse(&entry.to_string(), Profile::Production)?;
+    let record = records.unwrap_or_default().remove(0);
     let store = store_for(args, &app.package)?;
     if store.app(&app.package)?.is_some() {
         return Err(format!("the store has an app {} already", app.package).into());

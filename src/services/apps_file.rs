@@ -11,11 +11,10 @@ use serde::Deserialize;
 use std::collections::HashSet;
 
 /// The file.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    apps: Vec<Entry>,
+    apps: Option<Vec<Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -89,19 +88,20 @@ impl std::fmt::Display for AppsFileError {
 
 impl std::error::Error for AppsFileError {}
 
-/// Parses and checks the text of an apps file. Profile production refuses plain keys.
+/// Parses and checks the text of an apps file. Profile production refuses plain keys. `None`: it has no list, not even an empty one, as
+/// when it is being written or was lost.
 ///
 /// # Errors
 /// Every problem found.
-pub fn parse(yaml: &str, profile: Profile) -> Result<Vec<AppRecord>, AppsFileError> {
-    let file: File = if yaml.trim().is_empty() {
-        File::default()
-    } else {
-        serde_saphyr::from_str(yaml).map_err(|error| AppsFileError(vec![error.to_string()]))?
+pub fn parse(yaml: &str, profile: Profile) -> Result<Option<Vec<AppRecord>>, AppsFileError> {
+    let file: Option<File> =
+        serde_saphyr::from_str(yaml).map_err(|error| AppsFileError(vec![error.to_string()]))?;
+    let Some(apps) = file.and_then(|file| file.apps) else {
+        return Ok(None);
     };
     let mut problems = Vec::new();
     let mut names = HashSet::new();
-    for (index, entry) in file.apps.iter().enumerate() {
+    for (index, entry) in apps.iter().enumerate() {
         let place = if entry.package_name.is_empty() {
             format!("apps[{index}]")
         } else {
@@ -116,7 +116,7 @@ pub fn parse(yaml: &str, profile: Profile) -> Result<Vec<AppRecord>, AppsFileErr
         check(entry, profile, &mut problem);
     }
     if problems.is_empty() {
-        Ok(file.apps.into_iter().map(Entry::into_record).collect())
+        Ok(Some(apps.into_iter().map(Entry::into_record).collect()))
     } else {
         Err(AppsFileError(problems))
     }
@@ -218,6 +218,7 @@ apps:
     #[test]
     fn a_plain_key_is_kept_only_as_its_hash_and_the_slash_goes() {
         let apps = parse(GOOD, Profile::Development).expect("valid");
+        let apps = apps.expect("a list");
         assert_eq!(apps[0].key_sha256, sha256_hex("plain-for-development"));
         assert_eq!(apps[0].public_url, "http://127.0.0.1:7010");
         assert_eq!(apps[0].app_type, AppType::Standard);
@@ -272,13 +273,31 @@ apps:
     }
 
     #[test]
-    fn an_absent_type_means_background_and_an_empty_file_no_apps() {
+    fn an_absent_type_means_background() {
         let apps = parse(
             "apps: [{packageName: a, publicUrl: 'http://a', apiKey: k}]",
             Profile::Development,
         )
         .expect("valid");
+        let apps = apps.expect("a list");
         assert_eq!(apps[0].app_type, AppType::Background);
-        assert!(parse("", Profile::Production).expect("empty").is_empty());
+    }
+
+    #[test]
+    fn no_list_is_not_an_empty_list() {
+        for text in [
+            "",
+            "\n \n",
+            "# apps:\n",
+            "---\n",
+            "{}",
+            "apps:\n",
+            "apps: ~",
+        ] {
+            let apps = parse(text, Profile::Production).expect(text);
+            assert!(apps.is_none(), "{text:?}");
+        }
+        let apps = parse("apps: []", Profile::Production).expect("valid");
+        assert_eq!(apps.map(|apps| apps.len()), Some(0));
     }
 }

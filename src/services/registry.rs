@@ -27,6 +27,11 @@ pub enum AppsError {
     /// It is wrong.
     #[error("apps file {0}:\n{1}")]
     Wrong(String, AppsFileError),
+    /// It is missing or has no list, where there were apps before.
+    #[error(
+        "apps file {0}: {1}; the {2} apps that were read from it before stay. `apps: []` takes them away"
+    )]
+    Lost(String, &'static str, usize),
     /// The file of capability profiles cannot be read or is wrong.
     #[error("capabilities file {0}: {1}")]
     Profiles(String, String),
@@ -40,16 +45,36 @@ pub(crate) struct Apps {
     refreshed_ms: std::sync::atomic::AtomicU64,
 }
 
-/// Reads and checks the apps file of `settings`; a missing file of the default name means no apps.
+/// Reads and checks the apps file of `settings`; a missing file of the default name, or one without a list, means no apps.
 ///
 /// # Errors
 /// See [`AppsError`].
 pub fn read_apps_file(settings: &Settings, config_dir: &Path) -> Result<Vec<AppRecord>, AppsError> {
+    reread_apps_file(settings, config_dir, 0)
+}
+
+/// The same where `known` apps were read before: it has them, or says that there are none.
+///
+/// # Errors
+/// See [`AppsError`].
+pub(crate) fn reread_apps_file(
+    settings: &Settings,
+    config_dir: &Path,
+    known: usize,
+) -> Result<Vec<AppRecord>, AppsError> {
     let name = &settings.server.apps_file;
     if name.is_empty() {
         return Ok(Vec::new());
     }
     let path = config_dir.join(name);
+    let nothing = |why| {
+        let path = path.display().to_string();
+        if known > 0 {
+            return Err(AppsError::Lost(path, why, known));
+        }
+        tracing::warn!(path, why, "no apps file: only apps of the store are known");
+        Ok(Vec::new())
+    };
     let shown = path.display().to_string();
     let text = match std::fs::metadata(&path).and_then(|meta| {
         if meta.len() > FILE_BYTES_MAX {
@@ -65,15 +90,15 @@ pub fn read_apps_file(settings: &Settings, config_dir: &Path) -> Result<Vec<AppR
             if error.kind() == std::io::ErrorKind::NotFound
                 && *name == Settings::default().server.apps_file =>
         {
-            tracing::warn!(
-                path = shown,
-                "no apps file: only apps of the store are known"
-            );
-            return Ok(Vec::new());
+            return nothing("it is missing");
         }
         Err(error) => return Err(AppsError::Read(shown, error)),
     };
-    apps_file::parse(&text, settings.server.profile).map_err(|error| AppsError::Wrong(shown, error))
+    let apps = apps_file::parse(&text, settings.server.profile);
+    match apps.map_err(|error| AppsError::Wrong(shown, error))? {
+        Some(apps) => Ok(apps),
+        None => nothing("it has no list of apps"),
+    }
 }
 
 /// Reads and checks the file of capability profiles, if there is one.
@@ -171,6 +196,11 @@ impl Apps {
         let mut registry = Registry::clone(&self.current());
         registry.loaded = false;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+    }
+
+    /// Apps of the file.
+    pub(crate) fn in_file(&self) -> usize {
+        lock(&self.file).len()
     }
 
     /// Replaces the file's records; the next [`refresh`] shows them.

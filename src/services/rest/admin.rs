@@ -214,7 +214,7 @@ pub(crate) enum ReloadError {
 pub(crate) async fn reload(cx: &Services) -> Result<usize, ReloadError> {
     let read = (cx.reload.read)()?;
     let settings = Arc::new(read.clone().in_force(&cx.started_with));
-    let apps = registry::read_apps_file(&settings, &cx.config_dir)?;
+    let apps = registry::reread_apps_file(&settings, &cx.config_dir, cx.apps.in_file())?;
     let profiles = registry::read_profiles(&settings, &cx.config_dir)?;
     (cx.reload.apply)(&settings);
     let old = {
