@@ -9,8 +9,9 @@ use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange, OutsideRequest, RESTART_MS, ToShard};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -78,28 +79,40 @@ fn note_server(cx: &Arc<Services>, package: &str, key_sha256: &str) {
     }
     let (cx, key_sha256) = (Arc::clone(cx), key_sha256.to_owned());
     tokio::spawn(async move {
-        let (package, webhook_url) = server;
-        let Ok(known) = all(&cx).await else { return };
-        let same = known
-            .iter()
-            .any(|known| known.package == package && known.webhook_url == webhook_url);
-        if same || known.len() >= REGISTRATIONS_MAX {
-            return;
+        let implicit = register_implicitly(&cx, &server, key_sha256);
+        // The store fails, by an error or a panic: the next socket of the server tries again.
+        let outcome = AssertUnwindSafe(implicit).catch_unwind().await;
+        if !matches!(outcome, Ok(Ok(()))) {
+            lock(&cx.memory.noted_servers).remove(&server);
         }
-        let now_ms = cx.unix_ms();
-        let registration = Registration {
-            id: uuid(),
-            package,
-            key_sha256,
-            webhook_url,
-            registered_ms: now_ms,
-            last_seen_ms: now_ms,
-            implicit: true,
-            active: true,
-            ..Registration::default()
-        };
-        let _ = cx.writes.submit(Change::PutRegistration(registration));
     });
+}
+
+async fn register_implicitly(
+    cx: &Services,
+    (package, webhook_url): &(String, String),
+    key_sha256: String,
+) -> Handled<()> {
+    let known = all(cx).await?;
+    let same = known
+        .iter()
+        .any(|known| known.package == *package && known.webhook_url == *webhook_url);
+    if same || known.len() >= REGISTRATIONS_MAX {
+        return Ok(());
+    }
+    let now_ms = cx.unix_ms();
+    let registration = Registration {
+        id: uuid(),
+        package: package.clone(),
+        key_sha256,
+        webhook_url: webhook_url.clone(),
+        registered_ms: now_ms,
+        last_seen_ms: now_ms,
+        implicit: true,
+        active: true,
+        ..Registration::default()
+    };
+    Ok(cx.writes.submit(Change::PutRegistration(registration))?)
 }
 
 /// Users whose session of the package is attached or lost.
@@ -440,6 +453,34 @@ mod tests {
                 ),
                 (Some(1), &true.into(), &1.into())
             );
+        });
+    }
+
+    #[test]
+    fn a_server_that_came_while_the_store_failed_is_noted_when_it_comes_again() {
+        Kit::run(|kit| async move {
+            publish(&kit).await;
+            let comes = async || {
+                link(&kit.cx, &report(LinkChange::Attached));
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            kit.store.set_failing(true);
+            comes().await;
+            kit.store.set_failing(false);
+            kit.store.set_panicking(true);
+            comes().await;
+            kit.store.set_panicking(false);
+            comes().await;
+            let noted = async {
+                while all(&kit.cx).await.expect("reads").is_empty() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), noted)
+                .await
+                .expect("noted");
         });
     }
 
