@@ -124,11 +124,13 @@ impl Services {
         false
     }
 
-    /// Sends the same to every shard.
-    pub(crate) async fn broadcast(&self, message: impl Fn() -> ToShard) {
+    /// Sends the same to every shard. Says whether all took it.
+    pub(crate) async fn broadcast(&self, message: impl Fn() -> ToShard) -> bool {
+        let mut all = true;
         for shard in 0..self.shards.shards() {
-            self.deliver(ShardId(shard), message()).await;
+            all &= self.deliver(ShardId(shard), message()).await;
         }
+        all
     }
 
     /// Answers an HTTP request. Says whether the answer was taken.

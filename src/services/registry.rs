@@ -11,10 +11,13 @@ use crate::wire::records::{AppRecord, Registry};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 /// Records read at a time.
 const PAGE: usize = 500;
+/// Until a shard that took no mail is told again.
+const TOLD_AGAIN: Duration = Duration::from_secs(1);
 /// Largest apps file.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -43,6 +46,8 @@ pub(crate) struct Apps {
     profiles: Mutex<Profiles>,
     current: RwLock<Arc<Registry>>,
     refreshed_ms: std::sync::atomic::AtomicU64,
+    /// Some shard did not take the current ones.
+    untold: Notify,
 }
 
 /// Reads and checks the apps file of `settings`; a missing file of the default name, or one without a list, means no apps.
@@ -169,6 +174,7 @@ impl Apps {
             profiles: Mutex::default(),
             current: RwLock::new(Arc::new(registry)),
             refreshed_ms: 0.into(),
+            untold: Notify::new(),
         }
     }
 
@@ -244,7 +250,7 @@ pub(crate) async fn refresh(cx: &Services) {
         .current
         .write()
         .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
-    cx.broadcast(|| ToShard::Registry(Arc::clone(&new))).await;
+    tell(cx).await;
     // Said when it holds: whoever waits for the line may use a new key.
     tracing::info!(
         apps = new.len(),
@@ -253,12 +259,26 @@ pub(crate) async fn refresh(cx: &Services) {
     );
 }
 
-/// Refreshes on announced changes and every `app_cache_refresh_ms`.
+/// Tells all shards the current records.
+async fn tell(cx: &Services) {
+    let current = cx.apps.current();
+    let told = cx.broadcast(|| ToShard::Registry(Arc::clone(&current)));
+    if !told.await {
+        cx.apps.untold.notify_one();
+    }
+}
+
+/// Refreshes on announced changes and every `app_cache_refresh_ms`; a shard whose inbox was full is told again.
 pub(crate) async fn keep_fresh(cx: Arc<Services>) {
     loop {
         let pause = Duration::from_millis(cx.settings().apps.app_cache_refresh_ms);
-        let _ = timeout(pause, cx.writes.store().apps_changed()).await;
-        refresh(&cx).await;
+        tokio::select! {
+            () = cx.apps.untold.notified() => {
+                sleep(TOLD_AGAIN).await;
+                tell(&cx).await;
+            }
+            _ = timeout(pause, cx.writes.store().apps_changed()) => refresh(&cx).await,
+        }
     }
 }
 
@@ -298,6 +318,27 @@ mod tests {
                 .await
                 .current();
             assert!(registry.get("a").is_some() && !registry.loaded);
+        });
+    }
+
+    #[test]
+    fn a_shard_that_took_no_mail_for_a_while_gets_the_records_all_the_same() {
+        use crate::services::rest::testkit::Kit;
+        Kit::run(|kit| async move {
+            kit.deafen(true).await;
+            kit.cx.apps.set_file(vec![record("com.acme.new", "new")]);
+            refresh(&kit.cx).await;
+            let version = kit.cx.registry().version;
+            assert!(kit.told_version() < version);
+            kit.deafen(false).await;
+            let fresh = kit.cx.keep("app records", keep_fresh);
+            let told = async {
+                while kit.told_version() < version {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), told).await.expect("told");
+            fresh.abort();
         });
     }
 

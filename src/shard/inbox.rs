@@ -54,6 +54,8 @@ impl Shard {
                 Some((user, epoch)) => self.hear(&user, epoch, &mut bytes),
                 None => self.steer(&mut bytes),
             },
+            // Two that are sent at a time may overtake each other.
+            ToShard::Registry(apps) if apps.version < self.apps.version => {}
             ToShard::Registry(apps) => {
                 self.apps = apps;
                 self.ticks.registry_changed = Some(0);

@@ -128,7 +128,7 @@ pub enum ToShard {
     },
     /// New app records.
     ///
-    /// If dropped: the next refresh brings them.
+    /// If dropped: they are sent again a second later. Older ones than there are count for nothing.
     Registry(Arc<Registry>),
     /// New settings (those that need no restart).
     ///

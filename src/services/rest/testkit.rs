@@ -13,6 +13,7 @@ use crate::services::store::writes::Writes;
 use crate::services::store::{Store, memory};
 use crate::services::webhooks::Webhooks;
 use crate::session::effects::RestAnswer;
+use crate::session::event::Event;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{
     Answer, Mailboxes, OutsideRequest, OutsideRoute, ShardReport, ToShard,
@@ -23,6 +24,7 @@ use crate::wire::auth::{TokenKeys, sha256_hex};
 use crate::wire::kinds::{AppKind, PhoneKind};
 use crate::wire::records::{AppRecord, Organization};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -47,7 +49,16 @@ pub(crate) struct Kit {
     /// Calls that reached the user's session, newest last.
     pub(crate) calls: Arc<Mutex<Vec<Call>>>,
     script: Script,
+    hearing: Arc<Hearing>,
     _data: tempfile::TempDir,
+}
+
+/// Of the scripted shard.
+#[derive(Default)]
+struct Hearing {
+    deaf: AtomicBool,
+    /// Version of the app records it was told last.
+    told: AtomicU64,
 }
 
 fn records() -> Vec<AppRecord> {
@@ -146,17 +157,20 @@ impl Kit {
         });
         let script: Script = Arc::new(Mutex::new(Box::new(|_| None)));
         let calls = Arc::new(Mutex::new(Vec::new()));
+        let hearing = Arc::<Hearing>::default();
         tokio::spawn(shard(
             Arc::clone(&cx),
             inbox,
             Arc::clone(&script),
             Arc::clone(&calls),
+            Arc::clone(&hearing),
         ));
         Arc::new(Self {
             cx,
             store,
             calls,
             script,
+            hearing,
             _data: data,
         })
     }
@@ -164,6 +178,27 @@ impl Kit {
     /// From now on the user has a session that answers like this; `None` = as without a session.
     pub(crate) fn session(&self, script: impl FnMut(&Call) -> Option<RestAnswer> + Send + 'static) {
         *lock(&self.script) = Box::new(script);
+    }
+
+    /// Whether the shard takes no mail from now on; then its inbox is full.
+    pub(crate) async fn deafen(&self, deaf: bool) {
+        self.hearing.deaf.store(deaf, Ordering::SeqCst);
+        let user = Self::user();
+        let mail = || ToShard::Result {
+            user: user.clone(),
+            epoch: 0,
+            event: Event::UserLoaded { record: None },
+        };
+        // It may have taken one already.
+        for _ in 0..2 {
+            while deaf && self.cx.shards.send_home(&user, mail()).is_ok() {}
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Version of the app records that the shard was told last.
+    pub(crate) fn told_version(&self) -> u64 {
+        self.hearing.told.load(Ordering::SeqCst)
     }
 
     pub(crate) fn token(&self, email: &str) -> String {
@@ -261,8 +296,15 @@ async fn shard(
     inbox: flume::Receiver<ToShard>,
     script: Script,
     calls: Arc<Mutex<Vec<Call>>>,
+    hearing: Arc<Hearing>,
 ) {
     while let Ok(message) = inbox.recv_async().await {
+        while hearing.deaf.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if let ToShard::Registry(apps) = &message {
+            hearing.told.store(apps.version, Ordering::SeqCst);
+        }
         if let ToShard::ReportNow(round) = message {
             crate::services::metrics::take_report(&cx, report(round));
         } else if let ToShard::Call { reply, call, .. } = message {
