@@ -24,7 +24,9 @@ pub(crate) use hardware::{calendar, device, gate, location, photos, user_setting
 pub(crate) use life::{churn, dispose, heartbeat, late_record, lifecycle, phone_in, returned};
 pub(crate) use sound::{audio, audio_output, audio_play, microphone, udp};
 pub(crate) use speech::recognisers;
-pub(crate) use video::{keep_alive, managed_status, managed_streams, outputs, provider, streams};
+pub(crate) use video::{
+    keep_alive, live_input, managed_status, managed_streams, outputs, provider, streams,
+};
 pub(crate) use view::{dashboard, ranking, screen};
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! missed of them.
 
 use super::{
-    app_messages, audio_output, audio_play, location, managed_status, managed_streams, photos,
-    streams,
+    app_messages, audio_output, audio_play, live_input, location, managed_status, managed_streams,
+    photos, streams,
 };
 use crate::base::ids::{CallId, Package};
 use crate::session::effects::Class;
@@ -102,7 +102,7 @@ pub(crate) fn http_result(
     cx: &mut Cx<'_>,
 ) -> bool {
     if let Some(purpose) = s.m.managed_streams.answered(call) {
-        managed_streams::answered(s, purpose, outcome, cx);
+        live_input::answered(s, purpose, outcome, cx);
         return true;
     }
     s.m.settings.webhook_answered(call)

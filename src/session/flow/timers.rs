@@ -3,8 +3,8 @@
 use super::keep_alive::{self, Verdict};
 use super::{
     answers, app_messages, attach, audio, audio_output, dashboard, dispose, heartbeat, hello,
-    late_record, lifecycle, location, lost, managed_streams, microphone, notices, photos, ranking,
-    recognisers, screen, start, stop, streams, udp, webhook,
+    late_record, lifecycle, live_input, location, lost, managed_streams, microphone, notices,
+    photos, ranking, recognisers, screen, start, stop, streams, udp, webhook,
 };
 use crate::base::ids::Package;
 use crate::session::event::{DisposeCause, HttpOutcome, StoreOutcome};
@@ -85,7 +85,7 @@ pub(crate) fn due(s: &mut Session, timer: Timer, cx: &mut Cx<'_>) {
         Timer::StreamKeepAlive(id) => keep_alive::tick(s, &id, cx),
         Timer::StreamAck(id) => ack_missing(s, &id, cx),
         Timer::StreamStart(id) => streams::timed_out(s, &id, cx),
-        Timer::ManagedPoll => managed_streams::step(s, cx),
+        Timer::ManagedPoll => live_input::step(s, cx),
         Timer::ManagedSweep => managed_streams::sweep(s, cx),
         Timer::DirectMessage {
             package,

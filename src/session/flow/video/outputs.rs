@@ -3,8 +3,8 @@
 use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::session::event::HttpOutcome;
+use crate::session::flow::live_input::call;
 use crate::session::flow::managed_status::tell_all;
-use crate::session::flow::managed_streams::call;
 use crate::session::flow::provider::{self, Provider};
 use crate::session::managers::managed_streams::{Managed, Output, Purpose, Stage};
 use crate::session::rest::OutputAction;
