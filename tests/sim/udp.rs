@@ -64,6 +64,13 @@ pub(crate) struct Packet {
     bytes: Vec<u8>,
 }
 
+impl Packet {
+    /// What follows hash and number.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(6..).unwrap_or_default()
+    }
+}
+
 /// What it is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
@@ -302,6 +309,19 @@ impl World {
             bytes,
         };
         self.datagram_leaves(0, packet);
+    }
+
+    /// A datagram of nobody arrives that names the hash of this phone.
+    pub(crate) fn stray_for(&mut self, ix: usize, audio: &[u8]) {
+        let Some(udp) = &self.phones[ix].udp else {
+            return;
+        };
+        let packet = Packet {
+            hash: udp.hash,
+            content: Content::Junk,
+            bytes: datagram(udp.hash, 0x3f00, audio),
+        };
+        self.datagram_comes(0, packet);
     }
 
     fn datagram_leaves(&mut self, after_ms: u64, packet: Packet) {

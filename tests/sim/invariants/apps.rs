@@ -1,7 +1,7 @@
 //! Invariants 9–21, 23, 25, 29: apps, their sockets, webhooks and subscriptions.
 
 use super::super::net::Down;
-use super::{View, Watch};
+use super::{SockView, View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::effects::StoreOp;
 use prism::session::event::Sdk;
@@ -439,6 +439,12 @@ impl Watch {
 
     /// 23: nothing stays parked.
     pub(super) fn look_at_sockets(&mut self, view: &View<'_>) {
+        let waits = |own: &SockView| own.behind || own.repainted;
+        for (conn, own) in self.socks.iter_mut().filter(|row| waits(row.1)) {
+            let unread = view.is_stalled(*conn);
+            own.behind &= unread;
+            own.repainted &= unread;
+        }
         let limit_ms = view.cfg.apps.deferred_timeout_ms + SLACK_MS;
         let forgotten = self.socks.iter().find(|(conn, own)| {
             let late = own

@@ -27,6 +27,8 @@ enum Due {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Arbiter {
     on: Shown,
+    /// The phone's socket may show something else, as it was painted before others were.
+    uncertain: bool,
     current: Option<Picture>,
     core: Option<Picture>,
     saved: Option<Picture>,
@@ -299,6 +301,13 @@ impl Arbiter {
         }
     }
 
+    /// A socket that another one had superseded is the phone's again, with what it was painted last.
+    pub(super) fn back_on(&mut self, showed: &Shown, scene: &Scene) {
+        self.uncertain |= self.on != Shown::Nothing;
+        self.on = showed.clone();
+        self.back(scene);
+    }
+
     /// *Next* of §6.1.5.
     fn next(&mut self, scene: &Scene) {
         if self.boots() {
@@ -348,11 +357,12 @@ impl Arbiter {
     fn wipe(&mut self, scene: &Scene) {
         if self.is_dirty() && scene.reachable {
             self.on = Shown::Clear;
+            self.uncertain = false;
         }
     }
 
     fn is_dirty(&self) -> bool {
-        !matches!(self.on, Shown::Nothing | Shown::Clear)
+        self.uncertain || !matches!(self.on, Shown::Nothing | Shown::Clear)
     }
 
     /// Everything that is due, in its order.

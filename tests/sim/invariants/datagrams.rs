@@ -25,6 +25,7 @@ pub(crate) struct Air {
     due: Vec<Due>,
     /// Probes that arrived, for worlds with slow mail.
     probes: Vec<(u64, u32)>,
+    strays: Vec<Stray>,
     /// How much happened, so that nobody takes a world without datagrams for a sound one.
     pub(crate) seen: Tally,
 }
@@ -72,6 +73,16 @@ struct Due {
     phone: Option<ConnId>,
 }
 
+/// A datagram of nobody that is taken for audio: its hash is known, and audio is not sealed there.
+struct Stray {
+    hash: u32,
+    /// `None`: where mail takes its time, that is whoever has its hash when it gets there.
+    user: Option<String>,
+    /// Its whole samples.
+    audio: Vec<u8>,
+    heard: BTreeSet<ConnId>,
+}
+
 impl Heard {
     fn begin_round(&mut self) {
         *self = Self {
@@ -102,13 +113,29 @@ fn bound(user: &str, view: &View<'_>) -> (u64, Option<u32>) {
     session.map_or((0, None), |one| (one.epoch, one.m.phone.udp_hash))
 }
 
+/// Whether audio is sealed, by the wish of the phone's socket.
+fn is_sealed(session: &Session, view: &View<'_>) -> bool {
+    session.m.phone.flags.udp_encryption && view.cfg.udp.udp_encryption_enabled
+}
+
 /// Whether the session takes the packet, and takes it sealed for audio.
 fn taken(session: &Session, audio: &Audio, view: &View<'_>) -> (bool, bool) {
-    let phone = &session.m.phone;
-    let asked = phone.flags.udp_encryption && view.cfg.udp.udp_encryption_enabled;
-    let key = phone.udp_key.map(|key| key.0);
+    let asked = is_sealed(session, view);
+    let key = session.m.phone.udp_key.map(|key| key.0);
     let opens = audio.whole && audio.key.is_some() && audio.key == key;
     (!asked || opens, !asked && audio.key.is_some())
+}
+
+impl Air {
+    fn stray(&mut self, packet: &Packet, user: Option<&str>) {
+        let audio = packet.payload();
+        self.strays.push(Stray {
+            hash: packet.hash,
+            user: user.map(str::to_owned),
+            audio: audio[..audio.len() & !1].to_vec(),
+            heard: BTreeSet::new(),
+        });
+    }
 }
 
 impl Watch {
@@ -123,6 +150,11 @@ impl Watch {
         if let Content::Probe = packet.content {
             self.air.probes.retain(|row| row.0 + 50 > view.now_ms);
             self.air.probes.push((view.now_ms, packet.hash));
+        }
+        if let Content::Junk = packet.content
+            && view.mail.lag_ms > 0
+        {
+            self.air.stray(packet, None);
         }
         let owner = self.air.owners.get(&packet.hash).cloned();
         let Some((user, _)) = owner.filter(|_| !self.draining) else {
@@ -144,7 +176,7 @@ impl Watch {
                 }
                 return;
             }
-            Content::Junk => return,
+            Content::Junk => return self.stray_comes(&user, packet, session, view),
         };
         let (taken, sealed) = taken(session, audio, view);
         if !taken {
@@ -156,6 +188,31 @@ impl Watch {
             self.forced(&user);
         }
         self.accept(&user, audio, sealed, phone, session, view);
+    }
+
+    /// A datagram that no phone sent. Where audio is not sealed it is heard as any other, and its number counts.
+    fn stray_comes(&mut self, user: &str, packet: &Packet, session: &Session, view: &View<'_>) {
+        if is_sealed(session, view) || packet.payload().is_empty() {
+            return;
+        }
+        if let Some(phone) = session.m.phone.open() {
+            self.socks.entry(phone).or_default().datagram_ms = view.now_ms;
+            self.forced(user);
+        }
+        self.air.users.entry(user.to_owned()).or_default().mixed = true;
+        if view.mail.lag_ms == 0 {
+            self.air.stray(packet, Some(user));
+        }
+    }
+
+    /// Whether a chunk is such a datagram, which one socket hears once.
+    pub(super) fn is_stray(&mut self, user: &str, conn: ConnId, chunk: &[u8]) -> bool {
+        let heard = self.air.users.entry(user.to_owned()).or_default();
+        self.air.strays.iter_mut().any(|stray| {
+            let own = heard.hash == Some(stray.hash)
+                && stray.user.as_deref().is_none_or(|whose| whose == user);
+            own && stray.audio == chunk && stray.heard.insert(conn)
+        })
     }
 
     fn accept(

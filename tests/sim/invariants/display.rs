@@ -46,12 +46,8 @@ impl Watch {
         let number: u64 = parts.next().and_then(|text| text.parse().ok()).unwrap_or(0);
         self.invariant_21_attribution(user, package, painter, app);
         self.invariant_36_nothing_of_stopped_apps(user, package, conn, view);
+        self.invariant_37_the_newest_stands(user, conn, package, number);
         let last = self.pair(user, package).shown;
-        let current = self.users.get(user).and_then(|known| known.current);
-        // A superseded socket that did not read is sent late what came before.
-        if current == Some(conn) {
-            self.invariant_37_the_newest_stands(user, package, last, number);
-        }
         let fresh = number > last;
         self.pair(user, package).shown = number.max(last);
         if fresh && view.is_timely(conn) {
@@ -105,14 +101,24 @@ impl Watch {
         }
     }
 
-    /// 37: what is superseded never overtakes.
+    /// 37: what is superseded never overtakes, on a socket and from one to the next. What waited for a socket that did not read
+    /// when another took its place comes late, even if it is the current one again.
     fn invariant_37_the_newest_stands(
         &mut self,
         user: &str,
+        conn: ConnId,
         package: &str,
-        last: u64,
         number: u64,
     ) {
+        let current = self.users.get(user).and_then(|known| known.current);
+        let elsewhere = self.pair(user, package).shown;
+        let own = self.socks.entry(conn).or_default();
+        let here = own.shown.entry(package.to_owned()).or_default();
+        let last = match current == Some(conn) && !own.behind {
+            true => elsewhere.max(*here),
+            false => *here,
+        };
+        *here = number.max(*here);
         // 0 marks texts that are not counted.
         if number > 0 && number < last {
             let text = format!("{package} is shown {number} after {last}");
@@ -132,6 +138,7 @@ impl Watch {
         let own = self.socks.entry(conn).or_default();
         let again = std::mem::replace(&mut own.cleared, is_clear) && is_clear;
         // A repaint after phone or glasses came back says it once more.
+        let again = again && !own.repainted;
         if again && forced_ms != view.now_ms {
             let text = format!("the screen of {conn:?} is cleared twice");
             self.broken(39, "one clear", user, text);

@@ -58,6 +58,12 @@ impl View<'_> {
         self.shard.session(user)
     }
 
+    /// Whether the peer reads nothing for now.
+    fn is_stalled(&self, conn: ConnId) -> bool {
+        let sock = self.net.get(conn);
+        sock.is_some_and(|sock| sock.stalled_until_ms > self.now_ms)
+    }
+
     /// Whether what is sent on a socket can be seen at once.
     fn is_timely(&self, conn: ConnId) -> bool {
         self.net

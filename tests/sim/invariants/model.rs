@@ -106,6 +106,12 @@ pub(crate) struct SockView {
     pub(super) datagram_ms: u64,
     pub(super) tier: Option<String>,
     pub(super) cleared: bool,
+    /// The newest text of each app that it was sent.
+    pub(super) shown: BTreeMap<String, u64>,
+    /// Another took its place while it did not read: what waits for it since then is older than what that one was sent.
+    pub(super) behind: bool,
+    /// It took a place while it did not read: it was painted anew then, and reads that later.
+    pub(super) repainted: bool,
 }
 
 /// A REST call that waits.

@@ -25,6 +25,9 @@ pub(crate) struct Screen {
     glasses: Glasses,
     loading: bool,
     pub(super) shown: Shown,
+    /// What each socket was sent last before this event, and in it.
+    sockets: BTreeMap<ConnId, Shown>,
+    sent: BTreeMap<ConnId, Shown>,
     /// A socket that did not read was left: nobody knows what it was sent.
     unknown: bool,
     stalled: bool,
@@ -51,6 +54,8 @@ enum Deed {
     Time,
     Apps,
     Back,
+    /// On a socket that was the phone's before, and that shows this.
+    BackOn(Shown),
     /// It may have been painted anew.
     MayBeBack,
 }
@@ -118,6 +123,7 @@ impl Watch {
             let until_ms = duration_ms.map(|ms| now_ms + ms);
             screen.fresh.insert(package.to_owned(), (now_ms, until_ms));
         }
+        screen.sent.insert(conn, shown.clone());
         // What a socket is still sent when it is no longer the phone's came before whatever its successor was.
         if !is_current {
             return;
@@ -184,6 +190,8 @@ impl Watch {
             screen.asked.insert(picture.package.clone(), picture);
         }
         screen.note_phone(session, view);
+        let sent = std::mem::take(&mut screen.sent);
+        screen.sockets.extend(sent);
         for change in changes.iter().filter(|change| change.gone == Gone::Yes) {
             screen.asked.remove(&change.package);
         }
@@ -283,7 +291,16 @@ impl Watch {
         }
         if !loading {
             let gone = before.there && before.connected && !glasses.connected;
-            if was_loading || again || (conn.is_some() && conn != screen.conn) {
+            // Only what it says brings a superseded socket back.
+            let earlier = conn.filter(|conn| {
+                Some(*conn) != screen.conn && matches!(cause, Cause::Frame(from, _) if from == conn)
+            });
+            if let Some(earlier) = earlier.filter(|_| !was_loading) {
+                let showed = screen.sockets.get(&earlier).cloned().unwrap_or_default();
+                let now = screen.sent.get(&earlier).unwrap_or(&showed);
+                screen.shown = now.clone();
+                deeds.push(Deed::BackOn(showed));
+            } else if was_loading || again || (conn.is_some() && conn != screen.conn) {
                 deeds.push(Deed::Back);
             } else if glasses != before && glasses.there && !gone {
                 deeds.push(Deed::MayBeBack);
@@ -311,6 +328,9 @@ impl Screen {
                 match deed {
                     Deed::Time => models.iter_mut().for_each(|m| m.time_passes(seen)),
                     Deed::Back => models.iter_mut().for_each(|m| m.back(scene)),
+                    Deed::BackOn(showed) => {
+                        models.iter_mut().for_each(|m| m.back_on(showed, scene));
+                    }
                     Deed::MayBeBack => {
                         let mut back = models.clone();
                         back.iter_mut().for_each(|m| m.back(scene));

@@ -29,6 +29,12 @@ impl Watch {
         if current != old_current {
             known.current_since_ms = view.now_ms;
             known.forced_ms = view.now_ms;
+            if let Some(old) = old_current {
+                self.socks.entry(old).or_default().behind |= view.is_stalled(old);
+            }
+            if let Some(new) = current {
+                self.socks.entry(new).or_default().repainted |= view.is_stalled(new);
+            }
         }
         let lost_ms = known.lost_ms;
         if current.is_none() && (old_current.is_some() || old_epoch != epoch) {

@@ -354,6 +354,9 @@ impl Watch {
     }
 
     fn look_at_datagram_chunk(&mut self, user: &str, conn: ConnId, chunk: &[u8], view: &View<'_>) {
+        if self.is_stray(user, conn, chunk) {
+            return;
+        }
         let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| chunk[at + byte]));
         let phone = match chunk.len() {
             // Ciphertext that nobody asked to have opened.

@@ -1,9 +1,11 @@
 //! Defects of the screen.
 
 use super::super::app::Manners;
-use super::super::world::World;
-use super::{CHESS, MAPS, NOTES, SCRIBE, USER, quiet, running};
-use prism::session::event::Sdk;
+use super::super::net::Party;
+use super::super::world::{START_MS, World};
+use super::{CHESS, MAPS, NOTES, SCRIBE, USER, package, quiet, running};
+use prism::base::ids::ConnId;
+use prism::session::event::{PhoneFlags, Sdk};
 use serde_json::{Value, json};
 
 /// An app paints one text.
@@ -163,4 +165,44 @@ fn a_silent_holder_of_the_screen_does_not_keep_others_off_it() {
     w.run(1000);
     w.sound();
     assert!(w.shown(phone, t).contains(&"next".to_owned()));
+}
+
+/// A second socket of the phone takes over, and says nothing.
+fn takes_over(w: &mut World) -> ConnId {
+    let opened = w.open_phone(Party::Phone(0), USER, PhoneFlags::default());
+    opened.expect("a socket")
+}
+
+#[test]
+fn a_socket_that_is_the_phones_again_does_not_keep_what_was_wiped_meanwhile() {
+    let mut w = running(Sdk::V3, MAPS);
+    let (t, old) = (w.t(), w.phone_conn(0));
+    paint(&mut w, MAPS, "old", &json!({"durationMs": 900}));
+    w.run(500);
+    let new = takes_over(&mut w);
+    w.run(1000);
+    assert_eq!(w.shown(new, t).last().map(String::as_str), Some(""));
+    w.say(old, &json!({"type": "button_press", "buttonId": "main"}));
+    w.run(1000);
+    w.sound();
+    assert_eq!(w.shown(old, t), ["old", ""]);
+}
+
+#[test]
+fn what_a_socket_reads_late_is_followed_by_what_is_newer() {
+    let mut w = running(Sdk::V3, MAPS);
+    let (t, old) = (w.t(), w.phone_conn(0));
+    let number = |number: u64| format!("#{USER}|{}|{number}", package(MAPS));
+    let sock = w.net.get_mut(old).expect("a socket");
+    sock.stalled_until_ms = START_MS + t + 3000;
+    paint(&mut w, MAPS, &number(1), &json!({"durationMs": 9000}));
+    w.run(500);
+    let new = takes_over(&mut w);
+    paint(&mut w, MAPS, &number(2), &json!({"durationMs": 9000}));
+    w.run(500);
+    assert_eq!(w.shown(new, t).last(), Some(&number(2)));
+    w.say(old, &json!({"type": "button_press", "buttonId": "main"}));
+    w.run(3000);
+    w.sound();
+    assert_eq!(w.shown(old, t), [number(1), number(2)]);
 }

@@ -3,7 +3,7 @@
 use super::super::net::{Down, Up};
 use super::super::udp::{BY_UDP, CHUNK_BYTES};
 use super::super::world::{START_MS, World};
-use super::{NOTES, SCRIBE, USER, hearing, running, world};
+use super::{NOTES, SCRIBE, USER, hearing, running, world, world_with};
 use prism::base::settings::Settings;
 use prism::session::event::Sdk;
 use prism::session::rest::Call;
@@ -61,6 +61,32 @@ fn audio_sealed_with_the_first_key_is_heard_after_every_reconnect() {
         let heard = heard_by_udp(&w, t);
         assert!(heard > 10, "{heard} chunks heard after reconnect {round}");
         assert_eq!(key_told(&w), key, "the ack tells the same key");
+    }
+}
+
+/// Whoever knows a user id can send datagrams in its phone's name.
+#[test]
+fn a_stray_datagram_is_heard_only_where_audio_is_not_sealed() {
+    for sealed in [true, false] {
+        let mut cfg = Settings::default();
+        cfg.udp.udp_encryption_enabled = sealed;
+        let mut w = world_with(7, [Sdk::V2; 4], cfg);
+        w.watch.logging = true;
+        w.add_phone(USER, 0);
+        w.seals_with_its_first_key(0);
+        w.run(1500);
+        w.runs(SCRIBE);
+        let t = w.t();
+        w.stray_for(0, &[1, 2, 3, 4, 5, 6, 7]);
+        w.run(3000);
+        w.sound();
+        let log = w.watch.log.iter();
+        let heard = log.filter(|(_, _, frame)| match frame {
+            Down::Binary(chunk) => chunk[..] == [1, 2, 3, 4, 5, 6],
+            _ => false,
+        });
+        assert_eq!(heard.count(), usize::from(!sealed));
+        assert!(heard_by_udp(&w, t) > 5, "and the phone's goes on, in step");
     }
 }
 

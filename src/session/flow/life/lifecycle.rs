@@ -81,6 +81,7 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "superseded phone socket took over");
     // Before the record is there nothing was said to any socket.
     if s.state != State::Initializing {
+        s.m.display.on_an_earlier_socket();
         phone_is_back(s, cx);
         location::ask_again(s, cx);
         location::socket_promoted(s, cx);

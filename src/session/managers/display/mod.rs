@@ -168,6 +168,8 @@ pub struct Display {
     onboarded: Vec<Package>,
     /// Something other than an empty view was painted last.
     dirty: bool,
+    /// An empty view was painted at some time.
+    wiped: bool,
     next_id: u64,
 }
 

@@ -62,6 +62,11 @@ impl Display {
         self.next(Reason::AppStop, stage);
     }
 
+    /// A socket that was painted in its earlier time is the phone's again: what was wiped since then may still stand there.
+    pub fn on_an_earlier_socket(&mut self) {
+        self.dirty |= self.wiped;
+    }
+
     /// Phone or glasses returned: the screen is painted again.
     pub fn repaint(&mut self, stage: &mut Stage<'_>) {
         if !stage.reachable {
@@ -158,7 +163,7 @@ impl Display {
     fn wipe(&mut self, stage: &mut Stage<'_>) {
         if self.dirty && stage.reachable {
             stage.out.push(Paint::Clear);
-            self.dirty = false;
+            (self.dirty, self.wiped) = (false, true);
         }
     }
 }
