@@ -1,8 +1,10 @@
 //! Defects of the screen.
 
 use super::super::app::Manners;
+use super::super::net::Up;
+use super::super::store::Mood;
 use super::super::world::World;
-use super::{CHESS, MAPS, NOTES, SCRIBE, USER, quiet, running};
+use super::{CHESS, MAPS, NOTES, SCRIBE, USER, package, quiet, running};
 use prism::session::event::Sdk;
 use serde_json::{Value, json};
 
@@ -163,4 +165,42 @@ fn a_silent_holder_of_the_screen_does_not_keep_others_off_it() {
     w.run(1000);
     w.sound();
     assert!(w.shown(phone, t).contains(&"next".to_owned()));
+}
+
+/// A phone whose session begins with these apps, as soon as the store has told of them.
+fn beginning(apps: &[usize]) -> World {
+    let mut w = super::world(7, [Sdk::V3; 4]);
+    w.watch.logging = true;
+    w.store.mood = Mood::Slow;
+    let listed = apps.iter().map(|app| package(*app).to_owned()).collect();
+    w.store.record(USER).running_apps = listed;
+    w.add_phone(USER, 0);
+    w.run(200);
+    w
+}
+
+#[test]
+fn an_app_that_waited_for_its_session_has_a_boot_screen_like_others() {
+    let mut w = beginning(&[SCRIBE, NOTES]);
+    w.app_doubles(SCRIBE, USER);
+    w.manners(SCRIBE, Manners::Hang);
+    w.run(8000);
+    w.sound();
+    let both = format!("{}, {}", package(SCRIBE), package(NOTES));
+    assert_eq!(w.shown(w.phone_conn(0), 0), [package(SCRIBE), &both, ""]);
+}
+
+/// What the phone said and asked for while its session began is done in one go, after the stored list.
+#[test]
+fn a_stop_after_the_glasses_went_paints_nothing_while_a_session_begins() {
+    let mut w = beginning(&[SCRIBE, CHESS]);
+    let phone = w.phone_conn(0);
+    let gone = json!({"type": "glasses_connection_state", "modelName": "Even Realities G1", "status": "DISCONNECTED"});
+    w.send(phone, Up::Text(gone.to_string()));
+    w.run(100);
+    w.start(USER, MAPS);
+    w.run(8000);
+    w.sound();
+    let both = format!("{}, {}", package(SCRIBE), package(CHESS));
+    assert_eq!(w.shown(phone, 0), [package(SCRIBE), &both]);
 }
