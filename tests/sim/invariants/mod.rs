@@ -391,7 +391,7 @@ impl Watch {
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.look_at_media(&user, view);
             self.look_at_video(&user, view);
-            self.look_at_main_view(&user, cause, view);
+            self.look_at_main_view(&user, cause, &seen, view);
         }
         if self.logging {
             self.keep(seen);

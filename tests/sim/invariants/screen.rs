@@ -4,7 +4,7 @@
 use super::super::net::Up;
 use super::arbiter::Arbiter;
 use super::picture::{Picture, Scene, Shown};
-use super::{Cause, View, Watch};
+use super::{Cause, Seen, View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::managers::apps::AppState;
 use prism::session::{Session, State};
@@ -75,8 +75,17 @@ struct Change {
     name: String,
     gone: Gone,
     starts: bool,
-    /// It may have begun to start and been stopped within the event, as when another takes its place while a session begins.
+    /// It began to start and was stopped within the event, as when another takes its place while a session begins.
     passed: bool,
+}
+
+/// One thing that became of an app, in the order of an event that only apps matter for.
+#[derive(Clone, Copy, Debug)]
+struct Step<'a> {
+    change: &'a Change,
+    starts: bool,
+    /// Or not even that.
+    perhaps: bool,
 }
 
 impl Watch {
@@ -157,13 +166,19 @@ impl Watch {
     }
 
     /// After every event.
-    pub(super) fn look_at_main_view(&mut self, user: &str, cause: &Cause, view: &View<'_>) {
+    pub(super) fn look_at_main_view(
+        &mut self,
+        user: &str,
+        cause: &Cause,
+        seen: &[Seen],
+        view: &View<'_>,
+    ) {
         let Some(session) = view.session(user).filter(|_| !self.draining) else {
             self.screens.remove(user);
             return;
         };
         let scene = self.scene(session, view);
-        let changes = self.changes(user, view);
+        let changes = self.changes(user, seen, view);
         let screen = self.screen(user, Some(session.epoch));
         let had_glasses = screen.glasses.there;
         let deeds = self.deeds(user, cause, session, &changes);
@@ -171,14 +186,15 @@ impl Watch {
         let screen = self.screen(user, Some(session.epoch));
         let mut earlier = std::mem::replace(&mut screen.scene, scene.clone());
         earlier.now_ms = scene.now_ms;
-        let mut scenes = vec![scene.clone()];
-        // Glasses that went in the same event may have been there for the rest of it.
+        let mut ways = vec![(scene.clone(), scene.clone())];
+        // Glasses that went in the same event may have been there for the rest of it, or for a part.
         if had_glasses && !screen.glasses.there {
             let mut sooner = scene.clone();
             sooner.reachable = true;
-            scenes.push(sooner);
+            ways.push((sooner.clone(), sooner.clone()));
+            ways.push((sooner, scene.clone()));
         }
-        screen.follow(&deeds, &changes, &earlier, &scenes);
+        screen.follow(&deeds, &changes, &earlier, &ways);
         if let Some((_, mut picture)) = picture {
             screen
                 .models
@@ -219,12 +235,21 @@ impl Watch {
     }
 
     /// Which apps began to start, and which are gone.
-    fn changes(&self, user: &str, view: &View<'_>) -> Vec<Change> {
+    fn changes(&self, user: &str, seen: &[Seen], view: &View<'_>) -> Vec<Change> {
         use AppState::{
             Connecting, Dormant, GracePeriod, Resurrecting, Running, Stopped, Stopping,
         };
         let Some(known) = self.users.get(user) else {
             return Vec::new();
+        };
+        // Whose server was asked to come: without that a start finds a socket that waits, and has no boot screen (§2.3 step 7).
+        let is_called = |package: &str| {
+            seen.iter().any(|one| match one {
+                Seen::Http(of, called, body) => {
+                    of == user && called == package && body["type"] == "session_request"
+                }
+                _ => false,
+            })
         };
         let moved = known.pairs.iter().filter(|(_, p)| p.previous != p.state);
         let changes = moved.map(|(package, pair)| {
@@ -243,14 +268,16 @@ impl Watch {
                 (_, Connecting | Running) => Gone::No,
             };
             let record = view.apps.get(package);
+            // Its start and what came of it within one event, as when a session begins whose apps are there already.
+            let began = matches!(pair.previous, Stopped | Dormant) && is_called(package);
             Change {
                 package: package.clone(),
                 name: record
                     .map_or(package.as_str(), |r| r.display_name())
                     .to_owned(),
                 gone,
-                starts: pair.state == Connecting,
-                passed: matches!((pair.previous, pair.state), (Stopped | Dormant, Stopping)),
+                starts: pair.state == Connecting || (began && pair.state == Running),
+                passed: began && pair.state == Stopping,
             }
         });
         changes
@@ -312,18 +339,25 @@ impl Watch {
 
 impl Screen {
     /// What may have happened: every order of what one event did.
-    fn follow(&mut self, deeds: &[Deed], changes: &[Change], earlier: &Scene, scenes: &[Scene]) {
+    /// Each of the `ways`: the scene that the event found, and the one that it left.
+    fn follow(
+        &mut self,
+        deeds: &[Deed],
+        changes: &[Change],
+        earlier: &Scene,
+        ways: &[(Scene, Scene)],
+    ) {
         if deeds.is_empty() {
             return;
         }
         let mut after: Vec<Arbiter> = Vec::new();
         let orders = orders(deeds);
-        let ways = scenes
+        let ways = ways
             .iter()
-            .flat_map(|scene| orders.iter().map(move |order| (scene, order)));
-        for (scene, order) in ways {
+            .flat_map(|way| orders.iter().map(move |order| (way, order)));
+        for ((first, last), order) in ways {
             let mut models = self.models.clone();
-            let mut seen = earlier;
+            let (mut seen, mut scene) = (earlier, first);
             for deed in order {
                 match deed {
                     Deed::Time => models.iter_mut().for_each(|m| m.time_passes(seen)),
@@ -336,7 +370,10 @@ impl Screen {
                         back.iter_mut().for_each(|m| m.back(scene));
                         models.append(&mut back);
                     }
-                    Deed::Apps => models = apps_change(models, changes, scene),
+                    Deed::Apps => {
+                        models = apps_change(&models, changes, first, last);
+                        scene = last;
+                    }
                 }
                 seen = scene;
             }
@@ -385,29 +422,71 @@ fn orders(deeds: &[Deed]) -> Vec<Vec<Deed>> {
     all
 }
 
-fn apps_change(mut models: Vec<Arbiter>, changes: &[Change], scene: &Scene) -> Vec<Arbiter> {
-    for change in changes {
-        if change.gone == Gone::No {
+/// What became of the apps, while the glasses may have gone: in every division of it into what was before and what after that.
+fn apps_change(
+    models: &[Arbiter],
+    changes: &[Change],
+    first: &Scene,
+    last: &Scene,
+) -> Vec<Arbiter> {
+    let steps = steps(changes);
+    if first == last {
+        return take(&steps, models.to_vec(), last);
+    }
+    let mut after: Vec<Arbiter> = Vec::new();
+    for sooner in 0..1_u32 << steps.len() {
+        let is_sooner = |at: usize| sooner >> at & 1 == 1;
+        let (before, rest): (Vec<_>, Vec<_>) = (0..steps.len()).partition(|at| is_sooner(*at));
+        // An app's own steps have their order.
+        let is_torn = |at: &usize| {
+            let own = |other: &usize| steps[*other].change == steps[*at].change && other < at;
+            rest.iter().any(own)
+        };
+        if before.iter().any(is_torn) {
             continue;
         }
-        let untouched = models.clone();
-        if change.passed {
-            models
-                .iter_mut()
-                .for_each(|m| m.starts(&change.package, &change.name, scene));
-            models.extend(untouched.clone());
-        }
-        models
-            .iter_mut()
-            .for_each(|m| m.gone(&change.package, scene));
-        if change.gone == Gone::Perhaps {
-            models.extend(untouched);
+        let of = |places: &[usize]| places.iter().map(|at| steps[*at]).collect::<Vec<_>>();
+        let models = take(&of(&before), models.to_vec(), first);
+        for model in take(&of(&rest), models, last) {
+            if !after.contains(&model) {
+                after.push(model);
+            }
         }
     }
-    for change in changes.iter().filter(|change| change.starts) {
-        models
-            .iter_mut()
-            .for_each(|m| m.starts(&change.package, &change.name, scene));
+    after
+}
+
+/// Who goes, goes first.
+fn steps(changes: &[Change]) -> Vec<Step<'_>> {
+    let step = |change, starts, perhaps| Step {
+        change,
+        starts,
+        perhaps,
+    };
+    let mut steps = Vec::new();
+    for change in changes.iter().filter(|change| change.gone != Gone::No) {
+        if change.passed {
+            steps.push(step(change, true, false));
+        }
+        steps.push(step(change, false, change.gone == Gone::Perhaps));
+    }
+    let starts = changes.iter().filter(|change| change.starts);
+    steps.extend(starts.map(|change| step(change, true, false)));
+    steps
+}
+
+fn take(steps: &[Step<'_>], mut models: Vec<Arbiter>, scene: &Scene) -> Vec<Arbiter> {
+    for step in steps {
+        let untouched = step.perhaps.then(|| models.clone());
+        let Change { package, name, .. } = step.change;
+        for model in &mut models {
+            if step.starts {
+                model.starts(package, name, scene);
+            } else {
+                model.gone(package, scene);
+            }
+        }
+        models.extend(untouched.into_iter().flatten());
     }
     models
 }

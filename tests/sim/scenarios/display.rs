@@ -1,7 +1,8 @@
 //! Defects of the screen.
 
 use super::super::app::Manners;
-use super::super::net::Party;
+use super::super::net::{Party, Up};
+use super::super::store::Mood;
 use super::super::world::{START_MS, World};
 use super::{CHESS, MAPS, NOTES, SCRIBE, USER, package, quiet, running};
 use prism::base::ids::ConnId;
@@ -205,4 +206,42 @@ fn what_a_socket_reads_late_is_followed_by_what_is_newer() {
     w.run(3000);
     w.sound();
     assert_eq!(w.shown(old, t), [number(1), number(2)]);
+}
+
+/// A phone whose session begins with these apps, as soon as the store has told of them.
+fn beginning(apps: &[usize]) -> World {
+    let mut w = super::world(7, [Sdk::V3; 4]);
+    w.watch.logging = true;
+    w.store.mood = Mood::Slow;
+    let listed = apps.iter().map(|app| package(*app).to_owned()).collect();
+    w.store.record(USER).running_apps = listed;
+    w.add_phone(USER, 0);
+    w.run(200);
+    w
+}
+
+#[test]
+fn an_app_that_waited_for_its_session_has_a_boot_screen_like_others() {
+    let mut w = beginning(&[SCRIBE, NOTES]);
+    w.app_doubles(SCRIBE, USER);
+    w.manners(SCRIBE, Manners::Hang);
+    w.run(8000);
+    w.sound();
+    let both = format!("{}, {}", package(SCRIBE), package(NOTES));
+    assert_eq!(w.shown(w.phone_conn(0), 0), [package(SCRIBE), &both, ""]);
+}
+
+/// What the phone said and asked for while its session began is done in one go, after the stored list.
+#[test]
+fn a_stop_after_the_glasses_went_paints_nothing_while_a_session_begins() {
+    let mut w = beginning(&[SCRIBE, CHESS]);
+    let phone = w.phone_conn(0);
+    let gone = json!({"type": "glasses_connection_state", "modelName": "Even Realities G1", "status": "DISCONNECTED"});
+    w.send(phone, Up::Text(gone.to_string()));
+    w.run(100);
+    w.start(USER, MAPS);
+    w.run(8000);
+    w.sound();
+    let both = format!("{}, {}", package(SCRIBE), package(CHESS));
+    assert_eq!(w.shown(phone, 0), [package(SCRIBE), &both]);
 }
