@@ -79,11 +79,16 @@ fn admit(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) -> bool {
         phone.last_message_ms = cx.now.mono_ms;
         return true;
     }
-    if phone.sent_so_far == SentSoFar::More {
-        return false;
+    superseded_speaks(s, conn, cx)
+}
+
+#[cold]
+fn superseded_speaks(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) -> bool {
+    let may = s.m.phone.sent_so_far != SentSoFar::More;
+    if may {
+        lifecycle::promote(s, conn, cx);
     }
-    lifecycle::promote(s, conn, cx);
-    true
+    may
 }
 
 fn hold(s: &mut Session, frame: Held, cx: &mut Cx<'_>) {
