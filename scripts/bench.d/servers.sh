@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Servers under measurement: how each is built, started alone on its core, and stopped. Sourced by scripts/bench and scripts/measure,
-# which set: target work base shards server_core secret key port hook udp, and keep_data where a restart keeps its data. Several processes
-# of a server may run at a time, each with ports, apps file, log and data of its own: number 0 has those named above, the next ones
-# follow it.
+# which set: target work base shards server_core secret key port hook udp, keep_data where a restart keeps its data, and core_each
+# where process N runs on core N. Several processes of a server may run at a time, each with ports, apps file, log and data of its
+# own: number 0 has those named above, the next ones follow it.
 # Any other server of the protocol is measured as `external`: BENCH_EXTERNAL is the command that becomes it (by exec, so that its
 # process is the one that is measured); it is given PORT, AUGMENTOS_AUTH_JWT_SECRET and APPS, the file of the tester's apps.
 
@@ -54,6 +54,8 @@ launch() {
 # One more process of a server: its pid is the last of server_pids, and for number 0 in the file server.pid.
 start_server() {
   local server=$1 number=${#server_pids[@]}
+  local server_core=$server_core
+  [ -z "${core_each:-}" ] || server_core=$number
   local log=$work/$server.$number.log port=$((port + number)) udp=$((udp + number)) hook=$((hook + number)) data=$work/data.$number
   local apps=$work/apps.$number.yaml
   "$target/release/prism-load" apps-file --webhook-port "$hook" --api-key "$key" >"$apps"
