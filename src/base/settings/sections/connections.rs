@@ -16,7 +16,7 @@ section! {
         /// Bytes that may wait for an app, beside one larger message. Beyond it the oldest audio is dropped; where only control messages are left the socket is closed with 1013.
         ws_send_queue_bytes_app: u64 = 4_194_304, 16_384..=1_073_741_824;
         /// Payloads from this size up are referenced instead of copied into the send buffer (bytes).
-        zero_copy_min_bytes: u64 = 2048, 0..=1_048_576;
+        zero_copy_min_bytes: u64 = 8192, 0..=1_048_576;
         /// Size of one receive buffer (bytes). All sockets of a shard share the buffers; a larger message is put together from several.
         receive_buffer_bytes: u64 = 4096, 1024..=65_536 => AtStart;
         /// Most receive buffers of a shard, rounded up to a power of two; 1024 are used until they run out.
