@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Words that may stand only in these modules.
 const CONFINED: &[(&str, &[&str])] = &[
     ("io_uring", &["io"]),
-    ("polling::", &["io"]),
+    ("rustix::", &["io"]),
     ("tokio", &["services"]),
     ("std::thread", &["boot", "services", "cli", "logs", "net"]),
     ("std::net::Tcp", &["net", "boot", "services", "cli"]),

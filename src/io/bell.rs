@@ -1,4 +1,4 @@
-//! Layer 4: what wakes a shard that waits on io_uring: an eventfd that the ring reads.
+//! Layer 4: what wakes a shard that waits: an eventfd, which the ring reads and epoll watches.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -1,20 +1,35 @@
 //! Layer 4: the epoll driver, for kernels and containers that refuse io_uring. It gives the results that the ring gives: sockets
-//! are watched edge-triggered, operations are tried until they would block, and go on when the socket can again.
+//! are watched edge-triggered, each from its first operation to its last with one call; operations are tried until they would
+//! block, and go on when the socket can again.
 
-use super::{Done, End, Short, Sizes, Token, Until};
-use polling::{Event, Events, PollMode, Poller};
+use super::bell::Bell;
+use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::thread::nanosleep;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 /// Events taken per wait.
 const EVENTS: usize = 1024;
 /// Key of the listening socket, which is no token.
-const LISTENER: usize = Token::MAX as usize + 1;
+const LISTENER: u64 = Token::MAX as u64 + 1;
+/// Key of the bell.
+const BELL: u64 = LISTENER + 1;
 const NO_FD: RawFd = -1;
+/// After these nothing arrives that would be told once more: what is there is read to its end.
+const ENDS: EventFlags = EventFlags::RDHUP
+    .union(EventFlags::HUP)
+    .union(EventFlags::ERR);
+
+/// What is watched for at a socket from its first operation on.
+const SOCKET: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::RDHUP);
 
 /// A send that the kernel has not taken whole.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +45,8 @@ struct Watched {
     receiving: Option<Until>,
     /// Stands in the queue of sockets to try.
     queued: bool,
+    /// The peer has ended its side, or the connection broke.
+    ends: bool,
     sending: Sending,
 }
 
@@ -37,16 +54,14 @@ const UNWATCHED: Watched = Watched {
     fd: NO_FD,
     receiving: None,
     queued: false,
+    ends: false,
     sending: Sending::None,
 };
 
-#[derive(Debug)]
 pub(crate) struct Epoll {
-    poller: Arc<Poller>,
+    epoll: OwnedFd,
     bell: Arc<Bell>,
-    events: Events,
-    /// The content of `events`, while it is gone through.
-    ready: Vec<Event>,
+    events: Vec<epoll::Event>,
     sockets: Vec<Watched>,
     /// Sockets whose receive may bring something, in turn.
     readable: VecDeque<Token>,
@@ -62,17 +77,11 @@ pub(crate) struct Epoll {
     buffer_bytes: usize,
 }
 
-#[derive(Debug)]
-struct Bell(Arc<Poller>);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // It fails only if the poller is gone, and then nobody waits.
-        let _ = self.0.notify();
+impl std::fmt::Debug for Epoll {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Epoll")
+            .field("sockets", &self.sockets)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,12 +109,10 @@ unsafe fn send(fd: RawFd, sending: Sending) -> io::Result<usize> {
 
 impl Epoll {
     pub(super) fn new(sizes: Sizes) -> io::Result<Self> {
-        let poller = Arc::new(Poller::new()?);
-        Ok(Self {
-            bell: Arc::new(Bell(poller.clone())),
-            poller,
-            events: Events::with_capacity(EVENTS.try_into().map_err(io::Error::other)?),
-            ready: Vec::new(),
+        let this = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            bell: Arc::new(Bell::new()?),
+            events: Vec::with_capacity(EVENTS),
             sockets: Vec::new(),
             readable: VecDeque::new(),
             done: VecDeque::new(),
@@ -115,20 +122,22 @@ impl Epoll {
             accept_first: false,
             rung: false,
             buffer_bytes: sizes.buffer_bytes,
-        })
+        };
+        // Each ring is an edge, so that its count need not be read.
+        this.watch(BELL, this.bell.fd(), EventFlags::IN)?;
+        Ok(this)
     }
 
     pub(super) fn waker(&self) -> Waker {
         Waker::from(self.bell.clone())
     }
 
-    /// Watches a socket from its first operation on.
-    fn watch(&mut self, key: usize, fd: RawFd) -> io::Result<()> {
-        // SAFETY: `forget` takes the socket out again before it is closed; the listener lives as long as its shard.
-        unsafe {
-            self.poller
-                .add_with_mode(fd, Event::all(key), PollMode::Edge)
-        }
+    /// Tells of `what`, as it comes.
+    fn watch(&self, key: u64, fd: RawFd, what: EventFlags) -> io::Result<()> {
+        // SAFETY: open during the call; one that is closed leaves epoll by itself.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let data = EventData::new_u64(key);
+        Ok(epoll::add(&self.epoll, fd, data, what | EventFlags::ET)?)
     }
 
     fn socket(&mut self, token: Token, fd: RawFd) -> &mut Watched {
@@ -138,7 +147,7 @@ impl Epoll {
         }
         if self.sockets[at].fd != fd {
             self.sockets[at] = Watched { fd, ..UNWATCHED };
-            if let Err(error) = self.watch(at, fd) {
+            if let Err(error) = self.watch(u64::from(token), fd, SOCKET) {
                 tracing::error!(%error, "epoll refuses a socket");
                 self.done.push_back(Done::ReceiveEnded {
                     token,
@@ -151,7 +160,7 @@ impl Epoll {
 
     pub(super) fn accept(&mut self, listener: RawFd) {
         if self.listener.replace(listener).is_none()
-            && let Err(error) = self.watch(LISTENER, listener)
+            && let Err(error) = self.watch(LISTENER, listener, EventFlags::IN)
         {
             self.done.push_back(Done::Accepted {
                 connection: Err(error),
@@ -257,48 +266,63 @@ impl Epoll {
         let was = std::mem::replace(socket, UNWATCHED);
         if was.fd == fd {
             // SAFETY: the descriptor is still open: its owner gives it up after this.
-            let _ = self.poller.delete(unsafe { BorrowedFd::borrow_raw(fd) });
+            let _ = epoll::delete(&self.epoll, unsafe { BorrowedFd::borrow_raw(fd) });
         }
         if was.queued {
             self.readable.retain(|other| *other != token);
         }
     }
 
-    pub(super) fn wait(&mut self, limit: Duration) -> io::Result<()> {
+    /// Without a way to let events gather in the kernel, a wait that is to do so sleeps first.
+    pub(super) fn wait(&mut self, limit: Duration, gather: Option<Gather>) -> io::Result<()> {
         let busy = !self.done.is_empty()
             || !self.short.is_empty()
             || !self.readable.is_empty()
             || self.acceptable;
-        let limit = if busy { Duration::ZERO } else { limit };
+        let mut limit = if busy { Duration::ZERO } else { limit };
+        if let Some(gather) = gather.filter(|_| !limit.is_zero()) {
+            let sleep = gather.time.min(limit);
+            // Interrupted, it gathers less.
+            let _ = nanosleep(&sleep.try_into().map_err(io::Error::other)?);
+            limit -= sleep;
+        }
+        let limit = limit.try_into().map_err(io::Error::other)?;
         self.events.clear();
-        match self.poller.wait(&mut self.events, Some(limit)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            outcome => drop(outcome?),
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        // The poller keeps a ring to itself: one may be behind every wait.
-        self.rung = true;
-        let mut ready = std::mem::take(&mut self.ready);
-        ready.extend(self.events.iter());
-        for event in ready.drain(..) {
-            if event.key == LISTENER {
-                self.acceptable = true;
-                continue;
-            }
-            let token = event.key as Token;
-            let Some(socket) = self.sockets.get(event.key) else {
-                continue;
-            };
-            if event.readable && socket.receiving.is_some() {
-                self.try_later(token);
-            }
-            if event.writable {
-                self.try_send(token);
+        for at in 0..self.events.len() {
+            let event = self.events[at];
+            match event.data.u64() {
+                BELL => self.rung = true,
+                LISTENER => self.acceptable = true,
+                token => self.happened(token as Token, event.flags),
             }
         }
-        self.ready = ready;
         Ok(())
     }
 
+    #[inline]
+    fn happened(&mut self, token: Token, flags: EventFlags) {
+        let Some(socket) = self.sockets.get_mut(token as usize) else {
+            return;
+        };
+        socket.ends |= flags.intersects(ENDS);
+        if socket.receiving.is_some() && flags.intersects(EventFlags::IN | ENDS) {
+            self.try_later(token);
+        }
+        if flags.contains(EventFlags::OUT) {
+            self.try_send(token);
+        }
+    }
+
+    #[inline]
+    pub(super) fn upcoming(&self, ahead: usize) -> Option<Upcoming> {
+        self.readable.get(ahead).copied().map(Upcoming::Received)
+    }
+
+    #[inline]
     pub(super) fn next(&mut self, into: &mut Vec<u8>) -> Option<Done> {
         if std::mem::take(&mut self.rung) {
             return Some(Done::Rung);
@@ -365,7 +389,8 @@ impl Epoll {
                 let last = until == Until::Once;
                 if last {
                     socket.receiving = None;
-                } else {
+                } else if until == Until::StoppedDatagrams || socket.ends || count as usize >= room
+                {
                     self.try_later(token);
                 }
                 if count as usize > room {

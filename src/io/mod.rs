@@ -294,15 +294,15 @@ impl Driver {
         }
     }
 
-    /// Starts what was asked for and waits for a result, at most until `limit`; for several, as `gather` says, where the kernel
-    /// can do so.
+    /// Starts what was asked for and waits for a result, at most until `limit`; for several, as `gather` says: io_uring where the
+    /// kernel can do so, epoll for the whole time.
     ///
     /// # Errors
     /// The driver is broken.
     pub(crate) fn wait(&mut self, limit: Duration, gather: Option<Gather>) -> io::Result<()> {
         match self {
             Self::Ring(ring) => ring.wait(limit, gather),
-            Self::Epoll(epoll) => epoll.wait(limit),
+            Self::Epoll(epoll) => epoll.wait(limit, gather),
         }
     }
 
@@ -311,7 +311,7 @@ impl Driver {
     pub(crate) fn upcoming(&self, ahead: usize) -> Option<Upcoming> {
         match self {
             Self::Ring(ring) => ring.upcoming(ahead),
-            Self::Epoll(_) => None,
+            Self::Epoll(epoll) => epoll.upcoming(ahead),
         }
     }
 

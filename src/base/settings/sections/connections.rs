@@ -23,7 +23,7 @@ section! {
         receive_buffers: u64 = 4096, 16..=32_768 => AtStart;
         /// Frames handled for one socket before the other sockets of its shard get their turn.
         turn_frames_max: u64 = 64, 1..=65_536;
-        /// A shard with little to do lets messages gather for up to this long before it wakes, as a wake-up costs more than a message (µs); 0 = never. On io_uring, from kernel 6.12 on.
+        /// A shard with little to do lets messages gather for up to this long before it wakes, as a wake-up costs more than a message (µs); 0 = never. On io_uring from kernel 6.12 on; on epoll such a wait lasts its whole time.
         gather_us: u64 = 1000, 0..=5000;
         /// This many results end the wait of gather_us.
         gather_results: u64 = 16, 2..=1024;
