@@ -1,9 +1,9 @@
 // Minimal relay on uWebSockets: what the protocol's fan-out costs without tokens, sessions, timers, logs or metrics.
 // One phone and up to five apps per user; the sockets of a user meet in `users`. One thread, no TLS, no compression.
 //
-// Sockets are written by `send`, which is one system call for each message and socket: the library corks the socket that it reads, and
-// no second one meanwhile. Its `publish` gathers what one turn of the loop has for a subscriber, but has less to do with it than it
-// costs where a user has one message under way.
+// Sockets are written by `send`, which is one system call for each message and socket: while the library reads one socket it corks that,
+// and only one can be corked. Its `publish` gathers what one turn of the loop has for a subscriber; with one message of a user under way
+// there is nothing to gather, and it cost more with one app, as much with three.
 
 #include <App.h>
 
