@@ -32,8 +32,9 @@ build_all() {
   for server in $1; do
     case $server in
       prism) cargo build --release -p prism ;;
-      uring-floor|tokio-tungstenite)
+      uring-floor|tokio-fastwebsockets|tokio-tungstenite)
         (cd "loadtest/peers/$server" && CARGO_TARGET_DIR=$target/peers cargo build --release --locked) ;;
+      uwebsockets) "loadtest/peers/$server/build" "$target/peers/release/peer-$server" ;;
       bun|bun-tuned|node-ws)
         # Anew where the versions have changed.
         (cd "loadtest/peers/${server%-tuned}" && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund; }) ;;
@@ -73,7 +74,7 @@ start_server() {
       launch "$server_core" "$log" env AUGMENTOS_AUTH_JWT_SECRET="$secret" CLOUD_PUBLIC_URL="http://127.0.0.1:$port" \
         PRISM_UDP_HOST=127.0.0.1 PRISM_UDP_PORT="$udp" "$binary" serve --config "$config" --apps "$apps" \
         --data-dir "$data" --host 127.0.0.1 --port "$port" --shards "$shards" ;;
-    uring-floor|tokio-tungstenite)
+    uring-floor|uwebsockets|tokio-fastwebsockets|tokio-tungstenite)
       launch "$server_core" "$log" env PORT="$port" "$target/peers/release/peer-$server" ;;
     bun|bun-tuned)
       launch "$server_core" "$log" env PORT="$port" TUNED=$([ "$server" = bun ] || echo 1) loadtest/peers/bun/node_modules/.bin/bun loadtest/peers/bun/relay.js ;;
