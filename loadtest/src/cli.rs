@@ -442,8 +442,8 @@ mod tests {
             assert!(text.contains(name), "{name} is not named in: {text}");
         }
         assert!(load("soak --duration 4").is_ok(), "its churn comes");
-        assert_eq!(load("steady-day --scale 0.001").unwrap().users, 1);
-        assert_eq!(load("steady-day --scale 10").unwrap().users, 10_000);
+        assert_eq!(load("steady-day --scale 0.0001").unwrap().users, 1);
+        assert_eq!(load("steady-day").unwrap().users, 10_000);
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub(crate) enum Kind {
     Lc3,
     /// `button_press` texts, phone to every app in the envelope.
     Event,
+    /// `local_transcription` texts, what a recogniser on the phone hears, to every app in the envelope.
+    Transcript,
     /// The golden phone messages in turn, phone to every app in the envelope. They keep their natural size.
     Mix,
     /// `display_event` texts, first app to the phone.

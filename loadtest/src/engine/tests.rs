@@ -221,6 +221,19 @@ fn golden_messages_reach_every_app_under_their_own_names() {
 }
 
 #[test]
+fn what_a_phone_recognises_itself_reaches_every_app() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: transcript, bytes: 500, per_user_per_s: 50 }}] }}"
+    );
+    let measured = run(Quirk::None, prism(), &text);
+    let own = &measured.streams[0];
+    assert_eq!(own.class, Class::Event);
+    assert!(own.sent > 0);
+    assert_eq!(own.tally.delivered, own.sent * 2);
+    assert_eq!((own.tally.damaged, own.tally.misrouted), (0, 0));
+}
+
+#[test]
 fn the_whole_protocol_from_token_to_subscription_brings_every_app_up() {
     let text = format!(
         "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 100, in_flight: 1 }}, \
