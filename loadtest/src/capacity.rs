@@ -239,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_names_a_bound_where_no_rate_held() {
+        let mut own = Capacity {
+            kept_per_s: 0.0,
+            failed_per_s: Some(78.0),
+            end: End::Server,
+            reason: "P99 7.0 ms".into(),
+            best: None,
+        };
+        let text = own.sentence(5.0);
+        assert!(text.starts_with("below 78 messages/s"), "{text}");
+        own.end = End::Early;
+        assert!(own.sentence(5.0).contains("ended early: P99 7.0 ms"));
+    }
+
+    #[test]
     fn a_search_that_ends_early_keeps_what_it_found() {
         let mut steps = [Some(true), Some(true), Some(false), None].into_iter();
         let found = bisect(100.0, 0.05, |_| Ok::<_, ()>(steps.next().unwrap()));
