@@ -4,6 +4,7 @@
 use crate::cli::CapacityArgs;
 use crate::engine::{Engine, EngineError, Settings};
 use crate::hist::Class;
+use crate::output;
 use crate::report::{RunResult, build};
 use crate::scenario::Scenario;
 
@@ -18,6 +19,19 @@ enum Step {
     Failed(String),
     /// The generator did not keep up: no statement about the server.
     Generator(String),
+    /// There is nothing left to measure.
+    Over(String),
+}
+
+/// What ended the search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server's limit was found, or none up to the highest rate tried.
+    Server,
+    /// The generator gave out first.
+    Generator,
+    /// The server process ended, or somebody pressed Ctrl-C.
+    Early,
 }
 
 /// Outcome of the search.
@@ -26,39 +40,75 @@ pub(crate) struct Capacity {
     pub(crate) kept_per_s: f64,
     /// Lowest rate that did not hold, where there is one.
     pub(crate) failed_per_s: Option<f64>,
-    /// The generator gave out before the server did: the capacity is at least what held.
-    pub(crate) generator_limited: bool,
+    /// What ended the search; unless it was the server's limit the capacity is at least what held.
+    pub(crate) end: End,
     /// Why the search ended where it did.
     pub(crate) reason: String,
     /// Result of the highest rate that held.
     pub(crate) best: Option<RunResult>,
 }
 
-/// Narrows a rate down: `try_rate` says whether a rate holds. Returns (highest kept, lowest failed).
+impl Capacity {
+    /// The answer in a sentence.
+    pub(crate) fn sentence(&self, p99_ms: f64) -> String {
+        let bound = format!("P99 at most {p99_ms} ms, nothing lost");
+        let kept = self.kept_per_s;
+        let above = self
+            .failed_per_s
+            .map_or_else(String::new, |rate| format!(", {rate:.0} did not"));
+        let reason = &self.reason;
+        match (self.end, &self.best) {
+            (End::Server, Some(_)) => {
+                format!("{kept:.0} messages/s held ({bound}){above}; {reason}")
+            }
+            (End::Server, None) => format!(
+                "below {:.0} messages/s, the lowest rate tried, which did not hold ({bound}); {reason}",
+                self.failed_per_s.unwrap_or(0.0)
+            ),
+            (End::Generator, Some(_)) => {
+                format!("at least {kept:.0} messages/s held ({bound}){above}; {reason}")
+            }
+            (End::Early, Some(_)) => format!(
+                "at least {kept:.0} messages/s held ({bound}){above}; the search ended early: {reason}"
+            ),
+            (End::Generator, None) => {
+                format!("not known, the generator gave out at the first rate (--from): {reason}")
+            }
+            (End::Early, None) => format!("not known, the search ended early: {reason}"),
+        }
+    }
+}
+
+/// Narrows a rate down: `try_rate` says whether a rate holds, or that there is nothing more to try. Returns (highest kept,
+/// lowest failed).
 fn bisect<E>(
     from: f64,
     precision: f64,
-    mut try_rate: impl FnMut(f64) -> Result<bool, E>,
+    mut try_rate: impl FnMut(f64) -> Result<Option<bool>, E>,
 ) -> Result<(f64, Option<f64>), E> {
     let (mut kept, mut failed) = (0.0, None);
     let mut rate = from;
     for _ in 0..DOUBLINGS_MAX {
-        if try_rate(rate)? {
-            kept = rate;
-            rate *= 2.0;
-        } else {
-            failed = Some(rate);
-            break;
+        match try_rate(rate)? {
+            None => return Ok((kept, failed)),
+            Some(true) => {
+                kept = rate;
+                rate *= 2.0;
+            }
+            Some(false) => {
+                failed = Some(rate);
+                break;
+            }
         }
     }
     while let Some(limit) = failed
         && limit - kept > precision * f64::max(kept, from * precision)
     {
         let middle = f64::midpoint(kept, limit);
-        if try_rate(middle)? {
-            kept = middle;
-        } else {
-            failed = Some(middle);
+        match try_rate(middle)? {
+            None => break,
+            Some(true) => kept = middle,
+            Some(false) => failed = Some(middle),
         }
         if kept == 0.0 && middle < from / 64.0 {
             break;
@@ -85,7 +135,7 @@ pub(crate) fn find(
         ));
     }
     let mut best = None;
-    let mut generator_limited = false;
+    let mut end = End::Server;
     let mut reason = "the highest rate tried held".to_owned();
     let (kept_per_s, failed_per_s) = bisect(args.from, args.precision, |rate| {
         let mut spec = scenario.clone();
@@ -95,37 +145,50 @@ pub(crate) fn find(
         for stream in &mut spec.streams {
             stream.per_user_per_s = stream.per_user_per_s.map(|own| own * pace);
         }
-        let measured = engine.run_phase(pace, scenario.warmup_s, args.step_s)?;
-        if measured.interrupted_s.is_some() {
-            return Err(EngineError::Interrupted);
-        }
+        let measured = match engine.run_phase(pace, scenario.warmup_s, args.step_s) {
+            // What held so far is an answer.
+            Err(own @ (EngineError::Interrupted | EngineError::ServerEnded)) => {
+                let server = matches!(own, EngineError::ServerEnded);
+                let why = ["interrupted", "the server process ended"][usize::from(server)];
+                (end, reason) = (End::Early, why.to_owned());
+                return Ok(None);
+            }
+            measured => measured?,
+        };
         let mut run = build::result(&spec, &context, measured);
         let step = judge(&mut run, args.p99_ms);
         let line = match &step {
             Step::Kept => "held".to_owned(),
             Step::Failed(why) => why.clone(),
-            Step::Generator(why) => format!("NOT A STATEMENT ABOUT THE SERVER: {why}"),
+            Step::Generator(why) | Step::Over(why) => {
+                format!("NOT A STATEMENT ABOUT THE SERVER: {why}")
+            }
         };
-        println!(
-            "{rate:9.0} messages/s offered, {:9.0} delivered/s, worst P99 {:8.2} ms: {line}",
+        output::say(&format!(
+            "{rate:9.0} messages/s offered, {:9.0} delivered/s, worst P99 {:8.2} ms: {line}\n",
             run.delivered_per_s,
             worst_p99_ms(&run)
-        );
-        let held = matches!(step, Step::Kept);
-        if held {
-            best = Some(run);
-        } else {
-            reason = line;
-            generator_limited = matches!(step, Step::Generator(_));
-            // What piled up must not be charged to the next rate.
-            engine.settle(3.0)?;
+        ));
+        match step {
+            Step::Kept => {
+                best = Some(run);
+                return Ok(Some(true));
+            }
+            Step::Over(why) => {
+                (end, reason) = (End::Early, why);
+                return Ok(None);
+            }
+            Step::Failed(why) => (end, reason) = (End::Server, why),
+            Step::Generator(_) => (end, reason) = (End::Generator, line),
         }
-        Ok::<bool, EngineError>(held)
+        // What piled up must not be charged to the next rate.
+        engine.settle(3.0)?;
+        Ok::<_, EngineError>(Some(false))
     })?;
     Ok(Capacity {
         kept_per_s,
         failed_per_s,
-        generator_limited,
+        end,
         reason,
         best,
     })
@@ -144,6 +207,13 @@ fn judge(run: &mut RunResult, p99_ms: f64) -> Step {
     if p99 <= p99_ms {
         // A late generator only adds to the latency: what held in spite of it, held.
         run.verdict.excuse_lateness();
+    }
+    let (phones, all) = run.counts.phones_alive;
+    if run.interrupted_s.is_some() || (phones == 0 && all > 0) {
+        return Step::Over(run.verdict.invalid.join("; "));
+    }
+    if p99 == 0.0 && total.lost == 0 {
+        return Step::Over("no message came within --step-s at this rate".into());
     }
     if !run.verdict.invalid.is_empty() {
         return Step::Generator(run.verdict.invalid.join("; "));
@@ -165,7 +235,29 @@ mod tests {
     use super::*;
 
     fn search(limit: f64, from: f64) -> (f64, Option<f64>) {
-        bisect(from, 0.05, |rate| Ok::<bool, ()>(rate <= limit)).unwrap()
+        bisect(from, 0.05, |rate| Ok::<_, ()>(Some(rate <= limit))).unwrap()
+    }
+
+    #[test]
+    fn the_answer_names_a_bound_where_no_rate_held() {
+        let mut own = Capacity {
+            kept_per_s: 0.0,
+            failed_per_s: Some(78.0),
+            end: End::Server,
+            reason: "P99 7.0 ms".into(),
+            best: None,
+        };
+        let text = own.sentence(5.0);
+        assert!(text.starts_with("below 78 messages/s"), "{text}");
+        own.end = End::Early;
+        assert!(own.sentence(5.0).contains("ended early: P99 7.0 ms"));
+    }
+
+    #[test]
+    fn a_search_that_ends_early_keeps_what_it_found() {
+        let mut steps = [Some(true), Some(true), Some(false), None].into_iter();
+        let found = bisect(100.0, 0.05, |_| Ok::<_, ()>(steps.next().unwrap()));
+        assert_eq!(found.unwrap(), (200.0, Some(400.0)));
     }
 
     #[test]

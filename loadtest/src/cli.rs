@@ -1,14 +1,14 @@
 //! The command line of `prism-load`.
 
 use std::net::{SocketAddr, SocketAddrV4, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::{Settings, Target};
 use crate::meet::Meeting;
 use crate::scenario::{Scenario, ScenarioError};
-use crate::{clock, library};
+use crate::{clock, library, output};
 
 /// Load tester for Prism and every server that speaks the same protocol.
 #[derive(Debug, Parser)]
@@ -30,12 +30,13 @@ pub(crate) enum Command {
     /// Print an apps file that declares load.app0 to load.app4, for the server under test.
     AppsFile(AppsFileArgs),
     /// Find the highest open-loop rate that keeps a P99 and loses nothing. Exit code 0: found, 1: the first rate
-    /// and all below it failed, 2: could not run, 3: the generator gave out first.
+    /// and all below it failed, 2: could not run, 3: the generator gave out first, the server ended, or Ctrl-C.
     ///
     /// All open-loop streams grow in proportion, faults of the scenario are left out. --rate and --duration do not
     /// apply: see --from and --step-s.
     FindCapacity(CapacityArgs),
-    /// Compare two result files; cautions where scenario, machine or validity differ.
+    /// Compare two result files; cautions where scenario, machine or validity differ. Exit code 0: compared, 1: of different
+    /// scenarios, 2: a file cannot be read, 3: a run is INVALID.
     Compare {
         /// First result.
         a: PathBuf,
@@ -166,13 +167,9 @@ pub(crate) struct ScenarioArgs {
     pub(crate) in_flight: Option<u32>,
 }
 
-/// Arguments of `run`.
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    #[command(flatten)]
-    pub(crate) scenario: ScenarioArgs,
-    #[command(flatten)]
-    pub(crate) drive: DriveArgs,
+/// Where the result goes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputArgs {
     /// Write the JSON result here.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
@@ -182,6 +179,17 @@ pub(crate) struct RunArgs {
     /// Write both as <scenario>.<label>.<number> into this folder, or into loadtest/results/<date>-<host>-<commit>.
     #[arg(long, num_args = 0..=1, value_name = "FOLDER")]
     pub(crate) out: Option<Option<PathBuf>>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArgs,
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     /// Begin the traffic together with other testers, each with its share of the users: all leave a file in this new folder when
     /// their users are ready, and begin a second after the last. `sum` adds the results up.
     #[arg(long, value_name = "FOLDER", requires = "of")]
@@ -210,9 +218,9 @@ pub(crate) struct CapacityArgs {
     /// Seconds measured at each rate. Longer than a minute shows pauses that come once a minute.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) step_s: f64,
-    /// Write the JSON result of the best step here.
-    #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
+    /// What is written is the highest rate that held; with --out as <scenario>-capacity.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// Arguments of `apps-file`.
@@ -242,7 +250,10 @@ impl CapacityArgs {
         let mut own = self.scenario.load().map_err(|error| error.to_string())?;
         if !own.faults.is_empty() {
             own.faults.clear();
-            eprintln!("the faults of {} are left out of the search", own.name);
+            output::progress(&format!(
+                "the faults of {} are left out of the search",
+                own.name
+            ));
         }
         Ok(own)
     }
@@ -294,11 +305,7 @@ impl DriveArgs {
             },
             TargetKind::Relay => Target::Relay,
         };
-        let from_file = self
-            .server_pid_file
-            .as_ref()
-            .and_then(|path| std::fs::read_to_string(path).ok())
-            .and_then(|text| text.trim().parse().ok());
+        let from_file = self.server_pid_file.as_deref().map(pid_in).transpose()?;
         Ok(Settings {
             address: self.address()?,
             host: format!("{}:{}", self.host, self.port),
@@ -342,6 +349,13 @@ impl DriveArgs {
             self.target
         )
     }
+}
+
+/// The pid in a file. A file that is not there would be a run without CPU and memory.
+fn pid_in(path: &Path) -> Result<i32, String> {
+    let named = |error: String| format!("--server-pid-file {}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+    (text.trim().parse()).map_err(|_| named("holds no process id".to_owned()))
 }
 
 impl ScenarioArgs {
@@ -442,8 +456,8 @@ mod tests {
             assert!(text.contains(name), "{name} is not named in: {text}");
         }
         assert!(load("soak --duration 4").is_ok(), "its churn comes");
-        assert_eq!(load("steady-day --scale 0.001").unwrap().users, 1);
-        assert_eq!(load("steady-day --scale 10").unwrap().users, 10_000);
+        assert_eq!(load("steady-day --scale 0.0001").unwrap().users, 1);
+        assert_eq!(load("steady-day").unwrap().users, 10_000);
     }
 
     #[test]

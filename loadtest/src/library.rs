@@ -16,6 +16,7 @@ pub(crate) const ALL: &[(&str, &str)] = scenarios![
     "design-day",
     "lc3-day",
     "audio-fanout-100",
+    "audio-fanout-600",
     "audio-fanout-3200",
     "event-relay",
     "audio-open",

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::AppsFile(args) => {
-            print!("{}", apps_file(&args));
+            output::say(&apps_file(&args));
             Ok(ExitCode::SUCCESS)
         }
         Command::FindCapacity(args) => find_capacity(&args),
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Command::Summarise { folder, subject } => summarise(&folder, &subject),
     };
     outcome.unwrap_or_else(|message| {
-        eprintln!("prism-load: {message}");
+        output::progress(&format!("prism-load: {message}"));
         ExitCode::from(NOT_RUN)
     })
 }
@@ -65,7 +65,7 @@ fn list() {
     for (name, text) in library::ALL {
         let about =
             scenario::Scenario::parse(text).map_or_else(|error| error.to_string(), |own| own.about);
-        println!("{name:<20}{about}");
+        output::say(&format!("{name:<20}{about}\n"));
     }
 }
 
@@ -120,7 +120,10 @@ fn prepare(
         );
     }
     if !drive.quiet {
-        eprintln!("{descriptors} descriptors; {}", drive.description());
+        output::progress(&format!(
+            "{descriptors} descriptors; {}",
+            drive.description()
+        ));
     }
     Ok(())
 }
@@ -141,7 +144,7 @@ fn run(args: &RunArgs) -> Result<ExitCode, String> {
     let scenario = args.scenario.load().map_err(|error| error.to_string())?;
     let settings = args.drive.settings()?;
     prepare(&args.drive, &settings, &scenario)?;
-    let files = output::Files::prepare(args, &scenario.name)?;
+    let files = output::Files::prepare(&args.output, &args.drive, &scenario.name)?;
     let mut context = context(&args.drive);
     let say = |error: engine::EngineError| error.to_string();
     let mut engine = engine::Engine::new(settings, scenario.clone()).map_err(say)?;
@@ -155,9 +158,9 @@ fn run(args: &RunArgs) -> Result<ExitCode, String> {
         .run_phase(1.0, scenario.warmup_s, scenario.duration_s)
         .map_err(say)?;
     let result = report::build::result(&scenario, &context, measured);
-    print!("{}", report::text::summary(&result));
-    files.write(&result)?;
-    Ok(code(&result))
+    let written = files.write(&result);
+    output::say(&report::text::summary(&result));
+    written.map(|()| code(&result))
 }
 
 fn code(result: &RunResult) -> ExitCode {
@@ -178,53 +181,36 @@ fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
     {
         return Err(format!("{} has no open-loop stream", scenario.name));
     }
-    if let Some(path) = &args.json {
-        output::writable(path)?;
-    }
     let settings = args.drive.settings()?;
     prepare(&args.drive, &settings, &scenario)?;
+    let name = format!("{}-capacity", scenario.name);
+    let files = output::Files::prepare(&args.output, &args.drive, &name)?;
     let found = capacity::find(args, settings, &scenario, &context(&args.drive))
         .map_err(|error| error.to_string())?;
-    if found.best.is_none() && found.generator_limited {
-        println!(
-            "capacity: not known, the generator gave out at the first rate (--from): {}",
-            found.reason
-        );
-        return Ok(ExitCode::from(INVALID));
-    }
-    println!(
-        "capacity: {}{:.0} messages/s held (P99 at most {} ms, nothing lost){}; {}",
-        if found.generator_limited {
-            "at least "
-        } else {
-            ""
-        },
-        found.kept_per_s,
-        args.p99_ms,
-        found
-            .failed_per_s
-            .map_or_else(String::new, |rate| format!(", {rate:.0} did not")),
-        found.reason
-    );
+    let written = found.best.as_ref().map_or(Ok(()), |best| files.write(best));
+    output::say(&format!("capacity: {}\n", found.sentence(args.p99_ms)));
     if let Some(best) = &found.best {
-        print!("{}", report::text::summary(best));
-        if let Some(path) = &args.json {
-            output::write_json(path, best)?;
-        }
+        output::say(&report::text::summary(best));
     }
-    Ok(if found.generator_limited {
-        ExitCode::from(INVALID)
-    } else if found.best.is_some() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(FAILED)
+    written?;
+    Ok(match (&found.end, &found.best) {
+        (capacity::End::Server, Some(_)) => ExitCode::SUCCESS,
+        (capacity::End::Server, None) => ExitCode::from(FAILED),
+        _ => ExitCode::from(INVALID),
     })
 }
 
 fn compare(a: &Path, b: &Path) -> Result<ExitCode, String> {
     let (a, b) = (RunResult::load(a)?, RunResult::load(b)?);
-    print!("{}", report::compare::table(&a, &b));
-    Ok(ExitCode::SUCCESS)
+    output::say(&report::compare::table(&a, &b));
+    Ok(match report::compare::obstacle(&a, &b) {
+        None => ExitCode::SUCCESS,
+        Some(obstacle) => {
+            output::progress(&format!("prism-load: {obstacle}"));
+            let invalid = [&a, &b].iter().any(|run| !run.verdict.invalid.is_empty());
+            ExitCode::from(if invalid { INVALID } else { FAILED })
+        }
+    })
 }
 
 /// Parts of one measurement as the whole.
@@ -233,20 +219,15 @@ fn sum(paths: &[PathBuf], json: Option<&Path>) -> Result<ExitCode, String> {
         .map(|path| RunResult::load(path))
         .collect::<Result<_, _>>()?;
     let whole = report::sum::whole(&parts)?;
-    print!(
-        "{}{}",
-        report::text::summary(&whole),
-        report::sum::lines(&parts)
-    );
-    if let Some(path) = json {
-        output::write_json(path, &whole)?;
-    }
-    Ok(code(&whole))
+    let written = json.map_or(Ok(()), |path| output::write_json(path, &whole));
+    output::say(&report::text::summary(&whole));
+    output::say(&report::sum::lines(&parts));
+    written.map(|()| code(&whole))
 }
 
 fn summarise(folder: &Path, subject: &str) -> Result<ExitCode, String> {
     let rounds = report::summary::load(folder)?;
-    print!("{}", report::summary::markdown(&rounds, subject));
+    output::say(&report::summary::markdown(&rounds, subject));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,9 +1,11 @@
-//! Where results go. Looked at before a run, because a run of a day must not end at a folder that is not there.
+//! Where results go. Looked at before a run, because a run of a day must not end at a folder that is not there; and what cannot be
+//! written after it, be it a result or a line for a terminal that has gone, costs nothing else.
 
 use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::cli::RunArgs;
+use crate::cli::{DriveArgs, OutputArgs};
 use crate::report::{self, RunResult};
 use crate::{clock, procfs};
 
@@ -19,7 +21,11 @@ pub(crate) struct Files {
 
 impl Files {
     /// Chooses the files and makes sure that they can be written.
-    pub(crate) fn prepare(args: &RunArgs, scenario: &str) -> Result<Self, String> {
+    pub(crate) fn prepare(
+        args: &OutputArgs,
+        drive: &DriveArgs,
+        name: &str,
+    ) -> Result<Self, String> {
         let mut own = Self {
             json: args.json.iter().cloned().collect(),
             html: args.html.iter().cloned().collect(),
@@ -30,10 +36,10 @@ impl Files {
         if let Some(folder) = &args.out {
             let folder = folder
                 .clone()
-                .unwrap_or_else(|| default_folder(&args.drive.commit));
+                .unwrap_or_else(|| default_folder(&drive.commit));
             fs::create_dir_all(&folder)
                 .map_err(|error| format!("{}: {error}", folder.display()))?;
-            let stem = free_stem(&folder, &format!("{scenario}.{}", args.drive.label()))?;
+            let stem = free_stem(&folder, &format!("{name}.{}", drive.label()))?;
             let html = stem.with_added_extension("html");
             own.json.push(stem.with_added_extension("json"));
             own.html.push(html.clone());
@@ -47,7 +53,13 @@ impl Files {
         let json = self.json.iter().map(|path| write_json(path, run));
         let html = (self.html.iter()).map(|path| write(path, &report::html::page(run)));
         let results: Vec<_> = json.chain(html).collect();
-        results.into_iter().collect()
+        let written = |result: &Result<(), String>| result.is_ok();
+        let saved = results.iter().take(self.json.len()).any(written);
+        let outcome: Result<(), String> = results.into_iter().collect();
+        outcome.map_err(|error| match saved || self.json.is_empty() {
+            true => error,
+            false => format!("{error}; {}", spare(run)),
+        })
     }
 }
 
@@ -100,8 +112,42 @@ pub(crate) fn writable(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Writes the whole text or leaves what was there: half a document is of use to nobody.
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    // Where a link leads, so that it stays one.
+    let own = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let new = own.with_added_extension("new");
+    let outcome = if own.exists() && !own.is_file() {
+        fs::write(&own, text)
+    } else {
+        fs::write(&new, text).and_then(|()| fs::rename(&new, &own))
+    };
+    outcome.map_err(|error| {
+        // It may never have come to be.
+        let _ = fs::remove_file(&new);
+        format!("{}: {error}", path.display())
+    })
+}
+
+/// Puts the document of a run whose own place is full where there may be room, and says what came of it.
+fn spare(run: &RunResult) -> String {
+    let name = format!("prism-load-{}.json", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    match write_json(&path, run) {
+        Ok(()) => format!("the JSON document is in {} instead", path.display()),
+        Err(error) => format!("nor elsewhere: {error}"),
+    }
+}
+
+/// Prints a result. A reader that has gone away must not cost what is yet to be written.
+pub(crate) fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a line of progress; the same holds for it.
+pub(crate) fn progress(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Writes the JSON document of a run.
@@ -128,6 +174,15 @@ mod tests {
             "kept"
         );
         assert!(writable(&folder.join("absent/x.json")).is_err());
+        write(&folder.join("kept.json"), "new").unwrap();
+        // A folder stands where the new text is to go: as good as a full disk.
+        fs::create_dir(folder.join("kept.json.new")).unwrap();
+        assert!(write(&folder.join("kept.json"), "newer").is_err());
+        assert_eq!(
+            fs::read_to_string(folder.join("kept.json")).unwrap(),
+            "new",
+            "what was there is not cut off"
+        );
         fs::remove_dir_all(&folder).unwrap();
     }
 }

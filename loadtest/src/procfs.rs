@@ -26,12 +26,15 @@ pub(crate) struct ProcessSample {
     pub(crate) threads: u64,
 }
 
-/// Looks at process `pid`; `None` when it is gone.
+/// Looks at process `pid`; `None` when it is gone, or ended and only its parent has not noticed.
 pub(crate) fn process(pid: i32) -> Option<ProcessSample> {
     let cpu_ns = clock::process_cpu_ns(pid)?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command in brackets may hold blanks: count fields behind its end.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    if matches!(fields.first(), Some(&"Z" | &"X")) {
+        return None;
+    }
     let number = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok());
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
@@ -128,5 +131,24 @@ mod tests {
     #[test]
     fn a_missing_process_is_reported_as_gone() {
         assert!(process(i32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_process_that_ended_is_gone_before_its_parent_waits_for_it() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // Until it has run at all it has no clock.
+        while process(pid).is_none() {
+            std::thread::yield_now();
+        }
+        drop(child.stdin.take());
+        while process(pid).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+        child.wait().unwrap();
     }
 }

@@ -95,6 +95,8 @@ pub(crate) enum Kind {
     Lc3,
     /// `button_press` texts, phone to every app in the envelope.
     Event,
+    /// `local_transcription` texts, what a recogniser on the phone hears, to every app in the envelope.
+    Transcript,
     /// The golden phone messages in turn, phone to every app in the envelope. They keep their natural size.
     Mix,
     /// `display_event` texts, first app to the phone.
@@ -357,13 +359,18 @@ impl Scenario {
     pub(crate) fn load(path: &Path) -> Result<Self, ScenarioError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ScenarioError::Unreadable(format!("{}: {error}", path.display())))?;
-        Self::parse(&text)
+        Self::parse(&text).map_err(|error| match error {
+            ScenarioError::Syntax(text) => {
+                ScenarioError::Syntax(format!("{}: {text}", path.display()))
+            }
+            other => other,
+        })
     }
 
     /// Reads and checks the text of a scenario.
     pub(crate) fn parse(text: &str) -> Result<Self, ScenarioError> {
         let own: Self = serde_saphyr::from_str(text)
-            .map_err(|error| ScenarioError::Syntax(error.to_string()))?;
+            .map_err(|error| ScenarioError::Syntax(error.without_snippet().to_string()))?;
         own.check()?;
         Ok(own)
     }
@@ -382,6 +389,11 @@ impl Scenario {
     /// Whether some stream is of `kind`.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.streams.iter().any(|stream| stream.kind == kind)
+    }
+
+    /// Whether the server is restarted on purpose.
+    pub(crate) fn restarts(&self) -> bool {
+        (self.faults.iter()).any(|fault| matches!(fault, Fault::Restart(_)))
     }
 
     /// Sockets that the generator needs, as a lower bound.

@@ -79,7 +79,9 @@ impl Engine {
     fn relay_subscriptions(&self) -> &'static str {
         match (
             self.scenario.has(Kind::Audio),
-            self.scenario.has(Kind::Event) || self.scenario.has(Kind::Mix),
+            [Kind::Event, Kind::Transcript, Kind::Mix]
+                .into_iter()
+                .any(|kind| self.scenario.has(kind)),
         ) {
             (true, true) => "audio,event",
             (true, false) => "audio",
@@ -132,6 +134,10 @@ impl Engine {
         }
         if self.scenario.has(Kind::Event) && !self.scenario.has(Kind::Mix) {
             wanted.push("button_press");
+        }
+        if self.scenario.has(Kind::Transcript) {
+            // Not `transcription:en-US`: that would ask the server for a recogniser of its own.
+            wanted.push("local_transcription");
         }
         if self.scenario.has(Kind::Mix) {
             wanted.extend(golden::PHONE.iter().map(|(kind, _)| *kind));

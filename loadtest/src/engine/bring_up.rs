@@ -3,8 +3,8 @@
 use super::timers::Timer;
 use super::{Background, Engine, EngineError, Target};
 use crate::clock::{self, SECOND};
-use crate::interrupt;
 use crate::schedule::{Poisson, Round, Schedule};
+use crate::{interrupt, output};
 
 /// Without any new user ready for so long, bring-up has failed.
 const PATIENCE: u64 = 20 * SECOND;
@@ -46,7 +46,8 @@ impl Engine {
             }
             if self.settings.progress && now - shown > SECOND {
                 shown = now;
-                eprintln!("bring-up: {ready} of {} users ready", self.users.len());
+                let all = self.users.len();
+                output::progress(&format!("bring-up: {ready} of {all} users ready"));
             }
             // Counting is linear in the users: look every 20 ms, not after every event.
             self.turn_until(now + 20 * clock::MILLI)?;

@@ -3,6 +3,7 @@
 use super::timers::Timer;
 use super::{Engine, Target};
 use crate::clock::SECOND;
+use crate::output;
 use crate::scenario::{AppServerGone, Fault, Herd, Restart, StuckReaders};
 
 fn ns(seconds: f64) -> u64 {
@@ -47,7 +48,7 @@ impl Engine {
 
     fn note(&mut self, text: &str) {
         if self.settings.progress {
-            eprintln!("fault: {text}");
+            output::progress(&format!("fault: {text}"));
         }
         self.sampler.note(text);
     }

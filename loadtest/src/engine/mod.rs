@@ -155,6 +155,8 @@ pub(crate) struct Engine {
     pub(crate) bring_up_errors: Causes,
     unreached: u64,
     interrupted_s: Option<f64>,
+    /// The watched server process ended and nothing will start another: there is nothing left to measure.
+    server_ended: bool,
 }
 
 /// Why the engine cannot go on.
@@ -172,6 +174,8 @@ pub(crate) enum EngineError {
     Meeting(String),
     /// Somebody pressed Ctrl-C before there was a result.
     Interrupted,
+    /// The server process ended before there was a result.
+    ServerEnded,
 }
 
 impl std::fmt::Display for EngineError {
@@ -181,6 +185,7 @@ impl std::fmt::Display for EngineError {
             Self::Port(text) | Self::Meeting(text) => f.write_str(text),
             Self::Token(text) => write!(f, "cannot mint a token: {text}"),
             Self::BringUp(text) => write!(f, "bring-up failed: {text}"),
+            Self::ServerEnded => f.write_str("the server process ended before there was a result"),
             Self::Interrupted => f.write_str("interrupted before there was a result"),
         }
     }
@@ -231,6 +236,7 @@ impl Engine {
             bring_up_errors: Causes::default(),
             unreached: 0,
             interrupted_s: None,
+            server_ended: false,
             settings,
             scenario,
         };
@@ -303,9 +309,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Turns until the clock shows `until`, or Ctrl-C was pressed.
+    /// Whether to stop at once: Ctrl-C was pressed, or the server is no more.
+    fn ends(&self) -> bool {
+        self.server_ended || interrupt::wanted()
+    }
+
+    /// Turns until the clock shows `until`, or it ends before.
     fn turn_until(&mut self, until: u64) -> Result<(), EngineError> {
-        while clock::mono_ns() < until && !interrupt::wanted() {
+        while clock::mono_ns() < until && !self.ends() {
             self.turn(until)?;
         }
         Ok(())
@@ -358,12 +369,12 @@ impl Engine {
             for _ in 0..TIMERS_PER_TURN {
                 let (kind, schedule) = &mut self.background[index];
                 let kind = *kind;
-                let Some((_, user)) = schedule.pop_due(now) else {
+                let Some((due, user)) = schedule.pop_due(now) else {
                     break;
                 };
                 acted = true;
                 match kind {
-                    Background::Ping => self.ping(user, now),
+                    Background::Ping => self.ping(user, due, now),
                     Background::DeviceState => self.post_device_state(user),
                     Background::Location => self.post_location(user),
                     Background::AppPing => self.ping_apps(user),

@@ -118,6 +118,9 @@ impl Engine {
         }
         self.kick_closed();
         self.turn_until(window)?;
+        if self.server_ended {
+            return Err(EngineError::ServerEnded);
+        }
         if interrupt::wanted() {
             return Err(EngineError::Interrupted);
         }
@@ -126,8 +129,9 @@ impl Engine {
         let after = self.look();
         self.generating = false;
         let measured_ns = after.time - before.time;
+        let broken_off = self.server_ended | interrupt::take();
         self.interrupted_s =
-            interrupt::take().then(|| after.time.saturating_sub(window) as f64 / SECOND as f64);
+            broken_off.then(|| after.time.saturating_sub(window) as f64 / SECOND as f64);
         self.unreached = self.count_unreached(self.window.1.min(after.time));
         self.drain()?;
         if interrupt::take() {
@@ -157,7 +161,10 @@ impl Engine {
         }
         // A phone needs up to 5 s and an app 7 s to come back.
         let most = least + 10 * SECOND;
-        while clock::mono_ns() < most && !self.users.iter().all(super::user::User::ready) {
+        while clock::mono_ns() < most
+            && !self.ends()
+            && !self.users.iter().all(super::user::User::ready)
+        {
             self.turn_until((clock::mono_ns() + 50 * clock::MILLI).min(most))?;
         }
         Ok(())

@@ -88,8 +88,8 @@ impl Engine {
         }
     }
 
-    /// The phone's five-second tick.
-    pub(super) fn ping(&mut self, user: u32, now: u64) {
+    /// The phone's five-second tick, meant to come at `due`.
+    pub(super) fn ping(&mut self, user: u32, due: u64, now: u64) {
         let own = &mut self.users[user as usize];
         let Some(token) = own.phone.filter(|_| own.acked) else {
             return;
@@ -100,7 +100,7 @@ impl Engine {
             self.timers.at(now, Timer::PhoneConnect(user));
             return;
         }
-        own.ping_sent = now;
+        own.ping_sent = due;
         self.send_frame(token, Opcode::Text, br#"{"type":"ping"}"#);
     }
 

@@ -6,7 +6,7 @@ use super::Engine;
 use super::timers::Timer;
 use crate::clock::{self, SECOND};
 use crate::hist::{Class, Latency};
-use crate::procfs;
+use crate::{output, procfs};
 
 /// Most points of a timeline; longer runs get longer intervals.
 const POINTS_MAX: f64 = 1800.0;
@@ -84,6 +84,10 @@ impl Engine {
         let now = clock::mono_ns();
         let span = now.saturating_sub(self.sampler.last).max(1) as f64 / SECOND as f64;
         let server = self.settings.server_pid.and_then(procfs::process);
+        self.server_ended = self.settings.server_pid.is_some()
+            && server.is_none()
+            && self.settings.pid_file.is_none()
+            && !self.scenario.restarts();
         let server_cores = match (server, self.sampler.last_server_cpu) {
             // A restarted server begins at zero again.
             (Some(sample), Some(last)) if sample.cpu_ns >= last => {
@@ -149,7 +153,7 @@ impl Engine {
             .filter(|(class, _)| Class::STREAMS.contains(class))
             .map(|(_, latency)| (latency.p50_us, latency.p99_us))
             .fold((0.0_f64, 0.0_f64), |a, b| (a.0.max(b.0), a.1.max(b.1)));
-        eprintln!(
+        output::progress(&format!(
             "{:7.1} s  sent {:8.0}/s  delivered {:8.0}/s  p50 {:8.0} us  p99 {:8.0} us  server {:>5}  {:>6}  generator {:4.2}  phones {}  apps {}",
             point.at_s,
             point.sent_per_s,
@@ -165,7 +169,7 @@ impl Engine {
             point.generator_cores,
             point.phones,
             point.apps,
-        );
+        ));
     }
 
     /// Once a second: time-outs and stalls.

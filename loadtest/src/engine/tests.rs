@@ -221,6 +221,40 @@ fn golden_messages_reach_every_app_under_their_own_names() {
 }
 
 #[test]
+fn a_run_ends_with_the_server_process_that_it_watches() {
+    let text = format!(
+        "{BASE} duration_s: 60, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 20 }}] }}"
+    );
+    let scenario = Scenario::parse(&text).unwrap();
+    let fake = Fake::start(Quirk::None);
+    let mut server = std::process::Command::new("true").spawn().unwrap();
+    let mut own = settings(fake.address, Target::Relay);
+    own.server_pid = i32::try_from(server.id()).ok();
+    server.wait().unwrap();
+    let mut engine = Engine::new(own, scenario.clone()).unwrap();
+    engine.bring_up().unwrap();
+    let measured = engine.run_phase(1.0, scenario.warmup_s, 60.0).unwrap();
+    assert!(measured.interrupted_s.is_some_and(|after_s| after_s < 30.0));
+    assert!(
+        measured.streams[0].tally.delivered > 0,
+        "nothing is thrown away"
+    );
+}
+
+#[test]
+fn what_a_phone_recognises_itself_reaches_every_app() {
+    let text = format!(
+        "{BASE} duration_s: 0.4, streams: [{{ kind: transcript, bytes: 500, per_user_per_s: 50 }}] }}"
+    );
+    let measured = run(Quirk::None, prism(), &text);
+    let own = &measured.streams[0];
+    assert_eq!(own.class, Class::Event);
+    assert!(own.sent > 0);
+    assert_eq!(own.tally.delivered, own.sent * 2);
+    assert_eq!((own.tally.damaged, own.tally.misrouted), (0, 0));
+}
+
+#[test]
 fn the_whole_protocol_from_token_to_subscription_brings_every_app_up() {
     let text = format!(
         "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 100, in_flight: 1 }}, \

@@ -48,6 +48,11 @@ impl StreamState {
                 );
                 (Class::Event, vec![template])
             }
+            Kind::Transcript => {
+                let tail = r#"","isFinal":false,"startTime":100,"endTime":900,"speakerId":0,"transcribeLanguage":"en-US","provider":"ondevice"}"#;
+                let head = r#"{"type":"local_transcription","text":""#;
+                (Class::Event, vec![Template::json(head, tail, spec.bytes)])
+            }
             Kind::Mix => {
                 let stamped = |(_, text): (&str, &str)| {
                     let (head, tail) = golden::split(text);
@@ -150,7 +155,7 @@ impl Engine {
         let own = &self.users[user as usize];
         let stream = &self.streams[index];
         let (token, receivers) = match stream.spec.kind {
-            Kind::Audio | Kind::Lc3 | Kind::Speech | Kind::Event | Kind::Mix => {
+            Kind::Audio | Kind::Lc3 | Kind::Speech | Kind::Event | Kind::Transcript | Kind::Mix => {
                 (own.phone.filter(|_| own.acked), own.apps.len())
             }
             Kind::Display => {
@@ -184,7 +189,7 @@ impl Engine {
         let class = stream.class;
         let opcode = match stream.spec.kind {
             Kind::Audio | Kind::Lc3 | Kind::Speech => Opcode::Binary,
-            Kind::Event | Kind::Mix | Kind::Display => Opcode::Text,
+            Kind::Event | Kind::Transcript | Kind::Mix | Kind::Display => Opcode::Text,
         };
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();

@@ -14,6 +14,34 @@ struct Row {
     b: Option<f64>,
 }
 
+/// Why the ratios of two runs say nothing about their servers, where they do not.
+pub(crate) fn obstacle(a: &RunResult, b: &RunResult) -> Option<String> {
+    let invalid: Vec<&str> = [("A", a), ("B", b)]
+        .into_iter()
+        .filter(|(_, run)| !run.verdict.invalid.is_empty())
+        .map(|(letter, _)| letter)
+        .collect();
+    if !invalid.is_empty() {
+        return Some(format!(
+            "{} INVALID: the figures must not be used",
+            match invalid.as_slice() {
+                [one] => format!("{one} is"),
+                _ => "both are".to_owned(),
+            }
+        ));
+    }
+    // The words about a scenario and what it expects are no part of the load.
+    let load = |run: &RunResult| crate::scenario::Scenario {
+        about: String::new(),
+        expect: crate::scenario::Expect::default(),
+        ..run.scenario.clone()
+    };
+    (load(a) != load(b)).then(|| {
+        "the scenarios differ (load, users or times): the ratios say little about the servers"
+            .to_owned()
+    })
+}
+
 /// A table of what both runs measured, with the ratio B / A.
 pub(crate) fn table(a: &RunResult, b: &RunResult) -> String {
     let mut out = String::new();
@@ -31,17 +59,8 @@ pub(crate) fn table(a: &RunResult, b: &RunResult) -> String {
             run.verdict.word()
         );
     }
-    if a.scenario != b.scenario {
-        let _ = writeln!(
-            out,
-            "CAUTION: the scenarios differ; ratios say little about the servers"
-        );
-    }
-    if [a, b].iter().any(|run| run.verdict.word() == "INVALID") {
-        let _ = writeln!(
-            out,
-            "CAUTION: a run is INVALID; its figures must not be used"
-        );
+    if let Some(obstacle) = obstacle(a, b) {
+        let _ = writeln!(out, "CAUTION: {obstacle}");
     }
     if a.machine != b.machine || a.host != b.host {
         let _ = writeln!(out, "CAUTION: the machines differ");
@@ -114,4 +133,28 @@ fn rows(a: &RunResult, b: &RunResult) -> Vec<Row> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::verdict::tests::run;
+
+    const STREAM: &str = "{ kind: audio, bytes: 100, per_user_per_s: 10 }";
+
+    #[test]
+    fn runs_of_other_loads_and_invalid_ones_are_no_comparison() {
+        let a = run(STREAM);
+        let mut b = a.clone();
+        b.scenario.about = "the same in other words".into();
+        b.scenario.expect.p99_max_ms = Some(1.0);
+        assert_eq!(obstacle(&a, &b), None);
+        assert!(!table(&a, &b).contains("CAUTION"));
+        b.scenario.users += 1;
+        assert!(obstacle(&a, &b).unwrap().contains("scenarios differ"));
+        b.verdict.invalid.push("too busy".into());
+        assert!(obstacle(&a, &b).unwrap().starts_with("B is INVALID"));
+        assert!(obstacle(&b, &b).unwrap().starts_with("both are INVALID"));
+        assert!(table(&a, &b).contains("CAUTION: B is INVALID"));
+    }
 }

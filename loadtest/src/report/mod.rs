@@ -187,17 +187,24 @@ impl RunResult {
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
-        let own: Self =
-            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        if own.format == FORMAT {
-            Ok(own)
-        } else {
-            Err(format!(
-                "{}: format {} instead of {FORMAT}",
-                path.display(),
-                own.format
-            ))
+        Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u64,
         }
+        // First: other versions have other members.
+        let head: Head = serde_json::from_str(text)
+            .map_err(|error| format!("not a result of prism-load: {error}"))?;
+        if head.format != u64::from(FORMAT) {
+            return Err(format!(
+                "format {} of the JSON document; this prism-load reads {FORMAT}",
+                head.format
+            ));
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
     /// Total over the classes that have an accounting. A display that a later one replaced before it was
@@ -214,5 +221,22 @@ impl RunResult {
             total.add(&tally);
         }
         total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_of_the_document_is_named_before_its_other_members_are() {
+        let run = verdict::tests::run("{ kind: audio, bytes: 100, in_flight: 1 }");
+        let text = serde_json::to_string(&run).unwrap();
+        assert_eq!(RunResult::parse(&text).unwrap().scenario, run.scenario);
+        let next = text.replacen("\"format\":1,", "\"format\":2,\"other\":3,", 1);
+        let error = RunResult::parse(&next).unwrap_err();
+        assert!(error.starts_with("format 2 of the JSON"), "{error}");
+        let error = RunResult::parse(&text[..40]).unwrap_err();
+        assert!(error.starts_with("not a result"), "{error}");
     }
 }

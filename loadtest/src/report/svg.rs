@@ -22,7 +22,7 @@ const STROKES: [&str; 8] = [
 
 /// The colours of a dark screen.
 pub(super) const DARK: &str = "@media screen and (prefers-color-scheme:dark){.g{stroke:#3a3f47}.h{stroke:#2b3037}.a{stroke:#aaa}\
-.m{stroke:#ddd}.s0{stroke:#6cb2f5}.s1{stroke:#f5a04a}.s2{stroke:#6fd08c}.s3{stroke:#f080b0}\
+.m{stroke:#ddd}.w{fill:#20252b}.s0{stroke:#6cb2f5}.s1{stroke:#f5a04a}.s2{stroke:#6fd08c}.s3{stroke:#f080b0}\
 .s4{stroke:#b69cf5}.s5{stroke:#5fd3c6}.s6{stroke:#e59a7b}.s7{stroke:#b8c0cc}}";
 
 /// One line of a chart.
@@ -38,7 +38,7 @@ pub(super) struct Line {
 pub(super) enum Scale {
     /// From zero, evenly.
     Linear,
-    /// Powers of ten.
+    /// Powers of ten, of microseconds.
     Log,
 }
 
@@ -52,6 +52,8 @@ pub(super) struct Chart<'a> {
     pub(super) scale: Scale,
     /// Where the horizontal axis begins and ends at the latest and at the earliest: charts of one run share it.
     pub(super) x_span: Option<(f64, f64)>,
+    /// From where to where it was measured; what lies before and after is shaded.
+    pub(super) window: Option<(f64, f64)>,
     /// Places and labels of the horizontal axis; empty chooses some.
     pub(super) x_ticks: Vec<(f64, String)>,
     /// Points further apart than this are not joined.
@@ -81,6 +83,18 @@ fn label(value: f64) -> String {
     } else {
         trim(value)
     }
+}
+
+/// Microseconds in the unit in which the number is shortest.
+fn time(us: f64) -> String {
+    let (value, unit) = if us < 1e3 {
+        (us, "µs")
+    } else if us < 1e6 {
+        (us / 1e3, "ms")
+    } else {
+        (us / 1e6, "s")
+    };
+    format!("{} {unit}", trim(value))
 }
 
 fn trim(value: f64) -> String {
@@ -225,6 +239,10 @@ fn path(line: &Line, gap_max: f64, axes: &Axes) -> String {
 
 fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+    if let Some((from, to)) = chart.window {
+        shade((LEFT, axes.px(from)), out);
+        shade((axes.px(to), right), out);
+    }
     for value in axes.y_ticks() {
         let y = axes.py(value);
         let _ = write!(
@@ -232,7 +250,10 @@ fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
             r##"<path d="M{LEFT} {y:.1}H{right}" class="g" stroke="#d4d4d4"/><text x="{}" y="{:.1}" text-anchor="end">{}</text>"##,
             LEFT - 6.0,
             y + 4.0,
-            label(value)
+            match axes.scale {
+                Scale::Linear => label(value),
+                Scale::Log => time(value),
+            }
         );
     }
     let ticks = if chart.x_ticks.is_empty() {
@@ -264,6 +285,18 @@ fn grid(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
         (TOP + bottom) / 2.0,
         escape(chart.y_title)
     );
+}
+
+/// Tells what was not measured from what was.
+fn shade((from, to): (f64, f64), out: &mut String) {
+    let (from, to) = (from.max(LEFT), to.min(WIDTH - RIGHT));
+    if to - from >= 1.0 {
+        let _ = write!(
+            out,
+            r##"<path d="M{from:.1} {TOP}H{to:.1}V{}H{from:.1}z" class="w" fill="#efefef"/>"##,
+            HEIGHT - BOTTOM
+        );
+    }
 }
 
 fn marks(chart: &Chart<'_>, axes: &Axes, out: &mut String) {
@@ -301,6 +334,7 @@ mod tests {
             x_title: "b",
             scale: Scale::Log,
             x_span: None,
+            window: None,
             x_ticks: Vec::new(),
             gap_max: f64::INFINITY,
             lines: Vec::new(),
@@ -312,6 +346,7 @@ mod tests {
             points: vec![(0.0, 5.0), (1.0, 500.0)],
         });
         let svg = draw(&chart);
+        assert!(svg.contains(">100 µs</text>") && svg.contains(">1 ms</text>"));
         assert!(svg.contains("&lt;x&gt;") && !svg.contains("<x>") && !svg.contains("NaN"));
     }
 
@@ -323,6 +358,7 @@ mod tests {
             x_title: "b",
             scale: Scale::Linear,
             x_span: Some((0.0, 100.0)),
+            window: Some((0.0, 90.0)),
             x_ticks: Vec::new(),
             gap_max: 2.0,
             lines: vec![Line {
@@ -333,6 +369,7 @@ mod tests {
         });
         assert_eq!(svg.matches("h5M").count(), 1, "one dash, one line");
         assert!(svg.contains(">100</text>"), "the axis goes to the end");
+        assert_eq!(svg.matches("class=\"w\"").count(), 1, "the drain is shaded");
         assert!(
             svg.contains("at 5") && !svg.contains("at 6"),
             "names do not cover each other"

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::RunResult;
 use crate::hist::Class;
-use crate::scenario::Fault;
 
 /// A generator that is busier than this may be what limits a closed loop.
 pub(crate) const GENERATOR_BUSY_MAX: f64 = 0.97;
@@ -38,6 +37,9 @@ pub(crate) struct Verdict {
 
 /// How the reason begins that speaks of the generator's lateness.
 const LATE: &str = "the generator was late";
+/// In the names of the expectations that lateness alone can break.
+const P99: &str = " P99, ms";
+const PONG: &str = "slowest pong, ms";
 
 impl Verdict {
     /// Takes lateness for no reason against figures that held a bound in spite of it: the true ones are better.
@@ -64,6 +66,12 @@ pub(crate) fn judge(run: &RunResult, watched: bool) -> Verdict {
     let mut own = Verdict::default();
     validity(run, watched, &mut own);
     expectations(run, &mut own.failed);
+    let slow = |text: &String| text.contains(P99) || text.contains(PONG);
+    if own.late && own.failed.iter().any(slow) {
+        own.invalid.push(format!(
+            "{LATE}, and more was slow than is expected: that says nothing about the server"
+        ));
+    }
     own
 }
 
@@ -136,22 +144,18 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
     lateness(run, own);
     let reached = run.generator.lag.as_ref().map_or(0, |lag| lag.count);
     let due = reached + run.generator.unreached;
-    if (reached as f64) < due as f64 * OFFERED_MIN {
+    if (reached as f64) < due as f64 * OFFERED_MIN && run.interrupted_s.is_none() {
         own.invalid.push(format!(
             "the generator got to {reached} of {due} messages only"
         ));
     }
     if let Some(after_s) = run.interrupted_s {
         own.invalid.push(format!(
-            "interrupted {after_s:.1} s after the window of {:.0} s began",
+            "broken off {after_s:.1} s after the window of {:.0} s began",
             run.scenario.duration_s
         ));
     }
-    let restarts = run
-        .scenario
-        .faults
-        .iter()
-        .any(|fault| matches!(fault, Fault::Restart(_)));
+    let restarts = run.scenario.restarts();
     let away = run.counts.phone_acks > 0 || run.counts.phones_alive.0 < run.counts.phones_alive.1;
     if restarts && !away {
         own.invalid.push(
@@ -161,6 +165,13 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
     if watched && run.server.is_none() && !restarts {
         own.invalid
             .push("the server process ended during the run".into());
+    } else if let (alive, all) = run.counts.phones_alive
+        && alive == 0
+        && all > 0
+        && !restarts
+    {
+        own.invalid
+            .push("no phone was connected at the end: the server is gone or takes nobody".into());
     }
     for cause in run.errors.keys() {
         if cause.contains("EMFILE") || cause.contains("EADDRNOTAVAIL") {
@@ -194,6 +205,12 @@ fn surroundings(run: &RunResult, watched: bool, own: &mut Verdict) {
             "sockets without a name: {open} of {all} still open"
         ));
     }
+    if run.counts.held_back > 0 {
+        own.notes.push(format!(
+            "{} messages were not sent because the server did not read: they are in no latency",
+            run.counts.held_back
+        ));
+    }
     if run.counts.udp.2 > 0 {
         own.notes.push(format!(
             "UDP was not offered or not confirmed: {} audio packets went over the WebSocket",
@@ -220,8 +237,8 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
     at_most("lost", total.lost as f64, lost_max);
     if run.scenario.faults.is_empty() {
         // Nobody was meant to be away, so a socket that the server ended is no excuse.
-        let away = total.missed_offline + run.counts.skipped_offline;
-        let name = "missed or not sent because a connection was lost";
+        let away = total.missed_offline + run.counts.skipped_offline + run.counts.held_back;
+        let name = "missed or not sent because a connection was lost or the server did not read";
         at_most(name, away as f64, lost_max);
     }
     let wrong: u64 = run
@@ -243,11 +260,11 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
     } else {
         ping.map_or(0.0, |latency| latency.max_us / 1000.0)
     };
-    at_most("slowest pong, ms", slowest, expect.ping_max_ms);
+    at_most(PONG, slowest, expect.ping_max_ms);
     for class in [Class::Audio, Class::Speech, Class::Event] {
         let latency = run.class(class).and_then(|own| own.latency.as_ref());
         let p99 = latency.map_or(0.0, |latency| latency.p99_us / 1000.0);
-        at_most(&format!("{} P99, ms", class.name()), p99, expect.p99_max_ms);
+        at_most(&format!("{}{P99}", class.name()), p99, expect.p99_max_ms);
     }
     if let (Some(most), Some(server)) = (expect.memory_growth_max_mb, &run.server) {
         let grown = (server.rss_after as f64 - server.rss_before as f64) / 1_048_576.0;

@@ -16,7 +16,7 @@ fn latency(p99_us: f64, count: u64) -> Latency {
     }
 }
 
-fn run(stream: &str) -> RunResult {
+pub(crate) fn run(stream: &str) -> RunResult {
     let text = format!(
         "{{ name: x, users: 10, apps_per_user: 1, duration_s: 10, streams: [{stream}], \
          expect: {{ lost_max: 0, disorder_max: 0, ping_max_ms: 1000, apps_alive_min: 1 }} }}"
@@ -154,8 +154,49 @@ fn a_run_that_was_broken_off_is_invalid_and_trouble_at_bring_up_is_told() {
     let verdict = judge(&own, true);
     assert_eq!(
         verdict.invalid,
-        ["interrupted 2.5 s after the window of 10 s began"]
+        ["broken off 2.5 s after the window of 10 s began"]
     );
+}
+
+#[test]
+fn a_run_whose_server_was_gone_at_the_end_is_invalid_though_no_process_was_watched() {
+    let mut own = run(OPEN);
+    (own.server, own.scenario.expect) = (None, crate::scenario::Expect::default());
+    assert_eq!(judge(&own, false).word(), "ok");
+    own.counts.phones_alive = (0, 10);
+    let verdict = judge(&own, false);
+    assert_eq!(verdict.invalid.len(), 1);
+    assert!(verdict.invalid[0].contains("the server is gone"));
+    // Where it is restarted its absence is a finding, not a mistake.
+    let restart = "{ restart: { at_s: 1 } }";
+    own.scenario.faults = vec![serde_saphyr::from_str(restart).unwrap()];
+    own.scenario.expect.phones_alive_min = Some(1.0);
+    assert_eq!(judge(&own, false).word(), "FAILED");
+}
+
+#[test]
+fn a_p99_that_a_late_generator_may_have_broken_is_no_failure_of_the_server() {
+    let mut own = run(OPEN);
+    let churn = "{ churn: { per_user_per_h: 4 } }";
+    own.scenario.faults = vec![serde_saphyr::from_str(churn).unwrap()];
+    own.scenario.expect.p99_max_ms = Some(1.0);
+    assert_eq!(judge(&own, true).word(), "FAILED");
+    own.generator.lag = Some(latency(1500.0, 1000));
+    assert_eq!(judge(&own, true).word(), "INVALID");
+    // In a scenario with faults lateness alone spoils nothing.
+    own.scenario.expect.p99_max_ms = Some(10.0);
+    assert_eq!(judge(&own, true).word(), "ok");
+    own.counts.ping_timeouts = 1;
+    assert_eq!(judge(&own, true).word(), "INVALID");
+}
+
+#[test]
+fn what_a_server_that_does_not_read_keeps_from_being_sent_is_told_and_counts() {
+    let mut own = run(OPEN);
+    own.counts.held_back = 7;
+    let verdict = judge(&own, true);
+    assert_eq!(verdict.word(), "FAILED");
+    assert!(verdict.notes[0].starts_with("7 messages were not sent"));
 }
 
 #[test]
