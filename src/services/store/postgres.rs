@@ -161,7 +161,27 @@ impl Postgres {
     }
 }
 
+/// Version of the schema that is there; 0 = none. It needs no right but to read, and no database that takes writes.
+async fn version(client: &Object) -> Result<i64, StoreError> {
+    let there =
+        "SELECT to_regclass('prism_schema') IS NOT NULL, current_setting('server_encoding')";
+    let row = client.query_one(there, &[]).await.map_err(failed)?;
+    let encoding: &str = row.get(1);
+    if !matches!(encoding, "UTF8" | "SQL_ASCII") {
+        tracing::warn!(encoding, "store-encoding");
+    }
+    if !row.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let version = "SELECT coalesce(max(version), 0) FROM prism_schema";
+    let row = client.query_one(version, &[]).await.map_err(failed)?;
+    Ok(row.get(0))
+}
+
 async fn migrate(client: &mut Object) -> Result<(), StoreError> {
+    if version(client).await? == MIGRATIONS.len() as i64 {
+        return Ok(());
+    }
     let work = client.transaction().await.map_err(failed)?;
     work.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])
         .await
