@@ -7,10 +7,12 @@ use futures_util::future::join_all;
 use prism::base::ids::UserId;
 use prism::base::settings::Settings;
 use prism::services::store::postgres::Postgres;
+use prism::services::store::writes::Writes;
 use prism::services::store::{Change, DocKey, Outcome, Quota, Space, Store as _, StoreError};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use support::postgres::{OwnPostgres, Wire, postgres_url};
 use support::{AppServer, Server, Site};
 
@@ -213,6 +215,45 @@ fn a_role_that_may_create_nothing_is_enough_once_the_tables_are_there() {
         assert!(
             open(&url, 5000, 2).await.is_err(),
             "a newer schema is refused"
+        );
+    });
+}
+
+#[test]
+fn a_row_that_an_operator_locks_holds_up_no_other() {
+    let Some(url) = postgres_url() else { return };
+    run(async {
+        let store = Arc::new(open(&url, 300, 3).await.expect("opens"));
+        let (locked, other) = (fresh_user(), fresh_user());
+        let put_all = [put(&locked, "v"), put(&other, "v")];
+        store.commit(&put_all).await.expect("writes");
+        let mut settings = Settings::default().store;
+        settings.db_timeout_ms = 300;
+        settings.db_retry_ms = 100;
+        let writes = Writes::start(store.clone(), settings);
+
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN").await.expect("begins");
+        let lock =
+            "SELECT 1 FROM prism_documents WHERE space = 'storage' AND owner = $1 FOR UPDATE";
+        client
+            .query(lock, &[&locked.as_str()])
+            .await
+            .expect("locks");
+        let waits = writes.apply(put(&locked, "w")).await;
+        assert!(matches!(waits, Err(StoreError::Timeout)), "{waits:?}");
+        for value in ["1", "2", "3"] {
+            writes.apply(put(&other, value)).await.expect("durable");
+        }
+        client.batch_execute("COMMIT").await.expect("unlocks");
+        assert!(writes.close(Duration::from_secs(30)).await);
+        let stored = store.get(&DocKey::storage(&locked, PACKAGE)).await;
+        assert_eq!(
+            stored.expect("reads").as_deref(),
+            Some(&br#"{"k":"w"}"#[..])
         );
     });
 }

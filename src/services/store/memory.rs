@@ -19,6 +19,8 @@ pub struct Memory {
     in_time: AtomicUsize,
     /// Changes that hold this text are refused.
     refused: Mutex<String>,
+    /// Changes that hold this text do not get done in time.
+    stuck: Mutex<String>,
     commits: AtomicU64,
 }
 
@@ -52,16 +54,27 @@ impl Memory {
         *lock(&self.refused) = text.to_owned();
     }
 
+    /// From now on changes that hold this text do not get done in time.
+    #[cfg(test)]
+    pub(crate) fn set_stuck(&self, text: &str) {
+        *lock(&self.stuck) = text.to_owned();
+    }
+
     /// What a database says to a commit before it does it.
     fn objection(&self, changes: &[Change]) -> Option<StoreError> {
         let in_time = self.in_time.load(Ordering::SeqCst);
         if in_time > 0 && changes.len() > in_time {
             return Some(StoreError::Timeout);
         }
-        let refused = lock(&self.refused);
-        let holds = |change: &Change| format!("{change:?}").contains(refused.as_str());
-        (!refused.is_empty() && changes.iter().any(holds))
-            .then(|| StoreError::Refused("told to refuse it".into()))
+        let holds = |text: &Mutex<String>| {
+            let text = lock(text);
+            let says = |change: &Change| format!("{change:?}").contains(text.as_str());
+            !text.is_empty() && changes.iter().any(says)
+        };
+        if holds(&self.stuck) {
+            return Some(StoreError::Timeout);
+        }
+        holds(&self.refused).then(|| StoreError::Refused("told to refuse it".into()))
     }
 
     /// Successful commits so far.

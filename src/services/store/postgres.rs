@@ -24,6 +24,8 @@ use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 const CHANNEL: &str = "prism_apps";
+/// Connections for writes.
+const WRITING: usize = 2;
 /// Documents that one statement writes, but for a single one (bytes).
 const STATEMENT_BYTES_MAX: usize = 16 << 20;
 /// Any number will do; all instances take the same advisory lock while they migrate.
@@ -43,7 +45,7 @@ CREATE TABLE prism_documents (
 /// The backend.
 pub struct Postgres {
     reading: Pool,
-    /// Of one connection, as there is one writer: however many reads wait for theirs, it has its own.
+    /// The writer's own, however many reads wait for theirs: one, and one for what takes long.
     writing: Pool,
     limit: Duration,
     migrated: OnceCell<()>,
@@ -68,10 +70,10 @@ impl Postgres {
         let config = connect::config(&settings.server.store_url, limit)?;
         let tls = connect::tls(&settings.server.store_ca_file)?;
         let readers = (settings.store.db_pool_size as usize)
-            .saturating_sub(1)
+            .saturating_sub(WRITING)
             .max(1);
         let pool = |size| connect::pool(config.clone(), tls.clone(), size, limit);
-        let (reading, writing) = (pool(readers)?, pool(1)?);
+        let (reading, writing) = (pool(readers)?, pool(WRITING)?);
         let apps_changed = Arc::new(Notify::new());
         let (changed, retry_ms) = (Arc::clone(&apps_changed), settings.store.db_retry_ms);
         let listener = lasting::keep("store listener", move || {

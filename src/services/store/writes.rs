@@ -1,25 +1,24 @@
 //! Outside thread, the one writer of the store. It batches everything that waits into one durable commit, keeps the order of
-//! changes, coalesces what nobody waits for, and retries a failed batch, in smaller ones, until it is written; only what the store
-//! can never take is dropped. An acknowledgement means durable, nothing else. It refuses, never blocks, when `db_queue_max`
-//! changes wait, or too many bytes.
+//! changes, coalesces what nobody waits for, and retries a failed batch until it is written (`writes/commits.rs`). An
+//! acknowledgement means durable, nothing else. It refuses, never blocks, when `db_queue_max` changes wait, or too many bytes.
+
+mod commits;
 
 use super::bounds::{is_nameable, weight};
 use super::changes::{self, Change, DocKey, Outcome};
-use super::{Space, Store, StoreError};
+use super::{Store, StoreError};
 use crate::base::ids::UserId;
 use crate::base::settings::Store as StoreSettings;
 use crate::services::lasting;
-use crate::services::lines::{Line, may};
 use crate::wire::records::UserRecord;
-use futures_util::FutureExt as _;
+use commits::{Batch, write_aside};
 use serde::de::DeserializeOwned;
-use std::collections::{HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// Changes of one commit.
 const BATCH_MAX: usize = 512;
@@ -69,6 +68,8 @@ struct Queue {
     next: u64,
     /// Number of the last waiting change of a document; numbers in `waiting` are consecutive.
     latest: HashMap<DocKey, u64>,
+    /// Changes that did not get done in time, and what follows on them, by document.
+    aside: BTreeMap<DocKey, Batch>,
     closing: bool,
 }
 
@@ -83,6 +84,8 @@ struct Inner {
     settings: StoreSettings,
     queue: Mutex<Queue>,
     wake: Notify,
+    /// Something was set aside.
+    aside: Notify,
     idle: Notify,
     figures: Figures,
 }
@@ -96,11 +99,16 @@ impl Writes {
             settings,
             queue: Mutex::default(),
             wake: Notify::new(),
+            aside: Notify::new(),
             idle: Notify::new(),
             figures: Figures::default(),
         });
         let writing = Arc::clone(&inner);
         lasting::keep("store writer", move || write_all(Arc::clone(&writing)));
+        let aside = Arc::clone(&inner);
+        lasting::keep("store writer of what takes long", move || {
+            write_aside(Arc::clone(&aside))
+        });
         Self { inner }
     }
 
@@ -291,96 +299,6 @@ impl Inner {
         self.wake.notify_one();
         Ok(())
     }
-
-    /// A defect of the backend, or a thread that it cannot have for a moment, must not be the end of all writing.
-    async fn attempt(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
-        let commit = async { self.store.commit(changes).await };
-        let caught = AssertUnwindSafe(commit).catch_unwind().await;
-        caught.unwrap_or(Err(StoreError::Panicked))
-    }
-
-    /// Writes a batch and acknowledges what is durable; what is not yet stays queued in its hands, so order holds. `most` changes
-    /// go into one commit: fewer after each failure, as a batch that the store does not get done in time never will be, and
-    /// what it refuses is found so; then more and more again.
-    async fn write(&self, batch: Batch, most: &mut usize) {
-        let Batch {
-            changes,
-            mut waiters,
-        } = batch;
-        // A cut connection is no outage: the first retry comes at once.
-        let mut pause_ms = 0;
-        let mut failures = 0;
-        let mut rest = &changes[..];
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(*most));
-            let outcomes = match self.attempt(now).await {
-                Ok(outcomes) => {
-                    self.figures.commits.fetch_add(1, Ordering::Relaxed);
-                    let written = now.len() as u64;
-                    self.figures.written.fetch_add(written, Ordering::Relaxed);
-                    *most = (*most + *most / 8 + 1).min(BATCH_MAX);
-                    outcomes
-                }
-                Err(StoreError::Refused(why)) => match now {
-                    [change] => vec![self.dropped(change, why)],
-                    _ => {
-                        *most = now.len() / 2;
-                        continue;
-                    }
-                },
-                Err(error) => {
-                    self.figures.failures.fetch_add(1, Ordering::Relaxed);
-                    failures += 1;
-                    tracing::error!(%error, changes = now.len(), retry_ms = pause_ms, "store-write-failed");
-                    if !matches!(error, StoreError::Unreachable(_)) {
-                        *most = now.len().div_ceil(2);
-                    }
-                    sleep(Duration::from_millis(pause_ms)).await;
-                    pause_ms = (pause_ms * 2)
-                        .min(RETRY_MAX_MS)
-                        .max(self.settings.db_retry_ms);
-                    continue;
-                }
-            };
-            if failures > 0 {
-                tracing::warn!(failures, "store-writes-again");
-                (pause_ms, failures) = (0, 0);
-            }
-            let waiters = waiters.drain(..now.len());
-            self.queue().done(now, waiters.as_slice());
-            for ((_, ack), outcome) in waiters.zip(outcomes) {
-                if let Some(ack) = ack {
-                    // The waiter may have run out of time; the change is durable all the same.
-                    let _ = ack.send(outcome);
-                }
-            }
-            rest = later;
-        }
-    }
-
-    /// A change that the store refuses for what it says, and would always: to repeat it would hold up all others for ever.
-    fn dropped(&self, change: &Change, why: String) -> Outcome {
-        self.figures.dropped.fetch_add(1, Ordering::Relaxed);
-        if let Some(more) = may(Line::WriteDropped) {
-            let DocKey { space, owner, name } = change.key();
-            let owner = match space {
-                Space::User | Space::Storage => UserId::new(&owner).log_tag(),
-                _ => owner,
-            };
-            let space = space.as_str();
-            tracing::error!(space, owner, name, error = why, more, "store-write-dropped");
-        }
-        Outcome::Refused(why)
-    }
-}
-
-/// Weight of a change, and who waits for it.
-type Waiter = (usize, Option<oneshot::Sender<Outcome>>);
-
-/// Changes that were taken from the queue.
-struct Batch {
-    changes: Vec<Change>,
-    waiters: Vec<Waiter>,
 }
 
 impl Queue {
@@ -425,23 +343,20 @@ impl Queue {
                 self.latest.remove(&key);
             }
         }
-        let (changes, waiters) = batch
-            .into_iter()
-            .map(|waiting| (waiting.change, (waiting.weight, waiting.ack)))
-            .unzip();
-        Batch { changes, waiters }
+        let mut taken = Batch::default();
+        for waiting in batch {
+            taken.push(waiting.change, (waiting.weight, waiting.ack));
+        }
+        taken
     }
 
-    /// They wait no more.
-    fn done(&mut self, changes: &[Change], waiters: &[Waiter]) {
-        self.bytes -= waiters.iter().map(|(weight, _)| weight).sum::<usize>();
-        for change in changes {
-            let key = change.key();
-            if let Some(count) = self.per_document.get_mut(&key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.per_document.remove(&key);
-                }
+    /// A change of that document waits no more.
+    fn done(&mut self, key: &DocKey, weight: usize) {
+        self.bytes -= weight;
+        if let Some(count) = self.per_document.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_document.remove(key);
             }
         }
     }

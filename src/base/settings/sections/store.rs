@@ -7,7 +7,7 @@ section! {
     store: Store {
         /// Time for one call to the store (ms).
         db_timeout_ms: u64 = 5000, 10..=600_000 => AtStart;
-        /// Most connections to PostgreSQL: one for writes, the others for reads; at least one of each.
+        /// Most connections to PostgreSQL: two of them for writes, the others, one at least, for reads.
         db_pool_size: u64 = 8, 1..=1000 => AtStart;
         /// Attempts after a write conflict; writes of one user are in one queue and cannot conflict.
         db_conflict_retries: u64 = 3, 0..=100 => Never;

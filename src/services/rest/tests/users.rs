@@ -1,6 +1,7 @@
 //! REST, tests: a user's settings, storage and photos, and what needs no token.
 
 use super::*;
+use crate::services::store::DocKey;
 
 #[test]
 fn user_settings_merge_and_null_deletes() {
@@ -468,18 +469,23 @@ fn what_cannot_be_stored_is_refused_and_harms_nothing_that_is() {
         let setting = json!({ "key": "deep", "value": deep });
         let of_app = kit.client(Route::AppSettings, "POST", &[APP], setting);
         assert_eq!(of_app.await.0, 400);
-        let text = "x".repeat(9 << 20);
-        assert_eq!(put(json!({ "first": text })).await.0, 200);
-        assert_eq!(put(json!({ "second": text })).await.0, 413);
-        assert_eq!(put(json!({ "first": null })).await.0, 200);
         let read = kit.client(Route::UserSettings, "GET", &[], Value::Null);
         let settings = read.await.1["data"]["settings"].clone();
         assert_eq!(settings, json!({"brightness": 40}));
 
+        // As much as there may be.
+        let full = json!({"userSettings": { "full": "x".repeat(16 << 20) }});
+        let key = DocKey::user(&Kit::user());
+        kit.store.put(key, full.to_string().as_bytes());
+        assert_eq!(put(json!({"more": "x"})).await.0, 413);
+        assert_eq!(put(json!({"full": null})).await.0, 200);
+        assert_eq!(put(json!({"more": "x"})).await.0, 200);
+
         let long = format!("{}@lumen.io", "a".repeat(600));
         for user in ["a\0b@lumen.io", &long] {
-            let put = kit.app(Route::Storage, "PUT", &[user], json!({"data": {"a": "b"}}));
-            assert_eq!(put.await.0, 400, "{user:?}");
+            let data = json!({"data": {"a": "b"}});
+            let put = kit.app(Route::Storage, "PUT", &[user], data).await;
+            assert_eq!(put.0, 400, "{user:?}");
             let read = kit.app(Route::Storage, "GET", &[user], Value::Null).await;
             assert_eq!((read.0, &read.1["data"]), (200, &json!({})), "{user:?}");
         }

@@ -269,6 +269,40 @@ fn a_batch_that_the_store_never_gets_done_in_time_is_written_in_parts() {
 }
 
 #[test]
+fn a_document_that_is_locked_holds_up_no_other_and_keeps_its_order() {
+    run(async {
+        let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+        let of = |user: &str, package: &str| {
+            let op = StoreOp::AddRunning(Package::new(package));
+            Change::Session(UserId::new(user), op)
+        };
+        memory.set_stuck(r#"Session("nadia@lumen.io", AddRunning("0"))"#);
+        let locked: Vec<_> = (0..20)
+            .map(|n: u32| {
+                writes
+                    .begin(of("nadia@lumen.io", &n.to_string()))
+                    .expect("room")
+            })
+            .collect();
+        for n in 0..50 {
+            let other = of(&format!("user{n}@lumen.io"), "a");
+            writes.apply(other).await.expect("durable");
+        }
+        assert_eq!(writes.depth(), 20);
+        memory.set_stuck("");
+        for waits in locked {
+            waits.wait().await.expect("durable");
+        }
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        let all: Vec<_> = (0..20).map(|n: u32| n.to_string()).collect();
+        assert_eq!(record.running_apps, all);
+        writes.submit(of("nadia@lumen.io", "last")).expect("room");
+        assert!(writes.close(Duration::from_secs(10)).await);
+        assert_eq!((writes.depth(), writes.inner.queue().bytes), (0, 0));
+    });
+}
+
+#[test]
 fn large_values_that_wait_are_bounded_by_their_bytes() {
     run(async {
         let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
