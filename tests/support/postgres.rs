@@ -137,7 +137,8 @@ fn forward(
 ) {
     let mut bytes = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        std::thread::sleep(Duration::from_millis(delay_ms.load(Ordering::SeqCst)));
+        // The way there; nobody unparks this thread.
+        std::thread::park_timeout(Duration::from_millis(delay_ms.load(Ordering::SeqCst)));
         if number >= dead.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
             break;
         }
