@@ -146,7 +146,7 @@ impl Postgres {
             let mut lease = self.lease(&self.reading).await?;
             let client = lease.client();
             let query = client.prepare_cached(sql).await.map_err(failed)?;
-            let rows = client.query(&query, values).await.map_err(refused)?;
+            let rows = client.query(&query, values).await.map_err(failed)?;
             lease.give_back();
             Ok(rows)
         };
