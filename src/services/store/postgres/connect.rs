@@ -115,24 +115,27 @@ impl Drop for Lease {
 }
 
 /// Whether an answer is about what was to be written, and would be the same at every other time: data that a type or the
-/// database's encoding cannot hold (22), a constraint that somebody added (23), a limit of the program (54), or a stored
-/// document that is damaged. All else passes, or an operator can make it pass: no rights, no table, no room, no time.
+/// database's encoding cannot hold (22), a constraint that somebody added (23), a limit of the program (54). All else passes, or
+/// an operator can make it pass: no rights, no table, no room, no time.
 fn is_about_data(code: &SqlState) -> bool {
-    *code == SqlState::DATA_CORRUPTED
-        || ["22", "23", "54"]
-            .iter()
-            .any(|class| code.code().starts_with(class))
+    ["22", "23", "54"]
+        .iter()
+        .any(|class| code.code().starts_with(class))
 }
 
 /// An error of a statement about documents as ours.
 pub(super) fn refused(error: tokio_postgres::Error) -> StoreError {
-    match error.as_db_error() {
-        Some(answer) if is_about_data(answer.code()) => {
-            // Not its details: they quote what users stored.
-            let text = format!("{} ({})", answer.message(), answer.code().code());
-            StoreError::Refused(text)
-        }
-        _ => failed(error),
+    let Some(answer) = error.as_db_error() else {
+        return failed(error);
+    };
+    // Not its details: they quote what users stored.
+    let text = format!("{} ({})", answer.message(), answer.code().code());
+    if *answer.code() == SqlState::DATA_CORRUPTED {
+        StoreError::Damaged(text)
+    } else if is_about_data(answer.code()) {
+        StoreError::Refused(text)
+    } else {
+        failed(error)
     }
 }
 
@@ -173,10 +176,10 @@ mod tests {
 
     #[test]
     fn only_what_would_be_refused_for_ever_is_about_data() {
-        // NUL, encoding, number, date; constraints; an index's row, a statement; a damaged document.
+        // NUL, encoding, number, date; constraints; an index's row, a statement.
         for code in [
             "22021", "22P05", "22003", "22008", "22001", "23514", "23505", "23503", "54000",
-            "54001", "54023", "XX001",
+            "54001", "54023",
         ] {
             assert!(is_about_data(&SqlState::from_code(code)), "{code}");
         }
@@ -184,7 +187,7 @@ mod tests {
         for code in [
             "08006", "08P01", "25006", "28P01", "3D000", "40001", "40P01", "42501", "42P01",
             "42703", "53100", "53200", "53300", "53400", "55P03", "57014", "57P01", "57P03",
-            "58030", "P0001", "XX000", "XX002",
+            "58030", "P0001", "XX000", "XX001", "XX002",
         ] {
             assert!(!is_about_data(&SqlState::from_code(code)), "{code}");
         }

@@ -92,7 +92,9 @@ impl Inner {
                 self.figures.written.fetch_add(written, Ordering::Relaxed);
                 (&self.figures.commits, 1)
             }
-            Err(StoreError::Refused(_)) => (&self.figures.dropped, u64::from(changes.len() == 1)),
+            Err(error) if is_for_good(error) => {
+                (&self.figures.dropped, u64::from(changes.len() == 1))
+            }
             Err(_) => (&self.figures.failures, 1),
         };
         counter.fetch_add(count, Ordering::Relaxed);
@@ -117,11 +119,13 @@ impl Inner {
                     trouble.is_over();
                     self.finish(batch.take(count), outcomes);
                 }
-                Err(StoreError::Refused(why)) if count == 1 => {
-                    let outcome = dropped(&now[0], why);
-                    self.finish(batch.take(1), vec![outcome]);
+                Err(error) if is_for_good(&error) => {
+                    if count == 1 {
+                        let outcome = dropped(&now[0], error);
+                        self.finish(batch.take(1), vec![outcome]);
+                    }
+                    *most = count.div_ceil(SHRINK);
                 }
-                Err(StoreError::Refused(_)) => *most = count.div_ceil(SHRINK),
                 Err(error) => {
                     if !matches!(error, StoreError::Unreachable(_)) {
                         *most = count.div_ceil(SHRINK);
@@ -205,7 +209,7 @@ pub(super) async fn write_aside(inner: Arc<Inner>) {
         };
         let outcomes = match inner.attempt(std::slice::from_ref(&change)).await {
             Ok(outcomes) => outcomes,
-            Err(StoreError::Refused(why)) => vec![dropped(&change, why)],
+            Err(error) if is_for_good(&error) => vec![dropped(&change, error)],
             Err(error) => {
                 trouble.failed(&error, 1).await;
                 last = Some(key);
@@ -218,8 +222,13 @@ pub(super) async fn write_aside(inner: Arc<Inner>) {
     }
 }
 
-/// A change that the store refuses for what it says, and always would: to repeat it would hold up all others for ever.
-fn dropped(change: &Change, why: String) -> Outcome {
+/// Whether the store would say the same at every other time.
+fn is_for_good(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused(_) | StoreError::Damaged(_))
+}
+
+/// A change that the store refuses for what it says, or whose document is damaged: to repeat it would hold up all others for ever.
+fn dropped(change: &Change, error: StoreError) -> Outcome {
     if let Some(more) = may(Line::WriteDropped) {
         let DocKey { space, owner, name } = change.key();
         let owner = match space {
@@ -227,7 +236,10 @@ fn dropped(change: &Change, why: String) -> Outcome {
             _ => owner,
         };
         let space = space.as_str();
-        tracing::error!(space, owner, name, error = why, more, "store-write-dropped");
+        tracing::error!(space, owner, name, %error, more, "store-write-dropped");
     }
-    Outcome::Refused(why)
+    match error {
+        StoreError::Refused(why) => Outcome::Refused(why),
+        _ => Outcome::Damaged,
+    }
 }
