@@ -26,6 +26,7 @@ pub(super) enum Line {
     UpstreamFailed,
     UpstreamLate,
     UserNotLoaded,
+    WriteDropped,
     WriteRefused,
 }
 

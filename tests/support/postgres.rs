@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The PostgreSQL server under test; without one the caller covers only the embedded store.
 pub(crate) fn postgres_url() -> Option<String> {
@@ -83,6 +84,8 @@ pub(crate) struct Wire {
     next: Arc<AtomicU64>,
     /// Connections with a lower number are swallowed.
     dead: Arc<AtomicU64>,
+    /// How long what passes takes, each way (ms).
+    delay_ms: Arc<AtomicU64>,
 }
 
 impl Wire {
@@ -92,8 +95,10 @@ impl Wire {
             address: listener.local_addr().expect("bound"),
             next: Arc::default(),
             dead: Arc::default(),
+            delay_ms: Arc::default(),
         };
         let (next, dead) = (Arc::clone(&this.next), Arc::clone(&this.dead));
+        let delay_ms = Arc::clone(&this.delay_ms);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let number = next.fetch_add(1, Ordering::SeqCst);
@@ -104,12 +109,17 @@ impl Wire {
                     continue;
                 };
                 for (from, to) in [(near, far), (far2, near2)] {
-                    let dead = Arc::clone(&dead);
-                    std::thread::spawn(move || forward(from, to, number, &dead));
+                    let (dead, delay_ms) = (Arc::clone(&dead), Arc::clone(&delay_ms));
+                    std::thread::spawn(move || forward(from, to, number, &dead, &delay_ms));
                 }
             }
         });
         this
+    }
+
+    /// From now on the other end is far away.
+    pub(crate) fn lengthen(&self, delay_ms: u64) {
+        self.delay_ms.store(delay_ms, Ordering::SeqCst);
     }
 
     pub(crate) fn swallow(&self) {
@@ -118,9 +128,17 @@ impl Wire {
     }
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, number: u64, dead: &AtomicU64) {
+fn forward(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    number: u64,
+    dead: &AtomicU64,
+    delay_ms: &AtomicU64,
+) {
     let mut bytes = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
+        // The way there; nobody unparks this thread.
+        std::thread::park_timeout(Duration::from_millis(delay_ms.load(Ordering::SeqCst)));
         if number >= dead.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
             break;
         }

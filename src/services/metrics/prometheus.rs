@@ -387,7 +387,7 @@ fn outside(page: &mut Page, cx: &Services) {
         );
     }
     let figures = cx.writes.figures();
-    let store = "Store: commits, failed commits, changes written, coalesced, refused.";
+    let store = "Store: commits, failed commits, changes written, coalesced, refused (too many wait), dropped (can never be stored).";
     page.head("prism_store_total", "counter", store);
     for (event, figure) in [
         ("commit", &figures.commits),
@@ -395,6 +395,7 @@ fn outside(page: &mut Page, cx: &Services) {
         ("written", &figures.written),
         ("coalesced", &figures.coalesced),
         ("refused", &figures.refused),
+        ("dropped", &figures.dropped),
     ] {
         page.sample(
             "prism_store_total",

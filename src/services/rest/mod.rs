@@ -193,10 +193,13 @@ fn fail(status: u16, text: &str) -> RestAnswer {
 
 impl From<StoreError> for RestAnswer {
     fn from(error: StoreError) -> Self {
-        if let Some(more) = may(Line::RestOverStore) {
+        let is_the_callers = matches!(error, StoreError::TooLarge | StoreError::Refused(_));
+        if !is_the_callers && let Some(more) = may(Line::RestOverStore) {
             tracing::warn!(%error, more, "a REST call met the store's failure");
         }
         let (status, text) = match error {
+            StoreError::TooLarge => (413, "Too much is stored there already"),
+            StoreError::Refused(_) => (400, "This cannot be stored"),
             StoreError::Timeout
             | StoreError::Full
             | StoreError::Closed

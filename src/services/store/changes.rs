@@ -1,7 +1,8 @@
 //! Outside thread, store semantics: every write as data, and what it does to the one document it touches. Pure; no backend,
 //! no clock.
 
-use super::{incidents, settings};
+use super::storage::{self, Quota};
+use super::{bounds, incidents, settings};
 use crate::base::ids::UserId;
 use crate::session::effects::StoreOp;
 use crate::wire::records::{AppRecord, InstalledApp, UserRecord};
@@ -96,18 +97,6 @@ impl DocKey {
         Self::one(Space::Incident, id)
     }
 }
-
-/// Limits of simple storage (behaviour.md §7.11), in characters as JavaScript counts them (UTF-16 units).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Quota {
-    /// Largest value.
-    pub value_chars: u64,
-    /// All values of one user and package.
-    pub total_chars: u64,
-}
-
-/// Keys of one user and package in simple storage.
-const KEYS_MAX: usize = 10_000;
 
 /// A registered app server (behaviour.md §2.14).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -231,6 +220,10 @@ pub enum Outcome {
     TotalTooLong,
     /// The stored document cannot be read; nothing changed.
     Damaged,
+    /// The document would be larger than any may be; nothing changed.
+    TooLarge,
+    /// It can never be stored, for this reason; nothing changed.
+    Refused(String),
 }
 
 /// What becomes of the document.
@@ -295,6 +288,17 @@ impl Change {
     /// Applies it to the document as it stands.
     #[must_use]
     pub fn apply(&self, document: Option<&[u8]>) -> (Edit, Outcome) {
+        let (edit, outcome) = self.edit(document);
+        match &edit {
+            Edit::Put(json) => match bounds::refusal(self, document, json) {
+                Some(refusal) => (Edit::Keep, refusal),
+                None => (edit, outcome),
+            },
+            Edit::Keep | Edit::Delete => (edit, outcome),
+        }
+    }
+
+    fn edit(&self, document: Option<&[u8]>) -> (Edit, Outcome) {
         match self {
             Self::Barrier(_) => (Edit::Keep, Outcome::Done),
             Self::PutApp(record) => (Edit::Put(json(record)), Outcome::Done),
@@ -313,8 +317,8 @@ impl Change {
             Self::AppendIncident {
                 list, entries, max, ..
             } => incidents::append(document, list, entries, *max),
-            Self::StorageMerge(_, _, data, quota) => merge_storage(document, data, *quota),
-            Self::StorageDelete(_, _, key) => delete_stored(document, key),
+            Self::StorageMerge(_, _, data, quota) => storage::merge(document, data, *quota),
+            Self::StorageDelete(_, _, key) => storage::delete(document, key),
             _ => self.apply_to_user(document),
         }
     }
@@ -434,43 +438,6 @@ fn session_op(record: &mut UserRecord, op: &StoreOp) {
         StoreOp::SetLocation(location) => record.location = Some(*location),
         StoreOp::AddGlassesModel(model) => add(&mut record.glasses_models, model),
         StoreOp::SetOnboarded(package) => add(&mut record.onboarded, package),
-    }
-}
-
-fn merge_storage(
-    document: Option<&[u8]>,
-    data: &BTreeMap<String, String>,
-    quota: Quota,
-) -> (Edit, Outcome) {
-    let chars = |text: &String| text.encode_utf16().count() as u64;
-    let Ok(stored) = parse::<BTreeMap<String, String>>(document) else {
-        return (Edit::Keep, Outcome::Damaged);
-    };
-    if data.values().any(|value| chars(value) > quota.value_chars) {
-        return (Edit::Keep, Outcome::ValueTooLong);
-    }
-    let mut stored = stored.unwrap_or_default();
-    let total = |stored: &BTreeMap<String, String>| stored.values().map(chars).sum::<u64>();
-    let (chars_before, keys_before) = (total(&stored), stored.len());
-    stored.extend(data.iter().map(|(key, value)| (key.clone(), value.clone())));
-    // Only values count on the wire; the number of keys is bounded too, so that empty values are no way around the limit. What
-    // was stored under a larger quota may stay and shrink.
-    if total(&stored) > quota.total_chars.max(chars_before)
-        || stored.len() > KEYS_MAX.max(keys_before)
-    {
-        return (Edit::Keep, Outcome::TotalTooLong);
-    }
-    (Edit::Put(json(&stored)), Outcome::Done)
-}
-
-fn delete_stored(document: Option<&[u8]>, key: &str) -> (Edit, Outcome) {
-    match parse::<BTreeMap<String, String>>(document) {
-        Err(_) => (Edit::Keep, Outcome::Damaged),
-        Ok(None) => (Edit::Keep, Outcome::Absent),
-        Ok(Some(mut stored)) => match stored.remove(key) {
-            Some(_) => (Edit::Put(json(&stored)), Outcome::Done),
-            None => (Edit::Keep, Outcome::Done),
-        },
     }
 }
 

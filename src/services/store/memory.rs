@@ -2,11 +2,12 @@
 //! happens then.
 
 use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
+use crate::services::context::lock;
 use crate::services::store::changes::Edit;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 /// The backend.
 #[derive(Default)]
@@ -14,6 +15,12 @@ pub struct Memory {
     documents: Mutex<BTreeMap<DocKey, Vec<u8>>>,
     failing: AtomicBool,
     panicking: AtomicBool,
+    /// Changes that a commit may have, if it is to be done in time.
+    in_time: AtomicUsize,
+    /// Changes that hold this text are refused.
+    refused: Mutex<String>,
+    /// Changes that hold this text do not get done in time.
+    stuck: Mutex<String>,
     commits: AtomicU64,
 }
 
@@ -35,6 +42,41 @@ impl Memory {
         self.panicking.store(panicking, Ordering::SeqCst);
     }
 
+    /// From now on larger commits run out of time.
+    #[cfg(test)]
+    pub(crate) fn set_in_time(&self, changes: usize) {
+        self.in_time.store(changes, Ordering::SeqCst);
+    }
+
+    /// From now on changes that hold this text are refused for what they say.
+    #[cfg(test)]
+    pub(crate) fn set_refused(&self, text: &str) {
+        *lock(&self.refused) = text.to_owned();
+    }
+
+    /// From now on changes that hold this text do not get done in time.
+    #[cfg(test)]
+    pub(crate) fn set_stuck(&self, text: &str) {
+        *lock(&self.stuck) = text.to_owned();
+    }
+
+    /// What a database says to a commit before it does it.
+    fn objection(&self, changes: &[Change]) -> Option<StoreError> {
+        let in_time = self.in_time.load(Ordering::SeqCst);
+        if in_time > 0 && changes.len() > in_time {
+            return Some(StoreError::Timeout);
+        }
+        let holds = |text: &Mutex<String>| {
+            let text = lock(text);
+            let says = |change: &Change| format!("{change:?}").contains(text.as_str());
+            !text.is_empty() && changes.iter().any(says)
+        };
+        if holds(&self.stuck) {
+            return Some(StoreError::Timeout);
+        }
+        holds(&self.refused).then(|| StoreError::Refused("told to refuse it".into()))
+    }
+
     /// Successful commits so far.
     #[must_use]
     pub fn commits(&self) -> u64 {
@@ -46,10 +88,7 @@ impl Memory {
         if self.failing.load(Ordering::SeqCst) {
             return Err(StoreError::Embedded("told to fail".into()));
         }
-        Ok(self
-            .documents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner))
+        Ok(lock(&self.documents))
     }
 }
 
@@ -81,6 +120,9 @@ impl Store for Memory {
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
         let mut documents = self.documents()?;
+        if let Some(objection) = self.objection(changes) {
+            return Err(objection);
+        }
         self.commits.fetch_add(1, Ordering::SeqCst);
         let outcomes = changes.iter().map(|change| {
             let key = change.key();

@@ -2,6 +2,7 @@
 //! in one durable transaction and in order. What a change means is written once, in [`changes`]; backends only keep bytes, so
 //! none of them can differ in semantics. Nobody but [`writes`] calls `commit`.
 
+mod bounds;
 pub mod changes;
 pub mod embedded;
 mod incidents;
@@ -9,15 +10,17 @@ pub mod memory;
 pub mod postgres;
 mod settings;
 mod slow;
+mod storage;
 pub mod writes;
 
 use crate::base::settings::Settings;
 use async_trait::async_trait;
-pub use changes::{Change, DocKey, Outcome, Quota, Space};
+pub use changes::{Change, DocKey, Outcome, Space};
 pub use incidents::incidents_of;
 use memchr::memmem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+pub use storage::Quota;
 
 /// Documents that a search looks through at a time.
 const PAGE: usize = 64;
@@ -49,6 +52,12 @@ pub enum StoreError {
     /// A stored document cannot be read.
     #[error("a stored document is damaged: {0}")]
     Damaged(String),
+    /// The document would be larger than any may be.
+    #[error("the document would be too large")]
+    TooLarge,
+    /// What was to be written can never be stored, whoever tries; nothing changed.
+    #[error("it cannot be stored: {0}")]
+    Refused(String),
     /// The data was written by a newer version.
     #[error("the store has schema version {found}, this program knows {known}")]
     Newer {

@@ -9,20 +9,25 @@ use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
 use crate::base::settings::Settings;
 use crate::services::lasting;
 use async_trait::async_trait;
-use connect::{Lease, failed};
+use connect::{Lease, failed, refused};
 use deadpool_postgres::{Object, Pool};
 use futures_util::FutureExt as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{sleep, timeout};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 const CHANNEL: &str = "prism_apps";
+/// Connections for writes.
+const WRITING: usize = 2;
+/// Documents that one statement writes, but for a single one (bytes).
+const STATEMENT_BYTES_MAX: usize = 16 << 20;
 /// Any number will do; all instances take the same advisory lock while they migrate.
 const MIGRATION_LOCK: i64 = 0x0070_7269_736d;
 /// One entry per schema version, applied in order; never edited once released.
@@ -39,7 +44,9 @@ CREATE TABLE prism_documents (
 
 /// The backend.
 pub struct Postgres {
-    pool: Pool,
+    reading: Pool,
+    /// The writer's own, however many reads wait for theirs: one, and one for what takes long.
+    writing: Pool,
     limit: Duration,
     migrated: OnceCell<()>,
     apps_changed: Arc<Notify>,
@@ -62,21 +69,25 @@ impl Postgres {
         let limit = Duration::from_millis(settings.store.db_timeout_ms);
         let config = connect::config(&settings.server.store_url, limit)?;
         let tls = connect::tls(&settings.server.store_ca_file)?;
-        let size = settings.store.db_pool_size as usize;
-        let pool = connect::pool(config.clone(), tls.clone(), size, limit)?;
+        let readers = (settings.store.db_pool_size as usize)
+            .saturating_sub(WRITING)
+            .max(1);
+        let pool = |size| connect::pool(config.clone(), tls.clone(), size, limit);
+        let (reading, writing) = (pool(readers)?, pool(WRITING)?);
         let apps_changed = Arc::new(Notify::new());
         let (changed, retry_ms) = (Arc::clone(&apps_changed), settings.store.db_retry_ms);
         let listener = lasting::keep("store listener", move || {
             listen(config.clone(), tls.clone(), Arc::clone(&changed), retry_ms)
         });
         let this = Self {
-            pool,
+            reading,
+            writing,
             limit,
             migrated: OnceCell::new(),
             apps_changed,
             listener,
         };
-        match this.bounded(this.lease()).await {
+        match this.bounded(this.lease(&this.writing)).await {
             Ok(lease) => lease.give_back(),
             Err(
                 error @ (StoreError::Unreachable(_) | StoreError::Timeout | StoreError::Panicked),
@@ -94,16 +105,31 @@ impl Postgres {
     ) -> Result<T, StoreError> {
         // The look-up of the database's name takes a thread; where there is none, it panics.
         let caught = AssertUnwindSafe(call).catch_unwind();
-        match timeout(self.limit, caught).await {
+        let outcome = match timeout(self.limit, caught).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(StoreError::Panicked),
             Err(_) => Err(StoreError::Timeout),
+        };
+        if matches!(
+            outcome,
+            Err(StoreError::Unreachable(_) | StoreError::Timeout)
+        ) {
+            self.forget_idle();
+        }
+        outcome
+    }
+
+    /// After a fail-over all idle connections lead to where no database answers, or none that takes writes: they are not tried one
+    /// after another.
+    fn forget_idle(&self) {
+        for pool in [&self.reading, &self.writing] {
+            drop(pool.retain(|_, _| false));
         }
     }
 
     /// A connection to a database whose schema is ours.
-    async fn lease(&self) -> Result<Lease, StoreError> {
-        let mut lease = Lease::new(self.pool.get().await.map_err(failed)?);
+    async fn lease(&self, pool: &Pool) -> Result<Lease, StoreError> {
+        let mut lease = Lease::new(pool.get().await.map_err(failed)?);
         self.migrated
             .get_or_try_init(|| migrate(lease.client()))
             .await?;
@@ -114,10 +140,10 @@ impl Postgres {
     async fn read(
         &self,
         sql: &str,
-        values: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+        values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<tokio_postgres::Row>, StoreError> {
         let once = async || {
-            let mut lease = self.lease().await?;
+            let mut lease = self.lease(&self.reading).await?;
             let client = lease.client();
             let query = client.prepare_cached(sql).await.map_err(failed)?;
             let rows = client.query(&query, values).await.map_err(failed)?;
@@ -126,7 +152,10 @@ impl Postgres {
         };
         self.bounded(async {
             match once().await {
-                Err(StoreError::Unreachable(_)) => once().await,
+                Err(StoreError::Unreachable(_)) => {
+                    self.forget_idle();
+                    once().await
+                }
                 result => result,
             }
         })
@@ -134,7 +163,27 @@ impl Postgres {
     }
 }
 
+/// Version of the schema that is there; 0 = none. It needs no right but to read, and no database that takes writes.
+async fn version(client: &Object) -> Result<i64, StoreError> {
+    let there =
+        "SELECT to_regclass('prism_schema') IS NOT NULL, current_setting('server_encoding')";
+    let row = client.query_one(there, &[]).await.map_err(failed)?;
+    let encoding: &str = row.get(1);
+    if !matches!(encoding, "UTF8" | "SQL_ASCII") {
+        tracing::warn!(encoding, "store-encoding");
+    }
+    if !row.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let version = "SELECT coalesce(max(version), 0) FROM prism_schema";
+    let row = client.query_one(version, &[]).await.map_err(failed)?;
+    Ok(row.get(0))
+}
+
 async fn migrate(client: &mut Object) -> Result<(), StoreError> {
+    if version(client).await? == MIGRATIONS.len() as i64 {
+        return Ok(());
+    }
     let work = client.transaction().await.map_err(failed)?;
     work.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])
         .await
@@ -210,21 +259,19 @@ async fn lock(
         names.push(key.name.as_str());
     }
     // Advisory locks also hold what does not exist yet; taken in key order.
-    work.execute(
-        "SELECT pg_advisory_xact_lock(h) FROM (SELECT DISTINCT hashtextextended(k.s || chr(1) || k.o || chr(1) || k.n, 0) AS h
-         FROM unnest($1::text[], $2::text[], $3::text[]) AS k(s, o, n) ORDER BY h) AS locks",
-        &[&spaces, &owners, &names],
-    )
-    .await
-    .map_err(failed)?;
-    let rows = work
-        .query(
-            "SELECT d.space, d.owner, d.name, d.doc FROM prism_documents d
-             JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(s, o, n) ON d.space = k.s AND d.owner = k.o AND d.name = k.n",
-            &[&spaces, &owners, &names],
-        )
+    let lock = "SELECT pg_advisory_xact_lock(h) FROM (SELECT DISTINCT hashtextextended(k.s || chr(1) || k.o || chr(1) || k.n, 0) AS h
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS k(s, o, n) ORDER BY h) AS locks";
+    let lock = work.prepare_cached(lock).await.map_err(refused)?;
+    work.execute(&lock, &[&spaces, &owners, &names])
         .await
-        .map_err(failed)?;
+        .map_err(refused)?;
+    let read = "SELECT d.space, d.owner, d.name, d.doc FROM prism_documents d
+             JOIN unnest($1::text[], $2::text[], $3::text[]) AS k(s, o, n) ON d.space = k.s AND d.owner = k.o AND d.name = k.n";
+    let read = work.prepare_cached(read).await.map_err(refused)?;
+    let rows = work
+        .query(&read, &[&spaces, &owners, &names])
+        .await
+        .map_err(refused)?;
     for row in rows {
         let space: &str = row.get(0);
         if let Some(space) = Space::ALL.iter().find(|known| known.as_str() == space) {
@@ -239,10 +286,79 @@ async fn lock(
     Ok(documents)
 }
 
+/// Writes the documents of these names as they are to be, some megabytes at a time: few round trips, and statements that no limit
+/// of the server meets.
+async fn put(
+    work: &deadpool_postgres::Transaction<'_>,
+    dirty: &BTreeSet<DocKey>,
+    documents: &BTreeMap<DocKey, Option<Vec<u8>>>,
+) -> Result<(), StoreError> {
+    let (mut kept, mut gone) = (Rows::default(), Rows::default());
+    for key in dirty {
+        let document = documents.get(key).and_then(Option::as_deref);
+        let Some(document) = document else {
+            gone.push(key, None);
+            continue;
+        };
+        let document = std::str::from_utf8(document).map_err(failed)?;
+        if kept.bytes + document.len() > STATEMENT_BYTES_MAX {
+            std::mem::take(&mut kept).run(work, UPSERT).await?;
+        }
+        kept.push(key, Some(document));
+    }
+    kept.run(work, UPSERT).await?;
+    gone.run(work, DELETE).await
+}
+
+const UPSERT: &str = "INSERT INTO prism_documents (space, owner, name, doc)
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+     ON CONFLICT (space, owner, name) DO UPDATE
+     SET doc = excluded.doc, revision = prism_documents.revision + 1, updated_at = now()";
+const DELETE: &str =
+    "DELETE FROM prism_documents d USING unnest($1::text[], $2::text[], $3::text[]) AS k(s, o, n)
+     WHERE d.space = k.s AND d.owner = k.o AND d.name = k.n";
+
+/// Rows of one statement, by columns.
+#[derive(Default)]
+struct Rows<'a> {
+    spaces: Vec<&'a str>,
+    owners: Vec<&'a str>,
+    names: Vec<&'a str>,
+    documents: Vec<&'a str>,
+    bytes: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn push(&mut self, key: &'a DocKey, document: Option<&'a str>) {
+        self.spaces.push(key.space.as_str());
+        self.owners.push(&key.owner);
+        self.names.push(&key.name);
+        self.documents.extend(document);
+        self.bytes += document.map_or(0, str::len);
+    }
+
+    async fn run(
+        self,
+        work: &deadpool_postgres::Transaction<'_>,
+        sql: &str,
+    ) -> Result<(), StoreError> {
+        if self.owners.is_empty() {
+            return Ok(());
+        }
+        let statement = work.prepare_cached(sql).await.map_err(refused)?;
+        let mut columns: Vec<&(dyn ToSql + Sync)> = vec![&self.spaces, &self.owners, &self.names];
+        if !self.documents.is_empty() {
+            columns.push(&self.documents);
+        }
+        work.execute(&statement, &columns).await.map_err(refused)?;
+        Ok(())
+    }
+}
+
 async fn commit(client: &mut Object, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
     let work = client.transaction().await.map_err(failed)?;
     let mut documents = lock(&work, changes).await?;
-    let mut dirty = BTreeMap::new();
+    let mut dirty = BTreeSet::new();
     let mut outcomes = Vec::with_capacity(changes.len());
     for change in changes {
         let key = change.key();
@@ -255,37 +371,16 @@ async fn commit(client: &mut Object, changes: &[Change]) -> Result<Vec<Outcome>,
             Edit::Delete => None,
         };
         documents.insert(key.clone(), next);
-        dirty.insert(key, ());
+        dirty.insert(key);
     }
-    let apps = dirty.keys().any(|key| key.space == Space::App);
-    for key in dirty.into_keys() {
-        match documents.remove(&key).flatten() {
-            Some(json) => {
-                let json = String::from_utf8(json).map_err(failed)?;
-                work.execute(
-                    "INSERT INTO prism_documents (space, owner, name, doc) VALUES ($1, $2, $3, $4)
-                     ON CONFLICT (space, owner, name) DO UPDATE
-                     SET doc = excluded.doc, revision = prism_documents.revision + 1, updated_at = now()",
-                    &[&key.space.as_str(), &key.owner, &key.name, &json],
-                )
-                .await
-            }
-            None => {
-                work.execute(
-                    "DELETE FROM prism_documents WHERE space = $1 AND owner = $2 AND name = $3",
-                    &[&key.space.as_str(), &key.owner, &key.name],
-                )
-                .await
-            }
-        }
-        .map_err(failed)?;
-    }
+    let apps = dirty.iter().any(|key| key.space == Space::App);
+    put(&work, &dirty, &documents).await?;
     if apps {
         work.execute("SELECT pg_notify($1, '')", &[&CHANNEL])
             .await
             .map_err(failed)?;
     }
-    work.commit().await.map_err(failed)?;
+    work.commit().await.map_err(refused)?;
     Ok(outcomes)
 }
 
@@ -345,10 +440,13 @@ impl Store for Postgres {
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
         self.bounded(async {
-            let mut lease = self.lease().await?;
-            let outcomes = commit(lease.client(), changes).await?;
-            lease.give_back();
-            Ok(outcomes)
+            let mut lease = self.lease(&self.writing).await?;
+            let outcomes = commit(lease.client(), changes).await;
+            // What was refused is rolled back; the connection is as good as before.
+            if matches!(outcomes, Ok(_) | Err(StoreError::Refused(_))) {
+                lease.give_back();
+            }
+            outcomes
         })
         .await
     }

@@ -1,31 +1,35 @@
 //! Outside thread, the one writer of the store. It batches everything that waits into one durable commit, keeps the order of
-//! changes, coalesces what nobody waits for, and retries a failed batch until it is written. An acknowledgement means
-//! durable, nothing else. It refuses, never blocks, when `db_queue_max` changes wait.
+//! changes, coalesces what nobody waits for, and retries a failed batch until it is written (`writes/commits.rs`). An
+//! acknowledgement means durable, nothing else. It refuses, never blocks, when `db_queue_max` changes wait, or too many bytes.
 
+mod commits;
+
+use super::bounds::{is_nameable, weight};
 use super::changes::{self, Change, DocKey, Outcome};
 use super::{Store, StoreError};
 use crate::base::ids::UserId;
 use crate::base::settings::Store as StoreSettings;
 use crate::services::lasting;
 use crate::wire::records::UserRecord;
-use futures_util::FutureExt as _;
+use commits::{Batch, write_aside};
 use serde::de::DeserializeOwned;
-use std::collections::{HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// Changes of one commit.
 const BATCH_MAX: usize = 512;
+/// What they may weigh together, but for a single one (bytes).
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// What all that wait may weigh together (bytes): one caller's large values must not take the memory of all during an outage.
+const QUEUE_BYTES_MAX: usize = 256 << 20;
 /// Waiting changes of a document that are looked through for one a new change replaces.
 const LOOK_BACK: usize = 16;
 /// Longest pause between attempts.
 const RETRY_MAX_MS: u64 = 30_000;
-/// Longest owner or name; longer ones (and NUL) name nothing that exists.
-const KEY_BYTES_MAX: usize = 512;
 
 /// Figures for `/metrics`.
 #[derive(Default, Debug)]
@@ -40,10 +44,13 @@ pub struct Figures {
     pub coalesced: AtomicU64,
     /// Changes refused because the queue was full.
     pub refused: AtomicU64,
+    /// Changes that the store can never take.
+    pub dropped: AtomicU64,
 }
 
 struct Waiting {
     change: Change,
+    weight: usize,
     ack: Option<oneshot::Sender<Outcome>>,
     number: u64,
     /// Number of the change of the same document before this one; it may be written already.
@@ -55,10 +62,14 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// Changes of a document in `waiting` and in the batch being written.
     per_document: HashMap<DocKey, u32>,
+    /// What they weigh.
+    bytes: usize,
     urgent: usize,
     next: u64,
     /// Number of the last waiting change of a document; numbers in `waiting` are consecutive.
     latest: HashMap<DocKey, u64>,
+    /// Changes that did not get done in time, and what follows on them, by document.
+    aside: BTreeMap<DocKey, Batch>,
     closing: bool,
 }
 
@@ -73,6 +84,8 @@ struct Inner {
     settings: StoreSettings,
     queue: Mutex<Queue>,
     wake: Notify,
+    /// Something was set aside.
+    aside: Notify,
     idle: Notify,
     figures: Figures,
 }
@@ -86,11 +99,16 @@ impl Writes {
             settings,
             queue: Mutex::default(),
             wake: Notify::new(),
+            aside: Notify::new(),
             idle: Notify::new(),
             figures: Figures::default(),
         });
         let writing = Arc::clone(&inner);
         lasting::keep("store writer", move || write_all(Arc::clone(&writing)));
+        let aside = Arc::clone(&inner);
+        lasting::keep("store writer of what takes long", move || {
+            write_aside(Arc::clone(&aside))
+        });
         Self { inner }
     }
 
@@ -122,7 +140,8 @@ impl Writes {
     /// Writes a change and returns when it is durable.
     ///
     /// # Errors
-    /// [`StoreError::Timeout`] after `db_timeout_ms` (it is still written when the store returns), [`StoreError::Full`].
+    /// [`StoreError::Timeout`] after `db_timeout_ms` (it is still written when the store returns), [`StoreError::Full`];
+    /// [`StoreError::Refused`] and [`StoreError::TooLarge`] for what is never written.
     pub async fn apply(&self, change: Change) -> Result<Outcome, StoreError> {
         self.begin(change)?.wait().await
     }
@@ -143,7 +162,7 @@ impl Writes {
     /// Reads a document after all that was queued for it before.
     ///
     /// # Errors
-    /// As [`Writes::apply`], and when it cannot be parsed.
+    /// As [`Writes::apply`], and when it cannot be parsed. What can have no name is not there.
     pub async fn read<T: DeserializeOwned>(&self, key: DocKey) -> Result<Option<T>, StoreError> {
         if !is_nameable(&key) {
             return Ok(None);
@@ -226,17 +245,13 @@ impl Pending {
     pub async fn wait(self) -> Result<Outcome, StoreError> {
         match timeout(self.limit, self.done).await {
             Ok(Ok(Outcome::Damaged)) => Err(StoreError::Damaged("it was left as it is".into())),
+            Ok(Ok(Outcome::TooLarge)) => Err(StoreError::TooLarge),
+            Ok(Ok(Outcome::Refused(why))) => Err(StoreError::Refused(why)),
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) => Err(StoreError::Closed),
             Err(_) => Err(StoreError::Timeout),
         }
     }
-}
-
-fn is_nameable(key: &DocKey) -> bool {
-    [&key.owner, &key.name]
-        .iter()
-        .all(|part| part.len() <= KEY_BYTES_MAX && !part.contains('\0'))
 }
 
 impl Inner {
@@ -251,7 +266,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let key = change.key();
         if !is_nameable(&key) {
-            return Err(StoreError::Damaged("the name cannot be stored".into()));
+            return Err(StoreError::Refused("nothing can have this name".into()));
         }
         let mut queue = self.queue();
         if queue.closing {
@@ -261,17 +276,21 @@ impl Inner {
             self.figures.coalesced.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        if queue.waiting.len() as u64 >= self.settings.db_queue_max {
+        let weight = weight(&change);
+        let has_room = queue.bytes == 0 || queue.bytes + weight <= QUEUE_BYTES_MAX;
+        if !has_room || queue.waiting.len() as u64 >= self.settings.db_queue_max {
             self.figures.refused.fetch_add(1, Ordering::Relaxed);
             return Err(StoreError::Full);
         }
         let number = queue.next;
         queue.next += 1;
+        queue.bytes += weight;
         queue.urgent += usize::from(ack.is_some());
         let previous = queue.latest.insert(key.clone(), number);
         *queue.per_document.entry(key).or_insert(0) += 1;
         queue.waiting.push_back(Waiting {
             change,
+            weight,
             ack,
             number,
             previous,
@@ -279,43 +298,6 @@ impl Inner {
         drop(queue);
         self.wake.notify_one();
         Ok(())
-    }
-
-    /// A defect of the backend, or a thread that it cannot have for a moment, must not be the end of all writing.
-    async fn attempt(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
-        let commit = async { self.store.commit(changes).await };
-        let caught = AssertUnwindSafe(commit).catch_unwind().await;
-        caught.unwrap_or(Err(StoreError::Panicked))
-    }
-
-    /// Commits until it works; changes stay queued in the caller's hands, so order holds.
-    async fn commit(&self, changes: &[Change]) -> Vec<Outcome> {
-        // A cut connection is no outage: the first retry comes at once.
-        let mut pause_ms = 0;
-        let mut failures = 0;
-        loop {
-            match self.attempt(changes).await {
-                Ok(outcomes) => {
-                    self.figures.commits.fetch_add(1, Ordering::Relaxed);
-                    self.figures
-                        .written
-                        .fetch_add(changes.len() as u64, Ordering::Relaxed);
-                    if failures > 0 {
-                        tracing::warn!(failures, "store-writes-again");
-                    }
-                    return outcomes;
-                }
-                Err(error) => {
-                    self.figures.failures.fetch_add(1, Ordering::Relaxed);
-                    failures += 1;
-                    tracing::error!(%error, changes = changes.len(), retry_ms = pause_ms, "store-write-failed");
-                    sleep(Duration::from_millis(pause_ms)).await;
-                    pause_ms = (pause_ms * 2)
-                        .min(RETRY_MAX_MS)
-                        .max(self.settings.db_retry_ms);
-                }
-            }
-        }
     }
 }
 
@@ -346,8 +328,13 @@ impl Queue {
         false
     }
 
-    fn take_batch(&mut self) -> Vec<Waiting> {
-        let count = self.waiting.len().min(BATCH_MAX);
+    fn take_batch(&mut self) -> Batch {
+        let mut bytes = 0;
+        let fit = self.waiting.iter().take_while(|waiting| {
+            bytes += waiting.weight;
+            bytes <= BATCH_BYTES_MAX
+        });
+        let count = fit.take(BATCH_MAX).count().max(1).min(self.waiting.len());
         let batch: Vec<_> = self.waiting.drain(..count).collect();
         self.urgent -= batch.iter().filter(|waiting| waiting.ack.is_some()).count();
         for waiting in &batch {
@@ -356,17 +343,20 @@ impl Queue {
                 self.latest.remove(&key);
             }
         }
-        batch
+        let mut taken = Batch::default();
+        for waiting in batch {
+            taken.push(waiting.change, (waiting.weight, waiting.ack));
+        }
+        taken
     }
 
-    fn written(&mut self, changes: &[Change]) {
-        for change in changes {
-            let key = change.key();
-            if let Some(count) = self.per_document.get_mut(&key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.per_document.remove(&key);
-                }
+    /// A change of that document waits no more.
+    fn done(&mut self, key: &DocKey, weight: usize) {
+        self.bytes -= weight;
+        if let Some(count) = self.per_document.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_document.remove(key);
             }
         }
     }
@@ -374,6 +364,7 @@ impl Queue {
 
 async fn write_all(inner: Arc<Inner>) {
     let delay = Duration::from_millis(inner.settings.db_write_delay_ms);
+    let mut most = BATCH_MAX;
     loop {
         let (empty, urgent, closing) = {
             let queue = inner.queue();
@@ -396,18 +387,7 @@ async fn write_all(inner: Arc<Inner>) {
             let _ = timeout(delay, hurried).await;
         }
         let batch = inner.queue().take_batch();
-        let (changes, acks): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|waiting| (waiting.change, waiting.ack))
-            .unzip();
-        let outcomes = inner.commit(&changes).await;
-        inner.queue().written(&changes);
-        for (ack, outcome) in acks.into_iter().zip(outcomes) {
-            if let Some(ack) = ack {
-                // The waiter may have run out of time; the change is durable all the same.
-                let _ = ack.send(outcome);
-            }
-        }
+        inner.write(batch, &mut most).await;
     }
 }
 

@@ -7,13 +7,13 @@ section! {
     store: Store {
         /// Time for one call to the store (ms).
         db_timeout_ms: u64 = 5000, 10..=600_000 => AtStart;
-        /// Most connections to PostgreSQL.
+        /// Most connections to PostgreSQL: two of them for writes, the others, one at least, for reads.
         db_pool_size: u64 = 8, 1..=1000 => AtStart;
         /// Attempts after a write conflict; writes of one user are in one queue and cannot conflict.
         db_conflict_retries: u64 = 3, 0..=100 => Never;
         /// Pause after a write conflict; writes of one user cannot conflict (ms).
         db_conflict_backoff_ms: u64 = 50, 0..=60_000 => Never;
-        /// Most writes that wait for the store; beyond it a new one is refused, with an error for whoever waits for it.
+        /// Most writes that wait for the store, 256 MiB together at most; beyond it a new one is refused, with an error for whoever waits for it.
         db_queue_max: u64 = 65_536, 16..=10_000_000 => AtStart;
         /// Writes that nobody waits for are collected per user for this long (ms).
         db_write_delay_ms: u64 = 200, 0..=1000 => AtStart;

@@ -1,6 +1,7 @@
 //! REST, tests: a user's settings, storage and photos, and what needs no token.
 
 use super::*;
+use crate::services::store::DocKey;
 
 #[test]
 fn user_settings_merge_and_null_deletes() {
@@ -448,5 +449,52 @@ fn two_photos_of_one_name_reach_apps_under_two() {
         assert_ne!(names[0], names[1]);
         assert!(names[0].ends_with(".jpg") && names[1].ends_with(".png"));
         assert!(names.iter().all(|name| !name.contains(['/', ':'])));
+    });
+}
+
+#[test]
+fn what_cannot_be_stored_is_refused_and_harms_nothing_that_is() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let put = |settings: Value| {
+            let body = json!({ "settings": settings });
+            kit.client(Route::UserSettings, "PUT", &[], body)
+        };
+        assert_eq!(put(json!({"brightness": 40})).await.0, 200);
+        // As deep as a body is read; the record around it is deeper by one.
+        let deep = (0..126).fold(json!(1), |inner, _| json!([inner]));
+        let value = json!({ "value": deep });
+        let put_key = kit.client(Route::UserSettingsKey, "PUT", &["deep"], value);
+        assert_eq!(put_key.await.0, 400);
+        let setting = json!({ "key": "deep", "value": deep });
+        let of_app = kit.client(Route::AppSettings, "POST", &[APP], setting);
+        assert_eq!(of_app.await.0, 400);
+        let read = kit.client(Route::UserSettings, "GET", &[], Value::Null);
+        let settings = read.await.1["data"]["settings"].clone();
+        assert_eq!(settings, json!({"brightness": 40}));
+
+        // As much as there may be.
+        let full = json!({"userSettings": { "full": "x".repeat(16 << 20) }});
+        let key = DocKey::user(&Kit::user());
+        kit.store.put(key, full.to_string().as_bytes());
+        assert_eq!(put(json!({"more": "x"})).await.0, 413);
+        assert_eq!(put(json!({"full": null})).await.0, 200);
+        assert_eq!(put(json!({"more": "x"})).await.0, 200);
+
+        let long = format!("{}@lumen.io", "a".repeat(600));
+        for user in ["a\0b@lumen.io", &long] {
+            let data = json!({"data": {"a": "b"}});
+            let put = kit.app(Route::Storage, "PUT", &[user], data).await;
+            assert_eq!(put.0, 400, "{user:?}");
+            let read = kit.app(Route::Storage, "GET", &[user], Value::Null).await;
+            assert_eq!((read.0, &read.1["data"]), (200, &json!({})), "{user:?}");
+        }
+        // These can be stored.
+        for text in ["a\0b", "\u{fffd}", "\u{10ffff}", "\u{1}"] {
+            let data = json!({"data": { text: text }});
+            assert_eq!(kit.app(Route::Storage, "PUT", &[USER], data).await.0, 200);
+            let read = kit.app(Route::Storage, "GET", &[USER], Value::Null).await;
+            assert_eq!(read.1["data"][text], text);
+        }
     });
 }

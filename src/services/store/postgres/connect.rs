@@ -11,6 +11,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// An idle connection is probed after this, so that one whose peer vanished does not lie in the pool.
@@ -113,6 +114,31 @@ impl Drop for Lease {
     }
 }
 
+/// Whether an answer is about what was to be written, and would be the same at every other time: data that a type or the
+/// database's encoding cannot hold (22), a constraint that somebody added (23), a limit of the program (54). All else passes, or
+/// an operator can make it pass: no rights, no table, no room, no time.
+fn is_about_data(code: &SqlState) -> bool {
+    ["22", "23", "54"]
+        .iter()
+        .any(|class| code.code().starts_with(class))
+}
+
+/// An error of a statement about documents as ours.
+pub(super) fn refused(error: tokio_postgres::Error) -> StoreError {
+    let Some(answer) = error.as_db_error() else {
+        return failed(error);
+    };
+    // Not its details: they quote what users stored.
+    let text = format!("{} ({})", answer.message(), answer.code().code());
+    if *answer.code() == SqlState::DATA_CORRUPTED {
+        StoreError::Damaged(text)
+    } else if is_about_data(answer.code()) {
+        StoreError::Refused(text)
+    } else {
+        failed(error)
+    }
+}
+
 /// An error as ours, with its cause.
 pub(super) fn failed(error: impl Error + 'static) -> StoreError {
     let mut text = error.to_string();
@@ -123,7 +149,7 @@ pub(super) fn failed(error: impl Error + 'static) -> StoreError {
             outage |= error.is_closed();
         }
         outage |= error.is::<std::io::Error>();
-        if let Some(error) = error.downcast_ref::<tokio_postgres::error::DbError>() {
+        if let Some(error) = error.downcast_ref::<DbError>() {
             // Shut down, starting, out of connections or memory, or not yet the primary (read-only): passes by itself.
             outage |= ["08", "25006", "53", "57P"]
                 .iter()
@@ -141,5 +167,29 @@ pub(super) fn failed(error: impl Error + 'static) -> StoreError {
         StoreError::Unreachable(text)
     } else {
         StoreError::Postgres(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_would_be_refused_for_ever_is_about_data() {
+        // NUL, encoding, number, date; constraints; an index's row, a statement.
+        for code in [
+            "22021", "22P05", "22003", "22008", "22001", "23514", "23505", "23503", "54000",
+            "54001", "54023",
+        ] {
+            assert!(is_about_data(&SqlState::from_code(code)), "{code}");
+        }
+        // Connections, rights, tables, transactions, room, operators, defects of the server.
+        for code in [
+            "08006", "08P01", "25006", "28P01", "3D000", "40001", "40P01", "42501", "42P01",
+            "42703", "53100", "53200", "53300", "53400", "55P03", "57014", "57P01", "57P03",
+            "58030", "P0001", "XX000", "XX001", "XX002",
+        ] {
+            assert!(!is_about_data(&SqlState::from_code(code)), "{code}");
+        }
     }
 }

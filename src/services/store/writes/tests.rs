@@ -215,11 +215,124 @@ fn beyond_the_bound_a_write_is_refused_and_counted() {
 }
 
 #[test]
+fn what_the_store_can_never_take_is_dropped_alone_and_its_caller_told() {
+    let lines = lines_of(|| {
+        run(async {
+            let (writes, memory) = start(|settings| settings.db_write_delay_ms = 1000);
+            memory.set_refused("poison");
+            let begin = |package: &str| writes.begin(running(true, package)).expect("room");
+            let before: Vec<_> = (0..100).map(|n| begin(&format!("a{n}"))).collect();
+            let refused = begin("poison");
+            writes.submit(running(true, "poison too")).expect("room");
+            let behind: Vec<_> = (0..100).map(|n| begin(&format!("b{n}"))).collect();
+            let answer = refused.wait().await;
+            assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}");
+            for waits in before.into_iter().chain(behind) {
+                waits.wait().await.expect("durable");
+            }
+            let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+            let names = |letter: &'static str| (0..100).map(move |n| format!("{letter}{n}"));
+            let all: Vec<_> = names("a").chain(names("b")).collect();
+            assert_eq!(record.running_apps, all, "in order, and nothing else");
+            assert_eq!(writes.figures().dropped.load(Ordering::Relaxed), 2);
+            assert_eq!(writes.figures().failures.load(Ordering::Relaxed), 0);
+            assert_eq!(writes.depth(), 0);
+        });
+    });
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("store-write-dropped"))
+        .collect();
+    // Once a second.
+    assert_eq!(told.len(), 1, "{lines:?}");
+    assert!(!told[0].contains("nadia"), "no address: {told:?}");
+}
+
+#[test]
+fn a_batch_that_the_store_never_gets_done_in_time_is_written_in_parts() {
+    run(async {
+        let (writes, memory) = start(|settings| {
+            settings.db_write_delay_ms = 1000;
+            settings.db_retry_ms = 10;
+        });
+        memory.set_in_time(7);
+        let waiting: Vec<_> = (0..200)
+            .map(|n| writes.begin(running(true, &n.to_string())).expect("room"))
+            .collect();
+        for waits in waiting {
+            waits.wait().await.expect("durable");
+        }
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        let all: Vec<_> = (0..200).map(|n: u32| n.to_string()).collect();
+        assert_eq!(record.running_apps, all);
+    });
+}
+
+#[test]
+fn a_document_that_is_locked_holds_up_no_other_and_keeps_its_order() {
+    run(async {
+        let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+        let of = |user: &str, package: &str| {
+            let op = StoreOp::AddRunning(Package::new(package));
+            Change::Session(UserId::new(user), op)
+        };
+        memory.set_stuck(r#"Session("nadia@lumen.io", AddRunning("0"))"#);
+        let locked: Vec<_> = (0..20)
+            .map(|n: u32| {
+                writes
+                    .begin(of("nadia@lumen.io", &n.to_string()))
+                    .expect("room")
+            })
+            .collect();
+        for n in 0..50 {
+            let other = of(&format!("user{n}@lumen.io"), "a");
+            writes.apply(other).await.expect("durable");
+        }
+        assert_eq!(writes.depth(), 20);
+        memory.set_stuck("");
+        for waits in locked {
+            waits.wait().await.expect("durable");
+        }
+        let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
+        let all: Vec<_> = (0..20).map(|n: u32| n.to_string()).collect();
+        assert_eq!(record.running_apps, all);
+        writes.submit(of("nadia@lumen.io", "last")).expect("room");
+        assert!(writes.close(Duration::from_secs(10)).await);
+        assert_eq!((writes.depth(), writes.inner.queue().bytes), (0, 0));
+    });
+}
+
+#[test]
+fn large_values_that_wait_are_bounded_by_their_bytes() {
+    run(async {
+        let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+        memory.set_failing(true);
+        let report = || {
+            let text = "x".repeat(32 << 20);
+            Change::PutIncident("id".into(), serde_json::json!({ "feedback": text }))
+        };
+        let taken = (0..100)
+            .take_while(|_| writes.submit(report()).is_ok())
+            .count();
+        assert_eq!(taken, 7, "of 32 MiB and a little");
+        assert_eq!(writes.figures().refused.load(Ordering::Relaxed), 1);
+        writes.submit(running(true, "a")).expect("a small one fits");
+        memory.set_failing(false);
+        assert!(writes.close(Duration::from_secs(60)).await);
+        assert_eq!(writes.inner.queue().bytes, 0);
+    });
+}
+
+#[test]
 fn names_that_no_backend_can_hold_are_refused_before_they_are_queued() {
     run(async {
         let (writes, _) = start(|_| {});
         let change = Change::StorageClear(nadia(), "p\0q".into());
-        assert!(writes.apply(change).await.is_err());
+        let refused = writes.apply(change).await;
+        assert!(
+            matches!(refused, Err(StoreError::Refused(_))),
+            "{refused:?}"
+        );
         let read: Option<Vec<u8>> = writes
             .read(DocKey::storage(&nadia(), "p\0q"))
             .await
