@@ -2,7 +2,7 @@
 //! then to its session, to the registry of parked ones, or to another shard.
 
 use super::Shard;
-use super::admission::{self, Candidate, Verdict};
+use super::admission::{self, Candidate, HelloStep};
 use super::conns::{Kind, Role};
 pub use super::conns::{Link, Marked};
 use super::frames::ReadStep;
@@ -134,43 +134,43 @@ impl Shard {
             return ReadStep::Continue;
         };
         let live = &self.shared.live;
-        let verdict = admission::judge(
+        let step = admission::judge(
             &text,
             candidate,
             self.cfg.connections.invalid_json_before_close,
             &mut self.workspace.scratch,
             |user| live.contains(user),
         );
-        match verdict {
-            Verdict::Hello(user, _) if !self.is_home(&user) => ReadStep::Leave(user, text),
-            verdict => {
-                if let Verdict::Answer(admission::MALFORMED)
-                | Verdict::Close(Some(admission::MALFORMED), _) = verdict
+        match step {
+            HelloStep::Hello(user, _) if !self.is_home(&user) => ReadStep::Leave(user, text),
+            step => {
+                if let HelloStep::Answer(admission::MALFORMED)
+                | HelloStep::Close(Some(admission::MALFORMED), _) = step
                 {
                     self.workspace.metrics.inc(Counter::AppBadJson);
                 }
-                self.execute(id, verdict);
+                self.execute(id, step);
                 ReadStep::Continue
             }
         }
     }
 
-    fn execute(&mut self, id: ConnId, verdict: Verdict) {
-        match verdict {
-            Verdict::Ignore => {}
-            Verdict::Answer(answer) => {
+    fn execute(&mut self, id: ConnId, step: HelloStep) {
+        match step {
+            HelloStep::Ignore => {}
+            HelloStep::Answer(answer) => {
                 if answer == admission::Notice::Pong {
                     self.prove(id);
                 }
                 self.say(id, answer);
             }
-            Verdict::Close(answer, reason) => {
+            HelloStep::Close(answer, reason) => {
                 if let Some(answer) = answer {
                     self.say(id, answer);
                 }
                 self.refuse(id, reason);
             }
-            Verdict::Linger(answer, reason) => {
+            HelloStep::Linger(answer, reason) => {
                 self.say(id, answer);
                 let linger_ms = self.cfg.connections.reject_linger_ms;
                 let mut is_due = false;
@@ -185,7 +185,7 @@ impl Shard {
                     self.out.watch(id, self.now.mono_ms + linger_ms);
                 }
             }
-            Verdict::Hello(user, hello) => {
+            HelloStep::Hello(user, hello) => {
                 let kind = match hello.kind {
                     HelloKind::Init => AppKind::TpaConnectionInit,
                     HelloKind::Reconnect => AppKind::Reconnect,
@@ -203,15 +203,15 @@ impl Shard {
         let Some(at) = self.users.get(&user).copied() else {
             let addresses = self.cfg.apps.app_ip_validation_enabled;
             match unowned::without_session(&hello, &self.apps, addresses) {
-                Unowned::Refuse(verdict) => {
-                    if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
+                Unowned::Refuse(step) => {
+                    if matches!(step, HelloStep::Close(_, CloseReason::AddressNotAllowed)) {
                         self.workspace.metrics.inc(Counter::AppAddressRefused);
                         let lines = &mut self.workspace.lines;
                         if let Some(more) = lines.may(Line::AddressRefused, self.now.mono_ms) {
                             tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, more, "app address not allowed");
                         }
                     }
-                    self.execute(id, verdict);
+                    self.execute(id, step);
                 }
                 Unowned::Park => self.park_new(id, &user, hello),
             }
@@ -234,7 +234,7 @@ impl Shard {
                 "SESSION_NOT_FOUND",
                 "Too many deferred connections; initialise again later",
             );
-            return self.execute(id, Verdict::Close(Some(full), CloseReason::Overloaded));
+            return self.execute(id, HelloStep::Close(Some(full), CloseReason::Overloaded));
         }
         let timeout_ms = self.cfg.apps.deferred_timeout_ms;
         self.say(id, admission::Notice::Deferred(timeout_ms));

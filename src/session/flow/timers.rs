@@ -1,6 +1,6 @@
 //! Layer 2, flow: one due timer to its owner's flow.
 
-use super::keep_alive::{self, Verdict};
+use super::keep_alive::{self, Liveness};
 use super::{
     answers, app_messages, attach, audio, audio_output, dashboard, dispose, heartbeat, hello,
     late_record, lifecycle, live_input, location, lost, managed_streams, microphone, notices,
@@ -120,7 +120,7 @@ fn start_late(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 }
 
 fn ack_missing(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
-    if keep_alive::ack_missing(s, stream_id, cx) == Verdict::Alive {
+    if keep_alive::ack_missing(s, stream_id, cx) == Liveness::Alive {
         return;
     }
     if s.m.managed_streams.by_id(stream_id).is_some() {
