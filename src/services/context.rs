@@ -5,9 +5,9 @@ use super::lasting;
 use super::lines::{Line, may};
 use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
-use super::registry::Apps;
+use super::registry::AppRecords;
 use super::removals::Removals;
-use super::rest::Memory;
+use super::rest::RestMemory;
 use super::speech::Speech;
 use super::store::writes::Writes;
 use super::upstream::Upstream;
@@ -18,7 +18,7 @@ use crate::base::ids::{Origin, ReplyTo, ShardId, UserId};
 use crate::base::settings::Settings;
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
-use crate::shard::mailbox::{Answer, Mailboxes, Refused, ToShard};
+use crate::shard::mailbox::{Answer, Mailboxes, ToShard, Undelivered};
 use crate::shard::shared::Shared;
 use crate::wire::auth::TokenKeys;
 use crate::wire::records::Registry;
@@ -63,11 +63,11 @@ pub(crate) struct Services {
     pub(crate) upstream: Upstream,
     pub(crate) weather: Forecasts,
     pub(crate) speech: Speech,
-    pub(crate) apps: Apps,
+    pub(crate) apps: AppRecords,
     pub(crate) aggregate: Mutex<Aggregate>,
     pub(crate) rounds: Rounds,
     pub(crate) bodies: Bodies,
-    pub(crate) memory: Memory,
+    pub(crate) memory: RestMemory,
     pub(crate) calls: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     pub(crate) next_call: AtomicU64,
 }
@@ -114,7 +114,7 @@ impl Services {
         for _ in 0..DELIVERIES {
             match self.shards.send(shard, message) {
                 Ok(()) => return true,
-                Err(Refused(back)) => message = back,
+                Err(Undelivered(back)) => message = back,
             }
             sleep(DELIVERY_PAUSE).await;
         }

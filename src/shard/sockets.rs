@@ -3,8 +3,8 @@
 
 use super::Shard;
 use super::admission::{self, Candidate, HelloStep};
-use super::conns::{Kind, Role};
-pub use super::conns::{Link, Marked};
+pub use super::conns::{LinkRef, Marked};
+use super::conns::{PeerKind, Role};
 use super::frames::ReadStep;
 use super::unowned::{self, Unowned};
 use crate::base::close::CloseReason;
@@ -17,7 +17,7 @@ use crate::wire::kinds::AppKind;
 
 /// Whether a phone may have a session now (behaviour.md §10.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
+pub enum PhoneAdmission {
     /// Yes.
     Admitted,
     /// No: 503 with `Retry-After: 5`.
@@ -30,7 +30,7 @@ pub struct Opening<'a> {
     /// What [`Shard::cuts`] will name.
     pub handle: i32,
     /// What [`Shard::take_marked`] will name.
-    pub link: Link,
+    pub link: LinkRef,
     /// The 101 response; empty when it was sent before (a handed-over socket).
     pub switch: &'a [u8],
 }
@@ -38,17 +38,17 @@ pub struct Opening<'a> {
 impl Shard {
     /// Whether a phone of `user` may connect. A user with a live session always may.
     #[must_use]
-    pub fn admission(&self, user: &str) -> Admission {
+    pub fn admission(&self, user: &str) -> PhoneAdmission {
         if self.has_session(user) {
-            return Admission::Admitted;
+            return PhoneAdmission::Admitted;
         }
         let max = self.cfg.server.max_sessions;
         let full = max > 0 && self.shared.live.len() as u64 >= max;
         let late = self.cfg.server.shed_load_enabled && self.shared.is_overloaded();
         if full || late {
-            Admission::Refused
+            PhoneAdmission::Refused
         } else {
-            Admission::Admitted
+            PhoneAdmission::Admitted
         }
     }
 
@@ -63,7 +63,7 @@ impl Shard {
         assert!(self.is_home(user), "phones are adopted at home");
         let (at, new) = self.session_for(user)?;
         let id = self.out.conns.insert(
-            Kind::Phone,
+            PeerKind::Phone,
             Role::Session(at),
             (opening.handle, opening.link),
             self.now.mono_ms,
@@ -85,7 +85,7 @@ impl Shard {
     pub fn open_app(&mut self, candidate: Candidate, opening: Opening<'_>) -> Option<ConnId> {
         let hello = candidate.token_hello();
         let id = self.out.conns.insert(
-            Kind::App,
+            PeerKind::App,
             Role::Fresh(Box::new(candidate)),
             (opening.handle, opening.link),
             self.now.mono_ms,
@@ -109,7 +109,7 @@ impl Shard {
     pub fn open_echo(&mut self, opening: Opening<'_>) -> Option<ConnId> {
         let now_ms = self.now.mono_ms;
         let id = self.out.conns.insert(
-            Kind::Echo,
+            PeerKind::Echo,
             Role::Echo,
             (opening.handle, opening.link),
             now_ms,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::base::ids::Package;
 use crate::session::event::{DisposeCause, HttpOutcome, StoreOutcome};
-use crate::session::managers::apps::start::{Stage, StartError};
+use crate::session::managers::apps::start::{StartError, StartStage};
 use crate::session::managers::speech::Trigger;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State};
@@ -110,7 +110,7 @@ fn phone_grace_ended(s: &mut Session, cx: &mut Cx<'_>) {
 
 fn start_late(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     let error = StartError::new(
-        Stage::Timeout,
+        StartStage::Timeout,
         format!(
             "Connection timeout after {}ms",
             cx.cfg.apps.app_start_timeout_ms
