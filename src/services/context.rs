@@ -3,6 +3,7 @@
 use super::Reload;
 use super::lasting;
 use super::lines::{Line, may};
+use super::lock::lock;
 use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
 use super::registry::AppRecords;
@@ -25,7 +26,7 @@ use crate::wire::records::Registry;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -39,11 +40,6 @@ const CALLS_MAX: usize = 65_536;
 /// Attempts to deliver to a full shard inbox, and the pause between them.
 const DELIVERIES: u32 = 20;
 const DELIVERY_PAUSE: Duration = Duration::from_millis(10);
-
-/// Locks without fear of a panic elsewhere: every holder leaves whole values behind.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Shared by all tasks of the outside thread.
 pub(crate) struct Services {

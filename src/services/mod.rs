@@ -10,6 +10,7 @@ mod dispatch;
 mod folder;
 mod lasting;
 mod lines;
+mod lock;
 mod metrics;
 mod names;
 pub mod offline;

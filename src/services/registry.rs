@@ -2,7 +2,8 @@
 //! snapshot. Where both know a package the file wins. It never changes a record.
 
 use super::apps_file::{self, AppsFileError};
-use super::context::{Services, lock};
+use super::context::Services;
+use super::lock::lock;
 use super::store::{Space, Store, StoreError};
 use crate::base::settings::Settings;
 use crate::shard::mailbox::ToShard;

@@ -4,7 +4,8 @@
 
 use super::process;
 use crate::base::footprint::Footprint as _;
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use crate::shard::memory::{MemoryWarning, Owner, warnings};
 use crate::wire::records::{AppRecord, Registry};
 use std::sync::Arc;
