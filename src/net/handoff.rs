@@ -14,7 +14,7 @@ use crate::session::event::PhoneFlags;
 use crate::shard::admission::Candidate;
 use crate::shard::frames::ReadStep;
 use crate::shard::mailbox::ToShard;
-use crate::shard::sockets::{Admission, Opening};
+use crate::shard::sockets::{Opening, PhoneAdmission};
 use crate::wire::frame::{Message, Utf8Bytes, encode_close};
 use crate::wire::http::{KeepAlive, Response};
 use bytes::BytesMut;
@@ -159,7 +159,7 @@ pub(crate) fn adopt(node: &Rc<Node>, socket: Socket, leftover: BytesMut, arrival
                 flags,
                 switch,
             } => {
-                if shard.admission(user) == Admission::Refused {
+                if shard.admission(user) == PhoneAdmission::Refused {
                     return Err(Box::new(
                         Response::text(503, "Server is overloaded").with_header("Retry-After", "5"),
                     ));

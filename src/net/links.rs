@@ -4,7 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::io::{Driver, Token, Until};
 use crate::shard::outbox::Pending;
-use crate::shard::sockets::Link as Place;
+use crate::shard::sockets::LinkRef;
 use crate::shard::trail::Trail;
 use crate::wire::frame::Decoder;
 use bytes::BytesMut;
@@ -209,8 +209,8 @@ impl Links {
     }
 
     /// What the shard is told of it.
-    pub(super) fn place(&mut self, token: Token) -> Place {
-        Place {
+    pub(super) fn place(&mut self, token: Token) -> LinkRef {
+        LinkRef {
             token,
             place: (&raw const *self.get(token)).addr(),
         }

@@ -6,8 +6,7 @@ use super::rest;
 use crate::base::ids::{Origin, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::shard::mailbox::{Answer, OutsideRequest, OutsideRoute};
-use crate::shard::routes::{livez, query_pairs};
-use crate::wire::http::decode_component;
+use crate::shard::routes::{ForOperators, for_operators, livez, query_pairs};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -123,40 +122,18 @@ async fn answer(cx: &Arc<Services>, parsed: Parsed) -> RestAnswer {
         path,
         mut request,
     } = parsed;
-    if let Some(user) = disposed(&path) {
-        request.params = vec![user];
-    }
-    request.route = match (get_for_head(&method), path.as_str()) {
-        ("GET", "/livez") => {
-            return livez(
-                &cx.shared,
-                cx.clock.now().mono_ms,
-                cx.settings().observability.livez_stall_ms,
-            );
+    match for_operators(&method, &path) {
+        Some(ForOperators::Livez) => {
+            let stall_ms = cx.settings().observability.livez_stall_ms;
+            return livez(&cx.shared, cx.clock.now().mono_ms, stall_ms);
         }
-        ("GET", "/health") => OutsideRoute::Health,
-        ("GET", "/metrics") => OutsideRoute::Metrics,
-        ("GET", "/api/admin/connections") => OutsideRoute::AdminConnections,
-        ("GET", "/api/admin/connections/summary") => OutsideRoute::AdminSummary,
-        ("GET", "/api/admin/subscriptions") => OutsideRoute::AdminSubscriptions,
-        ("GET", "/api/admin/app-messages") => OutsideRoute::AdminAppMessages,
-        ("GET", "/api/admin/config") => OutsideRoute::AdminConfig,
-        ("POST", "/api/admin/reload") => OutsideRoute::AdminReload,
-        ("POST", _) if !request.params.is_empty() => OutsideRoute::AdminDispose,
-        _ => return RestAnswer::json(404, r#"{"error":"Not found"}"#),
-    };
+        Some(ForOperators::Outside(route, params)) => {
+            (request.route, request.params) = (route, params);
+        }
+        None => return RestAnswer::json(404, r#"{"error":"Not found"}"#),
+    }
     match rest::answer(cx, &request).await {
         Answer::Whole(answer) | Answer::WithHeaders(answer, _) => answer,
         _ => RestAnswer::json(500, r#"{"error":"Internal server error"}"#),
     }
-}
-
-/// The user of `/api/admin/sessions/:user/dispose`.
-fn disposed(path: &str) -> Option<String> {
-    let user = path.strip_prefix("/api/admin/sessions/")?;
-    decode_component(user.strip_suffix("/dispose")?)
-}
-
-fn get_for_head(method: &str) -> &str {
-    if method == "HEAD" { "GET" } else { method }
 }

@@ -3,11 +3,12 @@
 use super::Reload;
 use super::lasting;
 use super::lines::{Line, may};
+use super::lock::lock;
 use super::metrics::memory::Bodies;
 use super::metrics::{Aggregate, Rounds};
-use super::registry::Apps;
+use super::registry::AppRecords;
 use super::removals::Removals;
-use super::rest::Memory;
+use super::rest::RestMemory;
 use super::speech::Speech;
 use super::store::writes::Writes;
 use super::upstream::Upstream;
@@ -18,14 +19,14 @@ use crate::base::ids::{Origin, ReplyTo, ShardId, UserId};
 use crate::base::settings::Settings;
 use crate::session::effects::RestAnswer;
 use crate::session::rest::Call;
-use crate::shard::mailbox::{Answer, Mailboxes, Refused, ToShard};
+use crate::shard::mailbox::{Answer, Mailboxes, ToShard, Undelivered};
 use crate::shard::shared::Shared;
 use crate::wire::auth::TokenKeys;
 use crate::wire::records::Registry;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -39,11 +40,6 @@ const CALLS_MAX: usize = 65_536;
 /// Attempts to deliver to a full shard inbox, and the pause between them.
 const DELIVERIES: u32 = 20;
 const DELIVERY_PAUSE: Duration = Duration::from_millis(10);
-
-/// Locks without fear of a panic elsewhere: every holder leaves whole values behind.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Shared by all tasks of the outside thread.
 pub(crate) struct Services {
@@ -63,11 +59,11 @@ pub(crate) struct Services {
     pub(crate) upstream: Upstream,
     pub(crate) weather: Forecasts,
     pub(crate) speech: Speech,
-    pub(crate) apps: Apps,
+    pub(crate) apps: AppRecords,
     pub(crate) aggregate: Mutex<Aggregate>,
     pub(crate) rounds: Rounds,
     pub(crate) bodies: Bodies,
-    pub(crate) memory: Memory,
+    pub(crate) memory: RestMemory,
     pub(crate) calls: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     pub(crate) next_call: AtomicU64,
 }
@@ -114,7 +110,7 @@ impl Services {
         for _ in 0..DELIVERIES {
             match self.shards.send(shard, message) {
                 Ok(()) => return true,
-                Err(Refused(back)) => message = back,
+                Err(Undelivered(back)) => message = back,
             }
             sleep(DELIVERY_PAUSE).await;
         }

@@ -1,7 +1,7 @@
 //! Outside thread: tasks that last as long as the process, and work on threads that may wait. A task that panics is begun again after
 //! a pause; where no thread can be had (a limit of processes), work fails and nothing is left of it.
 
-use super::context::lock;
+use super::lock::lock;
 use futures_util::FutureExt as _;
 use std::fmt::Display;
 use std::io;

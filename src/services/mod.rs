@@ -10,6 +10,7 @@ mod dispatch;
 mod folder;
 mod lasting;
 mod lines;
+mod lock;
 mod metrics;
 mod names;
 pub mod offline;
@@ -32,7 +33,7 @@ use crate::wire::records::Registry;
 use context::Services;
 use futures_util::FutureExt as _;
 use metrics::Aggregate;
-use registry::Apps;
+use registry::AppRecords;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -269,7 +270,7 @@ async fn build(
         "store open"
     );
     let limit = Duration::from_millis(settings.store.db_timeout_ms);
-    let apps = Apps::load(file, &store, limit)
+    let apps = AppRecords::load(file, &store, limit)
         .await
         .with_profiles(profiles);
     let server = &settings.server;
@@ -297,7 +298,7 @@ async fn build(
         aggregate: Aggregate::new(start.shards.shards()).into(),
         rounds: Default::default(),
         bodies: Default::default(),
-        memory: rest::Memory::new(&settings),
+        memory: rest::RestMemory::new(&settings),
         started_with: Arc::clone(&settings),
         settings: RwLock::new(settings),
         config_dir: start.config_dir,

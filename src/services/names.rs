@@ -1,8 +1,8 @@
 //! Outside thread: addresses of other services' names. The system's look-up holds a thread, for many seconds while a name server is
 //! silent, and the store's writes need such threads too. So callers share the look-up of a name, and only so many run.
 
-use super::context::lock;
 use super::lasting::on_a_thread;
+use super::lock::lock;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;

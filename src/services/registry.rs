@@ -2,7 +2,8 @@
 //! snapshot. Where both know a package the file wins. It never changes a record.
 
 use super::apps_file::{self, AppsFileError};
-use super::context::{Services, lock};
+use super::context::Services;
+use super::lock::lock;
 use super::store::{Space, Store, StoreError};
 use crate::base::settings::Settings;
 use crate::shard::mailbox::ToShard;
@@ -41,7 +42,7 @@ pub enum AppsError {
 }
 
 /// The current records.
-pub(crate) struct Apps {
+pub(crate) struct AppRecords {
     file: Mutex<Vec<AppRecord>>,
     profiles: Mutex<Profiles>,
     current: RwLock<Arc<Registry>>,
@@ -153,7 +154,7 @@ fn same(left: &Registry, right: &Registry) -> bool {
             .all(|(package, record)| right.get(package) == Some(record))
 }
 
-impl Apps {
+impl AppRecords {
     /// The first snapshot. Without an answer of the store it holds the file's records and is not `loaded`.
     pub(crate) async fn load(
         file: Vec<AppRecord>,
@@ -307,14 +308,14 @@ mod tests {
             memory.commit(&[put("a"), put("b")]).await.expect("commits");
             let store: Arc<dyn Store> = memory.clone();
             let limit = Duration::from_secs(5);
-            let registry = Apps::load(vec![record("a", "file")], &store, limit)
+            let registry = AppRecords::load(vec![record("a", "file")], &store, limit)
                 .await
                 .current();
             assert_eq!(registry.get("a").expect("known").name, "file");
             assert_eq!(registry.get("b").expect("known").name, "stored");
             assert!(registry.loaded);
             memory.set_failing(true);
-            let registry = Apps::load(vec![record("a", "file")], &store, limit)
+            let registry = AppRecords::load(vec![record("a", "file")], &store, limit)
                 .await
                 .current();
             assert!(registry.get("a").is_some() && !registry.loaded);

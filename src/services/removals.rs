@@ -23,9 +23,9 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) struct Removals(Arc<AtomicUsize>);
 
 /// One of them, until it is dropped.
-pub(crate) struct UnderWay(Arc<AtomicUsize>);
+pub(crate) struct Removal(Arc<AtomicUsize>);
 
-impl Drop for UnderWay {
+impl Drop for Removal {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -33,9 +33,9 @@ impl Drop for UnderWay {
 
 impl Removals {
     /// Another one, counted from before its task first runs.
-    pub(crate) fn begin(&self) -> UnderWay {
+    pub(crate) fn begin(&self) -> Removal {
         self.0.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(&self.0))
+        Removal(Arc::clone(&self.0))
     }
 
     /// Removes, in as many attempts as it takes within reason; the outcome of the last.

@@ -1,7 +1,7 @@
 //! Outside thread: weather is asked for once for all users of a place (behaviour.md §6.2.1). A deploy brings thousands of phones of
 //! one city back within seconds.
 
-use super::context::lock;
+use super::lock::lock;
 use crate::base::settings::Dashboard;
 use crate::session::event::HttpOutcome;
 use crate::session::managers::dashboard::{WEATHER_PAUSE_MS, distance_km, tells_weather};

@@ -2,7 +2,7 @@
 //! follows no redirect, reads at most 256 KiB of an answer, and bounds what runs and what waits, in all and per origin.
 
 use super::addresses::{REFUSED, Reach, is_public};
-use super::context::lock;
+use super::lock::lock;
 use super::outbound;
 use crate::base::clock::Clock;
 use crate::base::ids::{CallId, UserId};

@@ -95,7 +95,7 @@ impl Notice {
 
 /// What a message of an un-initialised socket asks for.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
+pub(super) enum HelloStep {
     /// Nothing.
     Ignore,
     /// Send this; the socket stays.
@@ -128,7 +128,7 @@ pub(super) fn judge(
     invalid_json_before_close: u64,
     scratch: &mut Scratch,
     is_live: impl Fn(&str) -> bool,
-) -> Verdict {
+) -> HelloStep {
     let Ok(kind) = kind(message) else {
         return malformed(candidate, invalid_json_before_close);
     };
@@ -138,9 +138,9 @@ pub(super) fn judge(
         other => {
             candidate.invalid_json = 0;
             return match other {
-                "ping" => Verdict::Answer(Notice::Pong),
-                "pong" => Verdict::Ignore,
-                _ => Verdict::Answer(NO_SESSION),
+                "ping" => HelloStep::Answer(Notice::Pong),
+                "pong" => HelloStep::Ignore,
+                _ => HelloStep::Answer(NO_SESSION),
             };
         }
     };
@@ -160,17 +160,17 @@ pub(super) fn judge(
     }
 }
 
-fn malformed(candidate: &mut Candidate, before_close: u64) -> Verdict {
+fn malformed(candidate: &mut Candidate, before_close: u64) -> HelloStep {
     candidate.invalid_json += 1;
     if u64::from(candidate.invalid_json) >= before_close {
-        Verdict::Close(Some(MALFORMED), CloseReason::InvalidJson)
+        HelloStep::Close(Some(MALFORMED), CloseReason::InvalidJson)
     } else {
-        Verdict::Answer(MALFORMED)
+        HelloStep::Answer(MALFORMED)
     }
 }
 
 /// protocol.md §3.2 row 1. The header names the user; only without one the session id does.
-fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> Verdict {
+fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> HelloStep {
     let headers = &candidate.headers;
     let session_id = AppHello::field(hello.session_id);
     let parsed = session_id
@@ -183,11 +183,11 @@ fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> 
         .or_else(|| headers.package.clone())
         .or(parsed_package);
     let (Some(user), Some(package)) = (user, package) else {
-        return Verdict::Close(None, CloseReason::IdentityMissing);
+        return HelloStep::Close(None, CloseReason::IdentityMissing);
     };
     // The header counts for other ways in only (protocol.md §0.1).
     let version = AppHello::field(hello.sdk_version);
-    Verdict::Hello(
+    HelloStep::Hello(
         UserId::new(&user),
         AppHello {
             kind: HelloKind::Init,
@@ -204,12 +204,12 @@ fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> 
 }
 
 /// protocol.md §3.4 rows 1 and 2. The user is never taken from the session id.
-fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> Verdict {
+fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> HelloStep {
     let headers = &candidate.headers;
     let version = AppHello::field(hello.sdk_version).or_else(|| headers.sdk_version.clone());
     let sdk = Sdk::from_version(version.as_deref());
     if sdk != Sdk::V3 {
-        return Verdict::Linger(
+        return HelloStep::Linger(
             Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Reconnect is only supported for SDK v3",
@@ -228,7 +228,7 @@ fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool
             parse_app_session_id(id, is_live).map(|(_, package)| package)
         });
     let (Some(user), Some(package)) = (&headers.user, package) else {
-        return Verdict::Linger(
+        return HelloStep::Linger(
             Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Reconnect missing user or package identity",
@@ -240,7 +240,7 @@ fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool
         .api_key
         .clone()
         .or_else(|| claims.map(|claims| claims.api_key.clone()));
-    Verdict::Hello(
+    HelloStep::Hello(
         UserId::new(user),
         AppHello {
             kind: HelloKind::Reconnect,
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    fn say(candidate: &mut Candidate, message: &str) -> Verdict {
+    fn say(candidate: &mut Candidate, message: &str) -> HelloStep {
         judge(message, candidate, 10, &mut Scratch::new(), |user| {
             user == "ana@x.xn--p1ai"
         })
@@ -276,12 +276,12 @@ mod tests {
     #[test]
     fn a_v2_init_names_its_user_in_the_session_id_and_a_live_user_wins() {
         let mut fresh = candidate(None);
-        let verdict = say(
+        let step = say(
             &mut fresh,
             r#"{"type":"tpa_connection_init","sessionId":"ana@x.xn--p1ai-com.acme.x","packageName":"com.acme.x","apiKey":"k"}"#,
         );
-        let Verdict::Hello(user, hello) = verdict else {
-            panic!("{verdict:?}");
+        let HelloStep::Hello(user, hello) = step else {
+            panic!("{step:?}");
         };
         assert_eq!(&*user, "ana@x.xn--p1ai");
         assert_eq!(hello.sdk, Sdk::V2);
@@ -291,12 +291,12 @@ mod tests {
     #[test]
     fn the_header_names_the_user_before_the_session_id() {
         let mut fresh = candidate(Some("nadia@lumen.io"));
-        let verdict = say(
+        let step = say(
             &mut fresh,
             r#"{"type":"connection_init","sessionId":"eve@evil.io-com.acme.x","packageName":"com.acme.x"}"#,
         );
-        let Verdict::Hello(user, hello) = verdict else {
-            panic!("{verdict:?}");
+        let HelloStep::Hello(user, hello) = step else {
+            panic!("{step:?}");
         };
         assert_eq!(&*user, "nadia@lumen.io");
         assert_eq!(hello.api_key.as_deref(), Some(""), "no key is a wrong key");
@@ -308,9 +308,9 @@ mod tests {
         fresh.headers.sdk_version = Some("3.0.0".into());
         fresh.headers.package = Some("com.acme.x".into());
         for (kind, sdk) in [("tpa_connection_init", Sdk::V2), ("reconnect", Sdk::V3)] {
-            let verdict = say(&mut fresh, &format!(r#"{{"type":"{kind}"}}"#));
-            let Verdict::Hello(_, hello) = verdict else {
-                panic!("{verdict:?}");
+            let step = say(&mut fresh, &format!(r#"{{"type":"{kind}"}}"#));
+            let HelloStep::Hello(_, hello) = step else {
+                panic!("{step:?}");
             };
             assert_eq!(hello.sdk, sdk, "{kind}");
         }
@@ -334,14 +334,14 @@ mod tests {
             ("00", Sdk::V2),
             ("", Sdk::V2),
         ] {
-            let verdict = say(
+            let step = say(
                 &mut candidate(Some("nadia@lumen.io")),
                 &format!(
                     r#"{{"type":"tpa_connection_init","packageName":"com.acme.x","sdkVersion":"{version}"}}"#
                 ),
             );
-            let Verdict::Hello(_, hello) = verdict else {
-                panic!("{verdict:?}");
+            let HelloStep::Hello(_, hello) = step else {
+                panic!("{step:?}");
             };
             assert_eq!(hello.sdk, sdk, "{version:?}");
         }
@@ -354,7 +354,7 @@ mod tests {
                 &mut candidate(None),
                 r#"{"type":"tpa_connection_init","packageName":"a.b"}"#
             ),
-            Verdict::Close(None, CloseReason::IdentityMissing)
+            HelloStep::Close(None, CloseReason::IdentityMissing)
         );
     }
 
@@ -369,9 +369,9 @@ mod tests {
         };
         assert_eq!(
             named(Some("nadia@lumen.io"), &long, "k"),
-            Verdict::Close(None, CloseReason::IdentityMissing)
+            HelloStep::Close(None, CloseReason::IdentityMissing)
         );
-        let Verdict::Hello(_, hello) = named(Some("nadia@lumen.io"), "a.b", &long) else {
+        let HelloStep::Hello(_, hello) = named(Some("nadia@lumen.io"), "a.b", &long) else {
             panic!("it named itself");
         };
         assert_eq!(hello.api_key.as_deref(), Some(""), "no key is a wrong key");
@@ -385,12 +385,12 @@ mod tests {
         );
         assert_eq!(
             say(&mut candidate(Some("nadia@lumen.io")), &long),
-            Verdict::Close(None, CloseReason::IdentityMissing)
+            HelloStep::Close(None, CloseReason::IdentityMissing)
         );
         let broken = format!("{long}}}");
         assert_eq!(
             say(&mut candidate(None), &broken),
-            Verdict::Answer(MALFORMED)
+            HelloStep::Answer(MALFORMED)
         );
     }
 
@@ -399,7 +399,7 @@ mod tests {
         let v2 = say(&mut candidate(Some("a@b.io")), r#"{"type":"reconnect"}"#);
         assert!(matches!(
             v2,
-            Verdict::Linger(_, CloseReason::ReconnectUnsupported)
+            HelloStep::Linger(_, CloseReason::ReconnectUnsupported)
         ));
         // Unlike init, the user is never taken from the session id.
         let anonymous = say(
@@ -408,7 +408,7 @@ mod tests {
         );
         assert!(matches!(
             anonymous,
-            Verdict::Linger(_, CloseReason::ReconnectIdentityMissing)
+            HelloStep::Linger(_, CloseReason::ReconnectIdentityMissing)
         ));
     }
 
@@ -416,18 +416,18 @@ mod tests {
     fn the_tenth_unparsable_message_in_a_row_closes() {
         let mut fresh = candidate(None);
         for _ in 0..9 {
-            assert_eq!(say(&mut fresh, "{"), Verdict::Answer(MALFORMED));
+            assert_eq!(say(&mut fresh, "{"), HelloStep::Answer(MALFORMED));
         }
         assert_eq!(
             say(&mut fresh, r#"{"type":"ping"}"#),
-            Verdict::Answer(Notice::Pong)
+            HelloStep::Answer(Notice::Pong)
         );
         for _ in 0..9 {
-            assert_eq!(say(&mut fresh, "[]"), Verdict::Answer(MALFORMED));
+            assert_eq!(say(&mut fresh, "[]"), HelloStep::Answer(MALFORMED));
         }
         assert_eq!(
             say(&mut fresh, "x"),
-            Verdict::Close(Some(MALFORMED), CloseReason::InvalidJson)
+            HelloStep::Close(Some(MALFORMED), CloseReason::InvalidJson)
         );
     }
 
@@ -435,15 +435,15 @@ mod tests {
     fn other_messages_before_init_get_session_not_found_and_keep_the_socket() {
         assert_eq!(
             say(&mut candidate(None), r#"{"type":"display_event","x":1}"#),
-            Verdict::Answer(NO_SESSION)
+            HelloStep::Answer(NO_SESSION)
         );
     }
 
     #[test]
     fn a_ping_that_is_no_json_is_no_ping() {
         for text in [r#"{"type":"ping",}"#, r#"{"type":"pong"]"#] {
-            let verdict = say(&mut candidate(None), text);
-            assert_eq!(verdict, Verdict::Answer(MALFORMED), "{text}");
+            let step = say(&mut candidate(None), text);
+            assert_eq!(step, HelloStep::Answer(MALFORMED), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use super::conns::{ParkedSocket, Role};
 use super::deadlines::Due;
 use super::latency::What;
 use super::mailbox::{Answer, AppLink, ToOutside, ToShard};
-use super::parked::Waiting;
+use super::parked::ParkedHello;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Origin, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Counter;
@@ -250,7 +250,7 @@ impl Shard {
             package: hello.package.clone(),
             invalid_json: 0,
         }));
-        let waiting = Waiting {
+        let waiting = ParkedHello {
             conn: id,
             hello,
             expires_ms,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum PeerKind {
     /// A phone.
     Phone,
     /// An app server.
@@ -49,16 +49,16 @@ pub(super) struct Conn {
     pub(super) id: ConnId,
     pub(super) role: Role,
     pub(super) outbox: Outbox,
-    /// [`Link::place`].
+    /// [`LinkRef::place`].
     pub(super) place: usize,
-    /// [`Link::token`].
+    /// [`LinkRef::token`].
     pub(super) token: u32,
     /// Bytes sent that are not yet added to `sent`, which lies on another cache line.
     fresh_bytes: u32,
     fresh_messages: u16,
     /// Stands in the list of connections whose writers have something to do.
     pub(super) marked: bool,
-    pub(super) kind: Kind,
+    pub(super) kind: PeerKind,
     pub(super) reader_alive: bool,
     /// Broke the protocol: what is queued goes out, then our side ends at once; the peer's is only drained.
     pub(super) failed: bool,
@@ -145,7 +145,7 @@ pub(super) struct Sent {
 
 /// Where `net/` keeps its side of a connection.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Link {
+pub struct LinkRef {
     /// Its number.
     pub token: u32,
     /// Address of what a writer reads first, to be fetched ahead; 0 for none. Nothing is read through it.
@@ -157,7 +157,7 @@ pub struct Link {
 pub struct Marked {
     /// The connection.
     pub id: ConnId,
-    /// Its [`Link::token`].
+    /// Its [`LinkRef::token`].
     pub token: u32,
 }
 
@@ -191,9 +191,9 @@ impl Conns {
     /// A new connection; `None` when the table is full (2^20 sockets on one shard).
     pub(super) fn insert(
         &mut self,
-        kind: Kind,
+        kind: PeerKind,
         role: Role,
-        (handle, link): (i32, Link),
+        (handle, link): (i32, LinkRef),
         now_ms: u64,
         cfg: &Settings,
     ) -> Option<ConnId> {
@@ -211,9 +211,9 @@ impl Conns {
         let number = u64::from(*generation) << SLOT_BITS | u64::from(at);
         let id = ConnId::new(self.shard, number);
         let limit = match kind {
-            Kind::Phone => cfg.connections.ws_send_queue_bytes_phone,
-            Kind::App => cfg.connections.ws_send_queue_bytes_app,
-            Kind::Echo => cfg.connections.ws_max_message_bytes.saturating_mul(4),
+            PeerKind::Phone => cfg.connections.ws_send_queue_bytes_phone,
+            PeerKind::App => cfg.connections.ws_send_queue_bytes_app,
+            PeerKind::Echo => cfg.connections.ws_max_message_bytes.saturating_mul(4),
         };
         self.slots[at as usize] = Some(Conn {
             id,
@@ -275,8 +275,8 @@ mod tests {
     fn what_went_out_is_counted_beyond_the_small_counters() {
         let cfg = Settings::default();
         let mut conns = Conns::new(ShardId(0));
-        let place = (0, Link::default());
-        let id = conns.insert(Kind::App, Role::Echo, place, 1, &cfg);
+        let place = (0, LinkRef::default());
+        let id = conns.insert(PeerKind::App, Role::Echo, place, 1, &cfg);
         let conn = conns.get(id.expect("room")).expect("there");
         let mut pool = Pool::default();
         conn.outbox.preface(b"101", &mut pool);
@@ -299,7 +299,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..500 {
             let id = conns
-                .insert(Kind::App, Role::Echo, (0, Link::default()), 1, &cfg)
+                .insert(PeerKind::App, Role::Echo, (0, LinkRef::default()), 1, &cfg)
                 .expect("room");
             assert!(seen.insert(id), "{id:?} was given twice");
             assert!(conns.get(id).is_some());

@@ -1,6 +1,6 @@
 //! Layer 3: what arrives on a connection. One turn per read; the frames of a turn go to the connection's owner in order.
 
-use super::conns::{Kind, Role};
+use super::conns::{PeerKind, Role};
 use super::entries::SESSION_LINES;
 use super::latency::What;
 use super::trail::Trail;
@@ -90,8 +90,8 @@ impl Shard {
         let below = self.out.zero_copy_min;
         match self.out.conns.get(id) {
             Some(conn) if matches!(conn.role, Role::Session(_)) => Some(match conn.kind {
-                Kind::Phone => below,
-                Kind::App | Kind::Echo => 0,
+                PeerKind::Phone => below,
+                PeerKind::App | PeerKind::Echo => 0,
             }),
             _ => None,
         }
@@ -115,19 +115,19 @@ impl Shard {
     }
 
     #[inline]
-    fn count_in(&mut self, kind: Kind) {
+    fn count_in(&mut self, kind: PeerKind) {
         self.workspace.metrics.inc(match kind {
-            Kind::Phone => Counter::PhoneMessagesIn,
-            Kind::App | Kind::Echo => Counter::AppMessagesIn,
+            PeerKind::Phone => Counter::PhoneMessagesIn,
+            PeerKind::App | PeerKind::Echo => Counter::AppMessagesIn,
         });
     }
 
     /// A text for the session.
     #[inline]
-    fn text(&mut self, at: u32, id: ConnId, kind: Kind, text: &str) {
+    fn text(&mut self, at: u32, id: ConnId, kind: PeerKind, text: &str) {
         let from = match kind {
-            Kind::Phone => Sender::Phone,
-            Kind::App | Kind::Echo => Sender::App,
+            PeerKind::Phone => Sender::Phone,
+            PeerKind::App | PeerKind::Echo => Sender::App,
         };
         self.drive(at, |session, cx| session.on_text(from, id, text, cx));
     }
@@ -144,7 +144,7 @@ impl Shard {
                 self.count_in(kind);
                 match message {
                     Message::Text(text) => self.text(at, id, kind, &text),
-                    Message::Binary(data) if kind == Kind::Phone => {
+                    Message::Binary(data) if kind == PeerKind::Phone => {
                         self.audio(at, id, Chunk::Own(data));
                     }
                     Message::Binary(data) => match as_json(&data) {
@@ -362,8 +362,8 @@ impl Shard {
                     entry.conns.retain(|other| *other != id);
                 }
                 let event = match kind {
-                    Kind::Phone => Event::PhoneClosed { conn: id, info },
-                    Kind::App | Kind::Echo => Event::AppClosed { conn: id, info },
+                    PeerKind::Phone => Event::PhoneClosed { conn: id, info },
+                    PeerKind::App | PeerKind::Echo => Event::AppClosed { conn: id, info },
                 };
                 if !self.draining {
                     self.drive(at, |session, cx| session.on_event(event, cx));

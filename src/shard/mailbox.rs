@@ -341,7 +341,7 @@ impl Bell {
 }
 
 /// The receiver's inbox is full (or it is gone); the message comes back.
-pub struct Refused(pub ToShard);
+pub struct Undelivered(pub ToShard);
 
 impl Mailboxes {
     /// One sender per shard, in shard order.
@@ -372,11 +372,11 @@ impl Mailboxes {
     /// # Errors
     /// The message, when the inbox is full; the variant's doc says who recovers.
     #[expect(clippy::result_large_err, reason = "the message must come back whole")]
-    pub fn send(&self, shard: ShardId, message: ToShard) -> Result<(), Refused> {
+    pub fn send(&self, shard: ShardId, message: ToShard) -> Result<(), Undelivered> {
         let (inbox, bell) = &self.inboxes[usize::from(shard.0)];
         let sent = inbox
             .try_send(message)
-            .map_err(|error| Refused(error.into_inner()));
+            .map_err(|error| Undelivered(error.into_inner()));
         bell.ring();
         sent
     }
@@ -386,7 +386,7 @@ impl Mailboxes {
     /// # Errors
     /// As [`Mailboxes::send`].
     #[expect(clippy::result_large_err, reason = "the message must come back whole")]
-    pub fn send_home(&self, user: &UserId, message: ToShard) -> Result<(), Refused> {
+    pub fn send_home(&self, user: &UserId, message: ToShard) -> Result<(), Undelivered> {
         self.send(crate::base::ids::home_shard(user, self.shards()), message)
     }
 }

@@ -62,7 +62,7 @@ struct Whose {
 
 /// What is worth a warning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum MemoryWarning {
     /// More than `memory_owner_warn_bytes`.
     Large,
     /// More than `memory_growth_bytes` since the last report.
@@ -75,14 +75,14 @@ pub enum Verdict {
 }
 
 /// What is to be said of an owner of `bytes` that had `before` at the last report.
-pub fn verdicts(
+pub fn warnings(
     cfg: &Observability,
     bytes: u64,
     before: Option<u64>,
-) -> impl Iterator<Item = Verdict> + use<> {
+) -> impl Iterator<Item = MemoryWarning> + use<> {
     let by = before.map_or(0, |before| bytes.saturating_sub(before));
-    let large = (bytes > cfg.memory_owner_warn_bytes).then_some(Verdict::Large);
-    let grows = (by > cfg.memory_growth_bytes).then_some(Verdict::Grows {
+    let large = (bytes > cfg.memory_owner_warn_bytes).then_some(MemoryWarning::Large);
+    let grows = (by > cfg.memory_growth_bytes).then_some(MemoryWarning::Grows {
         by,
         fast: by > cfg.memory_fast_growth_bytes,
     });
@@ -132,7 +132,7 @@ impl Shard {
         walk.sessions += 1;
         walk.largest = walk.largest.max((bytes, at));
         let before = (before > 0).then_some(before);
-        for verdict in verdicts(&self.cfg.observability, bytes, before) {
+        for warning in warnings(&self.cfg.observability, bytes, before) {
             walk.named += 1;
             if walk.named > NAMED_MAX {
                 return;
@@ -146,20 +146,20 @@ impl Shard {
                 epoch: entry.session.epoch,
                 part: largest.map_or("", |(_, name)| name),
             };
-            self.warn(&verdict, "session", bytes, Some(&whose));
+            self.warn(&warning, "session", bytes, Some(&whose));
         }
     }
 
-    fn warn(&self, verdict: &Verdict, owner: &str, bytes: u64, whose: Option<&Whose>) {
+    fn warn(&self, warning: &MemoryWarning, owner: &str, bytes: u64, whose: Option<&Whose>) {
         let shard = self.id.0;
         let user = whose.map(|whose| whose.user.as_str());
         let epoch = whose.map(|whose| whose.epoch);
         let part = whose.map(|whose| whose.part);
-        match verdict {
-            Verdict::Large => {
+        match warning {
+            MemoryWarning::Large => {
                 tracing::warn!(shard, owner, user, epoch, bytes, part, "memory-owner-large");
             }
-            Verdict::Grows { by, fast } => tracing::warn!(
+            MemoryWarning::Grows { by, fast } => tracing::warn!(
                 shard,
                 owner,
                 user,
@@ -214,8 +214,8 @@ impl Shard {
         let Owner { name, bytes } = owner;
         let before = self.owners.last.iter().find(|last| last.name == name);
         let before = before.map(|last| last.bytes);
-        for verdict in verdicts(&self.cfg.observability, bytes, before) {
-            self.warn(&verdict, name, bytes, None);
+        for warning in warnings(&self.cfg.observability, bytes, before) {
+            self.warn(&warning, name, bytes, None);
         }
     }
 

@@ -56,7 +56,7 @@ use shared::Shared;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub use conns::Kind;
+pub use conns::PeerKind;
 
 /// What a shard is made of.
 pub struct Parts {
@@ -91,7 +91,7 @@ pub struct Shard {
     users: HashMap<UserId, u32, FxBuildHasher>,
     entries: Entries,
     out: Outbound,
-    parked: parked::Parked,
+    parked: parked::ParkedHellos,
     claims: datagrams::Claims,
     workspace: Workspace,
     rng: fastrand::Rng,
@@ -129,7 +129,7 @@ impl Shard {
             report_round: 0,
             users: HashMap::default(),
             entries: Entries::default(),
-            parked: parked::Parked::default(),
+            parked: parked::ParkedHellos::default(),
             claims: datagrams::Claims::default(),
             workspace: Workspace::new(),
             rng: fastrand::Rng::with_seed(parts.seed),
@@ -286,7 +286,7 @@ impl Shard {
                 .out
                 .conns
                 .get(id)
-                .is_some_and(|c| c.kind == Kind::Phone);
+                .is_some_and(|c| c.kind == PeerKind::Phone);
             if is_phone {
                 self.say(id, admission::Notice::PhoneFailed);
             }

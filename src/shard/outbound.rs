@@ -1,7 +1,7 @@
 //! Layer 3: the way out. Frames go from the session's arena straight into the outbox of their connection; overflow and close
 //! are decided here. It marks connections for their writers and never waits for one.
 
-use super::conns::{Conns, Kind, Marked};
+use super::conns::{Conns, Marked, PeerKind};
 use super::deadlines::{Deadlines, Due};
 use super::latency::Records;
 use super::outbox::{Frame, Pending, Pool, Pushed};
@@ -287,10 +287,10 @@ struct SentKind {
 
 impl SentKind {
     #[inline]
-    fn of(peer: Kind, op: Opcode, payload: &[u8]) -> Self {
+    fn of(peer: PeerKind, op: Opcode, payload: &[u8]) -> Self {
         let (side, place) = match peer {
-            Kind::Phone => (Side::Phone, sent_kinds::to_phone(op, payload)),
-            Kind::App | Kind::Echo => (Side::App, sent_kinds::to_app(op, payload)),
+            PeerKind::Phone => (Side::Phone, sent_kinds::to_phone(op, payload)),
+            PeerKind::App | PeerKind::Echo => (Side::App, sent_kinds::to_app(op, payload)),
         };
         Self { side, place }
     }
@@ -301,17 +301,17 @@ impl SentKind {
     }
 }
 
-fn closed_counter(kind: Kind, code: u16) -> Option<Counter> {
+fn closed_counter(kind: PeerKind, code: u16) -> Option<Counter> {
     Some(match (kind, code) {
-        (Kind::Echo, _) => return None,
-        (Kind::Phone, 1000) => Counter::PhoneClosed1000,
-        (Kind::Phone, 1001) => Counter::PhoneClosed1001,
-        (Kind::Phone, 1006) => Counter::PhoneClosed1006,
-        (Kind::Phone, _) => Counter::PhoneClosedOther,
-        (Kind::App, 1000) => Counter::AppClosed1000,
-        (Kind::App, 1001) => Counter::AppClosed1001,
-        (Kind::App, 1006) => Counter::AppClosed1006,
-        (Kind::App, 1008) => Counter::AppClosed1008,
-        (Kind::App, _) => Counter::AppClosedOther,
+        (PeerKind::Echo, _) => return None,
+        (PeerKind::Phone, 1000) => Counter::PhoneClosed1000,
+        (PeerKind::Phone, 1001) => Counter::PhoneClosed1001,
+        (PeerKind::Phone, 1006) => Counter::PhoneClosed1006,
+        (PeerKind::Phone, _) => Counter::PhoneClosedOther,
+        (PeerKind::App, 1000) => Counter::AppClosed1000,
+        (PeerKind::App, 1001) => Counter::AppClosed1001,
+        (PeerKind::App, 1006) => Counter::AppClosed1006,
+        (PeerKind::App, 1008) => Counter::AppClosed1008,
+        (PeerKind::App, _) => Counter::AppClosedOther,
     })
 }

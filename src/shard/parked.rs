@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 /// A socket that waits.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct ParkedHello {
     pub(super) conn: ConnId,
     pub(super) hello: AppHello,
     pub(super) expires_ms: u64,
@@ -18,17 +18,17 @@ pub(super) struct Waiting {
 
 /// All waiting sockets of one shard.
 #[derive(Default, Debug)]
-pub(super) struct Parked {
-    users: HashMap<UserId, SmallVec<[Waiting; 1]>, FxBuildHasher>,
+pub(super) struct ParkedHellos {
+    users: HashMap<UserId, SmallVec<[ParkedHello; 1]>, FxBuildHasher>,
     count: usize,
 }
 
-impl Parked {
+impl ParkedHellos {
     /// Bytes held, for the memory report.
     pub(super) fn heap_bytes(&self) -> usize {
-        let held = |list: &SmallVec<[Waiting; 1]>| -> usize {
+        let held = |list: &SmallVec<[ParkedHello; 1]>| -> usize {
             list.iter()
-                .map(|waiting| size_of::<Waiting>() + waiting.hello.heap_bytes())
+                .map(|waiting| size_of::<ParkedHello>() + waiting.hello.heap_bytes())
                 .sum()
         };
         self.users
@@ -42,7 +42,7 @@ impl Parked {
     }
 
     /// Adds a socket; the one that it replaces comes back, to be closed.
-    pub(super) fn park(&mut self, user: &UserId, waiting: Waiting) -> Option<ConnId> {
+    pub(super) fn park(&mut self, user: &UserId, waiting: ParkedHello) -> Option<ConnId> {
         let list = self.users.entry(user.clone()).or_default();
         let older = list
             .iter_mut()
@@ -71,7 +71,7 @@ impl Parked {
     }
 
     /// Everything that waited for this user.
-    pub(super) fn take(&mut self, user: &UserId) -> SmallVec<[Waiting; 1]> {
+    pub(super) fn take(&mut self, user: &UserId) -> SmallVec<[ParkedHello; 1]> {
         let list = self.users.remove(user).unwrap_or_default();
         self.count -= list.len();
         list

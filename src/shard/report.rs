@@ -1,7 +1,7 @@
 //! Layer 3: the figures that a shard hands to the outside thread.
 
 use super::Shard;
-use super::conns::{Kind, Role};
+use super::conns::{PeerKind, Role};
 use super::mailbox::{ShardReport, ToOutside};
 use crate::base::metrics::Counter;
 use crate::session::managers::apps::AppState;
@@ -22,8 +22,8 @@ impl Shard {
         for conn in self.out.conns.iter() {
             outbound_bytes += conn.outbox.len() as u64;
             match (conn.kind, &conn.role) {
-                (Kind::Phone, Role::Session(_)) => phones += 1,
-                (Kind::App, Role::Session(_)) => apps += 1,
+                (PeerKind::Phone, Role::Session(_)) => phones += 1,
+                (PeerKind::App, Role::Session(_)) => apps += 1,
                 (_, Role::Fresh(_) | Role::Parked(..)) => pending_apps += 1,
                 _ => {}
             }

@@ -123,6 +123,54 @@ impl Route {
         );
         !registers || cfg.apps.app_server_registration_enabled
     }
+
+    /// Whether it is there for those who run the server: the second listener has these and no others.
+    fn is_for_operators(&self) -> bool {
+        use OutsideRoute::{Health, Metrics};
+        self.auth == Auth::Admin
+            || matches!(
+                self.target,
+                Target::Livez | Target::Outside(Health | Metrics)
+            )
+    }
+}
+
+/// The first row for a canonical path that also is `wanted`, and the path's parameters.
+fn find(
+    method: Method,
+    path: &str,
+    wanted: impl Fn(&Route) -> bool,
+) -> Option<(&'static Route, Vec<String>)> {
+    let method = match method {
+        Method::Head => Method::Get,
+        method => method,
+    };
+    table::ROUTES.iter().find_map(|route| {
+        let is_asked = route.method == method && wanted(route);
+        let params = is_asked.then(|| params(route.pattern, path))??;
+        Some((route, params))
+    })
+}
+
+/// What the second listener answers.
+#[derive(Debug)]
+pub enum ForOperators {
+    /// [`livez`].
+    Livez,
+    /// What the outside thread says to these path parameters.
+    Outside(OutsideRoute, Vec<String>),
+}
+
+/// The route of a request at the second listener, for operators; it judges nobody, the services do.
+#[must_use]
+pub fn for_operators(method: &str, path: &str) -> Option<ForOperators> {
+    let method = Method::from_token(method);
+    let (route, params) = find(method, &canonical(path), Route::is_for_operators)?;
+    match route.target {
+        Target::Livez => Some(ForOperators::Livez),
+        Target::Outside(route) => Some(ForOperators::Outside(route, params)),
+        Target::Session(_) | Target::SessionOfPath(_) => None,
+    }
 }
 
 /// Whether a request belongs to the fallback upstream, pre-flights included: its path is unknown here, or was left there by
@@ -184,17 +232,12 @@ pub fn body_limits(ask: &Ask<'_>) -> (u64, u64) {
 /// Judges a request.
 #[must_use]
 pub fn decide(ask: &Ask<'_>) -> Decision {
-    let method = match ask.head.method {
-        Method::Options => return Decision::Answer(empty(204)),
-        Method::Head => Method::Get,
-        method => method,
-    };
+    let method = ask.head.method;
+    if method == Method::Options {
+        return Decision::Answer(empty(204));
+    }
     let path = canonical(&ask.head.route_path());
-    let found = table::ROUTES.iter().find_map(|route| {
-        let is_asked = route.method == method && route.is_on(ask.cfg);
-        let params = is_asked.then(|| params(route.pattern, &path))??;
-        Some((route, params))
-    });
+    let found = find(method, &path, |route| route.is_on(ask.cfg));
     let undisturbed = matches!(
         found,
         Some((

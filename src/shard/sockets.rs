@@ -2,9 +2,9 @@
 //! then to its session, to the registry of parked ones, or to another shard.
 
 use super::Shard;
-use super::admission::{self, Candidate, Verdict};
-use super::conns::{Kind, Role};
-pub use super::conns::{Link, Marked};
+use super::admission::{self, Candidate, HelloStep};
+pub use super::conns::{LinkRef, Marked};
+use super::conns::{PeerKind, Role};
 use super::frames::ReadStep;
 use super::unowned::{self, Unowned};
 use crate::base::close::CloseReason;
@@ -17,7 +17,7 @@ use crate::wire::kinds::AppKind;
 
 /// Whether a phone may have a session now (behaviour.md §10.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
+pub enum PhoneAdmission {
     /// Yes.
     Admitted,
     /// No: 503 with `Retry-After: 5`.
@@ -30,7 +30,7 @@ pub struct Opening<'a> {
     /// What [`Shard::cuts`] will name.
     pub handle: i32,
     /// What [`Shard::take_marked`] will name.
-    pub link: Link,
+    pub link: LinkRef,
     /// The 101 response; empty when it was sent before (a handed-over socket).
     pub switch: &'a [u8],
 }
@@ -38,17 +38,17 @@ pub struct Opening<'a> {
 impl Shard {
     /// Whether a phone of `user` may connect. A user with a live session always may.
     #[must_use]
-    pub fn admission(&self, user: &str) -> Admission {
+    pub fn admission(&self, user: &str) -> PhoneAdmission {
         if self.has_session(user) {
-            return Admission::Admitted;
+            return PhoneAdmission::Admitted;
         }
         let max = self.cfg.server.max_sessions;
         let full = max > 0 && self.shared.live.len() as u64 >= max;
         let late = self.cfg.server.shed_load_enabled && self.shared.is_overloaded();
         if full || late {
-            Admission::Refused
+            PhoneAdmission::Refused
         } else {
-            Admission::Admitted
+            PhoneAdmission::Admitted
         }
     }
 
@@ -63,7 +63,7 @@ impl Shard {
         assert!(self.is_home(user), "phones are adopted at home");
         let (at, new) = self.session_for(user)?;
         let id = self.out.conns.insert(
-            Kind::Phone,
+            PeerKind::Phone,
             Role::Session(at),
             (opening.handle, opening.link),
             self.now.mono_ms,
@@ -85,7 +85,7 @@ impl Shard {
     pub fn open_app(&mut self, candidate: Candidate, opening: Opening<'_>) -> Option<ConnId> {
         let hello = candidate.token_hello();
         let id = self.out.conns.insert(
-            Kind::App,
+            PeerKind::App,
             Role::Fresh(Box::new(candidate)),
             (opening.handle, opening.link),
             self.now.mono_ms,
@@ -109,7 +109,7 @@ impl Shard {
     pub fn open_echo(&mut self, opening: Opening<'_>) -> Option<ConnId> {
         let now_ms = self.now.mono_ms;
         let id = self.out.conns.insert(
-            Kind::Echo,
+            PeerKind::Echo,
             Role::Echo,
             (opening.handle, opening.link),
             now_ms,
@@ -134,43 +134,43 @@ impl Shard {
             return ReadStep::Continue;
         };
         let live = &self.shared.live;
-        let verdict = admission::judge(
+        let step = admission::judge(
             &text,
             candidate,
             self.cfg.connections.invalid_json_before_close,
             &mut self.workspace.scratch,
             |user| live.contains(user),
         );
-        match verdict {
-            Verdict::Hello(user, _) if !self.is_home(&user) => ReadStep::Leave(user, text),
-            verdict => {
-                if let Verdict::Answer(admission::MALFORMED)
-                | Verdict::Close(Some(admission::MALFORMED), _) = verdict
+        match step {
+            HelloStep::Hello(user, _) if !self.is_home(&user) => ReadStep::Leave(user, text),
+            step => {
+                if let HelloStep::Answer(admission::MALFORMED)
+                | HelloStep::Close(Some(admission::MALFORMED), _) = step
                 {
                     self.workspace.metrics.inc(Counter::AppBadJson);
                 }
-                self.execute(id, verdict);
+                self.execute(id, step);
                 ReadStep::Continue
             }
         }
     }
 
-    fn execute(&mut self, id: ConnId, verdict: Verdict) {
-        match verdict {
-            Verdict::Ignore => {}
-            Verdict::Answer(answer) => {
+    fn execute(&mut self, id: ConnId, step: HelloStep) {
+        match step {
+            HelloStep::Ignore => {}
+            HelloStep::Answer(answer) => {
                 if answer == admission::Notice::Pong {
                     self.prove(id);
                 }
                 self.say(id, answer);
             }
-            Verdict::Close(answer, reason) => {
+            HelloStep::Close(answer, reason) => {
                 if let Some(answer) = answer {
                     self.say(id, answer);
                 }
                 self.refuse(id, reason);
             }
-            Verdict::Linger(answer, reason) => {
+            HelloStep::Linger(answer, reason) => {
                 self.say(id, answer);
                 let linger_ms = self.cfg.connections.reject_linger_ms;
                 let mut is_due = false;
@@ -185,7 +185,7 @@ impl Shard {
                     self.out.watch(id, self.now.mono_ms + linger_ms);
                 }
             }
-            Verdict::Hello(user, hello) => {
+            HelloStep::Hello(user, hello) => {
                 let kind = match hello.kind {
                     HelloKind::Init => AppKind::TpaConnectionInit,
                     HelloKind::Reconnect => AppKind::Reconnect,
@@ -203,15 +203,15 @@ impl Shard {
         let Some(at) = self.users.get(&user).copied() else {
             let addresses = self.cfg.apps.app_ip_validation_enabled;
             match unowned::without_session(&hello, &self.apps, addresses) {
-                Unowned::Refuse(verdict) => {
-                    if matches!(verdict, Verdict::Close(_, CloseReason::AddressNotAllowed)) {
+                Unowned::Refuse(step) => {
+                    if matches!(step, HelloStep::Close(_, CloseReason::AddressNotAllowed)) {
                         self.workspace.metrics.inc(Counter::AppAddressRefused);
                         let lines = &mut self.workspace.lines;
                         if let Some(more) = lines.may(Line::AddressRefused, self.now.mono_ms) {
                             tracing::warn!(user = user.log_tag(), package = %hello.package, conn = %id.tag(), address = ?hello.address, more, "app address not allowed");
                         }
                     }
-                    self.execute(id, verdict);
+                    self.execute(id, step);
                 }
                 Unowned::Park => self.park_new(id, &user, hello),
             }
@@ -234,7 +234,7 @@ impl Shard {
                 "SESSION_NOT_FOUND",
                 "Too many deferred connections; initialise again later",
             );
-            return self.execute(id, Verdict::Close(Some(full), CloseReason::Overloaded));
+            return self.execute(id, HelloStep::Close(Some(full), CloseReason::Overloaded));
         }
         let timeout_ms = self.cfg.apps.deferred_timeout_ms;
         self.say(id, admission::Notice::Deferred(timeout_ms));

@@ -12,7 +12,7 @@ mod waiting;
 
 use super::admission::Candidate;
 use super::mailbox::ToShard;
-use super::sockets::{Link, Opening};
+use super::sockets::{LinkRef, Opening};
 use super::writers::WriteStep;
 use super::*;
 use crate::base::ids::{ConnId, Origin, ReplyTo};
@@ -78,7 +78,7 @@ impl World {
     fn phone(&mut self, user: &str) -> ConnId {
         let opening = Opening {
             handle: 1,
-            link: Link::default(),
+            link: LinkRef::default(),
             switch: b"101",
         };
         self.shard
@@ -98,7 +98,7 @@ impl World {
         };
         let opening = Opening {
             handle: 2,
-            link: Link::default(),
+            link: LinkRef::default(),
             switch: b"101",
         };
         self.shard.open_app(candidate, opening).expect("room")
@@ -162,7 +162,7 @@ fn sockets_sessions_and_audio_are_counted_once() {
     // Upgraded, and counted, on another shard.
     let opening = Opening {
         handle: 3,
-        link: Link::default(),
+        link: LinkRef::default(),
         switch: b"",
     };
     assert!(

@@ -1,7 +1,7 @@
 //! Layer 3: what an app socket's hello comes to where its user has no session (protocol.md §3.2 row 2, §3.4 rows 3–5). Pure, as
 //! `admission.rs`, and on the user's home shard.
 
-use super::admission::{NO_SESSION, Notice, Verdict};
+use super::admission::{HelloStep, NO_SESSION, Notice};
 use crate::base::close::CloseReason;
 use crate::session::event::{AppHello, HelloKind};
 use crate::wire::auth::api_key_matches;
@@ -11,7 +11,7 @@ use crate::wire::records::Registry;
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Unowned {
     /// Refused.
-    Refuse(Verdict),
+    Refuse(HelloStep),
     /// Wait for the user (row 5).
     Park,
 }
@@ -19,13 +19,13 @@ pub(super) enum Unowned {
 /// protocol.md §3.2 row 2 and §3.4 rows 3–5, on the user's home shard. `addresses`: lists of addresses count.
 pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool) -> Unowned {
     if hello.kind == HelloKind::Init {
-        return Unowned::Refuse(Verdict::Close(
+        return Unowned::Refuse(HelloStep::Close(
             Some(NO_SESSION),
             CloseReason::SessionNotFound,
         ));
     }
     let Some(key) = hello.api_key.as_deref().filter(|key| !key.is_empty()) else {
-        return Unowned::Refuse(Verdict::Linger(
+        return Unowned::Refuse(HelloStep::Linger(
             Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Reconnect requires apiKey when cloud state is unavailable",
@@ -35,7 +35,7 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
     };
     if !apps.loaded {
         // Nothing is known about keys: never call one wrong because of that.
-        return Unowned::Refuse(Verdict::Close(
+        return Unowned::Refuse(HelloStep::Close(
             Some(Notice::Error("INTERNAL_ERROR", "Internal server error")),
             CloseReason::Internal,
         ));
@@ -44,13 +44,13 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
         .get(&hello.package)
         .filter(|app| api_key_matches(key, &app.key_sha256));
     let Some(app) = known else {
-        return Unowned::Refuse(Verdict::Close(
+        return Unowned::Refuse(HelloStep::Close(
             Some(Notice::Error("INVALID_API_KEY", "Invalid API key")),
             CloseReason::InvalidApiKey,
         ));
     };
     if addresses && !app.admits(hello.address) {
-        return Unowned::Refuse(Verdict::Close(
+        return Unowned::Refuse(HelloStep::Close(
             Some(Notice::Error("PERMISSION_DENIED", "Address not allowed")),
             CloseReason::AddressNotAllowed,
         ));
@@ -96,15 +96,15 @@ mod tests {
         );
         assert!(matches!(
             without_session(&hello(Some("wrong")), &apps, true),
-            Unowned::Refuse(Verdict::Close(_, CloseReason::InvalidApiKey))
+            Unowned::Refuse(HelloStep::Close(_, CloseReason::InvalidApiKey))
         ));
         assert!(matches!(
             without_session(&hello(None), &apps, true),
-            Unowned::Refuse(Verdict::Linger(_, CloseReason::ReconnectUnauthenticated))
+            Unowned::Refuse(HelloStep::Linger(_, CloseReason::ReconnectUnauthenticated))
         ));
         assert!(matches!(
             without_session(&hello(Some("right")), &Registry::default(), true),
-            Unowned::Refuse(Verdict::Close(_, CloseReason::Internal))
+            Unowned::Refuse(HelloStep::Close(_, CloseReason::Internal))
         ));
     }
 
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(from("203.0.113.9", false), Unowned::Park);
         assert_eq!(
             from("203.0.113.9", true),
-            Unowned::Refuse(Verdict::Close(
+            Unowned::Refuse(HelloStep::Close(
                 Some(Notice::Error("PERMISSION_DENIED", "Address not allowed")),
                 CloseReason::AddressNotAllowed
             ))

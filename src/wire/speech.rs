@@ -115,7 +115,7 @@ pub struct Utterance {
     /// Name of the provider.
     pub provider: &'static str,
     /// The last tokens, at most [`Utterance::TOKENS_MAX`].
-    pub tokens: Vec<Token>,
+    pub tokens: Vec<SpeechToken>,
 }
 
 impl Utterance {
@@ -125,7 +125,7 @@ impl Utterance {
 
 /// One token of a recogniser.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Token {
+pub struct SpeechToken {
     /// With its leading space, if any.
     pub text: String,
     /// Begin (ms).

@@ -7,7 +7,7 @@ use prism::base::ids::{ConnId, UserId};
 use prism::session::event::PhoneFlags;
 use prism::shard::admission::Candidate;
 use prism::shard::frames::ReadStep;
-use prism::shard::sockets::{Link, Opening};
+use prism::shard::sockets::{LinkRef, Opening};
 use prism::shard::writers::WriteStep as Write;
 use prism::wire::frame::{Lent, Message};
 use prism::wire::upgrade::AppHeaders;
@@ -144,7 +144,7 @@ impl World {
         self.watch.users.entry(id.to_string()).or_default();
         let opening = Opening {
             handle,
-            link: Link::default(),
+            link: LinkRef::default(),
             switch: &[],
         };
         self.watch.opening(user);
@@ -175,7 +175,7 @@ impl World {
         };
         let opening = Opening {
             handle,
-            link: Link::default(),
+            link: LinkRef::default(),
             switch: &[],
         };
         let conn = self.shard.open_app(candidate, opening)?;

@@ -10,7 +10,7 @@ use prism::session::rest::Call;
 use prism::shard::admission::Candidate;
 use prism::shard::mailbox::{Mailboxes, ToOutside, ToShard};
 use prism::shard::shared::Shared;
-use prism::shard::sockets::{Link, Marked, Opening};
+use prism::shard::sockets::{LinkRef, Marked, Opening};
 use prism::shard::trail::Trail;
 use prism::shard::writers::WriteStep;
 use prism::shard::{Parts, Shard};
@@ -93,7 +93,7 @@ impl World {
     fn opening(&self) -> Opening<'static> {
         Opening {
             handle: 1,
-            link: Link::default(),
+            link: LinkRef::default(),
             switch: b"",
         }
     }

@@ -2,7 +2,8 @@
 
 use super::aggregate::{mean, quantile};
 use crate::base::metrics::{Counter, Timing};
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -72,5 +72,5 @@ pub(crate) async fn fresh(cx: &Services) {
 }
 
 fn has_round(cx: &Services, round: u64) -> bool {
-    crate::services::context::lock(&cx.aggregate).has_round(round)
+    crate::services::lock::lock(&cx.aggregate).has_round(round)
 }

@@ -1,7 +1,8 @@
 //! Outside thread: samples of scheduling delay (behaviour.md §10.4). One every `lag_sample_ms`, the worst turn of any shard
 //! within it, so that a stall between two looks is not missed; the last `lag_window` of them make the figures of `/health`.
 
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use crate::shard::shared::Beat;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -4,8 +4,9 @@
 
 use super::process;
 use crate::base::footprint::Footprint as _;
-use crate::services::context::{Services, lock};
-use crate::shard::memory::{Owner, Verdict, verdicts};
+use crate::services::context::Services;
+use crate::services::lock::lock;
+use crate::shard::memory::{MemoryWarning, Owner, warnings};
 use crate::wire::records::{AppRecord, Registry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,10 +75,10 @@ fn report(cx: &Services, last: &mut Vec<Owner>) {
     let settings = cx.settings();
     for Owner { name, bytes } in &owners {
         let before = last.iter().find(|one| one.name == *name);
-        for verdict in verdicts(&settings.observability, *bytes, before.map(|one| one.bytes)) {
-            match verdict {
-                Verdict::Large => tracing::warn!(owner = name, bytes, "memory-owner-large"),
-                Verdict::Grows { by, fast } => tracing::warn!(
+        for warning in warnings(&settings.observability, *bytes, before.map(|one| one.bytes)) {
+            match warning {
+                MemoryWarning::Large => tracing::warn!(owner = name, bytes, "memory-owner-large"),
+                MemoryWarning::Grows { by, fast } => tracing::warn!(
                     owner = name,
                     bytes,
                     growth_bytes = by,

@@ -18,7 +18,8 @@ pub(crate) use aggregate::{Aggregate, mean, quantile};
 pub(crate) use fresh::{Rounds, fresh};
 pub(crate) use prometheus::{CONTENT_TYPE, render};
 
-use super::context::{Services, lock};
+use super::context::Services;
+use super::lock::lock;
 use crate::shard::mailbox::ShardReport;
 
 /// Takes a shard's report and judges overload (behaviour.md §10.7).

@@ -3,7 +3,8 @@
 use super::aggregate::{Aggregate, mean, quantile};
 use super::process;
 use crate::base::metrics::{Counter, Latency, Metrics, Side, Timing};
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ fn an_incident_asks_running_apps_and_takes_their_logs() {
             )
             .await;
         let id = body["incidentId"].as_str().expect("an id").to_owned();
-        let calls = crate::services::context::lock(&kit.calls).clone();
+        let calls = crate::services::lock::lock(&kit.calls).clone();
         let Some(Call::RequestTelemetry { tokens, .. }) = calls.last() else {
             panic!("{calls:?}")
         };

@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex};
 type Handled<T = RestAnswer> = Result<T, RestAnswer>;
 
 /// What services remember between requests; lost with the process, every part bounded.
-pub(crate) struct Memory {
+pub(crate) struct RestMemory {
     tickets: Mutex<tokens::Tickets>,
     storage_rate: Mutex<storage::Rate>,
     health: Mutex<uptime::LastSeen>,
@@ -53,7 +53,7 @@ pub(crate) struct Memory {
     signer: Option<signing::Signer>,
 }
 
-impl Memory {
+impl RestMemory {
     pub(crate) fn new(settings: &Settings) -> Self {
         let secret = miniapp_photos::secret(settings);
         Self {

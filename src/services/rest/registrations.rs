@@ -3,8 +3,9 @@
 
 use super::{Handled, auth, body, denied, member, reply, uuid};
 use crate::base::ids::UserId;
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
 use crate::services::lines::{Line, may};
+use crate::services::lock::lock;
 use crate::services::store::changes::Registration;
 use crate::services::store::{Change, Space};
 use crate::session::rest::Call;

@@ -2,7 +2,8 @@
 
 use super::{Handled, auth, body, fail, param, refuse, reply};
 use crate::base::ids::UserId;
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use crate::services::store::{Change, DocKey, Outcome, Quota};
 use crate::shard::mailbox::OutsideRequest;
 use serde_json::{Value, json};

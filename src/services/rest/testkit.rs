@@ -1,14 +1,15 @@
 //! Test kit: services over the memory store, with a scripted shard instead of sessions.
 
-use super::Memory;
+use super::RestMemory;
 use crate::base::clock::Clock;
 use crate::base::ids::{Origin, ReplyTo, ShardId, UserId};
 use crate::base::metrics::Metrics;
 use crate::base::settings::{LoadError, Problem, Settings};
 use crate::services::Reload;
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use crate::services::metrics::Aggregate;
-use crate::services::registry::Apps;
+use crate::services::registry::AppRecords;
 use crate::services::store::writes::Writes;
 use crate::services::store::{Store, memory};
 use crate::services::webhooks::Webhooks;
@@ -131,11 +132,11 @@ impl Kit {
             upstream: crate::services::upstream::Upstream::new(),
             weather: Default::default(),
             speech: Default::default(),
-            apps: Apps::load(records(), &dynamic, Duration::from_secs(5)).await,
+            apps: AppRecords::load(records(), &dynamic, Duration::from_secs(5)).await,
             aggregate: Aggregate::new(1).into(),
             rounds: Default::default(),
             bodies: Default::default(),
-            memory: Memory::new(&settings),
+            memory: RestMemory::new(&settings),
             started_with: Arc::new(settings.clone()),
             settings: RwLock::new(Arc::new(settings)),
             config_dir: data.path().to_path_buf(),

@@ -2,7 +2,8 @@
 
 use super::{Handled, auth, body, denied, member, refuse, reply};
 use crate::base::ids::UserId;
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use crate::shard::mailbox::OutsideRequest;
 use crate::wire::auth::{TokenKeys, sha256_hex};
 use serde_json::{Value, json};

@@ -3,7 +3,8 @@
 
 use super::{Handled, body, member, refuse, reply};
 use crate::base::ids::{CallId, Origin, ReplyTo};
-use crate::services::context::{Services, lock};
+use crate::services::context::Services;
+use crate::services::lock::lock;
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
 use crate::session::rest::Call;

@@ -22,7 +22,8 @@ mod utterances;
 
 pub use dialogue::Dialogue;
 
-use super::context::{Services, lock};
+use super::context::Services;
+use super::lock::lock;
 use crate::base::ids::UserId;
 use crate::base::settings::Settings;
 use crate::wire::speech::{SpeechFailureClass, SpeechId, SpeechOpen, SpeechOrder, SpeechReport};

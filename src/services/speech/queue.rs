@@ -1,7 +1,7 @@
 //! Outside thread, speech: orders of a session that its recogniser has not taken yet. Giving one never waits: of too much audio
 //! the oldest goes.
 
-use crate::services::context::lock;
+use crate::services::lock::lock;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 
 use super::alibaba::NAME;
 use super::utterances::Ids;
-use crate::wire::speech::{Token, Utterance};
+use crate::wire::speech::{SpeechToken, Utterance};
 use serde::Deserialize;
 
 /// Sentences that are open at a time; the oldest goes first.
@@ -55,7 +55,7 @@ struct Open {
     detected: Option<String>,
     start_ms: u64,
     end_ms: u64,
-    tokens: Vec<Token>,
+    tokens: Vec<SpeechToken>,
     shown: String,
 }
 
@@ -219,12 +219,12 @@ impl Open {
         self.times(sentence, offset_ms);
         let skip = sentence.words.len().saturating_sub(Utterance::TOKENS_MAX);
         let words = sentence.words.iter().skip(skip);
-        let token = |word: &Word| Token {
+        let token = |word: &Word| SpeechToken {
             text: format!("{}{}", word.text, word.punctuation),
             start_ms: word.begin_time.map(|at| at.saturating_add(offset_ms)),
             end_ms: word.end_time.map(|at| at.saturating_add(offset_ms)),
             is_final: word.fixed || sentence.sentence_end,
-            ..Token::default()
+            ..SpeechToken::default()
         };
         self.tokens = words.map(token).collect();
     }

@@ -42,7 +42,7 @@ impl Connector {
         &self,
         address: &str,
         headers: Vec<(&'static str, String)>,
-    ) -> Result<(Link, Source), ProviderError> {
+    ) -> Result<(Sink, Source), ProviderError> {
         let invalid = || ProviderError::new(400, "invalid address or header");
         let mut request = address.into_client_request().map_err(|_| invalid())?;
         for (name, value) in headers {
@@ -71,7 +71,7 @@ impl Connector {
             Ok((socket, _)) => {
                 let (sink, source) = socket.split();
                 Ok((
-                    Link {
+                    Sink {
                         sink,
                         waiting: VecDeque::new(),
                         unsent: false,
@@ -89,16 +89,16 @@ impl Connector {
     }
 }
 
-/// The sending half. What is put is sent by [`Link::flush`], which may be dropped and begun again.
-pub(super) struct Link {
+/// The sending half. What is put is sent by [`Sink::flush`], which may be dropped and begun again.
+pub(super) struct Sink {
     sink: SplitSink<Socket, Message>,
     /// Few: nothing is put while something is unsent, except what ends a stream.
     waiting: VecDeque<Message>,
     unsent: bool,
 }
 
-impl Link {
-    /// Whether something waits for [`Link::flush`].
+impl Sink {
+    /// Whether something waits for [`Sink::flush`].
     pub(super) fn is_unsent(&self) -> bool {
         self.unsent
     }

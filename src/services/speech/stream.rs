@@ -6,7 +6,7 @@ use super::health::Kind;
 use super::keys::{Key, NoKey};
 use super::provider::{End, Out, Provider, Takes, Talk, kind};
 use super::queue::{Item, Queue};
-use super::socket::{Link, Source};
+use super::socket::{Sink, Source};
 use crate::base::ids::UserId;
 use crate::services::context::Services;
 use crate::session::event::Event;
@@ -266,7 +266,7 @@ impl Stream {
         let address = self.provider.address(&settings);
         let headers = self.provider.headers(&key.secret, &settings);
         let connecting = self.cx.speech.connector().connect(address, headers);
-        let (link, source) = match timeout(limit, connecting).await {
+        let (sink, source) = match timeout(limit, connecting).await {
             Ok(Ok(halves)) => halves,
             Ok(Err(error)) => return Finish::Failed(error),
             Err(_) => return Finish::Failed(too_late()),
@@ -277,7 +277,7 @@ impl Stream {
             key,
             history,
             progress,
-            link,
+            sink,
             unsent_since: None,
             warned_ms: None,
             last_sent_ms: self.now(),
@@ -287,7 +287,7 @@ impl Stream {
         };
         let finish = connection.run(source).await;
         if !matches!(finish, Finish::Lost(_)) {
-            let goodbye = connection.link.close();
+            let goodbye = connection.sink.close();
             let _ = timeout(Duration::from_millis(500), goodbye).await;
         }
         finish
@@ -301,7 +301,7 @@ struct Connection<'a> {
     key: &'a Key,
     history: &'a mut History,
     progress: &'a mut Progress,
-    link: Link,
+    sink: Sink,
     unsent_since: Option<u64>,
     warned_ms: Option<u64>,
     last_sent_ms: u64,
@@ -323,8 +323,8 @@ impl Connection<'_> {
             let now = self.stream.now();
             let wait = self.due(now).saturating_sub(now);
             let takes = self.talk.takes() != Takes::Nothing;
-            let open = takes && !self.link.is_unsent() && self.close_deadline.is_none();
-            let unsent = self.link.is_unsent();
+            let open = takes && !self.sink.is_unsent() && self.close_deadline.is_none();
+            let unsent = self.sink.is_unsent();
             tokio::select! {
                 message = source.next() => match message {
                     Some(Ok(Message::Text(text))) => self.talk.message(&text, self.stream.now(), &mut out),
@@ -334,7 +334,7 @@ impl Connection<'_> {
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Finish::Lost(ABNORMAL),
                 },
-                flushed = self.link.flush(), if unsent => match flushed {
+                flushed = self.sink.flush(), if unsent => match flushed {
                     Ok(()) => self.flushed(),
                     Err(_) => return Finish::Lost(ABNORMAL),
                 },
@@ -354,7 +354,7 @@ impl Connection<'_> {
         for frame in out.frames.drain(..) {
             self.unsent_since.get_or_insert(now);
             self.last_sent_ms = now;
-            self.link.put(frame);
+            self.sink.put(frame);
         }
         if std::mem::take(&mut out.answered) && !self.progress.answered {
             self.progress.answered = true;

@@ -1,6 +1,6 @@
 //! Outside thread, speech: tokens as the Soniox service sends them (behaviour.md §8.6.1).
 
-use crate::wire::speech::Token;
+use crate::wire::speech::SpeechToken;
 use serde::Deserialize;
 
 /// Bytes of one utterance; a longer one is ended.
@@ -44,8 +44,8 @@ impl Spoken {
         self.text == "<fin>"
     }
 
-    pub(super) fn to_token(&self) -> Token {
-        Token {
+    pub(super) fn to_token(&self) -> SpeechToken {
+        SpeechToken {
             text: self.text.clone(),
             start_ms: self.start_ms,
             end_ms: self.end_ms,

@@ -5,7 +5,7 @@
 //! continues it.
 
 use super::tokens::{Spoken, TEXT_MAX};
-use crate::wire::speech::{Token, Utterance};
+use crate::wire::speech::{SpeechToken, Utterance};
 use std::collections::VecDeque;
 
 /// How utterances are built.
@@ -44,8 +44,8 @@ struct Current {
     base: String,
     stable: String,
     tail: String,
-    tokens: VecDeque<Token>,
-    tail_tokens: Vec<Token>,
+    tokens: VecDeque<SpeechToken>,
+    tail_tokens: Vec<SpeechToken>,
     speaker: Option<String>,
     language: Option<String>,
     start_ms: Option<u64>,

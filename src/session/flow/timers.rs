@@ -1,6 +1,6 @@
 //! Layer 2, flow: one due timer to its owner's flow.
 
-use super::keep_alive::{self, Verdict};
+use super::keep_alive::{self, Liveness};
 use super::{
     answers, app_messages, attach, audio, audio_output, dashboard, dispose, heartbeat, hello,
     late_record, lifecycle, live_input, location, lost, managed_streams, microphone, notices,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::base::ids::Package;
 use crate::session::event::{DisposeCause, HttpOutcome, StoreOutcome};
-use crate::session::managers::apps::start::{Stage, StartError};
+use crate::session::managers::apps::start::{StartError, StartStage};
 use crate::session::managers::speech::Trigger;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State};
@@ -110,7 +110,7 @@ fn phone_grace_ended(s: &mut Session, cx: &mut Cx<'_>) {
 
 fn start_late(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     let error = StartError::new(
-        Stage::Timeout,
+        StartStage::Timeout,
         format!(
             "Connection timeout after {}ms",
             cx.cfg.apps.app_start_timeout_ms
@@ -120,7 +120,7 @@ fn start_late(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 }
 
 fn ack_missing(s: &mut Session, stream_id: &str, cx: &mut Cx<'_>) {
-    if keep_alive::ack_missing(s, stream_id, cx) == Verdict::Alive {
+    if keep_alive::ack_missing(s, stream_id, cx) == Liveness::Alive {
         return;
     }
     if s.m.managed_streams.by_id(stream_id).is_some() {

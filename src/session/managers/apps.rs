@@ -12,7 +12,7 @@ use crate::session::event::{AppHello, Sdk};
 use crate::session::rest::Shape;
 use intent::Intent;
 use sockets::Sockets;
-use start::{Refused, Start};
+use start::{RefusedRequest, Start};
 use std::collections::VecDeque;
 
 flat!(Waiter);
@@ -151,7 +151,7 @@ pub struct AppSession {
     /// The session request of a start that succeeded before its answer came: servers answer when they have connected.
     pub answering: Option<CallId>,
     /// Its server refused the session request, and yet it came.
-    pub refused: Option<Box<Refused>>,
+    pub refused: Option<Box<RefusedRequest>>,
     /// A stop in progress.
     pub stop: Option<Stop>,
     /// Extra wait before a restart, drawn after a mass disconnect (ms).

@@ -40,7 +40,7 @@ pub enum Source {
 
 /// What an update changed.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Change {
+pub struct DeviceChange {
     /// Changed members with their new values; never empty.
     pub diff: Map<String, Value>,
     /// The capabilities have to be announced and apps checked against them.
@@ -66,7 +66,7 @@ pub struct Device {
 
 /// What the rate limiter says of one more update.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
+pub enum UpdateAdmission {
     /// Go on.
     Accepted,
     /// Too many in this second.
@@ -153,7 +153,11 @@ impl Device {
     }
 
     /// Merges an update (protocol.md §17.1, steps 1–3). `None`: nothing changed, and a `timestamp` alone is no change.
-    pub fn apply(&mut self, mut update: Map<String, Value>, source: Source) -> Option<Change> {
+    pub fn apply(
+        &mut self,
+        mut update: Map<String, Value>,
+        source: Source,
+    ) -> Option<DeviceChange> {
         let timestamp = update.remove("timestamp").filter(is_small);
         let gives_connected = update.contains_key("connected");
         let mut room = MEMBERS_MAX.saturating_sub(self.state.len());
@@ -189,7 +193,7 @@ impl Device {
         } else {
             diff.contains_key("modelName")
         };
-        Some(Change {
+        Some(DeviceChange {
             hardware: told && self.model().is_some(),
             connection,
             diff,
@@ -197,20 +201,20 @@ impl Device {
     }
 
     /// Counts one REST update against `per_second`; a user who exceeds it is warned of once per `warn_ms`.
-    pub fn admit(&mut self, mono_ms: u64, per_second: u64, warn_ms: u64) -> Admission {
+    pub fn admit(&mut self, mono_ms: u64, per_second: u64, warn_ms: u64) -> UpdateAdmission {
         if self.window_count == 0 || mono_ms >= self.window_start_ms + 1000 {
             self.window_start_ms = mono_ms;
             self.window_count = 0;
         }
         if self.window_count < per_second {
             self.window_count += 1;
-            return Admission::Accepted;
+            return UpdateAdmission::Accepted;
         }
         if self.warned_ms.is_some_and(|at| mono_ms < at + warn_ms) {
-            return Admission::Refused;
+            return UpdateAdmission::Refused;
         }
         self.warned_ms = Some(mono_ms);
-        Admission::RefusedWarn
+        UpdateAdmission::RefusedWarn
     }
 
     fn flag(&self, key: &str) -> bool {
@@ -345,18 +349,18 @@ mod tests {
     fn ten_updates_a_second_and_one_warning_a_minute() {
         let mut device = Device::default();
         for _ in 0..10 {
-            assert_eq!(device.admit(5000, 10, 60_000), Admission::Accepted);
+            assert_eq!(device.admit(5000, 10, 60_000), UpdateAdmission::Accepted);
         }
-        assert_eq!(device.admit(5999, 10, 60_000), Admission::RefusedWarn);
-        assert_eq!(device.admit(5999, 10, 60_000), Admission::Refused);
-        assert_eq!(device.admit(6000, 10, 60_000), Admission::Accepted);
+        assert_eq!(device.admit(5999, 10, 60_000), UpdateAdmission::RefusedWarn);
+        assert_eq!(device.admit(5999, 10, 60_000), UpdateAdmission::Refused);
+        assert_eq!(device.admit(6000, 10, 60_000), UpdateAdmission::Accepted);
         let refused = |device: &mut Device, at_ms: u64| {
             (0..11)
                 .map(|_| device.admit(at_ms, 10, 60_000))
                 .last()
                 .expect("eleven")
         };
-        assert_eq!(refused(&mut device, 65_998), Admission::Refused);
-        assert_eq!(refused(&mut device, 66_999), Admission::RefusedWarn);
+        assert_eq!(refused(&mut device, 65_998), UpdateAdmission::Refused);
+        assert_eq!(refused(&mut device, 66_999), UpdateAdmission::RefusedWarn);
     }
 }

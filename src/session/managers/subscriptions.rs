@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 owns! {
     Subscription: text;
-    Change: list;
+    SubscriptionChange: list;
     Subscriber: head, list, rate, hints, history, reported;
     Subscriptions: subscribers;
 }
@@ -52,7 +52,7 @@ pub enum Operation {
 
 /// One entry of the diagnostic ring.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct SubscriptionChange {
     /// Milliseconds since the Unix epoch.
     pub unix_ms: u64,
     /// What was done to the set.
@@ -145,7 +145,7 @@ pub struct Subscriber {
     rate: Option<String>,
     hints: Vec<String>,
     newly: Newly,
-    history: VecDeque<Change>,
+    history: VecDeque<SubscriptionChange>,
     reported: Vec<String>,
     reported_on: Option<ConnId>,
 }
@@ -225,7 +225,7 @@ impl Subscriber {
             self.history.pop_front();
         }
         if keep > 0 {
-            self.history.push_back(Change {
+            self.history.push_back(SubscriptionChange {
                 unix_ms,
                 operation: change,
                 list: Arc::clone(&self.list),
@@ -356,7 +356,7 @@ impl Subscriptions {
     }
 
     /// The diagnostic ring, oldest first.
-    pub fn history(&self, package: &str) -> impl Iterator<Item = &Change> {
+    pub fn history(&self, package: &str) -> impl Iterator<Item = &SubscriptionChange> {
         self.get(package).into_iter().flat_map(|one| &one.history)
     }
 

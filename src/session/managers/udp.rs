@@ -39,7 +39,7 @@ impl Early {
 
 /// What becomes of a packet that just came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Arrival {
+pub enum PacketOrder {
     /// It is the next one: after it comes whatever [`Reorder::take_next`] gives.
     Next,
     /// It waits for others.
@@ -73,7 +73,7 @@ impl Reorder {
         now_ms: u64,
         cfg: &Config,
         overdue: &mut Vec<Played>,
-    ) -> Arrival {
+    ) -> PacketOrder {
         let expected = *self.expected.get_or_insert(sequence);
         if u64::from(distance(sequence, expected)) > cfg.udp_reorder_max_gap {
             self.early.clear();
@@ -87,17 +87,17 @@ impl Reorder {
         }
         if self.expected == Some(sequence) {
             self.expected = Some(sequence.wrapping_add(1));
-            return Arrival::Next;
+            return PacketOrder::Next;
         }
         if !self.is_early(sequence) || self.is_known(sequence) {
-            return Arrival::Late;
+            return PacketOrder::Late;
         }
         self.early.push(Early {
             sequence,
             at_ms: now_ms,
             audio: Bytes::copy_from_slice(audio),
         });
-        Arrival::Early
+        PacketOrder::Early
     }
 
     /// Takes the packet that continues what was played, if it is here.
@@ -188,11 +188,11 @@ mod tests {
             reorder.due(at_ms, &cfg, &mut out);
             let audio = sequence.to_be_bytes();
             match reorder.arrive(sequence, &audio, at_ms, &cfg, &mut out) {
-                Arrival::Next => out.push(Played {
+                PacketOrder::Next => out.push(Played {
                     sequence,
                     audio: Bytes::copy_from_slice(&audio),
                 }),
-                Arrival::Early | Arrival::Late => {}
+                PacketOrder::Early | PacketOrder::Late => {}
             }
             while let Some(next) = reorder.take_next() {
                 out.push(next);

@@ -6,8 +6,8 @@ use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::session::event::DisposeCause;
 use crate::session::flow::{answers, device, dispose, notices, recover, start, stop};
-use crate::session::managers::apps::intent::Health;
-use crate::session::managers::apps::start::{Origin, Recovery};
+use crate::session::managers::apps::intent::AppHealth;
+use crate::session::managers::apps::start::{Recovery, StartOrigin};
 use crate::session::managers::apps::{AnswerShape, AppSession, StopWhy, Waiter};
 use crate::session::rest::{Call, Shape, connections, subscriptions};
 use crate::session::{Cx, Session};
@@ -47,7 +47,11 @@ pub(crate) fn call(s: &mut Session, reply: ReplyTo, call: Call, cx: &mut Cx<'_>)
                 .reply(reply, RestAnswer::json(200, subscriptions::json(s)));
         }
         Call::HealthPolled { package, healthy } => {
-            let state = if healthy { Health::Good } else { Health::Bad };
+            let state = if healthy {
+                AppHealth::Good
+            } else {
+                AppHealth::Bad
+            };
             s.m.apps.intent.set_health(&package, state);
             cx.fx.reply(reply, RestAnswer::json(200, "{}"));
         }
@@ -80,7 +84,7 @@ fn start_app(s: &mut Session, reply: ReplyTo, package: &str, shape: Shape, cx: &
     });
     match shape {
         Shape::Phone => start::request_of_phone(s, package, waiter, cx),
-        Shape::SystemApp => start::request(s, package, Origin::User, waiter, cx),
+        Shape::SystemApp => start::request(s, package, StartOrigin::User, waiter, cx),
     }
 }
 
@@ -199,7 +203,10 @@ fn write_app(out: &mut Vec<u8>, s: &Session, installed: &InstalledApp, cx: &Cx<'
         .str("type", record.app_type.as_str())
         .raw("permissions", &permissions)
         .bool("running", s.m.apps.is_running(package))
-        .bool("healthy", s.m.apps.intent.health(package) == Health::Good)
+        .bool(
+            "healthy",
+            s.m.apps.intent.health(package) == AppHealth::Good,
+        )
         .raw("hardwareRequirements", &hardware);
     if installed.installed_ms > 0 {
         let at = IsoTime::from_unix_ms(installed.installed_ms);

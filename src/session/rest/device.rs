@@ -11,7 +11,7 @@ use crate::session::flow::{
     user_settings,
 };
 use crate::session::managers::calendar::CalendarEvent;
-use crate::session::managers::device::{Admission, Source};
+use crate::session::managers::device::{Source, UpdateAdmission};
 use crate::session::managers::location::Fix;
 use crate::session::managers::photos::Asker;
 use crate::session::{Cx, Payer, Session};
@@ -113,9 +113,9 @@ fn device_state(s: &mut Session, body: &[u8], cx: &mut Cx<'_>) -> RestAnswer {
         cfg.device_state_rate_per_s,
         cfg.device_state_warn_ms,
     );
-    if admission != Admission::Accepted {
+    if admission != UpdateAdmission::Accepted {
         cx.metrics.inc(Counter::DeviceStateRateLimited);
-        if admission == Admission::RefusedWarn {
+        if admission == UpdateAdmission::RefusedWarn {
             tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), "device state updates are rate limited");
         }
         let mut answer = RestAnswer::json(429, r#"{"error":"Too Many Requests"}"#);

@@ -2,7 +2,7 @@
 
 use crate::base::clock::IsoTime;
 use crate::session::Session;
-use crate::session::managers::subscriptions::{Change, Operation, Subscriber};
+use crate::session::managers::subscriptions::{Operation, Subscriber, SubscriptionChange};
 use crate::wire::json::{ArrayWriter, ObjectWriter};
 use crate::wire::streams::Subscription;
 
@@ -31,7 +31,7 @@ fn write(object: &mut ObjectWriter<'_>, s: &Session, one: &Subscriber) {
         });
 }
 
-fn write_change(object: &mut ObjectWriter<'_>, change: &Change) {
+fn write_change(object: &mut ObjectWriter<'_>, change: &SubscriptionChange) {
     let operation = match change.operation {
         Operation::Update => "update",
         Operation::Remove => "remove",

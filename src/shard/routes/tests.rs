@@ -454,3 +454,21 @@ fn pictures_may_be_large_and_slow_for_whoever_is_let_in() {
         "never less than any body"
     );
 }
+
+#[test]
+fn the_second_listener_has_the_routes_of_operators_and_no_others() {
+    for route in table::ROUTES {
+        let path = route.pattern.replace(':', "");
+        let is_theirs = path.starts_with("/api/admin/")
+            || ["/livez", "/health", "/metrics"].contains(&path.as_str());
+        let found = for_operators(route.method.as_str(), &path);
+        assert_eq!(found.is_some(), is_theirs, "{path}");
+    }
+    let disposed = for_operators("POST", "/api/admin/sessions/ana%40lumen.io/dispose");
+    let Some(ForOperators::Outside(OutsideRoute::AdminDispose, user)) = disposed else {
+        panic!("{disposed:?}");
+    };
+    assert_eq!(user, ["ana@lumen.io"]);
+    assert!(for_operators("HEAD", "/livez").is_some());
+    assert!(for_operators("DELETE", "/livez").is_none());
+}

@@ -62,7 +62,7 @@ impl Two {
         let shard = self.home(&user);
         let opening = Opening {
             handle: 1,
-            link: Link::default(),
+            link: LinkRef::default(),
             switch: b"101",
         };
         let conn = shard

@@ -29,7 +29,9 @@ pub enum Method {
 }
 
 impl Method {
-    fn from_token(token: &str) -> Self {
+    /// Of the token of a request line.
+    #[must_use]
+    pub fn from_token(token: &str) -> Self {
         match token {
             "GET" => Self::Get,
             "HEAD" => Self::Head,

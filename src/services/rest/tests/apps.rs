@@ -57,7 +57,7 @@ fn installing_is_durable_then_told_to_the_session() {
                 json!({"success": false, "message": "App is not installed"})
             )
         );
-        let calls = crate::services::context::lock(&kit.calls).clone();
+        let calls = crate::services::lock::lock(&kit.calls).clone();
         assert!(
             matches!(
                 &calls[..],
@@ -204,7 +204,7 @@ fn app_settings_show_the_selected_value_and_reach_the_session() {
             .client(Route::AppSettings, "POST", &[APP], json!([]))
             .await;
         assert_eq!(nothing.0, 200, "a list of no changes is a list");
-        let calls = crate::services::context::lock(&kit.calls).clone();
+        let calls = crate::services::lock::lock(&kit.calls).clone();
         let told = Call::AppSettings {
             package: APP.into(),
             settings: vec![json!({"key": "lang", "value": "pt"})],
@@ -345,7 +345,7 @@ fn a_recovery_counts_what_was_accepted() {
             (200, json!({"success": true, "recoveredSessions": 1}))
         );
         assert_eq!(
-            crate::services::context::lock(&kit.calls).len(),
+            crate::services::lock::lock(&kit.calls).len(),
             3,
             "each was asked once"
         );

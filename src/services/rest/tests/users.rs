@@ -57,7 +57,7 @@ fn user_settings_merge_and_null_deletes() {
             body["data"],
             json!({"key": "a.b", "value": null, "exists": false})
         );
-        let calls = crate::services::context::lock(&kit.calls).clone();
+        let calls = crate::services::lock::lock(&kit.calls).clone();
         assert_eq!(
             calls
                 .iter()
@@ -169,7 +169,7 @@ fn a_public_address_without_its_scheme_still_makes_whole_links() {
         let body = json!({"packageName": "p", "requestId": "r1"});
         kit.client(Route::MiniappPhotoRequest, "POST", &[], body)
             .await;
-        let calls = crate::services::context::lock(&kit.calls).clone();
+        let calls = crate::services::lock::lock(&kit.calls).clone();
         let wanted = "https://rt.example.net/api/client/miniapp-sdk-photo/upload/r1";
         assert!(
             matches!(calls.last(), Some(Call::MiniappPhoto { upload_url, .. }) if upload_url == wanted),
@@ -189,7 +189,7 @@ fn a_miniapp_photo_goes_up_with_its_token_and_down_with_its_link() {
             json!({"packageName": "p", "requestId": "r1"}),
         )
         .await;
-        let calls = crate::services::context::lock(&kit.calls).clone();
+        let calls = crate::services::lock::lock(&kit.calls).clone();
         let Some(Call::MiniappPhoto {
             token, upload_url, ..
         }) = calls.last()
@@ -440,7 +440,7 @@ fn two_photos_of_one_name_reach_apps_under_two() {
             let (status, _) = upload_photo(&kit, r#"{"requestId":"r1"}"#, file).await;
             assert_eq!(status, 200);
         }
-        let calls = crate::services::context::lock(&kit.calls).clone();
+        let calls = crate::services::lock::lock(&kit.calls).clone();
         let names = calls.iter().filter_map(|call| match call {
             Call::PhotoUploaded { filename, .. } => Some(filename.as_str()),
             _ => None,

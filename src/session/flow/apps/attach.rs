@@ -11,7 +11,7 @@ use crate::session::lines::Line;
 use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::sockets::Parked;
-use crate::session::managers::apps::start::Origin;
+use crate::session::managers::apps::start::StartOrigin;
 use crate::session::managers::health::{EndReason, Peer};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -73,7 +73,7 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
 fn store_running(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     let start = s.m.apps.get(package).and_then(|app| app.start.as_ref());
     let answered =
-        start.is_some_and(|start| start.origin == Origin::User || !start.waiters.is_empty());
+        start.is_some_and(|start| start.origin == StartOrigin::User || !start.waiters.is_empty());
     let listed = s.m.apps.intent.is_running(package);
     if !answered && !listed && !start::is_dashboard_app(cx.cfg, package) {
         answers::store_intent(s, package, Wanted::Yes, Vec::new(), cx);

@@ -7,8 +7,8 @@ use crate::session::event::{AppHello, HelloKind, Sdk};
 use crate::session::flow::{attach, notices, start};
 use crate::session::lines::Line;
 use crate::session::managers::apps::AppState;
-use crate::session::managers::apps::sockets::{Lingering, Waiting};
-use crate::session::managers::apps::start::{Stage, StartError};
+use crate::session::managers::apps::sockets::{EarlyHello, Lingering};
+use crate::session::managers::apps::start::{StartError, StartStage};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State};
 use crate::wire::auth::api_key_matches;
@@ -71,7 +71,7 @@ fn wait(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
     if let Some(row) = waiting.iter_mut().find(|row| row.conn == conn) {
         row.hello = hello;
     } else if waiting.len() < cx.cfg.connections.pending_frames_max as usize {
-        waiting.push(Waiting {
+        waiting.push(EarlyHello {
             conn,
             hello,
             invalid_json: 0,
@@ -104,8 +104,12 @@ fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
 /// A pending start ends with the refusal of an app that came with a wrong key or from a wrong address: no other will come.
 fn fail_start(s: &mut Session, package: &Package, refused: CloseReason, cx: &mut Cx<'_>) {
     let error = match refused {
-        CloseReason::InvalidApiKey => StartError::new(Stage::Authentication, "Invalid API key"),
-        CloseReason::AddressNotAllowed => StartError::new(Stage::Permission, "Address not allowed"),
+        CloseReason::InvalidApiKey => {
+            StartError::new(StartStage::Authentication, "Invalid API key")
+        }
+        CloseReason::AddressNotAllowed => {
+            StartError::new(StartStage::Permission, "Address not allowed")
+        }
         _ => return,
     };
     start::fail(s, package, &error, cx);

@@ -129,7 +129,7 @@ pub(crate) fn end_with_session(
     cx: &mut Cx<'_>,
 ) -> (Vec<ConnId>, Option<Stop>) {
     let error = crate::session::managers::apps::start::StartError::new(
-        crate::session::managers::apps::start::Stage::Disposed,
+        crate::session::managers::apps::start::StartStage::Disposed,
         "The user session ended",
     );
     start::abandon(s, package, &error, cx);

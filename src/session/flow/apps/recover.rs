@@ -4,7 +4,7 @@ use crate::base::ids::{Package, ReplyTo};
 use crate::session::effects::RestAnswer;
 use crate::session::flow::{attach, start, webhook};
 use crate::session::managers::apps::AppSession;
-use crate::session::managers::apps::start::{Origin, Phase, Recovery, Start};
+use crate::session::managers::apps::start::{Phase, Recovery, Start, StartOrigin};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::records::AppRecord;
@@ -68,7 +68,7 @@ fn restart(
     cx: &mut Cx<'_>,
 ) {
     attach::detach_for_restart(s, package, cx);
-    let mut start = Start::reserve(Origin::Restart, cx.now.mono_ms);
+    let mut start = Start::reserve(StartOrigin::Restart, cx.now.mono_ms);
     start.recovery = Some(recovery);
     start::reserve(s, package, start, record, cx);
 }

@@ -4,7 +4,7 @@
 use crate::base::ids::Package;
 use crate::session::event::Sdk;
 use crate::session::flow::{screen, start, stop, sync, webhook};
-use crate::session::managers::apps::start::Origin;
+use crate::session::managers::apps::start::StartOrigin;
 use crate::session::managers::apps::{AppState, Stop};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -29,7 +29,7 @@ pub(crate) fn restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
         screen::app_gone(s, package, cx);
         // The set of one that was dormant counts again.
         sync::sockets_changed(s, cx);
-        start::request(s, package, Origin::Restart, None, cx);
+        start::request(s, package, StartOrigin::Restart, None, cx);
         return;
     }
     stop::remove_traces(s, package, cx);
@@ -53,7 +53,7 @@ pub(crate) fn stop_webhook_done(s: &mut Session, package: &Package, cx: &mut Cx<
     if s.m.apps.get(package).is_some_and(|app| app.start.is_some()) {
         start::unblock(s, package, cx);
     } else if s.m.apps.state(package) == AppState::Resurrecting {
-        start::request(s, package, Origin::Restart, None, cx);
+        start::request(s, package, StartOrigin::Restart, None, cx);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::session::flow::recover::{self, Recovered};
 use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
 use crate::session::flow::{sync, webhook};
 use crate::session::managers::apps::intent::Wanted;
-use crate::session::managers::apps::start::{Origin, Phase, Stage, Start, StartError};
+use crate::session::managers::apps::start::{Phase, Start, StartError, StartOrigin, StartStage};
 use crate::session::managers::apps::{AppState, StopWhy, Waiter};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -40,7 +40,7 @@ pub(crate) fn is_deprecated(cfg: &Settings, package: &str) -> bool {
 pub(crate) fn request(
     s: &mut Session,
     package: &str,
-    origin: Origin,
+    origin: StartOrigin,
     waiter: Option<Waiter>,
     cx: &mut Cx<'_>,
 ) {
@@ -87,7 +87,7 @@ pub(crate) fn request_of_phone(
     waiter: Option<Waiter>,
     cx: &mut Cx<'_>,
 ) {
-    request(s, package, Origin::User, waiter, cx);
+    request(s, package, StartOrigin::User, waiter, cx);
     let app = s.m.apps.get(package);
     let will_be_told = app.is_some_and(|app| app.start.is_some());
     if !will_be_told {
@@ -155,12 +155,12 @@ fn already_running(s: &mut Session, package: &Package, waiters: Vec<Waiter>, cx:
 fn check(s: &mut Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecord>, StartError> {
     if is_deprecated(cx.cfg, package) {
         let text = format!("App {package} is deprecated and can no longer be started");
-        return Err(StartError::new(Stage::Webhook, text));
+        return Err(StartError::new(StartStage::Webhook, text));
     }
     let record = cx
         .apps
         .get(package)
-        .ok_or_else(|| StartError::new(Stage::Webhook, format!("App {package} not found")))?;
+        .ok_or_else(|| StartError::new(StartStage::Webhook, format!("App {package} not found")))?;
     if let Some(error) = lacks_hardware(s, record) {
         return Err(error);
     }
@@ -168,7 +168,7 @@ fn check(s: &mut Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecor
     let active = others.filter(|app| app.is_active()).count() as u64;
     if active >= cx.cfg.apps.apps_per_user_max {
         return Err(StartError::new(
-            Stage::Connection,
+            StartStage::Connection,
             "Too many apps are running",
         ));
     }
@@ -194,17 +194,17 @@ pub(crate) fn lacks_hardware(s: &Session, record: &AppRecord) -> Option<StartErr
             "This app requires the following hardware which is not available on your connected glasses: {listed}"
         ),
     };
-    Some(StartError::new(Stage::HardwareCheck, text))
+    Some(StartError::new(StartStage::HardwareCheck, text))
 }
 
 /// A start that was refused before its reservation: an automatic restart leaves its state all the same.
-fn refused(s: &mut Session, package: &Package, origin: Origin, cx: &mut Cx<'_>) {
+fn refused(s: &mut Session, package: &Package, origin: StartOrigin, cx: &mut Cx<'_>) {
     let was_restarting = s.m.apps.state(package) == AppState::Resurrecting
-        || (origin == Origin::Restart && s.m.apps.state(package) != AppState::Stopped);
+        || (origin == StartOrigin::Restart && s.m.apps.state(package) != AppState::Stopped);
     if was_restarting {
         fall(s, package, cx);
     }
-    if origin == Origin::Restart {
+    if origin == StartOrigin::Restart {
         notices::tell_phone_stopped(s, package, cx);
         notices::app_state_changed(s, cx);
     }
@@ -241,7 +241,7 @@ fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     let Some(start) = &mut app.start else { return };
     start.phase = Phase::Connecting;
     start.deadline_ms = deadline_ms;
-    if start.origin != Origin::Restart {
+    if start.origin != StartOrigin::Restart {
         app.user_stopped = false;
     }
     app.state = AppState::Connecting;
@@ -277,7 +277,7 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
         tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, origin = ?start.origin, outcome = "ok", took_ms = took_ns / 1_000_000, more, "app-start");
     }
     cx.metrics.inc(match start.origin {
-        Origin::Restart => Counter::ResurrectionsOk,
+        StartOrigin::Restart => Counter::ResurrectionsOk,
         _ => Counter::AppStartsOk,
     });
     if start.recovery.is_some() {
@@ -287,7 +287,7 @@ pub(crate) fn succeeded(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if is_dashboard_app(cx.cfg, package) {
         s.m.apps.dashboard_backoff_ms = 0;
     }
-    if start.origin == Origin::User && !is_dashboard_app(cx.cfg, package) {
+    if start.origin == StartOrigin::User && !is_dashboard_app(cx.cfg, package) {
         // Other instances share the stored list: a user's start is written even where this session saw it there.
         answers::store_intent(s, package, Wanted::Yes, start.waiters, cx);
     } else {
@@ -306,10 +306,10 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
     }
     fall(s, package, cx);
     let is_listed = !is_dashboard_app(cx.cfg, package);
-    if error.stage == Stage::Timeout && origin == Origin::User && is_listed {
+    if error.stage == StartStage::Timeout && origin == StartOrigin::User && is_listed {
         answers::store_intent(s, package, Wanted::No, Vec::new(), cx);
     }
-    if origin == Origin::Restart {
+    if origin == StartOrigin::Restart {
         notices::tell_phone_stopped(s, package, cx);
     }
     notices::app_state_changed(s, cx);
@@ -320,31 +320,31 @@ pub(crate) fn fail(s: &mut Session, package: &Package, error: &StartError, cx: &
 /// An init was refused because the app is not expected: a start that still waits for others to stop ends with it
 /// (behaviour.md §2.5 row 6).
 pub(crate) fn came_too_early(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    let error = StartError::new(Stage::Connection, "App not started for this session");
+    let error = StartError::new(StartStage::Connection, "App not started for this session");
     if abandon(s, package, &error, cx).is_some() {
         notices::app_state_changed(s, cx);
         restart::restart_ended(s, package, cx);
     }
 }
 
-fn failed_at(stage: Stage) -> Timing {
+fn failed_at(stage: StartStage) -> Timing {
     match stage {
-        Stage::Webhook => Timing::AppStartWebhook,
-        Stage::Connection => Timing::AppStartConnection,
-        Stage::Authentication => Timing::AppStartAuthentication,
-        Stage::Permission => Timing::AppStartPermission,
-        Stage::Timeout => Timing::AppStartTimeout,
-        Stage::HardwareCheck => Timing::AppStartHardware,
-        Stage::Disposed => Timing::AppStartDisposed,
+        StartStage::Webhook => Timing::AppStartWebhook,
+        StartStage::Connection => Timing::AppStartConnection,
+        StartStage::Authentication => Timing::AppStartAuthentication,
+        StartStage::Permission => Timing::AppStartPermission,
+        StartStage::Timeout => Timing::AppStartTimeout,
+        StartStage::HardwareCheck => Timing::AppStartHardware,
+        StartStage::Disposed => Timing::AppStartDisposed,
     }
 }
 
-fn count_failed(origin: Origin, stage: Stage, took_ms: u64, cx: &mut Cx<'_>) {
+fn count_failed(origin: StartOrigin, stage: StartStage, took_ms: u64, cx: &mut Cx<'_>) {
     cx.metrics.time(failed_at(stage), took_ms * 1_000_000);
     cx.metrics.inc(match (origin, stage) {
-        (Origin::Restart, _) => Counter::ResurrectionsFailed,
-        (_, Stage::Webhook) => Counter::AppStartsWebhook,
-        (_, Stage::Timeout) => Counter::AppStartsTimeout,
+        (StartOrigin::Restart, _) => Counter::ResurrectionsFailed,
+        (_, StartStage::Webhook) => Counter::AppStartsWebhook,
+        (_, StartStage::Timeout) => Counter::AppStartsTimeout,
         _ => Counter::AppStartsOther,
     });
 }
@@ -355,7 +355,7 @@ pub(crate) fn abandon(
     package: &Package,
     error: &StartError,
     cx: &mut Cx<'_>,
-) -> Option<Origin> {
+) -> Option<StartOrigin> {
     let start = take(s, package, UnderWay::Cut, cx)?;
     let took_ms = cx.now.mono_ms.saturating_sub(start.began_ms);
     count_failed(start.origin, error.stage, took_ms, cx);
@@ -422,6 +422,6 @@ pub(crate) fn start_dashboard(s: &mut Session, cx: &mut Cx<'_>) {
     }
     let package = cx.cfg.dashboard.dashboard_package_name.clone();
     if s.m.phone.open().is_some() && s.m.apps.state(&package) == AppState::Stopped {
-        request(s, &package, Origin::Dashboard, None, cx);
+        request(s, &package, StartOrigin::Dashboard, None, cx);
     }
 }

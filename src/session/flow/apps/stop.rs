@@ -7,7 +7,7 @@ use crate::session::flow::{
     answers, attach, notices, requests, restart, screen, start, sync, webhook,
 };
 use crate::session::managers::apps::intent::Wanted;
-use crate::session::managers::apps::start::{Stage, StartError};
+use crate::session::managers::apps::start::{StartError, StartStage};
 use crate::session::managers::apps::{AppState, Stop, StopWhy, Waiter};
 use crate::session::managers::health::EndReason;
 use crate::session::timers::Timer;
@@ -48,7 +48,7 @@ pub(crate) fn stop(
         .filter(|_| why == StopWhy::Incompatible);
     let stopped = record
         .and_then(|record| start::lacks_hardware(s, record))
-        .unwrap_or_else(|| StartError::new(Stage::Connection, "stopped"));
+        .unwrap_or_else(|| StartError::new(StartStage::Connection, "stopped"));
     if in_progress(s, &package) {
         start::abandon(s, &package, &stopped, cx);
         join(s, &package, why, waiters);
@@ -219,7 +219,7 @@ pub(crate) fn stuck(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if in_progress(s, package) {
         webhook_done(s, package, cx);
     }
-    let error = StartError::new(Stage::Timeout, "stuck");
+    let error = StartError::new(StartStage::Timeout, "stuck");
     if s.m.apps.get(package).is_some_and(|app| app.start.is_some()) {
         start::fail(s, package, &error, cx);
     } else if s.m.apps.state(package) == AppState::Resurrecting {

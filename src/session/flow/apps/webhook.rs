@@ -5,7 +5,9 @@ use crate::session::effects::{Effect, HttpCall, HttpKind, HttpMethod, UnderWay};
 use crate::session::event::{HelloKind, HttpOutcome};
 use crate::session::flow::{public_url, recover, start};
 use crate::session::managers::apps::AppState;
-use crate::session::managers::apps::start::{Phase, Recovery, Refused, Stage, Start, StartError};
+use crate::session::managers::apps::start::{
+    Phase, Recovery, RefusedRequest, Start, StartError, StartStage,
+};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -23,7 +25,10 @@ pub(crate) fn send_session_request(s: &mut Session, package: &Package, cx: &mut 
     let left_ms = start.deadline_ms.saturating_sub(cx.now.mono_ms);
     let recovery = start.recovery.clone();
     let Some(call) = post_session_request(s, package, recovery.as_ref(), left_ms, cx) else {
-        let error = StartError::new(Stage::Webhook, format!("App {package} has no webhook URL"));
+        let error = StartError::new(
+            StartStage::Webhook,
+            format!("App {package} has no webhook URL"),
+        );
         start::fail(s, package, &error, cx);
         return;
     };
@@ -100,7 +105,7 @@ pub(crate) fn came_although_refused(
         .as_ref()
         .is_some_and(|h| h.kind == HelloKind::Init);
     app.refused = match retry_ms {
-        Some(retry_ms) if start.refused && is_new => Some(Box::new(Refused {
+        Some(retry_ms) if start.refused && is_new => Some(Box::new(RefusedRequest {
             retry_ms,
             recovery: start.recovery.clone(),
         })),
@@ -180,7 +185,7 @@ pub(crate) fn session_request_result(
     };
     let attempts = start.attempts;
     let text = format!("Webhook failed: Webhook failed after {attempts} attempts: {cause}");
-    start::fail(s, package, &StartError::new(Stage::Webhook, text), cx);
+    start::fail(s, package, &StartError::new(StartStage::Webhook, text), cx);
 }
 
 /// Sends the stop webhook; `None` when the app has no address.

@@ -20,3 +20,15 @@ use crate::session::testkit::device::{Kit, OTHER, PLAIN, SCRIBE, Sent, types, va
 use crate::session::testkit::direct::PHONE_CONN;
 use crate::wire::records::Registry;
 use serde_json::{Value, json};
+
+/// The phone, away when this stream ended, comes back and is told to stop it.
+fn back_and_told_to_stop(kit: &mut Kit, stream_id: &str) {
+    assert!(kit.sent().phone().is_empty(), "it is away");
+    kit.phone_back();
+    let sent = kit.sent();
+    let stop = value(sent.phone()[0]);
+    assert_eq!(
+        (stop["type"].as_str(), stop["streamId"].as_str()),
+        (Some("stop_stream"), Some(stream_id))
+    );
+}

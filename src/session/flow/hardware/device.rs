@@ -49,7 +49,7 @@ pub(crate) fn prefer_model(s: &mut Session, model: &str, cx: &mut Cx<'_>) {
 
 /// What an update meant for the microphone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Microphone {
+pub(crate) enum MicrophoneUpdate {
     /// The phone was told anew what is wanted of it.
     Resynced,
     /// Nothing.
@@ -62,8 +62,8 @@ pub(crate) fn update(
     update: Map<String, Value>,
     source: Source,
     cx: &mut Cx<'_>,
-) -> Microphone {
-    let mut microphone = Microphone::Untouched;
+) -> MicrophoneUpdate {
+    let mut microphone = MicrophoneUpdate::Untouched;
     cx.metrics.inc(Counter::DeviceStateTotal);
     let had_glasses = s.m.device.has_glasses();
     let Some(change) = s.m.device.apply(update, source) else {
@@ -79,7 +79,7 @@ pub(crate) fn update(
         // Glasses that go away are only remembered, another model of connected ones is no news (behaviour.md §4.2).
         if change.connection && s.m.device.is_connected() {
             microphone::resync(s, cx);
-            microphone = Microphone::Resynced;
+            microphone = MicrophoneUpdate::Resynced;
         }
         if change.hardware || change.connection {
             let gone = had_glasses && change.connection && !s.m.device.is_connected();
@@ -91,8 +91,8 @@ pub(crate) fn update(
 }
 
 /// Glasses that came back may have forgotten everything: the phone is told in any case (behaviour.md §4.2).
-pub(crate) fn reconnected(s: &mut Session, microphone: Microphone, cx: &mut Cx<'_>) {
-    if microphone == Microphone::Untouched && s.state != State::Initializing {
+pub(crate) fn reconnected(s: &mut Session, microphone: MicrophoneUpdate, cx: &mut Cx<'_>) {
+    if microphone == MicrophoneUpdate::Untouched && s.state != State::Initializing {
         microphone::resync(s, cx);
     }
 }

@@ -11,7 +11,7 @@ use crate::session::flow::{
 };
 use crate::session::lines::Line;
 use crate::session::managers::apps::intent::Wanted;
-use crate::session::managers::apps::start::Origin;
+use crate::session::managers::apps::start::StartOrigin;
 use crate::session::managers::apps::{AppSession, AppState};
 use crate::session::managers::health::{EndReason, Peer};
 use crate::session::managers::phone::{Held, SentSoFar};
@@ -240,7 +240,7 @@ pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
     let idle: Vec<Package> = idle.cloned().collect();
     for package in idle {
         if s.m.phone.open().is_some() {
-            start::request(s, &package, Origin::Automatic, None, cx);
+            start::request(s, &package, StartOrigin::Automatic, None, cx);
         } else {
             lost::expect_later(s, &package);
             // One that asked to come back meanwhile is there, and need not wait for the phone.

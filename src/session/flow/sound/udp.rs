@@ -7,7 +7,7 @@ use crate::session::effects::{Class, Effect};
 use crate::session::event::Chunk;
 use crate::session::flow::{audio as sound, gate};
 use crate::session::handlers::Reject;
-use crate::session::managers::udp::{Arrival, Played};
+use crate::session::managers::udp::{PacketOrder, Played};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
@@ -102,14 +102,14 @@ pub(crate) fn packet(s: &mut Session, sequence: u16, payload: &mut [u8], cx: &mu
             .arrive(sequence, audio, cx.now.mono_ms, &cx.cfg.udp, &mut overdue);
     hear(s, overdue, cx);
     match arrival {
-        Arrival::Next => {
+        PacketOrder::Next => {
             play(s, sequence, Chunk::Lent(audio), cx);
             while let Some(next) = s.m.udp.take_next() {
                 play(s, next.sequence, Chunk::Own(next.audio), cx);
             }
         }
-        Arrival::Late => cx.metrics.inc(Counter::UdpDropped),
-        Arrival::Early => {}
+        PacketOrder::Late => cx.metrics.inc(Counter::UdpDropped),
+        PacketOrder::Early => {}
     }
     arm(s, waited, cx);
 }

@@ -6,7 +6,7 @@ use crate::session::effects::Class;
 use crate::session::flow::relay;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
-use crate::wire::speech::{SpeechId, Token, Utterance};
+use crate::wire::speech::{SpeechId, SpeechToken, Utterance};
 use crate::wire::streams::{AutoSubscribers, Lang, LangOrAuto, StreamEvent, Sub, with_region};
 
 /// Who speaks, where voices are not told apart.
@@ -95,7 +95,7 @@ fn transcription(out: &mut Vec<u8>, language: LangOrAuto, u: &Utterance) {
     data.end();
 }
 
-fn token(out: &mut ObjectWriter<'_>, token: &Token) {
+fn token(out: &mut ObjectWriter<'_>, token: &SpeechToken) {
     out.str("text", &token.text)
         .opt_num("startMs", token.start_ms)
         .opt_num("endMs", token.end_ms)

@@ -57,7 +57,7 @@ fn a_transcription_has_the_members_of_the_protocol_in_their_order() {
         end_ms: 13_410,
         detected: Some("en".into()),
         provider: "soniox",
-        tokens: vec![Token {
+        tokens: vec![SpeechToken {
             text: "meet".into(),
             start_ms: Some(12_040),
             end_ms: Some(12_200),

@@ -5,7 +5,7 @@ use super::heard;
 use crate::base::metrics::Counter;
 use crate::base::settings::DeploymentRegion;
 use crate::session::effects::Effect;
-use crate::session::managers::speech::{Speech, Step, Trigger, Verdict};
+use crate::session::managers::speech::{Aftermath, Speech, Step, Trigger};
 use crate::session::timers::{Timer, Timers};
 use crate::session::{Cx, Session};
 use crate::wire::speech::{SpeechFailure, SpeechFailureClass, SpeechId, SpeechOrder, SpeechReport};
@@ -113,13 +113,13 @@ pub(crate) fn health_due(s: &mut Session, cx: &mut Cx<'_>) {
 
 /// Starts that took too long.
 pub(crate) fn starts_late(s: &mut Session, cx: &mut Cx<'_>) {
-    while let Some((stream, verdict)) = step(s, cx, Speech::take_late) {
+    while let Some((stream, aftermath)) = step(s, cx, Speech::take_late) {
         let late = SpeechFailure {
             class: SpeechFailureClass::Timeout,
             cause: "not ready in time".into(),
             retry_after_ms: 0,
         };
-        failure(s, stream, &late, verdict, cx);
+        failure(s, stream, &late, aftermath, cx);
     }
 }
 
@@ -130,8 +130,8 @@ pub(crate) fn reported(s: &mut Session, id: SpeechId, report: SpeechReport, cx: 
         SpeechReport::Heard(utterance) => heard::heard(s, id, &utterance, cx),
         SpeechReport::Failed(what) => {
             let of = step(s, cx, |speech, step| speech.failed(id, &what, step));
-            if let Some((stream, verdict)) = of {
-                failure(s, stream, &what, verdict, cx);
+            if let Some((stream, aftermath)) = of {
+                failure(s, stream, &what, aftermath, cx);
             }
         }
         SpeechReport::Closed(code) => {
@@ -148,7 +148,7 @@ fn failure(
     s: &Session,
     stream: Sub,
     what: &SpeechFailure,
-    verdict: Option<Verdict>,
+    aftermath: Option<Aftermath>,
     cx: &mut Cx<'_>,
 ) {
     let is_translation = matches!(stream, Sub::Translation { .. });
@@ -169,10 +169,10 @@ fn failure(
         SpeechFailureClass::Server => Counter::SpeechServer,
         SpeechFailureClass::Transport => Counter::SpeechTransport,
     });
-    let Some(verdict) = verdict.filter(|verdict| verdict.is_news) else {
+    let Some(aftermath) = aftermath.filter(|aftermath| aftermath.is_news) else {
         return;
     };
-    let (class, cause, gave_up) = (what.class, &*what.cause, verdict.gave_up);
+    let (class, cause, gave_up) = (what.class, &*what.cause, aftermath.gave_up);
     match class {
         SpeechFailureClass::Timeout | SpeechFailureClass::SessionLength => {
             tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), ?stream, ?class, cause, gave_up, "recogniser failed");

@@ -8,7 +8,7 @@ use crate::wire::json::ObjectWriter;
 
 /// What a missing ack means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Liveness {
     /// Go on.
     Alive,
     /// Too many in a row.
@@ -82,15 +82,15 @@ pub(crate) fn active(s: &mut Session, stream_id: &str) {
 }
 
 /// The awaited ack is missing.
-pub(crate) fn ack_missing(s: &mut Session, stream_id: &str, cx: &Cx<'_>) -> Verdict {
+pub(crate) fn ack_missing(s: &mut Session, stream_id: &str, cx: &Cx<'_>) -> Liveness {
     if s.m.phone.open().is_none() {
         s.m.streams.excuse(stream_id);
-        return Verdict::Alive;
+        return Liveness::Alive;
     }
     if s.m.streams.missed(stream_id) >= cx.cfg.streaming.stream_max_missed_acks {
-        Verdict::TimedOut
+        Liveness::TimedOut
     } else {
-        Verdict::Alive
+        Liveness::Alive
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Wanted {
 
 /// What an app server last said of itself; unknown counts as good (behaviour.md §2.18).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Health {
+pub enum AppHealth {
     /// Well, or never asked.
     Good,
     /// Not well, or silent.
@@ -152,20 +152,20 @@ impl Intent {
     }
 
     /// Remembers the health of an installed app's server; of others nothing is kept.
-    pub fn set_health(&mut self, package: &str, health: Health) {
+    pub fn set_health(&mut self, package: &str, health: AppHealth) {
         self.unwell.retain(|name| name != package);
-        if health == Health::Bad && self.is_installed(package) {
+        if health == AppHealth::Bad && self.is_installed(package) {
             self.unwell.push(package.to_owned());
         }
     }
 
     /// The last known health of an app's server.
     #[must_use]
-    pub fn health(&self, package: &str) -> Health {
+    pub fn health(&self, package: &str) -> AppHealth {
         if self.unwell.iter().any(|name| name == package) {
-            Health::Bad
+            AppHealth::Bad
         } else {
-            Health::Good
+            AppHealth::Good
         }
     }
 

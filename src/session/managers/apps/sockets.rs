@@ -7,7 +7,7 @@ use crate::session::event::AppHello;
 
 owns! {
     AppHello: api_key, session_id;
-    Waiting: hello;
+    EarlyHello: hello;
     Parked: hello;
     Lingering: hello;
     Sockets: waiting, parked, lingering, replaced;
@@ -15,7 +15,7 @@ owns! {
 
 /// A socket whose hello came before the user record was read.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct EarlyHello {
     /// Socket.
     pub conn: ConnId,
     /// What it said.
@@ -54,7 +54,7 @@ pub struct Lingering {
 #[derive(Default, Debug)]
 pub struct Sockets {
     /// Hellos that came before the user record was read.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<EarlyHello>,
     /// Parked ones, one per package.
     pub parked: Vec<Parked>,
     /// Rejected ones whose close waits.

@@ -6,13 +6,13 @@ use crate::base::ids::{CallId, Package, ReplyTo};
 
 owns! {
     Recovery: webhook_url, ws_base;
-    Refused: recovery;
+    RefusedRequest: recovery;
     Start: waiters, recovery;
 }
 
 /// Who wanted the start; decides what a failure does to the stored running list and who is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub enum StartOrigin {
     /// The user: phone message, REST, assistant.
     User,
     /// Previously running app at session creation.
@@ -36,7 +36,7 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Start {
     /// Who wanted it.
-    pub origin: Origin,
+    pub origin: StartOrigin,
     /// Callers; all get the same outcome.
     pub waiters: Vec<Waiter>,
     /// Where it stands.
@@ -60,7 +60,7 @@ pub struct Start {
 /// An app is there although its server had answered the session request with an error: it may have nobody who runs its session
 /// (`flow/apps/webhook.rs`).
 #[derive(Debug)]
-pub struct Refused {
+pub struct RefusedRequest {
     /// `mono_ms` at which the next attempt was due.
     pub retry_ms: u64,
     /// Of the start that the app ended by coming.
@@ -81,7 +81,7 @@ pub struct Recovery {
 impl Start {
     /// A reservation.
     #[must_use]
-    pub fn reserve(origin: Origin, now_ms: u64) -> Self {
+    pub fn reserve(origin: StartOrigin, now_ms: u64) -> Self {
         Self {
             origin,
             waiters: Vec::new(),
@@ -99,7 +99,7 @@ impl Start {
 
 /// `error.stage` of a failed start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
+pub enum StartStage {
     /// Unknown, deprecated, or its webhook failed.
     Webhook,
     /// Stopped meanwhile, or no room.
@@ -116,7 +116,7 @@ pub enum Stage {
     Disposed,
 }
 
-impl Stage {
+impl StartStage {
     /// On the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -137,7 +137,7 @@ impl Stage {
 #[error("{}: {message}", stage.as_str())]
 pub struct StartError {
     /// The stage that failed.
-    pub stage: Stage,
+    pub stage: StartStage,
     /// For people.
     pub message: String,
 }
@@ -145,7 +145,7 @@ pub struct StartError {
 impl StartError {
     /// Any failure.
     #[must_use]
-    pub fn new(stage: Stage, message: impl Into<String>) -> Self {
+    pub fn new(stage: StartStage, message: impl Into<String>) -> Self {
         Self {
             stage,
             message: message.into(),

@@ -57,7 +57,7 @@ pub(super) struct Attempts {
 
 /// What follows from the end of a recogniser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Verdict {
+pub struct Aftermath {
     /// Whether it is news for the log: the first of its class.
     pub is_news: bool,
     /// Whether it is not tried again by itself.
@@ -106,7 +106,7 @@ impl Attempts {
         ran_ms: u64,
         now_ms: u64,
         cfg: &settings::Speech,
-    ) -> Verdict {
+    ) -> Aftermath {
         self.ran(ran_ms);
         self.failed += 1;
         self.hold = match class {
@@ -122,7 +122,7 @@ impl Attempts {
         let bit = 1 << class as u8;
         let is_news = self.told & bit == 0;
         self.told |= bit;
-        Verdict {
+        Aftermath {
             is_news,
             gave_up: !matches!(self.hold, Hold::Until(_)),
         }

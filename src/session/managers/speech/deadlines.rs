@@ -1,7 +1,7 @@
 //! Layer 2, manager speech: what its deadlines lead to: gaps in the audio, starts that are late, attempts that are due, the health pass
 //! (behaviour.md §8.2, 8.5).
 
-use super::attempts::{Hold, Verdict};
+use super::attempts::{Aftermath, Hold};
 use super::recogniser::{Phase, Recogniser};
 use super::{Desired, Speech, Step, Trigger, Voice, desired_of};
 use crate::base::settings;
@@ -41,7 +41,7 @@ impl Speech {
     }
 
     /// Takes the next one whose start is late; it is told to end. `Some(None)`: it is tried once more the ordinary way.
-    pub fn take_late(&mut self, step: &mut Step<'_>) -> Option<(Sub, Option<Verdict>)> {
+    pub fn take_late(&mut self, step: &mut Step<'_>) -> Option<(Sub, Option<Aftermath>)> {
         let (id, stream, fell_back, fed) = self.running.iter().find_map(|one| match one.phase {
             Phase::Starting {
                 until_ms,
@@ -60,8 +60,8 @@ impl Speech {
         }
         let class = SpeechFailureClass::Timeout;
         let (now_ms, cfg) = (step.now_ms, step.cfg);
-        let verdict = self.attempts_of(stream).failed(class, 0, 0, now_ms, cfg);
-        Some((stream, Some(verdict)))
+        let aftermath = self.attempts_of(stream).failed(class, 0, 0, now_ms, cfg);
+        Some((stream, Some(aftermath)))
     }
 
     /// When the next one is tried again by itself.

@@ -9,7 +9,7 @@ mod reports;
 #[cfg(test)]
 mod tests;
 
-pub use attempts::Verdict;
+pub use attempts::Aftermath;
 pub use desired::Desired;
 pub use reports::Heard;
 

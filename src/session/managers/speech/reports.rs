@@ -1,6 +1,6 @@
 //! Layer 2, manager speech: what recognisers report. Whoever is not known any more says nothing (behaviour.md §8.2).
 
-use super::attempts::Verdict;
+use super::attempts::Aftermath;
 use super::recogniser::{Phase, Recogniser};
 use super::{PCM_BYTES_PER_MS, Speech, Step};
 use crate::wire::speech::{SpeechFailure, SpeechId, Utterance};
@@ -58,7 +58,7 @@ impl Speech {
         id: SpeechId,
         failure: &SpeechFailure,
         step: &Step<'_>,
-    ) -> Option<(Sub, Option<Verdict>)> {
+    ) -> Option<(Sub, Option<Aftermath>)> {
         let one = self.take(id)?;
         if !one.is_open() {
             return Some((one.stream, None));
@@ -66,8 +66,8 @@ impl Speech {
         let (class, after_ms, now_ms) = (failure.class, failure.retry_after_ms, step.now_ms);
         let ran_ms = one.ran_ms(now_ms);
         let row = self.attempts_of(one.stream);
-        let verdict = row.failed(class, after_ms, ran_ms, now_ms, step.cfg);
-        Some((one.stream, Some(verdict)))
+        let aftermath = row.failed(class, after_ms, ran_ms, now_ms, step.cfg);
+        Some((one.stream, Some(aftermath)))
     }
 
     /// It ended; says which, unless that was ours to decide.

@@ -44,14 +44,7 @@ fn glasses_whose_phone_was_away_when_the_last_viewer_left_stop_when_it_is_back()
     let id = id(&kit);
     kit.phone_away();
     kit.app(OTHER, STOP).expect("leaves");
-    assert!(kit.sent().phone().is_empty());
-    kit.phone_back();
-    let sent = kit.sent();
-    let stop = value(sent.phone()[0]);
-    assert_eq!(
-        (stop["type"].as_str(), stop["streamId"].as_str()),
-        (Some("stop_stream"), Some(id.as_str()))
-    );
+    back_and_told_to_stop(&mut kit, &id);
     kit.phone_away();
     kit.phone_back();
     assert!(kit.sent().phone().is_empty(), "once");

@@ -34,13 +34,6 @@ fn glasses_whose_phone_was_away_when_the_owner_stopped_stop_when_it_is_back() {
         let (mut kit, id) = active();
         kit.phone_away();
         stops(&mut kit);
-        assert!(kit.sent().phone().is_empty());
-        kit.phone_back();
-        let sent = kit.sent();
-        let stop = value(sent.phone()[0]);
-        assert_eq!(
-            (stop["type"].as_str(), stop["streamId"].as_str()),
-            (Some("stop_stream"), Some(id.as_str()))
-        );
+        back_and_told_to_stop(&mut kit, &id);
     }
 }
