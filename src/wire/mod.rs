@@ -7,7 +7,6 @@ pub mod frame;
 pub mod http;
 pub mod ids;
 pub mod json;
-pub mod jwt;
 pub mod kinds;
 pub mod lc3;
 pub mod members;

@@ -1,15 +1,11 @@
-//! Outside thread, REST: RS256 for signed web-view user tokens (protocol.md §18.9). Reads one key; knows no request.
+//! Outside thread, REST: RS256 for signed web-view user tokens (protocol.md §18.9). Reads one PKCS#8 key; knows no request.
 
-use crate::wire::jwt;
 use base64::Engine as _;
-use rustls::SignatureScheme;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::sign::Signer as Rs256;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::Value;
 
 /// The key.
-pub(super) struct Signer(Box<dyn Rs256>);
+pub(super) struct Signer(EncodingKey);
 
 impl Signer {
     /// From PEM text; `None` for empty or unusable text (logged: the route then answers 500).
@@ -20,37 +16,69 @@ impl Signer {
         // Environment variables often carry the line breaks as two characters.
         let pem = pem.replace("\\n", "\n");
         let base64: String = pem.lines().filter(|line| !line.contains("-----")).collect();
-        let key = rs256(&base64.replace(char::is_whitespace, ""));
+        let der = base64::engine::general_purpose::STANDARD
+            .decode(base64.replace(char::is_whitespace, ""))
+            .ok();
+        let key = der.as_deref().and_then(|der| {
+            if pem.contains("RSA PRIVATE KEY") {
+                Some(der)
+            } else {
+                inner_key(der)
+            }
+        });
         if key.is_none() {
-            tracing::error!(
-                "device.webview_private_key is no RSA key of at least 2048 bits in PEM"
-            );
+            tracing::error!("device.webview_private_key is no PKCS#8 RSA key in PEM");
         }
-        key.map(Self)
+        key.map(|key| Self(EncodingKey::from_rsa_der(key)))
     }
 
     /// Signs with header `kid: v1`.
     pub(super) fn sign(&self, claims: &Value) -> Option<String> {
-        let header = r#"{"typ":"JWT","alg":"RS256","kid":"v1"}"#;
-        jwt::encode(header, &claims.to_string(), |message| {
-            self.0.sign(message).ok()
-        })
+        let header = Header {
+            kid: Some("v1".into()),
+            ..Header::new(Algorithm::RS256)
+        };
+        jsonwebtoken::encode(&header, claims, &self.0).ok()
     }
 }
 
-/// PKCS#8 or PKCS#1.
-fn rs256(base64: &str) -> Option<Box<dyn Rs256>> {
-    let der = base64::engine::general_purpose::STANDARD
-        .decode(base64)
-        .ok()?;
-    let key = any_supported_type(&PrivateKeyDer::try_from(der).ok()?).ok()?;
-    key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256])
+/// The PKCS#1 key within a PKCS#8 `PrivateKeyInfo { version, algorithm, OCTET STRING }`.
+fn inner_key(der: &[u8]) -> Option<&[u8]> {
+    let (info, _) = element(der, 0x30)?;
+    let (_, rest) = element(info, 0x02)?;
+    let (_, rest) = element(rest, 0x30)?;
+    Some(element(rest, 0x04)?.0)
+}
+
+/// Content of the DER element with this tag at the start of `der`, and what follows it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let [found, first, rest @ ..] = der else {
+        return None;
+    };
+    if *found != tag {
+        return None;
+    }
+    let (length, rest) = if *first < 0x80 {
+        (usize::from(*first), rest)
+    } else {
+        let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+        if bytes.len() > 4 {
+            return None;
+        }
+        (
+            bytes
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte)),
+            rest,
+        )
+    };
+    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 
     /// Made for this test alone.
     const PRIVATE: &str = "\
@@ -91,32 +119,19 @@ mod tests {
         let token = signer
             .sign(&serde_json::json!({ "sub": "nadia@lumen.io", "iss": "x" }))
             .expect("signs");
-        let (message, signature) = token.rsplit_once('.').expect("three parts");
-        let parts: Vec<Value> = message
-            .split('.')
-            .map(|part| URL_SAFE_NO_PAD.decode(part).expect("base64"))
-            .map(|json| serde_json::from_slice(&json).expect("JSON"))
-            .collect();
         assert_eq!(
-            parts,
-            [
-                serde_json::json!({ "typ": "JWT", "alg": "RS256", "kid": "v1" }),
-                serde_json::json!({ "sub": "nadia@lumen.io", "iss": "x" })
-            ]
+            decode_header(&token).expect("a header").kid.as_deref(),
+            Some("v1")
         );
-        let known = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-        let (_, verifiers) = known
-            .mapping
-            .iter()
-            .find(|(scheme, _)| *scheme == SignatureScheme::RSA_PKCS1_SHA256)
-            .expect("known");
-        verifiers[0]
-            .verify_signature(
-                &STANDARD.decode(PUBLIC).expect("base64"),
-                message.as_bytes(),
-                &URL_SAFE_NO_PAD.decode(signature).expect("base64"),
-            )
-            .expect("verifies");
+        let public = base64::engine::general_purpose::STANDARD
+            .decode(PUBLIC)
+            .expect("base64");
+        let mut rules = Validation::new(Algorithm::RS256);
+        rules.required_spec_claims.clear();
+        let claims = decode::<Value>(&token, &DecodingKey::from_rsa_der(&public), &rules)
+            .expect("verifies")
+            .claims;
+        assert_eq!(claims["sub"], "nadia@lumen.io");
     }
 
     #[test]

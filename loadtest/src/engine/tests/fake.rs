@@ -4,9 +4,6 @@
 mod wire;
 
 use crate::engine::lc3::tests::decode;
-use crate::token::Mint;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -146,13 +143,15 @@ fn recogniser(port: u16, apps: Vec<(String, TcpStream)>, drops: bool) -> TcpStre
     socket
 }
 
-/// Of a token that the same secret signs in the same words.
 fn email_of(token: &str) -> Option<String> {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
-    let (email, issued_at_s) = (claims["email"].as_str()?, claims["iat"].as_u64()?);
-    let minted = Mint::new(SECRET, issued_at_s).token(email).ok()?;
-    (minted == token).then(|| email.to_owned())
+    let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+    rules.required_spec_claims.clear();
+    rules.validate_exp = false;
+    let key = jsonwebtoken::DecodingKey::from_secret(SECRET.as_bytes());
+    let claims = jsonwebtoken::decode::<serde_json::Value>(token, &key, &rules)
+        .ok()?
+        .claims;
+    Some(claims["email"].as_str()?.to_owned())
 }
 
 impl Shared {

@@ -40,7 +40,7 @@ section! {
         photo_download_ttl_s: u64 = 900, 1..=86_400;
         /// Secret that signs upload tokens of photos; empty = derived from auth_jwt_secret. Established name: MINIAPP_SDK_PHOTO_UPLOAD_SECRET.
         photo_upload_secret: String = String::new() => AtStart;
-        /// RSA key of at least 2048 bits (PEM, PKCS#8 or PKCS#1) for signed web-view tokens; empty = that route answers 500. Established names: APP_AUTH_JWT_PRIVATE_KEY, TPA_AUTH_JWT_PRIVATE_KEY.
+        /// PKCS#8 RSA key (PEM) for signed web-view tokens; empty = that route answers 500. Established names: APP_AUTH_JWT_PRIVATE_KEY, TPA_AUTH_JWT_PRIVATE_KEY.
         webview_private_key: String = String::new() => AtStart;
         /// Oldest phone app version that this server supports, as phones are told.
         client_min_version: String = "2.7.0".into();
