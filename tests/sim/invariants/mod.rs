@@ -204,9 +204,17 @@ impl Watch {
         if call.kind == HttpKind::SessionRequest {
             let in_flight = self.pair(user, &package).webhooks.len();
             self.invariant_11_one_webhook_in_flight(user, &package, in_flight);
-            self.pair(user, &package)
-                .webhooks
-                .insert((epoch, call.call));
+            // Nothing is answered within an event: an earlier request of it was of a start that has ended, and this is another's,
+            // as when a wrong key ends what the stored list started, and the user's own start waited for the record, too.
+            let earlier = self.seen.iter().any(|one| match one {
+                Seen::Http(of, asked, body) => {
+                    of == user && *asked == package && body["type"] == "session_request"
+                }
+                _ => false,
+            });
+            let pair = self.pair(user, &package);
+            pair.ended += u64::from(earlier);
+            pair.webhooks.insert((epoch, call.call));
         }
         self.seen
             .push(Seen::Http(user.to_owned(), package, body.clone()));

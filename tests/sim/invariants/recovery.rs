@@ -136,6 +136,10 @@ impl Watch {
         let Event::Http { call, outcome } = event else {
             return;
         };
+        // Sessions hear nothing any more once the shutdown began (§10.6).
+        if self.draining {
+            return;
+        }
         let mut open = self.recovery.open.values_mut();
         let one = open.find(|one| one.of.0 == user && one.calls.contains(&(epoch, *call)));
         match one {
