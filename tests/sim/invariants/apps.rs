@@ -313,7 +313,7 @@ impl Watch {
         };
         let granted = view
             .apps
-            .get(package)
+            .last_known(package)
             .is_some_and(|record| record.grants(Permission::Microphone));
         if heard && !granted {
             let text = format!("{package} heard the microphone");
@@ -464,6 +464,6 @@ impl Watch {
 
 pub(super) fn is_standard(view: &View<'_>, package: &str) -> bool {
     view.apps
-        .get(package)
+        .last_known(package)
         .is_some_and(|record| record.app_type == AppType::Standard)
 }
