@@ -6,7 +6,7 @@
 #[path = "sim/mod.rs"]
 mod sim;
 
-use sim::invariants::{Listened, Recovered, ScreenTally, Tally};
+use sim::invariants::{Listened, Recovered, Revised, ScreenTally, Tally};
 use sim::runs::{Plan, run_seeds};
 
 /// Seeds of an ordinary test run.
@@ -61,4 +61,18 @@ fn the_seeds_recover_servers_and_cut_audio_anywhere() {
     let enough = |seen: &u64| *seen >= 3;
     assert!(recovered.all().iter().all(enough), "{recovered:?}");
     assert!(listened.all().iter().all(enough), "{listened:?}");
+}
+
+/// So would one whose app records never change under a running app, or whose phone has no mini-apps.
+#[test]
+fn the_seeds_change_records_and_have_mini_apps() {
+    let (mut revised, mut lists) = (Revised::default(), 0);
+    for seed in 1..=60 {
+        let watch = Plan::new(seed).run(false).watch;
+        revised.add(&watch.revised);
+        lists += watch.mini_app_lists;
+    }
+    println!("{revised:?}, {lists} lists");
+    assert!(revised.all().iter().all(|count| *count >= 5), "{revised:?}");
+    assert!(lists >= 20, "{lists}");
 }

@@ -241,7 +241,8 @@ pub(crate) async fn refresh(cx: &Services) {
     };
     let old = cx.apps.current();
     let file = lock(&cx.apps.file).clone();
-    let mut new = Registry::new(records.into_iter().chain(file), old.version + 1);
+    let new = Registry::new(records.into_iter().chain(file), old.version + 1);
+    let mut new = new.after(&old);
     new.profiles = lock(&cx.apps.profiles).clone();
     if same(&old, &new) {
         return;
@@ -319,6 +320,26 @@ mod tests {
                 .await
                 .current();
             assert!(registry.get("a").is_some() && !registry.loaded);
+        });
+    }
+
+    #[test]
+    fn what_an_app_that_is_gone_was_is_remembered_until_it_is_back() {
+        use crate::services::rest::testkit::Kit;
+        Kit::run(|kit| async move {
+            for (records, known, last_known) in [
+                (vec![record("com.acme.new", "first")], true, "first"),
+                (vec![], false, "first"),
+                (vec![record("com.acme.other", "x")], false, "first"),
+                (vec![record("com.acme.new", "second")], true, "second"),
+            ] {
+                kit.cx.apps.set_file(records);
+                refresh(&kit.cx).await;
+                let registry = kit.cx.registry();
+                assert_eq!(registry.get("com.acme.new").is_some(), known);
+                let last = registry.last_known("com.acme.new").expect("known once");
+                assert_eq!(last.name, last_known);
+            }
         });
     }
 

@@ -174,6 +174,8 @@ impl AppRecord {
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     apps: HashMap<Package, Arc<AppRecord>>,
+    /// The last records of apps that are gone: some of them run on.
+    former: HashMap<Package, Arc<AppRecord>>,
     /// What the glasses can do.
     pub profiles: Profiles,
     /// Counts replacements, for logs and admin answers.
@@ -192,6 +194,7 @@ impl Registry {
             .collect();
         Self {
             apps,
+            former: HashMap::new(),
             profiles: Profiles::default(),
             version,
             loaded: true,
@@ -202,6 +205,23 @@ impl Registry {
     #[must_use]
     pub fn get(&self, package: &str) -> Option<&Arc<AppRecord>> {
         self.apps.get(package)
+    }
+
+    /// The same, which remembers the apps of the snapshot before it that it does not have.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        let known = before.former.iter().chain(&before.apps);
+        let gone = known.filter(|(package, _)| !self.apps.contains_key(&**package));
+        self.former = gone
+            .map(|(p, record)| (p.clone(), Arc::clone(record)))
+            .collect();
+        self
+    }
+
+    /// One record, or its last version where it is gone: what an app that runs on is, and what it may have.
+    #[must_use]
+    pub fn last_known(&self, package: &str) -> Option<&Arc<AppRecord>> {
+        self.get(package).or_else(|| self.former.get(package))
     }
 
     /// `package` as a [`Package`]; all users of a known app share one allocation, which is likely to be in the cache.

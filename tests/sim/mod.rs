@@ -2,6 +2,7 @@
 //! servers, a store and a network that misbehave. Every run is made by one number and checked after every event.
 
 pub(crate) mod app;
+pub(crate) mod errands;
 pub(crate) mod http;
 pub(crate) mod invariants;
 pub(crate) mod links;
@@ -10,6 +11,7 @@ pub(crate) mod logs;
 pub(crate) mod net;
 pub(crate) mod phone;
 pub(crate) mod provider;
+pub(crate) mod records;
 pub(crate) mod registrar;
 pub(crate) mod runs;
 pub(crate) mod scenarios;

@@ -206,6 +206,8 @@ impl Plan {
             steps.push((rng.u64(0..length_ms), user, step));
         }
         steps.extend(comebacks(seed, &users, length_ms));
+        steps.extend(super::errands::errands(seed, &users, length_ms));
+        steps.extend(super::records::revisions(seed, &users[0].0, length_ms));
         steps.sort_by_key(|step| step.0);
         Self {
             seed,

@@ -2,6 +2,7 @@
 
 use super::app::{KEY, Manners};
 use super::net::{Party, Up};
+use super::records::Revision;
 use super::store::Mood;
 use super::world::{Act, World};
 use prism::session::rest::{Call, Shape};
@@ -62,6 +63,12 @@ pub(crate) enum Step {
     Glasses(usize, bool),
     PhoneVideo(usize),
     AppVideo(usize, usize),
+    /// The record of an app changes, for everybody.
+    Record(usize, Revision),
+    /// Something else that somebody asks for.
+    Errand(usize, u64),
+    /// Who reads a streamed answer leaves.
+    ReaderGoes(u64),
 }
 
 /// What a phone may say.
@@ -242,6 +249,9 @@ impl World {
             Step::Store(mood) => self.store.mood = mood,
             Step::Manners(app, manners) => self.servers[app].manners = manners,
             Step::Crash(app) => self.server_crashes(app),
+            Step::Record(app, revision) => self.revise(app, &revision),
+            Step::ReaderGoes(id) => self.reader_goes(user, id),
+            Step::Errand(app, bits) => self.errand(user, app, bits),
             Step::Intruder(app) => self.intrude(user, app),
             Step::Mute(babbles) => self.mute_socket(user, babbles),
             Step::Glasses(which, wifi) => self.glasses_change(user, which, wifi),

@@ -319,13 +319,23 @@ impl World {
         }
     }
 
-    /// The server learns of its apps anew.
+    /// The server learns of its apps anew, and tells its sessions in its next turn.
     pub(crate) fn registry_becomes(&mut self, apps: Registry) {
-        self.apps = Arc::new(apps);
-        let message = ToShard::Registry(Arc::clone(&self.apps));
+        // What is due already is not to be mixed with what the records mean.
+        self.call(Cause::Turn, |shard, now| shard.tick(now));
+        let apps = Arc::new(apps.after(&self.apps));
+        let message = ToShard::Registry(Arc::clone(&apps));
         self.call(Cause::Mail, |shard, _| {
             shard.receive(message);
         });
+        self.apps = apps;
+        self.watch.records_changed(&view!(self));
+        self.call(Cause::Turn, |shard, now| shard.tick(now));
+    }
+
+    /// The records that the server has.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.apps
     }
 
     /// A REST call of the phone or an administrator; returns its number.

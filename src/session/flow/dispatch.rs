@@ -35,6 +35,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         // Keys and addresses are checked at the next hello.
         Event::RegistryChanged => {
             device::profiles_changed(s, cx);
+            sync::permissions_changed(s, cx);
             sync::sockets_changed(s, cx);
         }
         Event::SpeechSettingsChanged => recognisers::settings_changed(s, cx),

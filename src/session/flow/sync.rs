@@ -1,7 +1,7 @@
 //! Layer 2, flow: after a subscription set or an app's reachability changed (behaviour.md §3.4). Every step can be repeated
 //! and ends in the same state whatever was skipped.
 
-use super::{calendar, location};
+use super::{calendar, location, notices};
 use crate::base::ids::Package;
 use crate::session::lines::Line;
 use crate::session::managers::apps::{AppState, Apps};
@@ -52,6 +52,29 @@ pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
+/// App records changed: what an app may not have any more leaves its set, as if it had sent its list again (behaviour.md §13.1,
+/// invariant 29). What it may have now is its own to ask for.
+pub(crate) fn permissions_changed(s: &mut Session, cx: &mut Cx<'_>) {
+    let (unix_ms, keep) = (cx.now.unix_ms, cx.cfg.apps.subscription_history as usize);
+    let packages: Vec<Package> =
+        s.m.subscriptions
+            .iter()
+            .map(|one| one.package.clone())
+            .collect();
+    for package in packages {
+        let may = |needed| granted(cx, &package, needed);
+        let rejected = s.m.subscriptions.revoke(&package, may, unix_ms, keep);
+        if rejected.is_empty() {
+            continue;
+        }
+        if let Some(conn) = s.m.apps.open_conn(&package) {
+            notices::rejected(s, &package, conn, &rejected, cx);
+        }
+        subscriptions_changed(s, &package, cx);
+        notices::app_state_changed(s, cx);
+    }
+}
+
 /// Removes an app's subscriptions (stop, or grace end without resumption) and syncs.
 pub(crate) fn subscriptions_removed(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     let keep = cx.cfg.apps.subscription_history as usize;
@@ -76,13 +99,13 @@ pub(crate) fn subscriptions_json(s: &Session, package: &str) -> Vec<u8> {
     out
 }
 
-/// Whether an app's record grants `permission`. Without a record everything is allowed (behaviour.md §3.2 step 3); the
-/// phone's own mini-apps are the phone's business.
+/// Whether an app's record grants `permission`, or did when it was last there. Where there never was one everything is allowed
+/// (behaviour.md §3.2 step 3); the phone's own mini-apps are the phone's business.
 pub(crate) fn granted(cx: &Cx<'_>, package: &str, permission: Permission) -> bool {
     package == Package::PHONE
         || cx
             .apps
-            .get(package)
+            .last_known(package)
             .is_none_or(|record| record.grants(permission))
 }
 

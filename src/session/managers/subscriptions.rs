@@ -306,6 +306,36 @@ impl Subscriptions {
             .then(|| wish.rate.unwrap_or_else(|| DEFAULT_RATE.to_owned()));
     }
 
+    /// Takes out of a set what `granted` refuses, and returns it with the missing permission.
+    pub fn revoke(
+        &mut self,
+        package: &str,
+        granted: impl Fn(Permission) -> bool,
+        unix_ms: u64,
+        keep: usize,
+    ) -> Vec<(String, Permission)> {
+        let Some(one) = self.get_mut(package) else {
+            return Vec::new();
+        };
+        let refused = |own: &Subscription| {
+            streams::permission_for(&own.text).is_some_and(|needed| !granted(needed))
+        };
+        if !one.list.iter().any(refused) {
+            return Vec::new();
+        }
+        let mut left = Wish {
+            list: one.list.to_vec(),
+            ..Wish::default()
+        };
+        let rejected = left.reject(granted);
+        one.newly.different = true;
+        one.replace(left.list.into(), Operation::Update, unix_ms, keep);
+        if !one.holds("location_stream") {
+            one.rate = None;
+        }
+        rejected
+    }
+
     /// Empties a set; the ring stays. What became of it is to be taken.
     pub fn remove(&mut self, package: &str, unix_ms: u64, keep: usize) {
         if let Some(one) = self.get_mut(package) {

@@ -313,7 +313,7 @@ impl Watch {
         };
         let granted = view
             .apps
-            .get(package)
+            .last_known(package)
             .is_some_and(|record| record.grants(Permission::Microphone));
         if heard && !granted {
             let text = format!("{package} heard the microphone");
@@ -337,7 +337,9 @@ impl Watch {
             .session(user)
             .is_none_or(|session| session.m.phone.open().is_none());
         let kind = body["type"].as_str().unwrap_or_default();
-        if kind == "session_request" {
+        if kind == "session_request" && pair.ended > 0 {
+            pair.ended -= 1;
+        } else if kind == "session_request" {
             pair.attempts += 1;
             if pair.attempts > most {
                 let text = format!("{package} is asked for the {}th time", pair.attempts);
@@ -462,6 +464,6 @@ impl Watch {
 
 pub(super) fn is_standard(view: &View<'_>, package: &str) -> bool {
     view.apps
-        .get(package)
+        .last_known(package)
         .is_some_and(|record| record.app_type == AppType::Standard)
 }

@@ -138,7 +138,7 @@ impl Watch {
         let Some(app) = attached else {
             return;
         };
-        let record = view.apps.get(&sock.package);
+        let record = view.apps.last_known(&sock.package);
         let wanted: BTreeSet<String> = list
             .iter()
             .filter_map(|item| item.as_str().or_else(|| item["stream"].as_str()))
@@ -154,6 +154,9 @@ impl Watch {
         let young = view.now_ms - app.attached_ms <= view.cfg.apps.subscription_grace_ms;
         let guarded = list.is_empty() && app.sdk == Sdk::V2 && young;
         let (user, package) = (sock.user.clone(), sock.package.clone());
+        if !list.is_empty() {
+            self.came_for_somebody(&(user.clone(), package.clone()));
+        }
         let pair = self.pair(&user, &package);
         let ignored = guarded && !pair.subs.is_empty();
         if !ignored {

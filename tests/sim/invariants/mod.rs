@@ -9,8 +9,11 @@ mod display;
 mod end;
 mod main_view;
 mod media;
+mod mini_apps;
 mod model;
 mod picture;
+mod quiet;
+mod records;
 mod recovery;
 mod requests;
 mod screen;
@@ -23,6 +26,8 @@ use apps::is_standard;
 pub(crate) use datagrams::Tally;
 pub(crate) use main_view::ScreenTally;
 pub(crate) use model::{Asked, Pair, SockView, UserView};
+use quiet::{fingerprint, is_stale, must_be_quiet};
+pub(crate) use records::Revised;
 pub(crate) use recovery::Recovered;
 pub(crate) use sound::Listened;
 
@@ -32,14 +37,13 @@ use super::udp::{Mail, Packet};
 use prism::base::ids::{CallId, ConnId};
 use prism::base::settings::Settings;
 use prism::session::effects::{HttpCall, HttpKind, StoreOp};
-use prism::session::managers::phone::SentSoFar;
 use prism::session::rest::Call;
 use prism::session::{Session, State};
 use prism::shard::Shard;
 use prism::shard::mailbox::ShardReport;
 use prism::wire::records::Registry;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be looked at.
 pub(crate) struct View<'a> {
@@ -136,6 +140,11 @@ pub(crate) struct Watch {
     pub(crate) sound: sound::Sounds,
     seen: Vec<Seen>,
     opening: Option<String>,
+    /// Every app that there ever was a record of.
+    packages: BTreeSet<String>,
+    pub(crate) revised: Revised,
+    /// Lists of mini-apps that counted at once.
+    pub(crate) mini_app_lists: u64,
     /// Whose session has just ended, and nobody has asked a second time.
     ended: Vec<String>,
     draining: bool,
@@ -160,6 +169,8 @@ struct Before {
     over: bool,
     /// The request that the frame makes.
     asks: Option<String>,
+    /// A list of the phone's own mini-apps, of which only the session knows whether and when it counts.
+    unsure_list: bool,
     ping: Option<ConnId>,
     /// The picture that the frame asks for, and whose screen it is for.
     picture: Option<(String, picture::Picture)>,
@@ -204,9 +215,17 @@ impl Watch {
         if call.kind == HttpKind::SessionRequest {
             let in_flight = self.pair(user, &package).webhooks.len();
             self.invariant_11_one_webhook_in_flight(user, &package, in_flight);
-            self.pair(user, &package)
-                .webhooks
-                .insert((epoch, call.call));
+            // Nothing is answered within an event: an earlier request of it was of a start that has ended, and this is another's,
+            // as when a wrong key ends what the stored list started, and the user's own start waited for the record, too.
+            let earlier = self.seen.iter().any(|one| match one {
+                Seen::Http(of, asked, body) => {
+                    of == user && *asked == package && body["type"] == "session_request"
+                }
+                _ => false,
+            });
+            let pair = self.pair(user, &package);
+            pair.ended += u64::from(earlier);
+            pair.webhooks.insert((epoch, call.call));
         }
         self.seen
             .push(Seen::Http(user.to_owned(), package, body.clone()));
@@ -256,6 +275,7 @@ impl Watch {
             stale: matches!(cause, Cause::Frame(conn, _) if is_stale(*conn, view)),
             over: session.is_none() && matches!(cause, Cause::Rest(_, _, Call::Dispose)),
             asks: None,
+            unsure_list: false,
             ping: None,
             picture: None,
         };
@@ -271,10 +291,14 @@ impl Watch {
                 self.before_recovery(user, *id, call, view);
                 match call {
                     Call::StartApp { package, .. } => self.wants_start(user, package),
-                    Call::StopApp { package, .. } => {
+                    Call::StopApp { package, .. }
+                    | Call::InstallChanged {
+                        package,
+                        installed: None,
+                    } => {
                         self.pair(user, package).stop_asked_ms = view.now_ms;
                     }
-                    Call::DeviceState { .. } => self.forced(user),
+                    Call::DeviceState { .. } | Call::UserSettings { .. } => self.forced(user),
                     Call::Recover { package, .. } => {
                         self.pair(user, package).recovered_ms = view.now_ms;
                     }
@@ -352,6 +376,7 @@ impl Watch {
         if sock.package.is_empty() {
             let user = sock.user.clone();
             self.note_video(&user, &value);
+            self.note_mini_apps(conn, &value, view);
         }
         self.note_picture(conn, &value, view);
         self.note_request(conn, &value, view);
@@ -389,6 +414,7 @@ impl Watch {
         self.look_at_sockets(view);
         self.invariant_42_requests_end(view);
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
+            self.invariant_25_mini_apps(&user, view);
             self.look_at_media(&user, view);
             self.look_at_video(&user, view);
             self.look_at_main_view(&user, cause, &seen, view);
@@ -436,50 +462,4 @@ impl Watch {
     pub(crate) fn answer(&self, id: u64) -> Option<&(u16, Value)> {
         self.asked.get(&id)?.answer.as_ref()
     }
-}
-
-/// Whether a frame is one of a superseded phone socket whose place nobody can take any more: the current one, or the last, has
-/// sent more than pings.
-fn is_stale(conn: ConnId, view: &View<'_>) -> bool {
-    let Some(sock) = view.net.get(conn).filter(|sock| sock.package.is_empty()) else {
-        return false;
-    };
-    view.session(&sock.user).is_some_and(|session| {
-        let phone = &session.m.phone;
-        phone.current != Some(conn) && phone.sent_so_far == SentSoFar::More
-    })
-}
-
-/// Whether the event may be one that changes nothing, so that it pays to look closely.
-fn must_be_quiet(cause: &Cause, view: &View<'_>) -> bool {
-    match cause {
-        Cause::Ended(_) | Cause::Frame(_, Up::Pong(_) | Up::Ping | Up::Close(..)) => true,
-        Cause::Frame(conn, _) => {
-            view.net
-                .get(*conn)
-                .is_some_and(|sock| sock.party == Party::Stray)
-                || is_stale(*conn, view)
-        }
-        _ => false,
-    }
-}
-
-/// Everything of a session that a stray event must not change.
-fn fingerprint(session: &Session) -> String {
-    let apps: Vec<_> = session
-        .m
-        .apps
-        .iter()
-        .map(|app| (&app.package, app.state, app.conn, app.user_stopped))
-        .collect();
-    let lists = session.m.subscriptions.iter();
-    let lists: Vec<_> = lists.map(|one| (&one.package, one.list().len())).collect();
-    format!(
-        "{:?} {:?} {apps:?} {lists:?} {:?} {:?} {:?}",
-        session.state,
-        session.m.phone.open(),
-        session.m.device.state(),
-        session.m.location.last(),
-        session.m.speech.voice(),
-    )
 }

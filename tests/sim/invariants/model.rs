@@ -28,6 +28,8 @@ pub(crate) struct Pair {
     pub(super) started_ms: u64,
     /// Session requests of the start that goes on.
     pub(super) attempts: u64,
+    /// Session requests of this event whose start has ended within it.
+    pub(super) ended: u64,
     pub(super) recovered_ms: u64,
     /// The last time that somebody asked for a stop, whatever came of it.
     pub(super) stop_asked_ms: u64,
@@ -62,6 +64,7 @@ impl Default for Pair {
             stopped: false,
             started_ms: 0,
             attempts: 0,
+            ended: 0,
             recovered_ms: 0,
             stop_asked_ms: 0,
             webhooks: BTreeSet::new(),

@@ -23,6 +23,8 @@ pub(crate) struct Recoveries {
     runs: BTreeMap<Of, Run>,
     /// Sessions that count for the servers of their apps.
     members: BTreeSet<Of>,
+    /// Acked in this event.
+    fresh: BTreeSet<Of>,
     open: BTreeMap<u64, Recovery>,
     /// Calls that were answered, and whether their webhook was accepted.
     closed: BTreeMap<u64, bool>,
@@ -69,6 +71,8 @@ struct Run {
     known: bool,
     /// A stop was asked for by REST, and no start since.
     stopped: bool,
+    /// It came although its server had just refused, for nobody so far: it is asked once more (§2.4).
+    again: bool,
 }
 
 /// What a recovery owes to a session.
@@ -136,6 +140,10 @@ impl Watch {
         let Event::Http { call, outcome } = event else {
             return;
         };
+        // Sessions hear nothing any more once the shutdown began (§10.6).
+        if self.draining {
+            return;
+        }
         let mut open = self.recovery.open.values_mut();
         let one = open.find(|one| one.of.0 == user && one.calls.contains(&(epoch, *call)));
         match one {
@@ -153,9 +161,13 @@ impl Watch {
             Call::StartApp { package, .. } => {
                 self.recovery.runs.entry(of(package)).or_default().stopped = false;
             }
-            Call::StopApp { package, .. } if loaded.is_some() => {
+            Call::StopApp { package, .. }
+            | Call::InstallChanged {
+                package,
+                installed: None,
+            } if loaded.is_some() => {
                 let run = self.recovery.runs.entry(of(package)).or_default();
-                (run.stopped, run.up) = (true, None);
+                (run.stopped, run.up, run.again) = (true, None, false);
             }
             Call::Recover { package, .. } => {
                 let due = self.owed(user, package, view);
@@ -196,7 +208,8 @@ impl Watch {
             counts && is_standard(view, &app.package)
         };
         let others = is_standard(view, package) && session.m.apps.iter().any(other);
-        let fits = !lacks_hardware(session, package, view);
+        // One that is gone from the records runs on, but is not started again.
+        let fits = view.apps.get(package).is_some() && !lacks_hardware(session, package, view);
         let app = session.m.apps.get(package).filter(|_| fits);
         let due = app.map_or(Due::Nothing, |app| due(app, others));
         let seen = &mut self.recovery.seen;
@@ -243,7 +256,9 @@ impl Watch {
         let known = run.is_some_and(|run| run.known) || listed;
         let unwanted = !known || run.is_some_and(|run| run.stopped);
         let problem = match due {
-            Due::Nothing if up.is_some() => Some("serves its user, but is not to be recovered"),
+            Due::Nothing if up.is_some() && view.apps.get(package).is_some() => {
+                Some("serves its user, but is not to be recovered")
+            }
             Due::One | Due::Later | Due::Shared if unwanted => {
                 Some("is to be recovered, but nobody wants it")
             }
@@ -266,7 +281,7 @@ impl Watch {
             if let Seen::Sent(conn, frame) = one
                 && matches!(frame.kind(), "tpa_connection_ack" | "reconnect_ack")
             {
-                self.note_attached(*conn, view);
+                self.note_attached(*conn, frame.kind() == "tpa_connection_ack", view);
             }
         }
         if let Cause::Rest(_, id, Call::Recover { .. }) = cause {
@@ -283,6 +298,14 @@ impl Watch {
         }
         self.invariant_24_count();
         self.invariant_24_members(view);
+        self.recovery.fresh.clear();
+    }
+
+    /// An app asked for something: it came for somebody.
+    pub(super) fn came_for_somebody(&mut self, of: &Of) {
+        if let Some(run) = self.recovery.runs.get_mut(of) {
+            run.again = false;
+        }
     }
 
     fn note_new_sessions(&mut self, view: &View<'_>) {
@@ -297,12 +320,15 @@ impl Watch {
         }
     }
 
-    fn note_attached(&mut self, conn: ConnId, view: &View<'_>) {
+    fn note_attached(&mut self, conn: ConnId, by_init: bool, view: &View<'_>) {
         let Some(sock) = view.net.get(conn) else {
             return;
         };
         let of = (sock.user.clone(), sock.package.clone());
+        self.recovery.fresh.insert(of.clone());
+        let mut refused = false;
         for one in self.recovery.open.values_mut().filter(|one| one.of == of) {
+            refused |= one.refused > 0 && one.refused == one.calls.len();
             // One that waited for the user record came after the socket that it found.
             one.accepted |= one.due != Due::Unknown || (!one.calls.is_empty() && !one.fresh);
         }
@@ -313,6 +339,7 @@ impl Watch {
             up,
             known: true,
             stopped: false,
+            again: by_init && refused,
         };
         self.recovery.runs.insert(of, run);
     }
@@ -328,10 +355,12 @@ impl Watch {
         if !call.url.ends_with(RECOVERY_PATH) {
             return;
         }
+        let again = std::mem::take(&mut run.again);
         let mut open = self.recovery.open.values_mut();
         // Of several that wait for the user record, or are refused, no one knows which.
         let of_it = |one: &&mut Recovery| one.of == of && one.due != Due::Nothing;
         let problem = match open.find(of_it) {
+            None if again => None,
             None => Some("nobody recovers it"),
             Some(one) if one.calls.len() > one.refused => Some("it was asked already"),
             Some(one) => {
@@ -426,15 +455,12 @@ impl Watch {
         if self.draining {
             return;
         }
-        let pairs: Vec<Of> = self
-            .users
-            .keys()
-            .flat_map(|user| {
-                view.apps
-                    .iter()
-                    .map(|app| (user.clone(), app.0.to_string()))
-            })
-            .collect();
+        let names = view.apps.iter().map(|app| app.0.to_string());
+        self.packages.extend(names);
+        let mut pairs: Vec<Of> = Vec::new();
+        for user in self.users.keys() {
+            pairs.extend(self.packages.iter().map(|one| (user.clone(), one.clone())));
+        }
         for of in pairs {
             let app = view
                 .session(&of.0)
@@ -448,7 +474,10 @@ impl Watch {
             let stops = app.is_some_and(|app| app.stop.is_some());
             let right = match app.map(|app| app.state) {
                 Some(AppState::Running | AppState::GracePeriod | AppState::TransportDown) => true,
-                Some(AppState::Connecting | AppState::Resurrecting) => was,
+                // It may have come, and been asked to come again, within the event.
+                Some(AppState::Connecting | AppState::Resurrecting) => {
+                    was || self.recovery.fresh.contains(&of)
+                }
                 Some(AppState::Stopping) => is,
                 Some(AppState::Stopped) if stops => is,
                 _ => false,

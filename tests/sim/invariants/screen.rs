@@ -75,7 +75,7 @@ struct Change {
     name: String,
     gone: Gone,
     starts: bool,
-    /// It began to start and was stopped within the event, as when another takes its place while a session begins.
+    /// It began to start and was stopped, or failed, within the event, as when another takes its place while a session begins.
     passed: bool,
 }
 
@@ -218,7 +218,7 @@ impl Watch {
 
     fn scene(&self, session: &Session, view: &View<'_>) -> Scene {
         let is_standard = |package: &str| {
-            let record = view.apps.get(package);
+            let record = view.apps.last_known(package);
             record.is_some_and(|record| record.app_type == AppType::Standard)
         };
         let apps = || session.m.apps.iter();
@@ -251,7 +251,10 @@ impl Watch {
                 _ => false,
             })
         };
-        let moved = known.pairs.iter().filter(|(_, p)| p.previous != p.state);
+        // A start may end within the event, as one that a wrong key waited for.
+        let moved = known.pairs.iter().filter(|(package, p)| {
+            p.previous != p.state || (p.state == Stopped && is_called(package))
+        });
         let changes = moved.map(|(package, pair)| {
             let recovered = pair.recovered_ms == view.now_ms;
             let asked = view.now_ms - pair.started_ms <= PATIENCE_MS;
@@ -267,7 +270,7 @@ impl Watch {
                 | (Dormant, Running) => Gone::Perhaps,
                 (_, Connecting | Running) => Gone::No,
             };
-            let record = view.apps.get(package);
+            let record = view.apps.last_known(package);
             // Its start and what came of it within one event, as when a session begins whose apps are there already.
             let began = matches!(pair.previous, Stopped | Dormant) && is_called(package);
             Change {
@@ -277,7 +280,7 @@ impl Watch {
                     .to_owned(),
                 gone,
                 starts: pair.state == Connecting || (began && pair.state == Running),
-                passed: began && pair.state == Stopping,
+                passed: began && matches!(pair.state, Stopping | Stopped),
             }
         });
         changes

@@ -279,7 +279,7 @@ impl Watch {
         pairs
             .filter(|(_, pair)| pair.state == AppState::Running && pair.subs.iter().any(wants))
             .filter(|(package, _)| {
-                let record = view.apps.get(package);
+                let record = view.apps.last_known(package);
                 record.is_some_and(|record| record.grants(Permission::Microphone))
             })
             .filter_map(|(_, pair)| pair.conn.filter(|conn| view.is_timely(*conn)))

@@ -170,7 +170,7 @@ pub(super) fn lacks_hardware(session: &Session, package: &str, view: &View<'_>) 
     let Some(profile) = session.m.device.capabilities() else {
         return false;
     };
-    let needs = view.apps.get(package);
+    let needs = view.apps.last_known(package);
     let mut needs = needs.iter().flat_map(|one| &one.hardware_requirements);
     needs.any(|one| one.level == "REQUIRED" && !capabilities::has(profile, &one.kind))
 }

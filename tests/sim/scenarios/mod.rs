@@ -9,6 +9,7 @@ mod memory;
 mod phones;
 mod proxies;
 mod recognisers;
+mod records;
 mod settings;
 mod sound;
 mod speech;

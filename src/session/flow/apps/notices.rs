@@ -7,6 +7,7 @@ use crate::session::managers::apps::StopWhy;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
+use crate::wire::streams::Permission;
 
 /// Schedules `app_state_change` to the phone, at most one per window (protocol.md §7.5).
 pub(crate) fn app_state_changed(s: &mut Session, cx: &Cx<'_>) {
@@ -28,6 +29,50 @@ pub(crate) fn send_app_state(s: &Session, cx: &mut Cx<'_>) {
             .str("timestamp", now.as_str());
         message.end();
     });
+}
+
+/// `permission_error`: streams that the app asked for and may not have (protocol.md §9.19), unless its socket knows of them.
+pub(crate) fn rejected(
+    s: &mut Session,
+    package: &Package,
+    conn: ConnId,
+    rejected: &[(String, Permission)],
+    cx: &mut Cx<'_>,
+) {
+    let news =
+        s.m.subscriptions
+            .rejection_is_news(&s.user, package, conn, rejected);
+    if !news || !cx.cfg.apps.send_permission_error {
+        return;
+    }
+    let stamp = cx.now.iso();
+    cx.fx.text(conn, Class::Control, |out| {
+        let mut object = ObjectWriter::begin(out);
+        object
+            .str("type", "permission_error")
+            .str("message", "Some subscriptions were rejected")
+            .array("details", |details| {
+                for (stream, needed) in rejected {
+                    details.object(|detail| {
+                        detail
+                            .str("stream", stream)
+                            .str("requiredPermission", needed.as_str())
+                            .str("message", &missing(*needed));
+                    });
+                }
+            })
+            .str("timestamp", stamp.as_str());
+        object.end();
+    });
+}
+
+/// `Microphone permission is missing`.
+fn missing(needed: Permission) -> String {
+    let mut text = needed.as_str().replace('_', " ").to_lowercase();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text + " permission is missing"
 }
 
 /// A start was accepted or a stop is done: `lastActiveAt`, in the store and in the list of this session (behaviour.md §12.4).

@@ -134,7 +134,7 @@ pub(crate) fn reserve(
 fn other_standard_apps(s: &Session, package: &Package, cx: &Cx<'_>) -> Vec<Package> {
     let is_standard = |name: &Package| {
         cx.apps
-            .get(name)
+            .last_known(name)
             .is_some_and(|record| record.app_type == AppType::Standard)
     };
     s.m.apps

@@ -44,7 +44,7 @@ pub(crate) fn stop(
     }
     let record = cx
         .apps
-        .get(&package)
+        .last_known(&package)
         .filter(|_| why == StopWhy::Incompatible);
     let stopped = record
         .and_then(|record| start::lacks_hardware(s, record))

@@ -169,7 +169,7 @@ fn new_hardware(s: &mut Session, cx: &mut Cx<'_>) {
     for package in concerned {
         let lacks = cx
             .apps
-            .get(&package)
+            .last_known(&package)
             .is_some_and(|record| !missing_hardware(s, record).is_empty());
         if lacks {
             stop::incompatible(s, &package, cx);

@@ -226,7 +226,7 @@ fn start_apps(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
     let is_busy = |app: &AppSession| app.state != AppState::Stopped || app.start.is_some();
     let is_standard = |package: &str| {
-        let record = cx.apps.get(package);
+        let record = cx.apps.last_known(package);
         record.is_some_and(|record| record.app_type == AppType::Standard)
     };
     let is_foreground = |app: &AppSession| is_busy(app) && is_standard(&app.package);

@@ -118,7 +118,7 @@ pub(crate) fn with_stage<R>(
 fn main_app(s: &Session, cx: &Cx<'_>) -> Option<Package> {
     let is_standard = |package: &str| {
         cx.apps
-            .get(package)
+            .last_known(package)
             .is_some_and(|record| record.app_type == AppType::Standard)
     };
     s.m.apps

@@ -7,16 +7,12 @@
 //! `{"type":"subscription_update","packageName":"com.acme.scribe","subscriptions":["transcription:en-US","button_press",
 //! {"stream":"location_stream","rate":"high"}]}`
 
-use crate::session::effects::Class;
 use crate::session::event::Sdk;
 use crate::session::flow;
 use crate::session::handlers::{AppHandler, AppMessage, ErrorCode, Reject};
 use crate::session::managers::subscriptions::Wish;
-use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
-use crate::wire::json::ObjectWriter;
 use crate::wire::kinds::AppKind;
-use crate::wire::streams::Permission;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -49,15 +45,12 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
         return Ok(());
     }
     let rejected = wish.reject(|needed| flow::sync::granted(cx, m.package, needed));
-    report(s, m, &rejected, cx);
+    flow::notices::rejected(s, m.package, m.conn, &rejected, cx);
     let keep = cx.cfg.apps.subscription_history as usize;
     s.m.subscriptions
         .apply(&s.user, m.package, wish, cx.now.unix_ms, keep);
     flow::sync::subscriptions_changed(s, m.package, cx);
-    if s.timers.at(&Timer::AppState).is_none() {
-        let window_ms = cx.cfg.apps.app_state_broadcast_coalesce_ms;
-        s.timers.set(Timer::AppState, cx.now.mono_ms + window_ms);
-    }
+    flow::notices::app_state_changed(s, cx);
     Ok(())
 }
 
@@ -79,43 +72,6 @@ fn is_reconnect_noise(s: &Session, m: &AppMessage<'_>, cx: &Cx<'_>) -> bool {
             app.sdk == Sdk::V2
                 && cx.now.mono_ms <= app.attached_ms + cx.cfg.apps.subscription_grace_ms
         })
-}
-
-fn report(s: &mut Session, m: &AppMessage<'_>, rejected: &[(String, Permission)], cx: &mut Cx<'_>) {
-    let news =
-        s.m.subscriptions
-            .rejection_is_news(&s.user, m.package, m.conn, rejected);
-    if !news || !cx.cfg.apps.send_permission_error {
-        return;
-    }
-    let stamp = cx.now.iso();
-    cx.fx.text(m.conn, Class::Control, |out| {
-        let mut object = ObjectWriter::begin(out);
-        object
-            .str("type", "permission_error")
-            .str("message", "Some subscriptions were rejected")
-            .array("details", |details| {
-                for (stream, needed) in rejected {
-                    details.object(|detail| {
-                        detail
-                            .str("stream", stream)
-                            .str("requiredPermission", needed.as_str())
-                            .str("message", &missing(*needed));
-                    });
-                }
-            })
-            .str("timestamp", stamp.as_str());
-        object.end();
-    });
-}
-
-/// `Microphone permission is missing`.
-fn missing(needed: Permission) -> String {
-    let mut text = needed.as_str().replace('_', " ").to_lowercase();
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text + " permission is missing"
 }
 
 #[cfg(test)]

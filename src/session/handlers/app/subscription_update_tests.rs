@@ -1,10 +1,11 @@
 //! Tests of subscription updates (behaviour.md §3.2).
 
 use crate::base::ids::Package;
-use crate::session::event::Sdk;
+use crate::session::event::{Event, Sdk};
 use crate::session::flow;
-use crate::session::testkit::media::Kit;
+use crate::session::testkit::media::{Kit, record};
 use crate::session::timers::Timer;
+use crate::wire::records::{AppType, Registry};
 use serde_json::{Value, json};
 
 fn stored(kit: &Kit, package: &str) -> Value {
@@ -166,6 +167,32 @@ fn rejections_are_reported_once_per_change_and_socket() {
     assert!(errors(&mut kit).is_empty());
     kit.subscribe("poor", &["VAD", "audio_chunk"]);
     assert_eq!(errors(&mut kit).len(), 1);
+}
+
+#[test]
+fn what_new_records_do_not_grant_leaves_the_set() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V2);
+    let list = json!([{"stream": "location_stream", "rate": "high"}, "audio_chunk", "x"]);
+    let update = json!({"type": "subscription_update", "subscriptions": list});
+    kit.app_says("back", &update).expect("accepted");
+    let poorer = record("back", AppType::Background, &["CAMERA"]);
+    kit.apps = Registry::new([poorer], 2).after(&kit.apps);
+    kit.run(|s, cx| s.on_event(Event::RegistryChanged, cx));
+    assert_eq!(stored(&kit, "back"), json!(["x"]));
+    assert_eq!(kit.s.m.subscriptions.location_rates().count(), 0);
+    assert!(!kit.s.m.microphone.need().media());
+    assert!(kit.s.m.audio.targets.is_empty());
+    let mut told = kit.texts(conn);
+    told.retain(|(_, text)| text["type"] == "permission_error");
+    assert_eq!(told.len(), 1);
+    // The same records again are no news, nor is an app that lost nothing.
+    kit.run(|s, cx| s.on_event(Event::RegistryChanged, cx));
+    assert!(
+        !kit.texts(conn)
+            .iter()
+            .any(|(_, text)| text["type"] == "permission_error")
+    );
 }
 
 /// behaviour.md §3.2 step 4: such a list is ignored entirely, what it was last told included.
