@@ -2,7 +2,7 @@
 //! happens then.
 
 use super::{Change, DocKey, Document, Outcome, Space, Store, StoreError};
-use crate::services::context::lock;
+use crate::services::lock::lock;
 use crate::services::store::changes::Edit;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
