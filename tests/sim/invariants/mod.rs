@@ -334,6 +334,7 @@ impl Watch {
         }
         if let Party::Phone(_) = sock.party {
             match kind {
+                "ping" => self.note_ping(&sock.user, conn, view),
                 "start_app" => {
                     let package = value["packageName"].as_str().unwrap_or_default();
                     self.wants_start(&sock.user, package);

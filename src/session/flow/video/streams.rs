@@ -7,7 +7,7 @@ use crate::session::event::Sdk;
 use crate::session::flow::gate::{self, internal};
 use crate::session::flow::{keep_alive, managed_streams, relay, requests};
 use crate::session::handlers::{ErrorCode, Reject};
-use crate::session::managers::streams::{Status, StatusName, Stream};
+use crate::session::managers::streams::{OwedStop, Status, StatusName, Stream};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Payer, Session};
 use crate::wire::json::ObjectWriter;
@@ -135,17 +135,34 @@ pub(crate) fn send_stop(
     });
 }
 
-/// [`send_stop`] for a stream that runs: where the phone is away, its glasses go on, and it is told as soon as it is back.
+/// [`send_stop`] for a stream that runs: where the phone is away, or its socket was dead when it was told, its glasses go on, and it
+/// is told as soon as it is back.
 pub(crate) fn end_on_glasses(
     s: &mut Session,
     (payer, app_id): (Payer<'_>, &str),
     id: &str,
     cx: &mut Cx<'_>,
 ) {
-    if s.m.phone.open().is_some() {
+    let phone = s.m.phone.open();
+    if phone.is_some() {
         send_stop(s, (payer, app_id), id, cx);
-    } else {
-        s.m.streams.owed_stop = Some((app_id.to_owned(), id.to_owned()));
+    }
+    s.m.streams.owed_stop = Some(OwedStop {
+        app_id: app_id.to_owned(),
+        id: id.to_owned(),
+        sent: phone.map(|conn| (conn, s.m.phone.pings)),
+    });
+}
+
+/// What the phone still has to stop: what it was not told, or on a socket that may have been dead by then.
+fn stop_again(s: &mut Session, cx: &mut Cx<'_>) {
+    let phone = &s.m.phone;
+    let is_lost = |owed: &mut OwedStop| match owed.sent {
+        Some((conn, pings)) => phone.open() != Some(conn) && !phone.has_got(pings),
+        None => true,
+    };
+    if let Some(owed) = s.m.streams.owed_stop.take_if(is_lost) {
+        end_on_glasses(s, (Payer::Session, &owed.app_id), &owed.id, cx);
     }
 }
 
@@ -282,9 +299,7 @@ pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
 
 /// The phone is back: acks that were awaited may be lost, and what ended meanwhile may run on.
 pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
-    if let Some((app_id, id)) = s.m.streams.owed_stop.take() {
-        send_stop(s, (Payer::Session, &app_id), &id, cx);
-    }
+    stop_again(s, cx);
     for id in s.m.streams.watched() {
         keep_alive::fresh_window(s, &id);
     }
