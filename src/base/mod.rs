@@ -11,3 +11,4 @@ pub mod network;
 pub mod panics;
 pub mod rarely;
 pub mod settings;
+pub mod share;

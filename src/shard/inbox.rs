@@ -152,7 +152,7 @@ impl Shard {
         let sessions: Vec<u32> = self.users.values().copied().collect();
         for at in sessions {
             self.drive(at, |session, cx| session.process_ends(cx));
-            self.remember_creations_of(at);
+            self.remember_calls_of(at);
         }
     }
 

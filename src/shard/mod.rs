@@ -300,7 +300,7 @@ impl Shard {
 
     /// Removes a session; sockets that it did not close itself are closed with `reason`.
     fn remove_session(&mut self, at: u32, reason: CloseReason) {
-        let Some(entry) = self.entries.remove(at) else {
+        let Some(mut entry) = self.entries.remove(at) else {
             return;
         };
         let user = entry.session.user.clone();
@@ -312,7 +312,7 @@ impl Shard {
             self.abandon_speech(&entry.session);
         }
         self.abandon_apps(&entry.session);
-        self.remember_creations(&entry.session);
+        self.remember_calls(&mut entry.session);
         for conn in &entry.conns {
             if let Some(conn) = self.out.conns.get(*conn) {
                 conn.role = Role::Detached;

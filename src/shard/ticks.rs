@@ -41,6 +41,7 @@ impl Shard {
     pub fn tick(&mut self, now: Now) {
         self.at(now);
         self.send_backlog();
+        self.answer_overdue_stops();
         for _ in 0..DUE_PER_TICK {
             match self.out.deadlines.pop(now.mono_ms) {
                 Some((at_ms, Due::Session(at))) => self.session_due(at_ms, at),

@@ -6,12 +6,17 @@ use crate::session::effects::{Effect, RestAnswer, StoreOp};
 use crate::session::event::StoreOutcome;
 use crate::session::flow::late_record;
 use crate::session::managers::apps::intent::{PendingAck, Wanted};
-use crate::session::managers::apps::start::StartError;
+use crate::session::managers::apps::start::{StartError, StartStage};
 use crate::session::managers::apps::{AnswerShape, Waiter};
 use crate::session::rest::Shape;
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
+
+/// The message of a start that ends with its session.
+pub(crate) const SESSION_ENDED: &str = "The user session ended";
+/// The text for a stop that the store did not keep.
+const NOT_STOPPED: &str = "Error stopping app";
 
 /// Stores that the package should (or should not) run. Without waiters it is one write; with waiters they are answered with
 /// success once it is durable, with 500 when it is not in `db_timeout_ms`.
@@ -36,12 +41,11 @@ pub(crate) fn store_intent(
         op,
         ack: Some(call),
     });
-    s.timers.set(
-        Timer::StoreAck(call),
-        cx.now.mono_ms + cx.cfg.store.db_timeout_ms,
-    );
+    let due_ms = cx.now.mono_ms + cx.cfg.store.db_timeout_ms;
+    s.timers.set(Timer::StoreAck(call), due_ms);
     s.m.apps.intent.acks.push(PendingAck {
         call,
+        due_ms,
         wanted,
         package: package.clone(),
         waiters,
@@ -94,21 +98,43 @@ pub(crate) fn succeed(
 ) {
     let running = s.m.apps.is_running(package);
     for waiter in waiters {
-        let mut body = Vec::new();
-        match waiter.shape {
-            AnswerShape::Rest(Shape::Phone) => phone_body(&mut body, wanted, running, None),
-            AnswerShape::Rest(Shape::SystemApp) => {
-                let text = match wanted {
-                    Wanted::Yes => "App started successfully",
-                    Wanted::No => "App stopped successfully",
-                };
-                let mut object = ObjectWriter::begin(&mut body);
-                object.bool("success", true).str("message", text);
-                object.end();
-            }
-            AnswerShape::Empty => body.extend_from_slice(b"{}"),
+        let answer = success(waiter.shape, wanted, running);
+        cx.fx.reply(waiter.reply, answer);
+    }
+}
+
+fn success(shape: AnswerShape, wanted: Wanted, running: bool) -> RestAnswer {
+    let mut body = Vec::new();
+    match shape {
+        AnswerShape::Rest(Shape::Phone) => phone_body(&mut body, wanted, running, None),
+        AnswerShape::Rest(Shape::SystemApp) => {
+            let text = match wanted {
+                Wanted::Yes => "App started successfully",
+                Wanted::No => "App stopped successfully",
+            };
+            let mut object = ObjectWriter::begin(&mut body);
+            object.bool("success", true).str("message", text);
+            object.end();
         }
-        cx.fx.reply(waiter.reply, RestAnswer::json(200, body));
+        AnswerShape::Empty => body.extend_from_slice(b"{}"),
+    }
+    RestAnswer::json(200, body)
+}
+
+/// The session is over, and every app of it stopped. Who waits for a start hears that it failed; who waits for a stop is answered by
+/// the shard when the store has (`shard/left_behind.rs`).
+pub(crate) fn disposing(s: &mut Session, cx: &mut Cx<'_>) {
+    let error = StartError::new(StartStage::Disposed, SESSION_ENDED);
+    for ack in s.m.apps.intent.take_acks(Wanted::Yes) {
+        start_failed(s, &ack.package, &error, &ack.waiters, cx);
+    }
+}
+
+/// The answer for a stop whose session is gone.
+pub(crate) fn stopped_with_session(shape: AnswerShape, outcome: StoreOutcome) -> RestAnswer {
+    match outcome {
+        StoreOutcome::Done => success(shape, Wanted::No, false),
+        StoreOutcome::Failed => refusal(500, shape, NOT_STOPPED),
     }
 }
 
@@ -146,7 +172,7 @@ pub(crate) fn start_failed(
 pub(crate) fn broken(wanted: Wanted, waiters: &[Waiter], cx: &mut Cx<'_>) {
     let text = match wanted {
         Wanted::Yes => "Error starting app",
-        Wanted::No => "Error stopping app",
+        Wanted::No => NOT_STOPPED,
     };
     for waiter in waiters {
         failure(waiter.reply, 500, waiter.shape, text, cx);
@@ -161,6 +187,10 @@ pub(crate) fn failure(
     text: &str,
     cx: &mut Cx<'_>,
 ) {
+    cx.fx.reply(reply, refusal(status, shape, text));
+}
+
+fn refusal(status: u16, shape: AnswerShape, text: &str) -> RestAnswer {
     let member = match shape {
         AnswerShape::Rest(Shape::SystemApp) => "error",
         AnswerShape::Rest(Shape::Phone) | AnswerShape::Empty => "message",
@@ -169,7 +199,7 @@ pub(crate) fn failure(
     let mut object = ObjectWriter::begin(&mut body);
     object.bool("success", false).str(member, text);
     object.end();
-    cx.fx.reply(reply, RestAnswer::json(status, body));
+    RestAnswer::json(status, body)
 }
 
 /// Answers [`RestAnswer::no_session`].

@@ -3,6 +3,7 @@
 
 use crate::base::footprint::owns;
 use crate::base::ids::{Package, UserId};
+use crate::base::share;
 use crate::wire::members::Members;
 use std::sync::Arc;
 
@@ -235,11 +236,13 @@ impl AppMessages {
         self.users.retain(|user| &**user != package);
     }
 
-    /// Registers a direct message; `false`: `max` wait already. An app that gives the same user the same id again means the
+    /// Registers a direct message; `false`: too many of the app's wait already, or `max` in all. An app that gives the same user the same id again means the
     /// newer one.
     pub fn sent(&mut self, message: Unconfirmed, max: u64) -> bool {
         self.unconfirmed.retain(|known| *known != message);
-        let has_room = (self.unconfirmed.len() as u64) < max;
+        let own = self.unconfirmed.iter();
+        let own = own.filter(|known| known.package == message.package);
+        let has_room = share::may_add(own.count(), self.unconfirmed.len(), max);
         if has_room {
             self.unconfirmed.push(message);
         }

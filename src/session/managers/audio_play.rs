@@ -2,6 +2,7 @@
 
 use crate::base::footprint::owns;
 use crate::base::ids::Package;
+use crate::base::share;
 use std::collections::VecDeque;
 
 owns! {
@@ -29,12 +30,14 @@ pub struct AudioPlay {
 }
 
 impl AudioPlay {
-    /// Notes a request; one with the same id gives way, and the oldest one when more than `max` wait. Returns who did.
+    /// Notes a request; one with the same id gives way, and when more than `max` wait the oldest one of the app with most.
+    /// Returns who did.
     pub fn add(&mut self, play: Play, max: u64) -> Option<Play> {
         let same_id = self.take(&play.request_id);
         self.plays.push_back(play);
         if self.plays.len() as u64 > max {
-            return self.plays.pop_front();
+            let at = share::gives_way(self.plays.iter().map(|play| &play.package))?;
+            return self.plays.remove(at);
         }
         same_id
     }

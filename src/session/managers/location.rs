@@ -4,6 +4,7 @@ use crate::base::clock::Now;
 use crate::base::footprint::owns;
 use crate::base::ids::{CallId, Package};
 use crate::base::rarely::PerSecond;
+use crate::base::share;
 use crate::wire::json::ObjectWriter;
 use crate::wire::members::{Members, js_number};
 use crate::wire::records::StoredLocation;
@@ -162,11 +163,14 @@ impl Location {
         (age_ms < max_s * 1000).then_some(fix)
     }
 
-    /// Registers a poll; beyond `max` the oldest is forgotten and returned.
+    /// Registers a poll; beyond `max` the oldest of the app with most is forgotten and returned.
     pub fn add_poll(&mut self, poll: Poll, max: u64) -> Option<Poll> {
-        let forgotten = (self.polls.len() as u64 >= max).then(|| self.polls.remove(0));
         self.polls.push(poll);
-        forgotten
+        if self.polls.len() as u64 <= max {
+            return None;
+        }
+        let at = share::gives_way(self.polls.iter().map(|poll| &poll.package))?;
+        Some(self.polls.remove(at))
     }
 
     /// Whether anybody waits for this id.

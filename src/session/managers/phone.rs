@@ -65,6 +65,8 @@ pub struct Phone {
     pub last_message_ms: u64,
     /// What the current socket has sent; still what the last one sent when none is open.
     pub sent_so_far: SentSoFar,
+    /// `ping`s of whichever socket was the current one, as a clock of what arrived: see [`Phone::has_got`].
+    pub pings: u32,
     /// Wishes of the current socket.
     pub flags: PhoneFlags,
     /// Superseded sockets, oldest first.
@@ -104,6 +106,13 @@ impl Phone {
     #[must_use]
     pub fn open(&self) -> Option<ConnId> {
         self.current
+    }
+
+    /// Whether the phone has what was sent on its current socket when `pings` were so many. It sends no further `ping` before it has
+    /// the `pong` of the last, and drops a socket that brings none (behaviour.md §1.6): the second one after it says so.
+    #[must_use]
+    pub fn has_got(&self, pings: u32) -> bool {
+        self.pings.wrapping_sub(pings) >= 2
     }
 
     /// Whether this is one of the user's superseded sockets.

@@ -2,6 +2,7 @@
 
 use crate::base::footprint::{flat, owns};
 use crate::base::ids::Package;
+use crate::base::share;
 use std::collections::VecDeque;
 
 flat!(Asker);
@@ -22,7 +23,7 @@ pub enum Refused {
     /// Somebody else waits under this id.
     #[error("Duplicate requestId")]
     Duplicate,
-    /// Too many wait.
+    /// Too many wait, of this asker or in all.
     #[error("Too many pending photo requests")]
     TooMany,
 }
@@ -39,7 +40,8 @@ pub struct Photos {
 const PRESSED_MAX: usize = 16;
 
 impl Photos {
-    /// Whether `asker` may use `request_id` now: an own pending id is replaced, another's is not.
+    /// Whether `asker` may use `request_id` now: an own pending id is replaced, another's is not. Of the `max` that may wait
+    /// nobody gets so many that others get none.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -47,8 +49,12 @@ impl Photos {
         match self.pending.iter().find(|(id, _)| id == request_id) {
             Some((_, owner)) if owner == asker => Ok(()),
             Some(_) => Err(Refused::Duplicate),
-            None if self.pending.len() as u64 >= max => Err(Refused::TooMany),
-            None => Ok(()),
+            None => {
+                let own = self.pending.iter().filter(|(_, known)| known == asker);
+                share::may_add(own.count(), self.pending.len(), max)
+                    .then_some(())
+                    .ok_or(Refused::TooMany)
+            }
         }
     }
 

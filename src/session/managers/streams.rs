@@ -3,11 +3,12 @@
 
 use crate::base::clock::Now;
 use crate::base::footprint::owns;
-use crate::base::ids::Package;
+use crate::base::ids::{ConnId, Package};
 
 owns! {
     Stream: id, url, request_id;
     KeepAlive: stream_id, ack_id;
+    OwedStop: app_id, id;
     Streams: current, alive, told, owed_stop;
 }
 
@@ -97,6 +98,17 @@ pub struct Stream {
     pub created: Now,
 }
 
+/// A stop that the phone must hear, perhaps once more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwedStop {
+    /// The name of its app.
+    pub app_id: String,
+    /// The stream's id.
+    pub id: String,
+    /// On which socket it was sent, and how often the phone had pinged then; `None`: it was away.
+    pub sent: Option<(ConnId, u32)>,
+}
+
 #[derive(Debug)]
 struct KeepAlive {
     stream_id: String,
@@ -109,8 +121,8 @@ struct KeepAlive {
 pub struct Streams {
     /// At most one: a new one replaces it on the glasses.
     pub current: Option<Stream>,
-    /// What the phone was not told to stop because it was away: the name of its app, and its id.
-    pub owed_stop: Option<(String, String)>,
+    /// What the phone was told to stop last, unless it was away or has been told to start since.
+    pub owed_stop: Option<OwedStop>,
     alive: Vec<KeepAlive>,
     told: Vec<(String, Package, String)>,
 }

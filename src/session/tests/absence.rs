@@ -114,6 +114,31 @@ fn a_stream_survives_dormancy_and_ends_when_the_restart_fails() {
     assert_eq!(stream_id(&kit), None);
 }
 
+/// behaviour.md §7.6.2: a phone whose network is gone keeps its socket for a while, and its glasses go on.
+#[test]
+fn a_stop_that_may_be_lost_with_the_phones_socket_is_sent_to_the_next() {
+    for (pings, lost) in [(0, 1), (1, 1), (2, 0)] {
+        let (mut kit, old) = equipped();
+        let app = kit.running(SCRIBE, Sdk::V2);
+        kit.app_text(app, ASK);
+        kit.phone_text(old, r#"{"type":"ping"}"#);
+        kit.app_text(app, r#"{"type":"rtmp_stream_stop"}"#);
+        assert_eq!(stop_streams(&kit.texts(old)), 1);
+        for _ in 0..pings {
+            kit.phone_text(old, r#"{"type":"ping"}"#);
+        }
+        kit.phone_text(old, r#"{"type":"connection_init"}"#);
+        assert_eq!(stop_streams(&kit.texts(old)), 0, "the same socket");
+        let new = kit.phone();
+        assert_eq!(stop_streams(&kit.texts(new)), lost, "{pings} pings");
+        let newest = kit.phone();
+        assert_eq!(stop_streams(&kit.texts(newest)), lost, "this one too");
+        kit.app_text(app, ASK);
+        let last = kit.phone();
+        assert_eq!(stop_streams(&kit.texts(last)), 0, "another runs");
+    }
+}
+
 #[test]
 fn a_v2_viewer_started_anew_hears_nothing_of_the_stream_until_it_asks() {
     let (mut kit, phone) = equipped();

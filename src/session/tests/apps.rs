@@ -6,7 +6,9 @@ use crate::session::effects::{Effect, HttpKind, StoreOp, UnderWay};
 use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{Call, Shape};
-use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, USER, needs, record, user_running};
+use crate::session::testkit::{
+    CHESS, Kit, MAPS, SCRIBE, USER, needs, record, session_end, user_running,
+};
 use crate::wire::records::{AppType, InstalledApp, Registry, UserRecord};
 use serde_json::{Value, json};
 
@@ -76,6 +78,23 @@ fn starting_a_running_app_succeeds_at_once() {
     let call = kit.start(SCRIBE);
     assert_eq!(kit.answer(call).unwrap().1["data"]["isRunning"], true);
     assert!(kit.is_quiet(), "{}", kit.leftovers());
+}
+
+/// behaviour.md §2.3, 1.13: a start whose session ends has failed, however far it had come.
+#[test]
+fn a_start_that_waits_when_the_session_ends_hears_that_it_failed() {
+    for attached in [false, true] {
+        let (mut kit, _) = Kit::connected();
+        let call = kit.start(SCRIBE);
+        if attached {
+            kit.init(SCRIBE, Sdk::V2);
+        }
+        kit.event(session_end());
+        let error = json!({"stage": "DISPOSED", "message": "The user session ended"});
+        let data = json!({"status": "started", "isRunning": false, "error": error});
+        let body = json!({"success": true, "data": data});
+        assert_eq!(kit.answer(call), Some((200, body)), "{attached}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::session::effects::{Effect, HttpCall, HttpKind};
 use crate::session::event::{Event, HelloKind, Sdk};
 use crate::session::flow::{self, stop};
 use crate::session::managers::apps::AppState;
+use crate::session::managers::apps::intent::Wanted;
 use crate::session::rest::Call;
 use crate::session::testkit::{CHESS, Kit, MAPS, SCRIBE, hello, trusted, user_running};
 use crate::session::{Session, State};
@@ -237,6 +238,12 @@ impl History {
         let reply = self.kit.rest(Call::Dispose);
         self.replies.insert(reply, 0);
         self.observe();
+        // Stops are answered by the shard once they are durable.
+        for owed in self.kit.s.m.apps.intent.take_acks(Wanted::No) {
+            for waiter in owed.waiters {
+                *self.replies.get_mut(&waiter.reply).expect("asked") += 1;
+            }
+        }
         assert!(self.replies.values().all(|count| *count == 1));
         assert_eq!(self.kit.s.state, State::Disposed);
         assert!(self.kit.s.timers.is_empty());

@@ -29,6 +29,8 @@ pub(super) struct Arbiter {
     on: Shown,
     /// The phone's socket may show something else, as it was painted before others were.
     uncertain: bool,
+    /// How often the phone had pinged when the screen was wiped last.
+    wiped_pings: u32,
     current: Option<Picture>,
     core: Option<Picture>,
     saved: Option<Picture>,
@@ -301,6 +303,14 @@ impl Arbiter {
         }
     }
 
+    /// On a socket of its own. A phone sends no `ping` before it has the `pong` of the last: of a clear that two have followed it
+    /// is known that it arrived.
+    pub(super) fn back_on_new(&mut self, scene: &Scene) {
+        let arrived = scene.pings >= self.wiped_pings + 2;
+        self.uncertain |= self.on == Shown::Clear && !arrived;
+        self.back(scene);
+    }
+
     /// A socket that another one had superseded is the phone's again, with what it was painted last.
     pub(super) fn back_on(&mut self, showed: &Shown, scene: &Scene) {
         self.uncertain |= self.on != Shown::Nothing;
@@ -357,6 +367,7 @@ impl Arbiter {
     fn wipe(&mut self, scene: &Scene) {
         if self.is_dirty() && scene.reachable {
             self.on = Shown::Clear;
+            self.wiped_pings = scene.pings;
             self.uncertain = false;
         }
     }

@@ -7,6 +7,15 @@ use prism::session::managers::apps::AppState;
 use serde_json::Value;
 
 impl Watch {
+    /// A phone pings on its current socket.
+    pub(super) fn note_ping(&mut self, user: &str, conn: ConnId, view: &View<'_>) {
+        let session = view.session(user);
+        let session = session.filter(|session| session.m.phone.open() == Some(conn));
+        if let Some(session) = session {
+            self.screen(user, Some(session.epoch)).pings += 1;
+        }
+    }
+
     pub(super) fn look_at_screen(&mut self, conn: ConnId, frame: &Down, view: &View<'_>) {
         let Down::Text(message) = frame else {
             return;

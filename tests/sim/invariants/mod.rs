@@ -358,6 +358,7 @@ impl Watch {
         }
         if let Party::Phone(_) = sock.party {
             match kind {
+                "ping" => self.note_ping(&sock.user, conn, view),
                 "start_app" => {
                     let package = value["packageName"].as_str().unwrap_or_default();
                     self.wants_start(&sock.user, package);
@@ -450,6 +451,7 @@ impl Watch {
             self.look_at_screen(conn, frame, view);
             self.note_microphone(conn, frame, view);
             self.note_tier(conn, frame);
+            self.invariant_44_only_its_own_is_stopped(conn, frame, view);
             self.invariant_45_keep_alives(conn, frame, view);
             self.invariant_33_probes(conn, frame, view);
         } else {

@@ -64,6 +64,8 @@ pub(super) struct Scene {
     pub(super) now_ms: u64,
     /// A phone is there, and glasses.
     pub(super) reachable: bool,
+    /// How often the phone has pinged.
+    pub(super) pings: u32,
     /// The foreground app.
     pub(super) main: Option<String>,
     pub(super) running: BTreeSet<String>,

@@ -24,6 +24,7 @@ pub(crate) struct Screen {
     conn: Option<ConnId>,
     glasses: Glasses,
     loading: bool,
+    pub(super) pings: u32,
     pub(super) shown: Shown,
     /// What each socket was sent last before this event, and in it.
     sockets: BTreeMap<ConnId, Shown>,
@@ -54,6 +55,7 @@ enum Deed {
     Time,
     Apps,
     Back,
+    BackOnNew,
     /// On a socket that was the phone's before, and that shows this.
     BackOn(Shown),
     /// It may have been painted anew.
@@ -153,7 +155,7 @@ impl Watch {
         screen.is_some_and(|screen| screen.booted_ms == self.now_ms)
     }
 
-    fn screen(&mut self, user: &str, epoch: Option<u64>) -> &mut Screen {
+    pub(super) fn screen(&mut self, user: &str, epoch: Option<u64>) -> &mut Screen {
         let screen = self.screens.entry(user.to_owned()).or_default();
         if screen.epoch != epoch {
             *screen = Screen {
@@ -177,9 +179,10 @@ impl Watch {
             self.screens.remove(user);
             return;
         };
-        let scene = self.scene(session, view);
+        let mut scene = self.scene(session, view);
         let changes = self.changes(user, seen, view);
         let screen = self.screen(user, Some(session.epoch));
+        scene.pings = screen.pings;
         let had_glasses = screen.glasses.there;
         let deeds = self.deeds(user, cause, session, &changes);
         let picture = self.before.picture.take_if(|row| row.0 == user);
@@ -229,6 +232,7 @@ impl Watch {
         Scene {
             now_ms: view.now_ms,
             reachable: session.m.phone.open().is_some() && session.m.device.has_glasses(),
+            pings: 0,
             main: main.map(|app| app.package.to_string()),
             running: running.map(|app| app.package.to_string()).collect(),
         }
@@ -330,8 +334,10 @@ impl Watch {
                 let now = screen.sent.get(&earlier).unwrap_or(&showed);
                 screen.shown = now.clone();
                 deeds.push(Deed::BackOn(showed));
-            } else if was_loading || again || (conn.is_some() && conn != screen.conn) {
+            } else if was_loading || again {
                 deeds.push(Deed::Back);
+            } else if conn.is_some() && conn != screen.conn {
+                deeds.push(Deed::BackOnNew);
             } else if glasses != before && glasses.there && !gone {
                 deeds.push(Deed::MayBeBack);
             }
@@ -365,6 +371,7 @@ impl Screen {
                 match deed {
                     Deed::Time => models.iter_mut().for_each(|m| m.time_passes(seen)),
                     Deed::Back => models.iter_mut().for_each(|m| m.back(scene)),
+                    Deed::BackOnNew => models.iter_mut().for_each(|m| m.back_on_new(scene)),
                     Deed::BackOn(showed) => {
                         models.iter_mut().for_each(|m| m.back_on(showed, scene));
                     }

@@ -174,6 +174,25 @@ fn takes_over(w: &mut World) -> ConnId {
     opened.expect("a socket")
 }
 
+/// A clear that went to a socket which was dead already never came to the glasses; one that the phone is known to have got is not
+/// said again, as something of the phone's own may stand there.
+#[test]
+fn a_clear_that_may_be_lost_with_its_socket_is_sent_to_the_next() {
+    for (quiet_ms, cleared) in [(500, true), (4000, true), (16_000, false)] {
+        let mut w = running(Sdk::V3, MAPS);
+        let (t, old) = (w.t(), w.phone_conn(0));
+        paint(&mut w, MAPS, "old", &json!({"durationMs": 900}));
+        w.run(1000);
+        assert_eq!(w.shown(old, t), ["old", ""]);
+        w.run(quiet_ms);
+        let new = takes_over(&mut w);
+        w.run(1000);
+        w.sound();
+        let again: &[&str] = if cleared { &[""] } else { &[] };
+        assert_eq!(w.shown(new, t), again, "after {quiet_ms} ms");
+    }
+}
+
 #[test]
 fn a_socket_that_is_the_phones_again_does_not_keep_what_was_wiped_meanwhile() {
     let mut w = running(Sdk::V3, MAPS);

@@ -59,7 +59,7 @@ section! {
         audio_out_streams_max: u64 = 8, 1..=1000;
         /// A play request that the phone does not answer is forgotten after this (ms).
         audio_play_map_ttl_ms: u64 = 600_000, 1000..=86_400_000;
-        /// Most unanswered play requests per user; beyond it the oldest is forgotten.
+        /// Most unanswered play requests per user; beyond it the oldest of the app with most is forgotten.
         audio_play_map_max: u64 = 256, 1..=100_000;
     }
 }

@@ -14,7 +14,7 @@ section! {
         location_tier_ages_s: Vec<String> = list(&["reduced:900", "threeKilometers:900", "kilometer:300", "hundredMeters:60", "tenMeters:30", "standard:30", "high:10", "realtime:1"]);
         /// An app's location poll that the phone does not answer is forgotten after this (ms).
         location_poll_timeout_ms: u64 = 30_000, 100..=600_000;
-        /// Most unanswered location polls per user; beyond it the oldest is forgotten.
+        /// Most unanswered location polls per user; beyond it the oldest of the app with most is forgotten.
         location_polls_max: u64 = 64, 1..=10_000;
         /// Calendar events remembered per user.
         calendar_cache: u64 = 100, 1..=10_000;
@@ -30,7 +30,7 @@ section! {
         device_state_stale_warn_ms: u64 = 60_000, 1000..=86_400_000;
         /// A photo request fails when the phone does not answer within this (ms).
         photo_request_timeout_ms: u64 = 30_000, 100..=600_000;
-        /// Most unanswered photo requests per user; beyond it new ones are refused.
+        /// Most unanswered photo requests per user; an app may have half of what others leave of it, and more of it is refused.
         photo_requests_max: u64 = 64, 1..=10_000;
         /// Largest uploaded photo (bytes).
         photo_upload_max_bytes: u64 = 10_485_760, 1024..=268_435_456;

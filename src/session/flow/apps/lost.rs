@@ -4,8 +4,9 @@ use crate::base::ids::{ConnId, Package};
 use crate::session::effects::{Effect, LinkChange};
 use crate::session::event::{CloseInfo, Sdk};
 use crate::session::flow::{
-    attach, notices, requests, restart, screen, start, stop, sync, webhook,
+    answers, attach, notices, requests, restart, screen, start, stop, sync, webhook,
 };
+use crate::session::managers::apps::start::{StartError, StartStage};
 use crate::session::managers::apps::{AppState, Stop};
 use crate::session::managers::health::EndReason;
 use crate::session::timers::Timer;
@@ -128,10 +129,7 @@ pub(crate) fn end_with_session(
     package: &Package,
     cx: &mut Cx<'_>,
 ) -> (Vec<ConnId>, Option<Stop>) {
-    let error = crate::session::managers::apps::start::StartError::new(
-        crate::session::managers::apps::start::StartStage::Disposed,
-        "The user session ended",
-    );
+    let error = StartError::new(StartStage::Disposed, answers::SESSION_ENDED);
     start::abandon(s, package, &error, cx);
     webhook::forget_earlier(s, package, cx);
     let Some(app) = s.m.apps.get_mut(package) else {

@@ -200,6 +200,21 @@ fn the_oldest_of_too_many_playbacks_is_told_and_forgotten() {
 }
 
 #[test]
+fn playbacks_without_end_of_one_app_leave_those_of_others() {
+    let mut kit = Kit::new();
+    kit.cfg.audio.audio_play_map_max = 2;
+    kit.app(SCRIBE, &play("mine")).expect("taken");
+    for id in ["a", "b", "c"] {
+        kit.app(OTHER, &play(id)).expect("taken");
+    }
+    let sent = kit.sent();
+    assert!(sent.scribe().is_empty());
+    let told = refusals(&sent.other());
+    let given_up = |id: &str| (id.to_owned(), "Superseded".to_owned());
+    assert_eq!(told, [given_up("a"), given_up("b")]);
+}
+
+#[test]
 fn an_app_whose_request_id_another_app_takes_is_told() {
     let mut kit = Kit::new();
     kit.app(OTHER, &play("a")).expect("taken");

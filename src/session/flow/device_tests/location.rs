@@ -74,6 +74,20 @@ fn two_apps_with_one_id_both_get_the_answer() {
 }
 
 #[test]
+fn polls_without_end_of_one_app_leave_those_of_others() {
+    let mut kit = Kit::new();
+    kit.cfg.device.location_polls_max = 3;
+    kit.app(SCRIBE, POLL).expect("taken");
+    for id in 0..9 {
+        let poll = json!({"type": "location_poll_request", "accuracy": "high", "correlationId": id.to_string()});
+        kit.app(OTHER, &poll.to_string()).expect("taken");
+    }
+    let waiting = kit.s.m.location.polls().iter();
+    let waiting: Vec<_> = waiting.map(|poll| poll.correlation_id.as_str()).collect();
+    assert_eq!(waiting, ["poll_1", "7", "8"]);
+}
+
+#[test]
 fn a_poll_survives_an_absent_phone_and_is_forgotten_after_thirty_seconds() {
     let mut kit = Kit::new();
     kit.phone_away();

@@ -177,6 +177,23 @@ fn a_direct_message_that_nobody_confirms_fails_in_time() {
 }
 
 #[test]
+fn unconfirmed_messages_of_one_app_leave_room_for_those_of_others() {
+    let mut kit = Kit::new();
+    kit.cfg.messages.direct_messages_max = 2;
+    for app in [OTHER, SCRIBE] {
+        kit.app(app, DIRECT).expect("taken");
+        kit.app(app, DIRECT)
+            .expect("the same again is the newer one");
+        assert!(kit.sent().texts.is_empty(), "{app}");
+        let another = DIRECT.replace("m2", "m3");
+        kit.app(app, &another).expect("answered");
+        let sent = kit.sent();
+        let told = sent.texts.first().expect("told");
+        assert_eq!(value(&told.1)["error"], "Too many unconfirmed messages");
+    }
+}
+
+#[test]
 fn incomplete_messages_have_their_texts() {
     let mut kit = Kit::new();
     for (text, wanted) in [

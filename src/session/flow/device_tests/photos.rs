@@ -162,12 +162,40 @@ fn an_id_that_waits_belongs_to_its_app() {
         kit.sent().texts.is_empty(),
         "the replacement has its own thirty seconds"
     );
-    kit.cfg.device.photo_requests_max = 1;
-    let second = r#"{"type":"photo_request","requestId":"p2"}"#;
-    assert_eq!(
-        kit.refused(OTHER, second),
-        text("INTERNAL_ERROR", "Too many pending photo requests")
-    );
+}
+
+/// behaviour.md §7.5: a request that is never answered waits for half a minute.
+#[test]
+fn one_app_cannot_keep_others_from_photos() {
+    let mut kit = Kit::with_glasses();
+    kit.cfg.device.photo_requests_max = 8;
+    let ask = |id: &str| format!(r#"{{"type":"photo_request","requestId":"{id}"}}"#);
+    let many = text("INTERNAL_ERROR", "Too many pending photo requests");
+    for id in ["o1", "o2", "o3", "o4"] {
+        kit.app(OTHER, &ask(id)).expect("half of all");
+    }
+    assert_eq!(kit.refused(OTHER, &ask("o5")), many);
+    kit.app(OTHER, &ask("o4")).expect("replaces its own");
+    for id in ["s1", "s2"] {
+        kit.app(SCRIBE, &ask(id)).expect("half of the rest");
+    }
+    assert_eq!(kit.refused(SCRIBE, &ask("s3")), many);
+    let of_phone = |kit: &mut Kit, id: &str| {
+        let call = Call::MiniappPhoto {
+            body: r#"{"packageName":"local.cam"}"#.into(),
+            request_id: id.to_owned(),
+            upload_url: "https://x/upload".into(),
+            token: "t".into(),
+        };
+        kit.rest(call).0
+    };
+    assert_eq!(of_phone(&mut kit, "m1"), 200);
+    assert_eq!(of_phone(&mut kit, "m2"), 503, "one is left for others");
+    for id in ["o1", "o2"] {
+        let failed = format!(r#"{{"requestId":"{id}","success":false}}"#);
+        report(&mut kit, &failed);
+    }
+    kit.app(SCRIBE, &ask("s3")).expect("there is room again");
 }
 
 #[test]

@@ -41,11 +41,13 @@ fn end_apps(s: &mut Session, cx: &mut Cx<'_>) {
             notices::stop_app_socket(conn, None, CloseReason::UserSessionEnded, cx);
         }
         let Some(stop) = stop else { continue };
-        // A deliberate stop in progress is the user's word; it is not lost with the session.
+        // A deliberate stop in progress is the user's word; it is not lost with the session, and whoever waits for it hears as always
+        // when it is durable.
         if stop.why.is_some_and(|why| why != StopWhy::Incompatible) {
-            answers::store_intent(s, &package, Wanted::No, Vec::new(), cx);
+            answers::store_intent(s, &package, Wanted::No, stop.waiters, cx);
+        } else {
+            answers::succeed(s, Wanted::No, &package, &stop.waiters, cx);
         }
-        answers::broken(Wanted::No, &stop.waiters, cx);
     }
 }
 
@@ -71,9 +73,7 @@ fn end_loose_sockets(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 fn end_calls(s: &mut Session, cx: &mut Cx<'_>) {
-    for ack in std::mem::take(&mut s.m.apps.intent.acks) {
-        answers::broken(ack.wanted, &ack.waiters, cx);
-    }
+    answers::disposing(s, cx);
     while let Some((reply, _)) = s.m.phone.next_call() {
         answers::no_session(reply, cx);
     }

@@ -63,6 +63,7 @@ pub(crate) fn phone_connected(
         return;
     }
     send_ack(s, conn, &flags, cx);
+    screen::phone_connected(s);
     phone_is_back(s, cx);
     location::ask_again(s, cx);
 }
@@ -81,7 +82,7 @@ pub(crate) fn promote(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), conn = %conn.tag(), "superseded phone socket took over");
     // Before the record is there nothing was said to any socket.
     if s.state != State::Initializing {
-        s.m.display.on_an_earlier_socket();
+        s.m.display.may_show_wiped();
         phone_is_back(s, cx);
         location::ask_again(s, cx);
         location::socket_promoted(s, cx);

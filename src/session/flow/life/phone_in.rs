@@ -30,6 +30,8 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &str, cx: &mut Cx<'_>) {
     if matches!(kind, Some(PhoneKind::Ping | PhoneKind::Pong)) {
         if s.m.phone.current == Some(conn) {
             s.m.phone.last_message_ms = cx.now.mono_ms;
+            let is_ping = kind == Some(PhoneKind::Ping);
+            s.m.phone.pings = s.m.phone.pings.wrapping_add(u32::from(is_ping));
         }
         run(s, conn, kind, &name, text, cx);
     } else if !admit(s, conn, cx) {

@@ -7,7 +7,7 @@ use crate::session::event::Sdk;
 use crate::session::flow::gate::{self, internal};
 use crate::session::flow::{keep_alive, managed_streams, relay, requests};
 use crate::session::handlers::{ErrorCode, Reject};
-use crate::session::managers::streams::{Status, StatusName, Stream};
+use crate::session::managers::streams::{OwedStop, Status, StatusName, Stream};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Payer, Session};
 use crate::wire::json::ObjectWriter;
@@ -135,21 +135,40 @@ pub(crate) fn send_stop(
     });
 }
 
-/// [`send_stop`] for a stream that runs: where the phone is away, its glasses go on, and it is told as soon as it is back.
+/// [`send_stop`] for a stream that runs: where the phone is away, or its socket was dead when it was told, its glasses go on, and it
+/// is told as soon as it is back.
 pub(crate) fn end_on_glasses(
     s: &mut Session,
     (payer, app_id): (Payer<'_>, &str),
     id: &str,
     cx: &mut Cx<'_>,
 ) {
-    if s.m.phone.open().is_some() {
+    let phone = s.m.phone.open();
+    if phone.is_some() {
         send_stop(s, (payer, app_id), id, cx);
-    } else {
-        s.m.streams.owed_stop = Some((app_id.to_owned(), id.to_owned()));
+    }
+    s.m.streams.owed_stop = Some(OwedStop {
+        app_id: app_id.to_owned(),
+        id: id.to_owned(),
+        sent: phone.map(|conn| (conn, s.m.phone.pings)),
+    });
+}
+
+/// What the phone still has to stop: what it was not told, or on a socket that may have been dead by then.
+fn stop_again(s: &mut Session, cx: &mut Cx<'_>) {
+    let phone = &s.m.phone;
+    let is_lost = |owed: &mut OwedStop| match owed.sent {
+        Some((conn, pings)) => phone.open() != Some(conn) && !phone.has_got(pings),
+        None => true,
+    };
+    if let Some(owed) = s.m.streams.owed_stop.take_if(is_lost) {
+        end_on_glasses(s, (Payer::Session, &owed.app_id), &owed.id, cx);
     }
 }
 
-/// An app (or the phone itself) stops a stream. Unless that is refused, the phone is told, whatever is known here.
+/// An app (or the phone itself) stops a stream. Unless that is refused, the phone is told even where nothing is known here to run;
+/// but the phone stops whatever runs, and only its owner may stop a stream (behaviour.md §7.6.2): of one that is known to be
+/// another's it hears nothing.
 pub(crate) fn stop(
     s: &mut Session,
     asker: &Package,
@@ -161,19 +180,23 @@ pub(crate) fn stop(
     {
         return managed_streams::stop_named(s, asker, id, cx);
     }
-    let current = s.m.streams.current.as_ref();
     // The phone may end anybody's stream, but only one that it names (protocol.md §8.10).
     let is_phone = &**asker == Package::PHONE && stream_id.is_some();
+    if s.m.managed_streams.current.is_some() && !is_phone {
+        if stream_id.is_none() {
+            managed_streams::leave(s, asker, cx);
+        }
+        return Ok(());
+    }
+    let current = s.m.streams.current.as_ref();
     let may_stop = |stream: &Stream| stream.owner == *asker || is_phone;
     let is_named = |stream: &&Stream| stream_id.is_none_or(|id| stream.id == id);
     match current.filter(is_named) {
         Some(stream) if may_stop(stream) => {
             let id = stream.id.clone();
             finish(s, Status::Stopped, None, cx);
-            if s.m.phone.open().is_none() {
-                end_on_glasses(s, (Payer::Session, asker), &id, cx);
-                return Ok(());
-            }
+            end_on_glasses(s, (Payer::App(asker), asker), &id, cx);
+            return Ok(());
         }
         Some(stream) if stream_id.is_some() => {
             return Err(internal(format!(
@@ -181,6 +204,7 @@ pub(crate) fn stop(
                 stream.id, stream.owner
             )));
         }
+        _ if current.is_some_and(|stream| !may_stop(stream)) => return Ok(()),
         _ => {}
     }
     let id = stream_id.unwrap_or_default();
@@ -275,9 +299,7 @@ pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
 
 /// The phone is back: acks that were awaited may be lost, and what ended meanwhile may run on.
 pub(crate) fn phone_returned(s: &mut Session, cx: &mut Cx<'_>) {
-    if let Some((app_id, id)) = s.m.streams.owed_stop.take() {
-        send_stop(s, (Payer::Session, &app_id), &id, cx);
-    }
+    stop_again(s, cx);
     for id in s.m.streams.watched() {
         keep_alive::fresh_window(s, &id);
     }

@@ -47,6 +47,13 @@ pub(crate) fn user_loaded(s: &mut Session, onboarded: &[String]) {
     s.m.display.add_onboarded(packages);
 }
 
+/// The phone has a new socket. A clear that went to the last one when it was dead already never arrived (behaviour.md §6.1.6).
+pub(crate) fn phone_connected(s: &mut Session) {
+    if !s.m.phone.has_got(s.m.display.wiped_pings) {
+        s.m.display.may_show_wiped();
+    }
+}
+
 /// A main-view request of an app.
 pub(crate) fn request(s: &mut Session, request: Request, cx: &mut Cx<'_>) -> Outcome {
     let outcome = if s.m.apps.is_running(&request.package) {
@@ -158,7 +165,10 @@ fn send(s: &mut Session, paint: Paint, cx: &mut Cx<'_>) {
             };
             send_own(s, "main", None, layout, cx);
         }
-        Paint::Clear => send_own(s, "main", Some(0), |out| text_wall(out, ""), cx),
+        Paint::Clear => {
+            s.m.display.wiped_pings = s.m.phone.pings;
+            send_own(s, "main", Some(0), |out| text_wall(out, ""), cx);
+        }
         Paint::Card { app, text } => {
             let duration = cx.cfg.display.onboarding_display_ms;
             send_own(s, "main", Some(duration), |out| text_wall(out, &text), cx);

@@ -45,6 +45,8 @@ pub enum AppHealth {
 pub struct PendingAck {
     /// The write.
     pub call: CallId,
+    /// When it has taken too long (`mono_ms`).
+    pub due_ms: u64,
     /// What was written; says which answer a start (`Yes`) or a stop (`No`) gets.
     pub wanted: Wanted,
     /// Which app.
@@ -118,6 +120,12 @@ impl Intent {
         {
             entry.durable = true;
         }
+    }
+
+    /// Takes the answers of starts (`Yes`) or of stops (`No`) that wait.
+    pub fn take_acks(&mut self, wanted: Wanted) -> Vec<PendingAck> {
+        let its = |ack: &mut PendingAck| ack.wanted == wanted;
+        self.acks.extract_if(.., its).collect()
     }
 
     /// The stored running list.

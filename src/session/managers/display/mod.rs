@@ -170,6 +170,8 @@ pub struct Display {
     dirty: bool,
     /// An empty view was painted at some time.
     wiped: bool,
+    /// How many `ping`s the phone had sent when it was painted last.
+    pub wiped_pings: u32,
     next_id: u64,
 }
 

@@ -62,8 +62,9 @@ impl Display {
         self.next(Reason::AppStop, stage);
     }
 
-    /// A socket that was painted in its earlier time is the phone's again: what was wiped since then may still stand there.
-    pub fn on_an_earlier_socket(&mut self) {
+    /// What was wiped may still stand there: the phone's socket is one that was painted in its earlier time, or the phone may have
+    /// lost the last word of the one before.
+    pub fn may_show_wiped(&mut self) {
         self.dirty |= self.wiped;
     }
 

@@ -1,0 +1,56 @@
+//! Layer 0: what one of many may have of a bound that they share, so that none can use up what others need.
+
+/// Whether who has `own` of the `all` that wait may add one: fewer than are still free. One alone comes to half of `max`, and
+/// whoever comes next to half of the rest; all together never exceed it.
+#[must_use]
+pub fn may_add(own: usize, all: usize, max: u64) -> bool {
+    (own as u64) < max.saturating_sub(all as u64)
+}
+
+/// Where the one stands that gives way for others: the first of whoever has most.
+pub fn gives_way<T: PartialEq>(owners: impl Iterator<Item = T>) -> Option<usize> {
+    let mut counts: Vec<(T, usize, usize)> = Vec::new();
+    for (at, owner) in owners.enumerate() {
+        match counts.iter_mut().find(|row| row.0 == owner) {
+            Some((_, count, _)) => *count += 1,
+            None => counts.push((owner, 1, at)),
+        }
+    }
+    let most = counts.iter().map(|row| row.1).max()?;
+    let first = counts.iter().find(|row| row.1 == most)?;
+    Some(first.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many each of these has when all have asked for as many as they can get, one after the other.
+    fn greedy(users: usize, max: u64) -> Vec<usize> {
+        let mut have = vec![0; users];
+        for user in 0..users {
+            while may_add(have[user], have.iter().sum(), max) {
+                have[user] += 1;
+            }
+        }
+        have
+    }
+
+    #[test]
+    fn nobody_takes_everything_and_all_stay_within_the_bound() {
+        assert_eq!(greedy(3, 64), [32, 16, 8]);
+        assert_eq!(greedy(2, 1), [1, 0]);
+        assert_eq!(greedy(2, 2), [1, 1]);
+        assert_eq!(greedy(1, 0), [0]);
+        for max in 0..200 {
+            assert!(greedy(20, max).iter().sum::<usize>() as u64 <= max);
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_whoever_has_most_gives_way() {
+        assert_eq!(gives_way(["a", "b", "c", "b", "c"].iter()), Some(1));
+        assert_eq!(gives_way(["a", "a", "b"].iter()), Some(0));
+        assert_eq!(gives_way(std::iter::empty::<u8>()), None);
+    }
+}
