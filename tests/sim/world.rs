@@ -31,6 +31,8 @@ use std::sync::Arc;
 
 /// `mono_ms` at which every run begins.
 pub(crate) const START_MS: u64 = 1_000_000;
+/// The time of day then.
+pub(crate) const START_UNIX_MS: u64 = 1_773_480_413_589;
 /// Sockets without a session have deadlines that only the shard knows: it turns at least this often.
 const TURN_MS: u64 = 50;
 
@@ -141,7 +143,7 @@ impl World {
         let (shard, neighbour) = (shard(0), shard(1));
         let now = Now {
             mono_ms: START_MS,
-            unix_ms: 1_773_480_413_589,
+            unix_ms: START_UNIX_MS,
         };
         Self {
             now,

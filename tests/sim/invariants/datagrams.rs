@@ -4,6 +4,7 @@
 
 use super::super::net::{Down, Up};
 use super::super::udp::{Audio, Content, Packet, hash_of};
+use super::super::world::{START_MS, START_UNIX_MS};
 use super::counts::counts;
 use super::{Cause, View, Watch};
 use prism::base::ids::ConnId;
@@ -148,7 +149,8 @@ impl Watch {
 
     pub(super) fn before_datagram(&mut self, packet: &Packet, view: &View<'_>) {
         if let Content::Probe = packet.content {
-            self.air.probes.retain(|row| row.0 + 50 > view.now_ms);
+            // A socket that does not read is sent its confirmation up to three seconds later.
+            self.air.probes.retain(|row| row.0 + 5000 > view.now_ms);
             self.air.probes.push((view.now_ms, packet.hash));
         }
         if let Content::Junk = packet.content
@@ -171,7 +173,7 @@ impl Watch {
             Content::Probe => {
                 if let Some(phone) = phone {
                     let own = self.socks.entry(phone).or_default();
-                    own.owed += 1;
+                    own.owed.push(view.now_ms);
                     own.datagram_ms = view.now_ms;
                 }
                 return;
@@ -292,26 +294,30 @@ impl Watch {
 
     /// 33: a probe is confirmed where its hash is registered, and nothing else is.
     pub(super) fn invariant_33_probes(&mut self, conn: ConnId, frame: &Down, view: &View<'_>) {
-        if frame.kind() != "udp_ping_ack" {
+        let Down::Text(message) = frame else { return };
+        if message["type"] != "udp_ping_ack" {
             return;
         }
         let user = view.net.get(conn).map_or("", |sock| &sock.user).to_owned();
         self.air.seen.confirmed += 1;
         let own = self.socks.entry(conn).or_default();
-        own.owed = match own.owed {
-            0 if view.mail.lag_ms > 0 => {
-                let hash = view.session(&user).and_then(|one| one.m.phone.udp_hash);
-                if self.air.probes.iter().any(|probe| Some(probe.1) == hash) {
-                    return;
-                }
-                return self.broken(33, "probes", &user, "nobody probed".to_owned());
+        // It tells when it was written: at once, or after slow mail to the shard that decides and on to the session's.
+        let unix_ms = message["timestamp"].as_u64().unwrap_or_default();
+        let written_ms = (START_MS + unix_ms).saturating_sub(START_UNIX_MS);
+        let mail_ms = 2 * view.mail.lag_ms;
+        let of = |at_ms: u64| at_ms <= written_ms && written_ms <= at_ms + mail_ms;
+        if let Some(at) = own.owed.iter().position(|at_ms| of(*at_ms)) {
+            own.owed.remove(at);
+        } else if view.mail.lag_ms > 0 {
+            let hash = view.session(&user).and_then(|one| one.m.phone.udp_hash);
+            let mut probes = self.air.probes.iter();
+            if !probes.any(|probe| Some(probe.1) == hash && of(probe.0)) {
+                self.broken(33, "probes", &user, "nobody probed".to_owned());
             }
-            0 => {
-                let text = format!("{conn:?} got a confirmation that was not for it");
-                return self.broken(33, "probes", &user, text);
-            }
-            owed => owed - 1,
-        };
+        } else {
+            let text = format!("{conn:?} got a confirmation that was not for it");
+            self.broken(33, "probes", &user, text);
+        }
     }
 
     pub(super) fn look_at_datagrams(&mut self, cause: &Cause, view: &View<'_>) {
@@ -345,7 +351,7 @@ impl Watch {
         };
         let phone = view.session(&user).and_then(|one| one.m.phone.open());
         let missing = phone.filter(|conn| {
-            view.is_timely(*conn) && self.socks.get(conn).is_some_and(|own| own.owed > 0)
+            view.is_timely(*conn) && self.socks.get(conn).is_some_and(|own| !own.owed.is_empty())
         });
         if let Some(conn) = missing {
             let text = format!("a probe for {hash:08x} was not confirmed on {conn:?}");

@@ -103,8 +103,8 @@ pub(crate) struct SockView {
     /// The last sample heard, by phone.
     pub(super) samples: BTreeMap<usize, u32>,
     pub(super) mic: Option<bool>,
-    /// Confirmations of probes that it has not been sent yet.
-    pub(super) owed: u32,
+    /// When the probes came whose confirmations it has not been sent yet.
+    pub(super) owed: Vec<u64>,
     /// When a datagram was last a sign of its life.
     pub(super) datagram_ms: u64,
     pub(super) tier: Option<String>,
