@@ -45,9 +45,12 @@ impl Watch {
         let stored = session.m.subscriptions.get(Package::PHONE);
         let stored = stored.map(|one| one.list()).unwrap_or_default();
         let stored: BTreeSet<String> = stored.iter().map(|one| one.text.to_string()).collect();
-        // What waited for the user record comes with it.
-        let unsure = self.before.unsure_list || self.before.loading;
-        if unsure && self.before.user == user {
+        // What waited for the user record comes with it, or with the end of the wait.
+        let loading = session.state == State::Initializing;
+        let view = self.users.entry(user.to_owned()).or_default();
+        let was_loading = std::mem::replace(&mut view.loading, loading);
+        let unsure = self.before.unsure_list && self.before.user == user;
+        if was_loading || unsure {
             return self.mini_apps_want(user, stored);
         }
         let wanted = &self.pair(user, Package::PHONE).subs;

@@ -77,6 +77,8 @@ impl Default for Pair {
 /// One user as the outside may know it.
 #[derive(Default, Debug)]
 pub(crate) struct UserView {
+    /// The user record was being read after the last event.
+    pub(super) loading: bool,
     pub(super) epoch: Option<u64>,
     pub(super) current: Option<ConnId>,
     pub(super) current_since_ms: u64,

@@ -60,6 +60,8 @@ enum Deed {
     BackOn(Shown),
     /// It may have been painted anew.
     MayBeBack,
+    /// Of what waited for the user record, one message may have brought the glasses and a later one taken them.
+    Glimpsed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -336,6 +338,9 @@ impl Watch {
                 deeds.push(Deed::BackOn(showed));
             } else if was_loading || again {
                 deeds.push(Deed::Back);
+                if was_loading && !(glasses.there && glasses.connected) {
+                    deeds.push(Deed::Glimpsed);
+                }
             } else if conn.is_some() && conn != screen.conn {
                 deeds.push(Deed::BackOnNew);
             } else if glasses != before && glasses.there && !gone {
@@ -378,6 +383,13 @@ impl Screen {
                     Deed::MayBeBack => {
                         let mut back = models.clone();
                         back.iter_mut().for_each(|m| m.back(scene));
+                        models.append(&mut back);
+                    }
+                    Deed::Glimpsed => {
+                        let mut there = scene.clone();
+                        there.reachable = true;
+                        let mut back = models.clone();
+                        back.iter_mut().for_each(|m| m.back(&there));
                         models.append(&mut back);
                     }
                     Deed::Apps => {
