@@ -451,7 +451,6 @@ impl Watch {
             self.look_at_screen(conn, frame, view);
             self.note_microphone(conn, frame, view);
             self.note_tier(conn, frame);
-            self.invariant_44_only_its_own_is_stopped(conn, frame, view);
             self.invariant_45_keep_alives(conn, frame, view);
             self.invariant_33_probes(conn, frame, view);
         } else {

@@ -5,7 +5,6 @@ use super::{View, Watch};
 use prism::base::ids::{ConnId, Package};
 use prism::session::Session;
 use prism::session::managers::apps::AppState;
-use prism::session::managers::managed_streams::APP_ID;
 use prism::session::managers::streams::Status;
 use prism::wire::capabilities;
 use serde_json::Value;
@@ -123,40 +122,6 @@ impl Watch {
         } else if idle_ms > cfg.stream_start_timeout_ms + SLACK_MS {
             let text = format!("{} is not active since {idle_ms} ms", video.id);
             self.broken(44, "streams start in time", user, text);
-        }
-    }
-
-    /// 44: the phone stops whatever runs, so that it is told to stop nothing of another app (§7.6.2, 7.6.3).
-    pub(super) fn invariant_44_only_its_own_is_stopped(
-        &mut self,
-        conn: ConnId,
-        frame: &Down,
-        view: &View<'_>,
-    ) {
-        let Down::Text(message) = frame else {
-            return;
-        };
-        if message["type"] != "stop_stream" || !view.is_timely(conn) {
-            return;
-        }
-        let app = message["appId"].as_str().unwrap_or_default();
-        // The phone may name anybody's stream; the server itself ends what a new one takes the place of.
-        let is_named = app == Package::PHONE && message["streamId"] != "";
-        let user = view.net.get(conn).map(|sock| sock.user.clone());
-        let user = user.unwrap_or_default();
-        let Some(session) = view.session(&user).filter(|_| !is_named && app != APP_ID) else {
-            return;
-        };
-        let now_ms = view.now_ms;
-        let own = session.m.streams.current.as_ref();
-        let own = own.filter(|stream| *stream.owner != *app);
-        let own = own.map(|stream| (&stream.id, stream.created.mono_ms));
-        let managed = session.m.managed_streams.current.as_ref();
-        let managed = managed.map(|stream| (&stream.id, stream.created.mono_ms));
-        let other = own.or(managed).filter(|(_, from_ms)| *from_ms < now_ms);
-        if let Some((id, _)) = other {
-            let text = format!("{app} stops {id}");
-            self.broken(44, "only its own is stopped", &user, text);
         }
     }
 

@@ -237,41 +237,28 @@ fn a_stop_without_any_stream_still_reaches_the_phone() {
     assert_eq!(value(kit.sent().phone()[0])["streamId"], "");
 }
 
-/// behaviour.md §7.6.2: only its owner may stop a stream, and the phone stops whatever runs.
+/// protocol.md §8.10: whatever is no error reaches the phone, and only the asker's own stream ends here.
 #[test]
-fn a_stop_that_names_nothing_of_the_asker_leaves_the_stream_of_another_alone() {
-    let (mut kit, id) = active();
-    for ask in [
-        r#"{"type":"stream_stop"}"#,
-        r#"{"type":"rtmp_stream_stop"}"#,
-        r#"{"type":"stream_stop","streamId":"sunknown000"}"#,
+fn a_stop_that_names_nothing_of_the_asker_reaches_the_phone_all_the_same() {
+    let (mut kit, _) = active();
+    for (ask, named) in [
+        (r#"{"type":"stream_stop"}"#, ""),
+        (
+            r#"{"type":"stream_stop","streamId":"sunknown000"}"#,
+            "sunknown000",
+        ),
     ] {
         kit.app(SCRIBE, ask).expect("taken");
-        assert!(kit.sent().texts.is_empty(), "{ask}");
-        assert!(kit.s.m.streams.by_id(&id).is_some());
-    }
-}
-
-/// protocol.md §8.10: whatever is no error reaches the phone, where nothing is known to be another's.
-#[test]
-fn a_stop_of_what_nobody_knows_reaches_the_phone() {
-    let (mut kit, id) = active();
-    let stop = r#"{"type":"stream_stop","streamId":"sunknown000"}"#;
-    let named = |kit: &mut Kit| {
         let sent = kit.sent();
         assert_eq!(types(&sent.phone()), ["stop_stream"]);
         let stop = value(sent.phone()[0]);
-        (stop["appId"].to_string(), stop["streamId"].to_string())
-    };
-    let expected = |app: &str| (format!("{app:?}"), r#""sunknown000""#.to_owned());
-    kit.app(OTHER, stop).expect("its own stream runs");
-    assert_eq!(named(&mut kit), expected(OTHER));
-    kit.phone(stop).expect("it may end anybody's");
-    assert_eq!(named(&mut kit), expected("__phone__"));
-    status(&mut kit, &id, "stopped");
-    kit.sent();
-    kit.app(SCRIBE, stop).expect("nothing runs");
-    assert_eq!(named(&mut kit), expected(SCRIBE));
+        assert_eq!(
+            (stop["appId"].as_str(), stop["streamId"].as_str()),
+            (Some(SCRIBE), Some(named))
+        );
+        assert!(sent.other().is_empty());
+        assert!(kit.s.m.streams.current.is_some());
+    }
 }
 
 #[test]
@@ -458,7 +445,14 @@ fn the_phone_hears_its_own_request_in_every_status() {
 fn a_stop_of_the_phone_that_names_no_stream_ends_its_own_alone() {
     let (mut kit, _) = active();
     kit.phone(r#"{"type":"stream_stop"}"#).expect("taken");
-    assert!(kit.sent().texts.is_empty() && kit.s.m.streams.current.is_some());
+    let sent = kit.sent();
+    assert_eq!(types(&sent.phone()), ["stop_stream"]);
+    let stop = value(sent.phone()[0]);
+    assert_eq!(
+        (&stop["appId"], &stop["streamId"]),
+        (&"__phone__".into(), &"".into())
+    );
+    assert!(sent.other().is_empty() && kit.s.m.streams.current.is_some());
     kit.phone(r#"{"type":"stream_request","streamUrl":"rtmp://x/k9"}"#)
         .expect("taken");
     kit.sent();

@@ -121,7 +121,7 @@ pub(crate) fn stop_named(
 }
 
 /// A viewer leaves; with the last one the stream ends. Not a viewer: nothing.
-pub(crate) fn leave(s: &mut Session, viewer: &str, cx: &mut Cx<'_>) {
+fn leave(s: &mut Session, viewer: &str, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.managed_streams.current.as_mut() else {
         return;
     };

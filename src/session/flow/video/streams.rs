@@ -166,9 +166,7 @@ fn stop_again(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// An app (or the phone itself) stops a stream. Unless that is refused, the phone is told even where nothing is known here to run;
-/// but the phone stops whatever runs, and only its owner may stop a stream (behaviour.md §7.6.2): of one that is known to be
-/// another's it hears nothing.
+/// An app (or the phone itself) stops a stream. Unless that is refused, the phone is told, whatever is known here.
 pub(crate) fn stop(
     s: &mut Session,
     asker: &Package,
@@ -180,23 +178,19 @@ pub(crate) fn stop(
     {
         return managed_streams::stop_named(s, asker, id, cx);
     }
+    let current = s.m.streams.current.as_ref();
     // The phone may end anybody's stream, but only one that it names (protocol.md §8.10).
     let is_phone = &**asker == Package::PHONE && stream_id.is_some();
-    if s.m.managed_streams.current.is_some() && !is_phone {
-        if stream_id.is_none() {
-            managed_streams::leave(s, asker, cx);
-        }
-        return Ok(());
-    }
-    let current = s.m.streams.current.as_ref();
     let may_stop = |stream: &Stream| stream.owner == *asker || is_phone;
     let is_named = |stream: &&Stream| stream_id.is_none_or(|id| stream.id == id);
     match current.filter(is_named) {
         Some(stream) if may_stop(stream) => {
             let id = stream.id.clone();
             finish(s, Status::Stopped, None, cx);
-            end_on_glasses(s, (Payer::App(asker), asker), &id, cx);
-            return Ok(());
+            if s.m.phone.open().is_none() {
+                end_on_glasses(s, (Payer::Session, asker), &id, cx);
+                return Ok(());
+            }
         }
         Some(stream) if stream_id.is_some() => {
             return Err(internal(format!(
@@ -204,7 +198,6 @@ pub(crate) fn stop(
                 stream.id, stream.owner
             )));
         }
-        _ if current.is_some_and(|stream| !may_stop(stream)) => return Ok(()),
         _ => {}
     }
     let id = stream_id.unwrap_or_default();

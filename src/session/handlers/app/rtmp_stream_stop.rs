@@ -1,5 +1,5 @@
 //! `rtmp_stream_stop`: an app ends its stream, by id or whatever it has. Only the owner may; the phone is told even when nothing
-//! is known here to run, but not while something of another does: it stops whatever runs. protocol.md §8.10, behaviour.md §7.6.2.
+//! is known here. protocol.md §8.10, behaviour.md §7.6.2.
 //!
 //! `{"type":"rtmp_stream_stop","streamId":"sk2f9ab81qz"}`
 
