@@ -185,12 +185,13 @@ pub(crate) fn stop(
     let is_named = |stream: &&Stream| stream_id.is_none_or(|id| stream.id == id);
     match current.filter(is_named) {
         Some(stream) if may_stop(stream) => {
-            let id = stream.id.clone();
+            let own = stream.id.clone();
             finish(s, Status::Stopped, None, cx);
-            if s.m.phone.open().is_none() {
-                end_on_glasses(s, (Payer::Session, asker), &id, cx);
-                return Ok(());
-            }
+            // As its asker named it, if it can be sent now.
+            let named = s.m.phone.open().map(|_| stream_id.unwrap_or_default());
+            let id = named.unwrap_or(&own);
+            end_on_glasses(s, (Payer::App(asker), asker), id, cx);
+            return Ok(());
         }
         Some(stream) if stream_id.is_some() => {
             return Err(internal(format!(
