@@ -170,6 +170,9 @@ impl AppRecord {
     }
 }
 
+/// Records of apps that are gone which a snapshot remembers, beside those that went with it.
+const FORMER_MAX: usize = 4096;
+
 /// Immutable snapshot of all app records, shared by every shard and replaced whole.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
@@ -207,13 +210,18 @@ impl Registry {
         self.apps.get(package)
     }
 
-    /// The same, which remembers the apps of the snapshot before it that it does not have.
+    /// The same, which remembers the apps of the snapshot before it that it does not have, and of those that went earlier as many
+    /// as there is room for. One that is forgotten counts as never known.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
-        let known = before.former.iter().chain(&before.apps);
-        let gone = known.filter(|(package, _)| !self.apps.contains_key(&**package));
-        self.former = gone
-            .map(|(p, record)| (p.clone(), Arc::clone(record)))
+        let is_gone = |row: &(&Package, &Arc<AppRecord>)| !self.apps.contains_key(row.0);
+        let now = before.apps.iter().filter(is_gone);
+        let earlier = before.former.iter().filter(is_gone);
+        let most = FORMER_MAX.max(now.clone().count());
+        self.former = now
+            .chain(earlier)
+            .take(most)
+            .map(|(package, record)| (package.clone(), Arc::clone(record)))
             .collect();
         self
     }
@@ -328,6 +336,21 @@ mod tests {
             permissions: permissions.collect(),
             ..AppRecord::default()
         }
+    }
+
+    #[test]
+    fn apps_that_went_are_remembered_up_to_a_bound_the_latest_first() {
+        let named = |n: usize| AppRecord {
+            package_name: format!("com.acme.n{n}"),
+            ..AppRecord::default()
+        };
+        let all = Registry::new((0..FORMER_MAX + 10).map(named), 1);
+        let none = Registry::new([], 2).after(&all);
+        assert!((0..FORMER_MAX + 10).all(|n| none.last_known(&named(n).package_name).is_some()));
+        let one = Registry::new([named(1_000_000)], 3).after(&none);
+        let none = Registry::new([], 4).after(&one);
+        assert!(none.last_known("com.acme.n1000000").is_some());
+        assert_eq!(none.former.len(), FORMER_MAX);
     }
 
     #[test]

@@ -213,7 +213,8 @@ impl Watch {
         screen.note_phone(session, view);
         let sent = std::mem::take(&mut screen.sent);
         screen.sockets.extend(sent);
-        for change in changes.iter().filter(|change| change.gone == Gone::Yes) {
+        // A plain start, too: what is left of an earlier run counts no more.
+        for change in changes.iter().filter(|change| change.gone != Gone::No) {
             screen.asked.remove(&change.package);
         }
         self.invariant_35_the_winner_is_on_the_screen(user);
