@@ -379,5 +379,6 @@ fn a_shutdown_waits_for_what_is_being_removed_but_not_for_long() {
     fixture.send(removal(format!("http://{address}/live_inputs/u1")));
     let clock = Clock::start();
     assert!(fixture.running.stop(Duration::from_millis(500)));
-    assert!(clock.mono_ns() < 3_000_000_000, "it waited");
+    // One attempt alone would take 5 s.
+    assert!(clock.mono_ns() < 5_000_000_000, "it waited");
 }

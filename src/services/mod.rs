@@ -45,6 +45,8 @@ use webhooks::Webhooks;
 
 /// Time for what is being removed at the streaming provider when the process ends.
 const REMOVALS: Duration = Duration::from_secs(1);
+/// What the thread may take beyond its waits to end, on a machine with other work.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// How settings are read anew, as on SIGHUP.
 #[derive(Clone)]
@@ -176,14 +178,11 @@ impl Running {
     }
 
     /// Writes what waits for the store, for `limit` at most, removes what is being removed at the streaming provider, for a second at
-    /// most, and ends the thread; `false` when that took longer.
+    /// most, and ends the thread; `false` when that took a second longer.
     #[must_use]
     pub fn stop(self, limit: Duration) -> bool {
         let _ = self.control.try_send(Control::Stop(limit));
-        let ended = self
-            .done
-            .recv_timeout(limit.max(REMOVALS) + Duration::from_millis(100))
-            .is_ok();
+        let ended = self.done.recv_timeout(limit.max(REMOVALS) + ENDING).is_ok();
         ended && self.thread.join().is_ok()
     }
 }
