@@ -21,15 +21,18 @@ const LISTENER: u64 = Token::MAX as u64 + 1;
 /// Key of the bell.
 const BELL: u64 = LISTENER + 1;
 const NO_FD: RawFd = -1;
-/// After these nothing arrives that would be told once more: what is there is read to its end.
-const ENDS: EventFlags = EventFlags::RDHUP
+/// After these a read that leaves room does not say that nothing is left: an end is told only once, and a read stops in front of
+/// urgent data.
+const READ_ON: EventFlags = EventFlags::RDHUP
     .union(EventFlags::HUP)
-    .union(EventFlags::ERR);
+    .union(EventFlags::ERR)
+    .union(EventFlags::PRI);
 
 /// What is watched for at a socket from its first operation on.
 const SOCKET: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
-    .union(EventFlags::RDHUP);
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::PRI);
 
 /// A send that the kernel has not taken whole.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +48,8 @@ struct Watched {
     receiving: Option<Until>,
     /// Stands in the queue of sockets to try.
     queued: bool,
-    /// The peer has ended its side, or the connection broke.
-    ends: bool,
+    /// [`READ_ON`] came: it is read until there is nothing.
+    read_on: bool,
     sending: Sending,
 }
 
@@ -54,7 +57,7 @@ const UNWATCHED: Watched = Watched {
     fd: NO_FD,
     receiving: None,
     queued: false,
-    ends: false,
+    read_on: false,
     sending: Sending::None,
 };
 
@@ -308,8 +311,8 @@ impl Epoll {
         let Some(socket) = self.sockets.get_mut(token as usize) else {
             return;
         };
-        socket.ends |= flags.intersects(ENDS);
-        if socket.receiving.is_some() && flags.intersects(EventFlags::IN | ENDS) {
+        socket.read_on |= flags.intersects(READ_ON);
+        if socket.receiving.is_some() && flags.intersects(EventFlags::IN | READ_ON) {
             self.try_later(token);
         }
         if flags.contains(EventFlags::OUT) {
@@ -389,7 +392,9 @@ impl Epoll {
                 let last = until == Until::Once;
                 if last {
                     socket.receiving = None;
-                } else if until == Until::StoppedDatagrams || socket.ends || count as usize >= room
+                } else if until == Until::StoppedDatagrams
+                    || socket.read_on
+                    || count as usize >= room
                 {
                     self.try_later(token);
                 }

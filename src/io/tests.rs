@@ -1,5 +1,7 @@
 //! Both drivers give the same results.
 
+mod tcp;
+
 use super::*;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
