@@ -30,6 +30,8 @@ pub(crate) struct Ready {
     pub(crate) readable: bool,
     /// There is room to send, or the connect ended.
     pub(crate) writable: bool,
+    /// The peer has ended its side, or the connection broke: said once.
+    pub(crate) ended: bool,
 }
 
 impl Epoll {
@@ -99,6 +101,7 @@ impl Epoll {
             token: event.u64,
             readable: bits & (libc::EPOLLIN | ended) != 0,
             writable: bits & (libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP) != 0,
+            ended: bits & ended != 0,
         }
     }
 }

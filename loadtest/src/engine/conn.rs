@@ -82,6 +82,8 @@ pub(crate) struct Conn {
     pub(crate) tx: Vec<u8>,
     /// Does not read for now.
     pub(crate) paused: bool,
+    /// The peer has ended its side, or the connection broke: reading goes on until it shows.
+    pub(crate) ended: bool,
     /// When the attempt was meant to begin (monotonic nanoseconds).
     pub(crate) since: u64,
 }
@@ -97,6 +99,7 @@ impl Conn {
             pieces: None,
             tx: Vec::new(),
             paused: false,
+            ended: false,
             since,
         }
     }

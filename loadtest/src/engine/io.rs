@@ -93,6 +93,7 @@ impl Engine {
         let Some(conn) = self.conns.get(ready.token) else {
             return;
         };
+        conn.ended |= ready.ended;
         if conn.role == Role::Listener {
             self.accept_hooks(ready.token);
             return;
@@ -135,10 +136,11 @@ impl Engine {
                     self.end(token, End::Broken("closed without a close frame".into()));
                 }
                 Ok(count) => {
+                    let ended = conn.ended;
                     let now = clock::mono_ns();
                     self.ingest(token, &buffer[..count], now);
-                    // A short read has emptied the socket; more bytes would make a new edge.
-                    if count < buffer.len() {
+                    // A short read has emptied the socket; more bytes would make a new edge, but the end has had its own.
+                    if count < buffer.len() && !ended {
                         break;
                     }
                 }

@@ -194,6 +194,7 @@ impl Engine {
             }),
             _ => None,
         };
+        self.time_unanswered_pings();
         let offered_per_s = open_rate(&self.streams) * pace;
         let (streams, unaccounted_apps) = self.account(seconds);
         let apps: Vec<bool> = (self.users.iter())
@@ -219,6 +220,17 @@ impl Engine {
             apps_alive: (apps.iter().filter(|ready| **ready).count(), apps.len()),
             bystanders: (self.bystanders_open(), self.scenario.bystanders as usize),
             unaccounted_apps,
+        }
+    }
+
+    /// A ping of the window that is still unanswered has waited so long at least.
+    fn time_unanswered_pings(&mut self) {
+        let now = clock::mono_ns();
+        for number in 0..self.users.len() {
+            let sent = self.users[number].ping_sent;
+            if self.in_window(sent) {
+                self.stats.latency(Class::Ping, now - sent, true);
+            }
         }
     }
 

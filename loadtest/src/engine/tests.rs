@@ -348,6 +348,34 @@ fn what_is_painted_again_for_a_phone_that_came_back_is_no_repetition() {
     assert_eq!(twice.duplicated, twice.delivered);
 }
 
+/// One report tells of the last bytes and of the end behind them.
+#[test]
+fn an_end_right_behind_the_last_bytes_is_seen_and_the_app_comes_back() {
+    let text = format!(
+        "{BASE} duration_s: 1.6, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50 }}] }}"
+    );
+    let measured = run(Quirk::EndsBehindTenth, Target::Relay, &text);
+    let (audio, errors) = (measured.streams[0].tally, &measured.stats.errors.0);
+    assert_eq!(
+        errors.get("app closed without a close frame"),
+        Some(&2),
+        "{errors:?}"
+    );
+    assert!(audio.missed_offline > 0 && audio.lost == 0, "{audio:?}");
+    assert_eq!(measured.apps_alive, (6, 6));
+}
+
+#[test]
+fn a_ping_that_nobody_answers_before_the_run_ends_is_timed_all_the_same() {
+    let text = format!("{BASE} duration_s: 1 }}").replace("users: 3", "users: 40");
+    let measured = run(Quirk::NoPong, Target::Relay, &text);
+    let pings = measured.stats.latency[Class::Ping.index()].summary();
+    assert!(
+        pings.is_some_and(|pings| pings.max_us >= 500_000.0),
+        "they waited through the drain at least"
+    );
+}
+
 #[test]
 fn visitors_are_acknowledged_and_leave() {
     let text = "{ name: tiny, users: 1, warmup_s: 0.1, duration_s: 0.5, drain_s: 0.2, \

@@ -6,7 +6,7 @@ mod wire;
 use crate::engine::lc3::tests::decode;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -22,6 +22,10 @@ pub(super) enum Quirk {
     DropEveryFifth,
     SendTwice,
     FlipLastByte,
+    /// Ends the sockets of the apps behind its tenth frame, without a close frame.
+    EndsBehindTenth,
+    /// Answers no ping of a phone.
+    NoPong,
     /// Changes the number in the tag of every frame.
     FlipNumber,
     /// Takes audio by UDP, and loses every fifth packet.
@@ -203,7 +207,9 @@ impl Shared {
         while let Some((opcode, payload)) = read_frame(reader) {
             match opcode {
                 1 if payload == br#"{"type":"ping"}"# => {
-                    write_frame(socket, 1, br#"{"type":"pong"}"#)
+                    if self.quirk != Quirk::NoPong {
+                        write_frame(socket, 1, br#"{"type":"pong"}"#);
+                    }
                 }
                 1 if payload.starts_with(br#"{"type":"udp_register""#) => {
                     let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
@@ -263,6 +269,9 @@ impl Shared {
                 write_frame(app, 2, &payload);
                 if self.quirk == Quirk::SendTwice {
                     write_frame(app, 2, &payload);
+                }
+                if self.quirk == Quirk::EndsBehindTenth && state.frames == 10 {
+                    app.shutdown(Shutdown::Both).unwrap();
                 }
             }
         }
