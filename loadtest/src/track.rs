@@ -12,7 +12,7 @@ pub(crate) struct Tally {
     pub(crate) delivered: u64,
     /// Never arrived although the receiver was connected.
     pub(crate) lost: u64,
-    /// Never arrived because the receiver was away for a while.
+    /// Never arrived because the receiver or the sender lost its socket.
     pub(crate) missed_offline: u64,
     /// Arrived once more.
     pub(crate) duplicated: u64,
@@ -65,7 +65,8 @@ pub(crate) struct Tracker {
     late: u64,
     closed_lost: u64,
     closed_offline: u64,
-    resynchronise: bool,
+    /// What is missing below this is due to a lost socket.
+    excused_below: u64,
     gaps: Vec<Gap>,
 }
 
@@ -76,7 +77,9 @@ impl Tracker {
             if seq > self.next {
                 self.open_gap(seq);
             }
-            self.resynchronise = false;
+            if self.excused_below == u64::MAX {
+                self.excused_below = 0;
+            }
             self.next = seq + 1;
             self.delivered += 1;
             return Arrival::New;
@@ -99,16 +102,23 @@ impl Tracker {
         }
     }
 
+    /// Numbers from the next one to `seq` are missing.
     fn open_gap(&mut self, seq: u64) {
-        if self.gaps.len() == GAPS_MAX {
-            let oldest = self.gaps.remove(0);
-            self.close(oldest);
+        let middle = self.excused_below.clamp(self.next, seq);
+        for (start, end, offline) in [(self.next, middle, true), (middle, seq, false)] {
+            if start == end {
+                continue;
+            }
+            if self.gaps.len() == GAPS_MAX {
+                let oldest = self.gaps.remove(0);
+                self.close(oldest);
+            }
+            self.gaps.push(Gap {
+                start,
+                end,
+                offline,
+            });
         }
-        self.gaps.push(Gap {
-            start: self.next,
-            end: seq,
-            offline: self.resynchronise,
-        });
     }
 
     fn fill(&mut self, index: usize, seq: u64) {
@@ -132,7 +142,13 @@ impl Tracker {
 
     /// The receiver lost its socket: the gap up to the next arrival is due to that.
     pub(crate) fn went_away(&mut self) {
-        self.resynchronise = true;
+        self.excused_below = u64::MAX;
+    }
+
+    /// The sender lost its socket, by which `sent` numbers went: some of them may have been under way. What it sends by the next
+    /// one must arrive.
+    pub(crate) fn sender_went_away(&mut self, sent: u64) {
+        self.excused_below = self.excused_below.max(sent);
     }
 
     /// Ends the accounting: `sent` numbers were sent in all. A tail that is missing counts as missed
@@ -206,6 +222,19 @@ mod tests {
         tracker.arrive(7);
         let tally = tracker.finish(8);
         assert_eq!((tally.missed_offline, tally.lost), (4, 1));
+    }
+
+    #[test]
+    fn a_sender_that_was_away_excuses_nothing_that_it_sent_afterwards() {
+        let mut tracker = Tracker::default();
+        tracker.arrive(0);
+        tracker.sender_went_away(4);
+        // One of those that were under way still came.
+        tracker.arrive(2);
+        tracker.arrive(6);
+        let tally = tracker.finish(8);
+        assert_eq!((tally.delivered, tally.missed_offline), (3, 2));
+        assert_eq!(tally.lost, 3);
     }
 
     #[test]

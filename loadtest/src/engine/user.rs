@@ -143,8 +143,30 @@ impl User {
         for tracker in &mut self.displays {
             tracker.went_away();
         }
-        for tracker in self.apps.iter_mut().flat_map(|app| &mut app.trackers) {
-            tracker.went_away();
+        for app in &mut self.apps {
+            for (tracker, sent) in app.trackers.iter_mut().zip(&self.seq) {
+                tracker.sender_went_away(*sent);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_phone_sends_after_its_return_must_arrive_at_apps_that_stayed() {
+        let mut own = User::new("u@load.test".into(), String::new(), 2, 1);
+        own.seq[0] = 4;
+        own.phone_went_away();
+        own.apps[1].went_away();
+        own.seq[0] = 8;
+        for app in &mut own.apps {
+            app.trackers[0].arrive(6);
+        }
+        let [stayed, left] = [0, 1].map(|app: usize| own.apps[app].trackers[0].finish(8));
+        assert_eq!((stayed.missed_offline, stayed.lost), (4, 3));
+        assert_eq!((left.missed_offline, left.lost), (6, 1));
     }
 }
