@@ -162,7 +162,7 @@ impl Epoll {
     }
 
     pub(super) fn accept(&mut self, listener: RawFd) {
-        if self.listener.replace(listener).is_none()
+        if self.listener.is_none()
             && let Err(error) = self.watch(LISTENER, listener, EventFlags::IN)
         {
             self.done.push_back(Done::Accepted {
@@ -171,6 +171,7 @@ impl Epoll {
             });
             return;
         }
+        self.listener = Some(listener);
         self.acceptable = true;
     }
 

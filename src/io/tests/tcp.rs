@@ -37,3 +37,36 @@ fn what_stands_behind_urgent_data_arrives() {
         assert_eq!(arrived, b"beforebehindbeforebehind");
     });
 }
+
+#[test]
+fn a_listener_that_could_not_be_watched_at_first_is_watched_when_it_is_tried_again() {
+    on_both(|mut under| {
+        // No kernel watches a file, or accepts from it.
+        let file = tempfile::tempfile().expect("a file");
+        under.driver.accept(file.as_raw_fd());
+        match under.next().0 {
+            Done::Accepted { connection, last } => assert!(connection.is_err() && last),
+            other => panic!("{other:?}"),
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("settable");
+        under.driver.accept(listener.as_raw_fd());
+        under.driver.wait(Duration::ZERO, None).expect("a wait");
+        assert!(under.driver.next(&mut under.bytes).is_none(), "nobody came");
+        let address = listener.local_addr().expect("its address");
+        let _client = TcpStream::connect(address).expect("connected");
+        let begun = Instant::now();
+        let accepted = loop {
+            under.driver.wait(LONG, None).expect("a wait");
+            if let Some(done) = under.driver.next(&mut under.bytes) {
+                break done;
+            }
+            let name = under.driver.name();
+            assert!(begun.elapsed() < LONG, "{name} accepts nobody");
+        };
+        assert!(
+            matches!(&accepted, Done::Accepted { connection, .. } if connection.is_ok()),
+            "{accepted:?}"
+        );
+    });
+}
