@@ -206,10 +206,9 @@ impl Shared {
         }
         while let Some((opcode, payload)) = read_frame(reader) {
             match opcode {
+                1 if payload == br#"{"type":"ping"}"# && self.quirk == Quirk::NoPong => {}
                 1 if payload == br#"{"type":"ping"}"# => {
-                    if self.quirk != Quirk::NoPong {
-                        write_frame(socket, 1, br#"{"type":"pong"}"#);
-                    }
+                    write_frame(socket, 1, br#"{"type":"pong"}"#)
                 }
                 1 if payload.starts_with(br#"{"type":"udp_register""#) => {
                     let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
