@@ -138,6 +138,14 @@ pub trait Store: Send + Sync {
     /// that applying them again does no harm).
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError>;
 
+    /// Whether the store as a whole takes writes now, as far as that can be told without one.
+    ///
+    /// # Errors
+    /// What it says instead. A backend that fails with a change only says nothing.
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Resolves when another process may have changed app records; a backend of one process never resolves.
     async fn apps_changed(&self);
 

@@ -451,6 +451,19 @@ impl Store for Postgres {
         .await
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut lease = self.lease(&self.writing).await?;
+            // It changes nothing, but needs what every write does: the right, the table's lock, and a primary.
+            let nothing = "UPDATE prism_documents SET doc = doc WHERE false";
+            let done = lease.client().batch_execute(nothing).await;
+            done.map_err(failed)?;
+            lease.give_back();
+            Ok(())
+        })
+        .await
+    }
+
     async fn apps_changed(&self) {
         self.apps_changed.notified().await;
     }
