@@ -46,6 +46,9 @@ pub enum StoreError {
     /// No answer within `db_timeout_ms`.
     #[error("the store did not answer in time")]
     Timeout,
+    /// The store gave up, and can be asked at once again: a lock that somebody held for too long, or too much work.
+    #[error("the store did not get it done in time: {0}")]
+    Unfinished(String),
     /// `db_queue_max` writes wait already.
     #[error("too many writes are waiting")]
     Full,

@@ -183,7 +183,8 @@ impl Inner {
                     if theirs && !matches!(error, StoreError::Unreachable(_)) {
                         *most = count.div_ceil(SHRINK);
                     }
-                    if theirs && count == 1 && matches!(error, StoreError::Timeout) {
+                    let in_time = !matches!(error, StoreError::Timeout | StoreError::Unfinished(_));
+                    if theirs && count == 1 && !in_time {
                         self.queue().set_aside(batch.take(1));
                         self.aside.notify_one();
                     }
