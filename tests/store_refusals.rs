@@ -257,3 +257,80 @@ fn a_row_that_an_operator_locks_holds_up_no_other() {
         );
     });
 }
+
+#[test]
+fn the_database_gives_up_on_a_lock_before_we_do_and_keeps_none_of_its_own() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let url = &postgres.url;
+    run(async {
+        let store = open(url, 8000, 3).await.expect("opens");
+        let (locked, other) = (fresh_user(), fresh_user());
+        let both = [put(&other, "v"), put(&locked, "v")];
+        store.commit(&both).await.expect("writes");
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        let lock = "BEGIN; SELECT 1 FROM prism_documents WHERE owner =";
+        let lock = format!("{lock} '{}' FOR UPDATE", locked.as_str());
+        client.batch_execute(&lock).await.expect("locks");
+        let refused = store.commit(&both).await;
+        assert!(
+            matches!(refused, Err(StoreError::Unfinished(_))),
+            "{refused:?}"
+        );
+        // Else all other documents of a batch would stay locked for as long as the database waits for one of them.
+        let kept = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+        let kept = client.query_one(kept, &[]).await.expect("reads");
+        assert_eq!(kept.get::<_, i64>(0), 0);
+    });
+}
+
+#[test]
+fn the_database_is_asked_whether_it_takes_writes_at_all() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let url = &postgres.url;
+    run(async {
+        let store = open(url, 4000, 3).await.expect("opens");
+        let (user, other) = (fresh_user(), fresh_user());
+        store.commit(&[put(&user, "v")]).await.expect("writes");
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        let run = async |sql: &str| client.batch_execute(sql).await.expect("done");
+        store.probe().await.expect("nothing is wrong");
+        run("BEGIN; SELECT 1 FROM prism_documents FOR UPDATE").await;
+        store.probe().await.expect("rows are not the whole");
+        run("ROLLBACK; BEGIN; LOCK TABLE prism_documents IN SHARE MODE").await;
+        let asked = store.probe().await;
+        assert!(matches!(asked, Err(StoreError::Unfinished(_))), "{asked:?}");
+        run("ROLLBACK; ALTER TABLE prism_documents RENAME TO elsewhere").await;
+        let asked = store.probe().await;
+        assert!(matches!(asked, Err(StoreError::Postgres(_))), "{asked:?}");
+        run("ALTER TABLE elsewhere RENAME TO prism_documents").await;
+        // As of a standby.
+        run("ALTER ROLE prism SET default_transaction_read_only = on").await;
+        let standby = open(url, 4000, 3).await.expect("opens");
+        let asked = standby.probe().await;
+        assert!(
+            matches!(asked, Err(StoreError::Unreachable(_))),
+            "{asked:?}"
+        );
+        run("SET default_transaction_read_only = off").await;
+        run("ALTER ROLE prism RESET default_transaction_read_only").await;
+        // It changes nothing.
+        store.probe().await.expect("nothing is wrong");
+        let stored = store.get(&DocKey::storage(&user, PACKAGE)).await;
+        assert_eq!(
+            stored.expect("reads").as_deref(),
+            Some(&br#"{"k":"v"}"#[..])
+        );
+        let absent = store.get(&DocKey::storage(&other, PACKAGE)).await;
+        assert_eq!(absent.expect("reads"), None);
+    });
+}

@@ -211,33 +211,22 @@ pub(super) async fn install(cx: &Services, r: &OutsideRequest) -> Handled {
     if cx.registry().get(package).is_none() {
         return Err(fail(404, "App not found"));
     }
-    user_record(cx, &user).await?;
+    let mut stored = user_record(cx, &user).await?.installed_apps;
+    stored.retain(|entry| entry.package_name == package);
     let entry = InstalledApp {
         package_name: package.to_owned(),
         installed_ms: cx.unix_ms(),
         last_active_ms: 0,
     };
-    match cx
-        .writes
-        .apply(Change::Install(user.clone(), entry))
-        .await?
-    {
-        Outcome::Installed(entry) => {
-            cx.tell_session(
-                &user,
-                Call::InstallChanged {
-                    package: package.to_owned(),
-                    installed: Some(entry),
-                },
-            )
-            .await;
-            Ok(reply(
-                200,
-                &json!({ "success": true, "message": format!("App {package} installed successfully") }),
-            ))
-        }
-        _ => Err(fail(400, "App is already installed")),
+    let change = Change::Install(user.clone(), entry.clone());
+    let outcome = cx.writes.apply(change).await?;
+    let installed = Some(stored.pop().unwrap_or(entry));
+    tell_installed(cx, &user, package, installed).await;
+    if !matches!(outcome, Outcome::Installed(_)) {
+        return Err(fail(400, "App is already installed"));
     }
+    let message = format!("App {package} installed successfully");
+    Ok(reply(200, &json!({ "success": true, "message": message })))
 }
 
 /// `POST /apps/uninstall/:pkg`.
@@ -245,24 +234,24 @@ pub(super) async fn uninstall(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client_plain(cx, r)?;
     let package = param(r, 0);
     user_record(cx, &user).await?;
-    if cx
-        .writes
-        .apply(Change::Uninstall(user.clone(), package.to_owned()))
-        .await?
-        == Outcome::Absent
-    {
+    let change = Change::Uninstall(user.clone(), package.to_owned());
+    let outcome = cx.writes.apply(change).await?;
+    tell_installed(cx, &user, package, None).await;
+    if outcome == Outcome::Absent {
         return Err(fail(400, "App is not installed"));
     }
-    cx.tell_session(
-        &user,
-        Call::InstallChanged {
-            package: package.to_owned(),
-            installed: None,
-        },
-    )
-    .await;
-    Ok(reply(
-        200,
-        &json!({ "success": true, "message": format!("App {package} uninstalled successfully") }),
-    ))
+    let message = format!("App {package} uninstalled successfully");
+    Ok(reply(200, &json!({ "success": true, "message": message })))
+}
+
+/// Tells the session what is stored now, whether this call changed it or one before that was answered 503, and written later.
+async fn tell_installed(
+    cx: &Services,
+    user: &UserId,
+    package: &str,
+    installed: Option<InstalledApp>,
+) {
+    let package = package.to_owned();
+    let call = Call::InstallChanged { package, installed };
+    cx.tell_session(user, call).await;
 }

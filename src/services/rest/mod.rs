@@ -201,6 +201,7 @@ impl From<StoreError> for RestAnswer {
             StoreError::TooLarge => (413, "Too much is stored there already"),
             StoreError::Refused(_) => (400, "This cannot be stored"),
             StoreError::Timeout
+            | StoreError::Unfinished(_)
             | StoreError::Full
             | StoreError::Closed
             | StoreError::Unreachable(_) => (503, "Storage is busy"),

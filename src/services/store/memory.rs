@@ -15,6 +15,7 @@ pub struct Memory {
     documents: Mutex<BTreeMap<DocKey, Vec<u8>>>,
     failing: AtomicBool,
     panicking: AtomicBool,
+    hanging: AtomicBool,
     /// Changes that a commit may have, if it is to be done in time.
     in_time: AtomicUsize,
     /// Changes that hold this text are refused.
@@ -42,6 +43,12 @@ impl Memory {
         self.panicking.store(panicking, Ordering::SeqCst);
     }
 
+    /// While `true` no write is answered in time.
+    #[cfg(test)]
+    pub(crate) fn set_hanging(&self, hanging: bool) {
+        self.hanging.store(hanging, Ordering::SeqCst);
+    }
+
     /// From now on larger commits run out of time.
     #[cfg(test)]
     pub(crate) fn set_in_time(&self, changes: usize) {
@@ -58,6 +65,13 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn set_stuck(&self, text: &str) {
         *lock(&self.stuck) = text.to_owned();
+    }
+
+    fn answers(&self) -> Result<(), StoreError> {
+        match self.hanging.load(Ordering::SeqCst) {
+            true => Err(StoreError::Timeout),
+            false => Ok(()),
+        }
     }
 
     /// What a database says to a commit before it does it.
@@ -120,6 +134,7 @@ impl Store for Memory {
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
         let mut documents = self.documents()?;
+        self.answers()?;
         if let Some(objection) = self.objection(changes) {
             return Err(objection);
         }
@@ -135,6 +150,11 @@ impl Store for Memory {
             outcome
         });
         Ok(outcomes.collect())
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.documents().map(drop)?;
+        self.answers()
     }
 
     async fn apps_changed(&self) {

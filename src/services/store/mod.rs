@@ -46,6 +46,9 @@ pub enum StoreError {
     /// No answer within `db_timeout_ms`.
     #[error("the store did not answer in time")]
     Timeout,
+    /// The store gave up, and can be asked at once again: a lock that somebody held for too long, or too much work.
+    #[error("the store did not get it done in time: {0}")]
+    Unfinished(String),
     /// `db_queue_max` writes wait already.
     #[error("too many writes are waiting")]
     Full,
@@ -137,6 +140,14 @@ pub trait Store: Send + Sync {
     /// When the backend fails; nothing was applied then (or, after a lost connection, perhaps all of it: changes are such
     /// that applying them again does no harm).
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Whether the store as a whole takes writes now, as far as that can be told without one.
+    ///
+    /// # Errors
+    /// What it says instead. A backend that fails with a change only says nothing.
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Resolves when another process may have changed app records; a backend of one process never resolves.
     async fn apps_changed(&self);

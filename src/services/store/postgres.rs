@@ -26,6 +26,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 const CHANNEL: &str = "prism_apps";
 /// Connections for writes.
 const WRITING: usize = 2;
+/// The writer waits for a lock for this part of `db_timeout_ms`: it tries several times to find out whose document is locked, and all
+/// others wait meanwhile.
+const LOCK_SHARE: u32 = 4;
 /// Documents that one statement writes, but for a single one (bytes).
 const STATEMENT_BYTES_MAX: usize = 16 << 20;
 /// Any number will do; all instances take the same advisory lock while they migrate.
@@ -72,8 +75,8 @@ impl Postgres {
         let readers = (settings.store.db_pool_size as usize)
             .saturating_sub(WRITING)
             .max(1);
-        let pool = |size| connect::pool(config.clone(), tls.clone(), size, limit);
-        let (reading, writing) = (pool(readers)?, pool(WRITING)?);
+        let pool = |size, lock| connect::pool(config.clone(), tls.clone(), size, limit, lock);
+        let (reading, writing) = (pool(readers, limit)?, pool(WRITING, limit / LOCK_SHARE)?);
         let apps_changed = Arc::new(Notify::new());
         let (changed, retry_ms) = (Arc::clone(&apps_changed), settings.store.db_retry_ms);
         let listener = lasting::keep("store listener", move || {
@@ -447,6 +450,19 @@ impl Store for Postgres {
                 lease.give_back();
             }
             outcomes
+        })
+        .await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut lease = self.lease(&self.writing).await?;
+            // It changes nothing, but needs what every write does: the right, the table's lock, and a primary.
+            let nothing = "UPDATE prism_documents SET doc = doc WHERE false";
+            let done = lease.client().batch_execute(nothing).await;
+            done.map_err(failed)?;
+            lease.give_back();
+            Ok(())
         })
         .await
     }

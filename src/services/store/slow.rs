@@ -69,6 +69,10 @@ impl Store for Slow {
         self.timed("commit", self.store.commit(changes)).await
     }
 
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.store.probe().await
+    }
+
     async fn apps_changed(&self) {
         self.store.apps_changed().await;
     }

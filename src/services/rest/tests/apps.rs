@@ -58,22 +58,45 @@ fn installing_is_durable_then_told_to_the_session() {
             )
         );
         let calls = crate::services::lock::lock(&kit.calls).clone();
-        assert!(
-            matches!(
-                &calls[..],
-                [
-                    Call::InstallChanged {
-                        installed: Some(_),
-                        ..
-                    },
-                    Call::InstallChanged {
-                        installed: None,
-                        ..
-                    }
-                ]
-            ),
-            "{calls:?}"
-        );
+        let told: Vec<_> = calls
+            .iter()
+            .map(|call| match call {
+                Call::InstallChanged { installed, .. } => installed.is_some(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        // What is stored, even if nothing changed.
+        assert_eq!(told, [true, true, false, false]);
+    });
+}
+
+#[test]
+fn the_session_hears_of_an_install_that_was_written_after_its_answer() {
+    let slow = |settings: &mut Settings| {
+        settings.store.db_timeout_ms = 300;
+        settings.store.db_retry_ms = 10;
+    };
+    Kit::run_with(slow, |kit| async move {
+        kit.session(|_| ok());
+        let record = super::super::apps::user_record(&kit.cx, &Kit::user()).await;
+        record.expect("reads");
+        for (route, installed) in [(Route::Install, true), (Route::Uninstall, false)] {
+            kit.store.set_hanging(true);
+            let early = kit.client(route, "POST", &[APP], Value::Null).await;
+            assert_eq!(early.0, 503);
+            kit.store.set_hanging(false);
+            let mut again = kit.client(route, "POST", &[APP], Value::Null).await;
+            while again.0 == 503 {
+                again = kit.client(route, "POST", &[APP], Value::Null).await;
+            }
+            // It was written meanwhile.
+            assert_eq!(again.0, 400);
+            let told = crate::services::lock::lock(&kit.calls).pop();
+            let Some(Call::InstallChanged { installed: now, .. }) = told else {
+                panic!("{told:?}");
+            };
+            assert_eq!(now.is_some(), installed);
+        }
     });
 }
 

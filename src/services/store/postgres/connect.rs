@@ -59,21 +59,23 @@ pub(super) fn tls(ca_file: &str) -> Result<MakeRustlsConnect, StoreError> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// The pool. The server ends what we gave up on, so that no lock outlives a node that vanished.
+/// The pool. The server ends what we gave up on, so that no lock outlives a node that vanished, and what waits for a lock for longer
+/// than `lock_limit`.
 pub(super) fn pool(
     config: Config,
     tls: MakeRustlsConnect,
     size: usize,
     limit: Duration,
+    lock_limit: Duration,
 ) -> Result<Pool, StoreError> {
     let recycling = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
     };
-    let ms = (limit * 2).as_millis();
+    let (ms, lock_ms) = (limit.as_millis(), lock_limit.as_millis());
     let limits = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
         Box::pin(async move {
             let set = format!(
-                "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}"
+                "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}; SET lock_timeout = {lock_ms}"
             );
             client.batch_execute(&set).await.map_err(HookError::Backend)
         })
@@ -150,6 +152,9 @@ pub(super) fn failed(error: impl Error + 'static) -> StoreError {
         }
         outage |= error.is::<std::io::Error>();
         if let Some(error) = error.downcast_ref::<DbError>() {
+            if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(error.code()) {
+                return StoreError::Unfinished(error.message().to_owned());
+            }
             // Shut down, starting, out of connections or memory, or not yet the primary (read-only): passes by itself.
             outage |= ["08", "25006", "53", "57P"]
                 .iter()

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Next to nothing of a batch that failed is tried at once: the rest may be what it does not get done.
 const SHRINK: usize = 8;
@@ -48,9 +48,21 @@ impl Batch {
     }
 }
 
+/// Whose fault a failure is, as far as can be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// The store takes others.
+    Changes,
+    /// It takes none.
+    Store,
+    /// It took none, and does again.
+    Past,
+}
+
 /// Failures in a row, and the pause after each.
 struct Trouble {
     failures: u32,
+    store_works: bool,
     pause_ms: u64,
     retry_ms: u64,
 }
@@ -59,17 +71,30 @@ impl Trouble {
     fn new(retry_ms: u64) -> Self {
         Self {
             failures: 0,
+            store_works: true,
             // A cut connection is no outage: the first retry comes at once.
             pause_ms: 0,
             retry_ms,
         }
     }
 
-    async fn failed(&mut self, error: &StoreError, changes: usize) {
+    /// Takes in and tells of a failure. `store_works`: what the store was asked thereupon.
+    fn failed(&mut self, error: &StoreError, changes: usize, store_works: bool) -> Fault {
         self.failures += 1;
-        tracing::error!(%error, changes, retry_ms = self.pause_ms, "store-write-failed");
-        sleep(Duration::from_millis(self.pause_ms)).await;
-        self.pause_ms = (self.pause_ms * 2).min(RETRY_MAX_MS).max(self.retry_ms);
+        let retry_ms = self.pause_ms;
+        tracing::error!(%error, changes, store_works, retry_ms, "store-write-failed");
+        let worked = std::mem::replace(&mut self.store_works, store_works);
+        match (worked, store_works) {
+            (_, false) => Fault::Store,
+            (false, true) => Fault::Past,
+            (true, true) => Fault::Changes,
+        }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let now_ms = self.pause_ms;
+        self.pause_ms = (now_ms * 2).min(RETRY_MAX_MS).max(self.retry_ms);
+        Duration::from_millis(now_ms)
     }
 
     fn is_over(&mut self) {
@@ -101,9 +126,35 @@ impl Inner {
         result
     }
 
+    /// Whether the store takes writes, other than those that just failed. One question decides for all that wait: a database that
+    /// hangs as a whole says nothing of the changes that it was given.
+    async fn store_works(&self) -> bool {
+        let probe = async { self.store.probe().await };
+        let caught = AssertUnwindSafe(probe).catch_unwind().await;
+        matches!(caught, Ok(Ok(())))
+    }
+
+    /// Waits before the next attempt; where the store took no writes at all, only until it does again.
+    pub(super) async fn pause(&self, pause: Duration, fault: Fault) {
+        let works_again = async {
+            loop {
+                sleep(Duration::from_millis(self.settings.db_retry_ms)).await;
+                if self.store_works().await {
+                    return;
+                }
+            }
+        };
+        match fault {
+            Fault::Changes => sleep(pause).await,
+            Fault::Store => drop(timeout(pause, works_again).await),
+            Fault::Past => {}
+        }
+    }
+
     /// Writes a batch and acknowledges what is durable; what is not yet stays in its hands. `most` changes go into one commit: few
     /// after a failure, as a batch that the store does not get done in time never will be, and as what it refuses is found
-    /// so; then more and more again. A single change that does not get done is set aside, with what follows of its document.
+    /// so; then more and more again. A single change that does not get done is set aside, with what follows of its document. While
+    /// the store takes no writes at all, nothing is divided or set aside.
     pub(super) async fn write(&self, mut batch: Batch, most: &mut usize) {
         let mut trouble = Trouble::new(self.settings.db_retry_ms);
         loop {
@@ -127,14 +178,17 @@ impl Inner {
                     *most = count.div_ceil(SHRINK);
                 }
                 Err(error) => {
-                    if !matches!(error, StoreError::Unreachable(_)) {
+                    let fault = trouble.failed(&error, count, self.store_works().await);
+                    let theirs = fault == Fault::Changes;
+                    if theirs && !matches!(error, StoreError::Unreachable(_)) {
                         *most = count.div_ceil(SHRINK);
                     }
-                    if count == 1 && matches!(error, StoreError::Timeout) {
+                    let in_time = !matches!(error, StoreError::Timeout | StoreError::Unfinished(_));
+                    if theirs && count == 1 && !in_time {
                         self.queue().set_aside(batch.take(1));
                         self.aside.notify_one();
                     }
-                    trouble.failed(&error, count).await;
+                    self.pause(trouble.next_pause(), fault).await;
                 }
             }
         }
@@ -211,7 +265,8 @@ pub(super) async fn write_aside(inner: Arc<Inner>) {
             Ok(outcomes) => outcomes,
             Err(error) if is_for_good(&error) => vec![dropped(&change, error)],
             Err(error) => {
-                trouble.failed(&error, 1).await;
+                let fault = trouble.failed(&error, 1, inner.store_works().await);
+                inner.pause(trouble.next_pause(), fault).await;
                 last = Some(key);
                 continue;
             }

@@ -1,5 +1,6 @@
 //! What callers of the write queue notice, over the memory backend. Time is simulated.
 
+use super::commits::Fault;
 use super::*;
 use crate::base::ids::Package;
 use crate::base::log_capture::lines_of;
@@ -265,6 +266,52 @@ fn a_batch_that_the_store_never_gets_done_in_time_is_written_in_parts() {
         let record = writes.user(&nadia(), Vec::new(), 0).await.expect("reads");
         let all: Vec<_> = (0..200).map(|n: u32| n.to_string()).collect();
         assert_eq!(record.running_apps, all);
+    });
+}
+
+#[test]
+fn a_store_that_hangs_as_a_whole_is_no_fault_of_the_changes_that_it_was_given() {
+    let lines = lines_of(|| {
+        run(async {
+            let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+            memory.set_hanging(true);
+            let of = |n: u32| {
+                let op = StoreOp::AddRunning(Package::new("a"));
+                Change::Session(UserId::new(&format!("user{n}@lumen.io")), op)
+            };
+            let waiting: Vec<_> = (0..100)
+                .map(|n| writes.begin(of(n)).expect("room"))
+                .collect();
+            while writes.figures().failures.load(Ordering::Relaxed) < 5 {
+                tokio::task::yield_now().await;
+            }
+            memory.set_hanging(false);
+            for waits in waiting {
+                waits.wait().await.expect("durable");
+            }
+            // Neither divided nor set aside, one by one.
+            assert_eq!(memory.commits(), 1);
+        });
+    });
+    let told = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert!(told("store_works=false") >= 5, "{lines:?}");
+    assert_eq!(told("store_works=true"), 0, "{lines:?}");
+}
+
+#[test]
+fn a_pause_ends_when_the_store_takes_writes_again() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    run(async {
+        let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
+        memory.set_hanging(true);
+        let mut pause = std::pin::pin!(writes.inner.pause(HOUR, Fault::Store));
+        let early = timeout(Duration::from_millis(50), &mut pause).await;
+        assert!(early.is_err(), "it does not take them yet");
+        memory.set_hanging(false);
+        pause.await;
+        // Of a single change that fails alone it is not cut short.
+        let whole = writes.inner.pause(HOUR, Fault::Changes);
+        assert!(timeout(Duration::from_millis(50), whole).await.is_err());
     });
 }
 
