@@ -223,12 +223,12 @@ fn a_role_that_may_create_nothing_is_enough_once_the_tables_are_there() {
 fn a_row_that_an_operator_locks_holds_up_no_other() {
     let Some(url) = postgres_url() else { return };
     run(async {
-        let store = Arc::new(open(&url, 300, 3).await.expect("opens"));
+        let store = Arc::new(open(&url, 2000, 3).await.expect("opens"));
         let (locked, other) = (fresh_user(), fresh_user());
         let put_all = [put(&locked, "v"), put(&other, "v")];
         store.commit(&put_all).await.expect("writes");
         let mut settings = Settings::default().store;
-        settings.db_timeout_ms = 300;
+        settings.db_timeout_ms = 2000;
         settings.db_retry_ms = 100;
         let writes = Writes::start(store.clone(), settings);
 
@@ -285,6 +285,32 @@ fn the_database_gives_up_on_a_lock_before_we_do_and_keeps_none_of_its_own() {
         let kept = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
         let kept = client.query_one(kept, &[]).await.expect("reads");
         assert_eq!(kept.get::<_, i64>(0), 0);
+    });
+}
+
+#[test]
+fn a_start_beside_an_instance_that_migrates_for_long_is_refused_nothing() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    let url = &postgres.url;
+    run(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        // What all instances take while they migrate.
+        let migrating = "SELECT pg_advisory_lock(x'707269736d'::bigint)";
+        client.batch_execute(migrating).await.expect("locks");
+        let store = open(url, 4000, 3).await.expect("starts without the store");
+        let user = fresh_user();
+        let early = store.commit(&[put(&user, "v")]).await;
+        assert!(early.is_err(), "{early:?}");
+        client
+            .batch_execute("SELECT pg_advisory_unlock_all()")
+            .await
+            .expect("unlocks");
+        store.commit(&[put(&user, "v")]).await.expect("writes");
     });
 }
 

@@ -93,7 +93,10 @@ impl Postgres {
         match this.bounded(this.lease(&this.writing)).await {
             Ok(lease) => lease.give_back(),
             Err(
-                error @ (StoreError::Unreachable(_) | StoreError::Timeout | StoreError::Panicked),
+                error @ (StoreError::Unreachable(_)
+                | StoreError::Unfinished(_)
+                | StoreError::Timeout
+                | StoreError::Panicked),
             ) => {
                 tracing::error!(%error, "started without the store; sessions get defaults until it answers");
             }
