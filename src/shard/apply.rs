@@ -17,6 +17,7 @@ use crate::wire::speech::{SpeechFailure, SpeechFailureClass, SpeechOrder, Speech
 /// An event for a session that arose while its effects were applied.
 pub(super) struct Followup {
     at: u32,
+    user: UserId,
     epoch: u64,
     event: Event,
 }
@@ -81,6 +82,8 @@ impl Shard {
             let epoch = self.entries.epoch(next.at);
             if epoch == Some(next.epoch) {
                 self.drive(next.at, |session, cx| session.on_event(next.event, cx));
+            } else {
+                self.answered_too_late(&next.user, next.epoch, &next.event);
             }
         }
     }
@@ -88,8 +91,14 @@ impl Shard {
     /// An event for session `at`, once its effects are applied.
     #[cold]
     fn follow(&mut self, at: u32, event: Event) {
-        if let Some(epoch) = self.entries.epoch(at) {
-            self.followups.push(Followup { at, epoch, event });
+        if let Some(entry) = self.entries.get(at) {
+            let (user, epoch) = (entry.session.user.clone(), entry.session.epoch);
+            self.followups.push(Followup {
+                at,
+                user,
+                epoch,
+                event,
+            });
         }
     }
 
@@ -199,7 +208,7 @@ impl Shard {
         if !self.tell_outside(message)
             && let Some(event) = refused
         {
-            self.followups.push(Followup { at, epoch, event });
+            self.follow(at, event);
         }
     }
 

@@ -36,6 +36,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
         Event::RegistryChanged => {
             device::profiles_changed(s, cx);
             sync::permissions_changed(s, cx);
+            requests::permissions_changed(s, cx);
             sync::sockets_changed(s, cx);
         }
         Event::SpeechSettingsChanged => recognisers::settings_changed(s, cx),

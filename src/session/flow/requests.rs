@@ -3,12 +3,13 @@
 
 use super::{
     app_messages, audio_output, audio_play, live_input, location, managed_status, managed_streams,
-    photos, streams,
+    photos, streams, sync,
 };
 use crate::base::ids::{CallId, Package};
 use crate::session::effects::Class;
 use crate::session::event::HttpOutcome;
 use crate::session::{Cx, Session};
+use crate::wire::streams::Permission;
 use bytes::Bytes;
 
 /// An app stopped: its streams end, its requests are forgotten.
@@ -21,6 +22,29 @@ pub(crate) fn app_stopped(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     streams::app_stopped(s, package, cx);
     app_messages::app_gone(s, package, cx);
     s.m.missed.forget(package);
+}
+
+/// App records changed: what goes on for an app that may not have it any more ends. A photo that was asked for is one picture, and
+/// goes from the phone to the app by itself.
+pub(crate) fn permissions_changed(s: &mut Session, cx: &mut Cx<'_>) {
+    let may_not = |package: &&Package, needed| !sync::granted(cx, package, needed);
+    let without_camera = |package: &&Package| may_not(package, Permission::Camera);
+    let stream = s.m.streams.current.as_ref();
+    let owner = stream.map(|stream| &stream.owner).filter(without_camera);
+    let managed = s.m.managed_streams.current.as_ref();
+    let viewers = managed.map_or(&[][..], |stream| &stream.viewers);
+    let viewers = viewers.iter().filter(without_camera);
+    let watching: Vec<Package> = owner.into_iter().chain(viewers).cloned().collect();
+    let polls = s.m.location.polls().iter().map(|poll| &poll.package);
+    let polling = polls.filter(|package| may_not(package, Permission::Location));
+    let polling: Vec<Package> = polling.cloned().collect();
+    for package in watching {
+        managed_streams::app_stopped(s, &package, cx);
+        streams::app_stopped(s, &package, cx);
+    }
+    for package in polling {
+        location::app_stopped(s, &package);
+    }
 }
 
 /// Tells an app, or the phone under its name, how something of it ended. A peer that is away and expected back hears it when it is

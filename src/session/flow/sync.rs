@@ -52,21 +52,18 @@ pub(crate) fn sockets_changed(s: &mut Session, cx: &mut Cx<'_>) {
     }
 }
 
-/// App records changed: what an app may not have any more leaves its set, as if it had sent its list again (behaviour.md §13.1,
-/// invariant 29). What it may have now is its own to ask for.
+/// App records changed: an app's last list counts as if it had sent it again (behaviour.md §13.1, invariants 25 and 29). What it may
+/// not have any more leaves its set, and what it may have (again) enters it: it would not ask for that before its next connection.
 pub(crate) fn permissions_changed(s: &mut Session, cx: &mut Cx<'_>) {
     let (unix_ms, keep) = (cx.now.unix_ms, cx.cfg.apps.subscription_history as usize);
-    let packages: Vec<Package> =
-        s.m.subscriptions
-            .iter()
-            .map(|one| one.package.clone())
-            .collect();
+    let packages = s.m.subscriptions.iter().map(|one| one.package.clone());
+    let packages: Vec<Package> = packages.collect();
     for package in packages {
         let may = |needed| granted(cx, &package, needed);
-        let rejected = s.m.subscriptions.revoke(&package, may, unix_ms, keep);
-        if rejected.is_empty() {
+        let sets = &mut s.m.subscriptions;
+        let Some(rejected) = sets.judge_anew(&s.user, &package, may, unix_ms, keep) else {
             continue;
-        }
+        };
         if let Some(conn) = s.m.apps.open_conn(&package) {
             notices::rejected(s, &package, conn, &rejected, cx);
         }

@@ -236,10 +236,12 @@ impl AppMessages {
         self.users.retain(|user| &**user != package);
     }
 
-    /// Registers a direct message; `false`: too many of the app's wait already, or `max` in all. An app that gives the same user the same id again means the
-    /// newer one.
+    /// Registers a direct message; `false`: too many of the app's wait already, or `max` in all. An app that gives the same user the
+    /// same id again means the newer one, which waits in the place of the other.
     pub fn sent(&mut self, message: Unconfirmed, max: u64) -> bool {
-        self.unconfirmed.retain(|known| *known != message);
+        if self.unconfirmed.contains(&message) {
+            return true;
+        }
         let own = self.unconfirmed.iter();
         let own = own.filter(|known| known.package == message.package);
         let has_room = share::may_add(own.count(), self.unconfirmed.len(), max);

@@ -92,6 +92,8 @@ pub struct Stream {
     pub request_id: Option<String>,
     /// Latest.
     pub status: Status,
+    /// The glasses said something of it.
+    pub reported: bool,
     /// How the owner is told.
     pub name: StatusName,
     /// When it was asked for.

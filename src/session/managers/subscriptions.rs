@@ -12,7 +12,7 @@ use std::sync::Arc;
 owns! {
     Subscription: text;
     SubscriptionChange: list;
-    Subscriber: head, list, rate, hints, history, reported;
+    Subscriber: head, list, withheld, rate, asked_rate, hints, history, reported;
     Subscriptions: subscribers;
 }
 
@@ -74,6 +74,8 @@ pub struct Wish {
     pub dropped: usize,
     /// Length of all names.
     bytes: usize,
+    /// What was refused of it.
+    withheld: Vec<Subscription>,
 }
 
 impl Wish {
@@ -120,18 +122,16 @@ impl Wish {
 
     /// Takes out what `granted` refuses and returns it with the missing permission.
     pub fn reject(&mut self, granted: impl Fn(Permission) -> bool) -> Vec<(String, Permission)> {
-        let mut rejected = Vec::new();
-        self.list.retain(|subscription| {
-            match streams::permission_for(&subscription.text).filter(|needed| !granted(*needed)) {
-                Some(needed) => {
-                    rejected.push((subscription.text.to_string(), needed));
-                    false
-                }
-                None => true,
-            }
-        });
-        rejected
+        let refused = |own: &Subscription| missing_for(own, &granted).is_some();
+        self.withheld = self.list.extract_if(.., |own| refused(own)).collect();
+        let named = |own: &Subscription| Some((own.text.to_string(), missing_for(own, &granted)?));
+        self.withheld.iter().filter_map(named).collect()
     }
+}
+
+/// The permission that a stream needs and that is not `granted`.
+fn missing_for(own: &Subscription, granted: impl Fn(Permission) -> bool) -> Option<Permission> {
+    streams::permission_for(&own.text).filter(|needed| !granted(*needed))
 }
 
 /// The stored set of one subscriber.
@@ -142,7 +142,11 @@ pub struct Subscriber {
     /// `{"type":"data_stream","sessionId":…,"streamType":`, written once.
     head: Box<[u8]>,
     list: Arc<[Subscription]>,
+    /// What it asked for last and may not have.
+    withheld: Vec<Subscription>,
     rate: Option<String>,
+    /// The rate that it named last.
+    asked_rate: Option<String>,
     hints: Vec<String>,
     newly: Newly,
     history: VecDeque<SubscriptionChange>,
@@ -301,39 +305,36 @@ impl Subscriptions {
         let has_location = one.list.iter().any(Subscription::wants_location);
         one.newly.location = has_location && (one.newly.location || !had_location);
         one.newly.calendar = one.holds("calendar_event") && (one.newly.calendar || !had_calendar);
-        one.rate = one
-            .holds("location_stream")
-            .then(|| wish.rate.unwrap_or_else(|| DEFAULT_RATE.to_owned()));
+        let rate = wish.rate.as_deref().unwrap_or(DEFAULT_RATE);
+        one.rate = one.holds("location_stream").then(|| rate.to_owned());
+        one.asked_rate = wish.rate;
+        one.withheld = wish.withheld;
     }
 
-    /// Takes out of a set what `granted` refuses, and returns it with the missing permission.
-    pub fn revoke(
+    /// The list that an app gave last, once more as it is `granted` now: what of it is refused, with the missing permission. `None`:
+    /// nothing came of it.
+    pub fn judge_anew(
         &mut self,
-        package: &str,
+        user: &str,
+        package: &Package,
         granted: impl Fn(Permission) -> bool,
         unix_ms: u64,
         keep: usize,
-    ) -> Vec<(String, Permission)> {
-        let Some(one) = self.get_mut(package) else {
-            return Vec::new();
-        };
-        let refused = |own: &Subscription| {
-            streams::permission_for(&own.text).is_some_and(|needed| !granted(needed))
-        };
-        if !one.list.iter().any(refused) {
-            return Vec::new();
+    ) -> Option<Vec<(String, Permission)>> {
+        let one = self.get(package)?;
+        let refused = |own: &Subscription| missing_for(own, &granted).is_some();
+        if !one.list.iter().any(refused) && one.withheld.iter().all(refused) {
+            return None;
         }
-        let mut left = Wish {
-            list: one.list.to_vec(),
+        let asked = one.list.iter().chain(&one.withheld);
+        let mut wish = Wish {
+            list: asked.cloned().collect(),
+            rate: one.asked_rate.clone(),
             ..Wish::default()
         };
-        let rejected = left.reject(granted);
-        one.newly.different = true;
-        one.replace(left.list.into(), Operation::Update, unix_ms, keep);
-        if !one.holds("location_stream") {
-            one.rate = None;
-        }
-        rejected
+        let rejected = wish.reject(granted);
+        self.apply(user, package, wish, unix_ms, keep);
+        Some(rejected)
     }
 
     /// Empties a set; the ring stays. What became of it is to be taken.
@@ -343,7 +344,8 @@ impl Subscriptions {
             if different {
                 one.replace(Arc::default(), Operation::Remove, unix_ms, keep);
             }
-            one.rate = None;
+            one.withheld.clear();
+            (one.rate, one.asked_rate) = (None, None);
             one.newly = Newly {
                 different,
                 ..Newly::default()
@@ -408,7 +410,9 @@ impl Subscriptions {
                 package: package.clone(),
                 head: head.into(),
                 list: Arc::default(),
+                withheld: Vec::new(),
                 rate: None,
+                asked_rate: None,
                 hints: Vec::new(),
                 newly: Newly::default(),
                 history: VecDeque::new(),

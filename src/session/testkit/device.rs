@@ -28,7 +28,8 @@ pub(crate) struct Kit {
 
 stands_on_a_bench!(Kit);
 
-fn record(package: &str, permissions: &[&str]) -> AppRecord {
+/// A record with an address and these permissions.
+pub(crate) fn record(package: &str, permissions: &[&str]) -> AppRecord {
     AppRecord {
         package_name: package.to_owned(),
         public_url: format!(

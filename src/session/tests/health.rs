@@ -159,6 +159,23 @@ fn observing_counts_and_closes_nothing() {
     assert_eq!(kit.metrics.get(Counter::HealthTimeoutPhone), 1);
 }
 
+/// behaviour.md §9.4: the switch is turned from `observe` to `enforce` while the process runs.
+#[test]
+fn a_socket_that_was_only_observed_is_closed_as_soon_as_the_rule_is_enforced() {
+    let (mut kit, phone) = Kit::connected();
+    kit.cfg.health.health_monitor_mode = HealthMonitorMode::Observe;
+    let app = kit.running(SCRIBE, Sdk::V3);
+    kit.app_text(app, r#"{"type":"ping"}"#);
+    pass(&mut kit, phone, 60);
+    assert_eq!(kit.close_of(app), None);
+    assert_eq!(kit.metrics.get(Counter::HealthTimeoutApp), 1);
+    kit.cfg.health.health_monitor_mode = HealthMonitorMode::Enforce;
+    pass(&mut kit, phone, 10);
+    let closed = kit.close_of(app);
+    assert_eq!(closed, Some((1001, "Connection timeout detected")));
+    assert_eq!(kit.metrics.get(Counter::HealthTimeoutApp), 1, "told once");
+}
+
 #[test]
 fn switched_off_it_only_pings() {
     let (mut kit, phone) = Kit::connected();

@@ -97,8 +97,8 @@ fn a_shutdown_removes_the_live_inputs_of_all_sessions_whether_they_are_there_or_
     assert_eq!(world.made(epoch, call), [removal]);
 }
 
-/// A running app whose stop somebody waits for, when the session ends: by the end of its webhook or before. The write of the store.
-fn stopping(shape: Shape, answered: bool, end: impl FnOnce(&mut World)) -> (World, u64, CallId) {
+/// A running app whose stop somebody waits for.
+fn asked_to_stop(shape: Shape) -> World {
     let mut world = World::new();
     let app = AppRecord {
         package_name: "com.acme.x".into(),
@@ -120,6 +120,12 @@ fn stopping(shape: Shape, answered: bool, end: impl FnOnce(&mut World)) -> (Worl
         package: "com.acme.x".into(),
         shape,
     });
+    world
+}
+
+/// The same, when the session ends: by the end of its webhook or before. The write of the store.
+fn stopping(shape: Shape, answered: bool, end: impl FnOnce(&mut World)) -> (World, u64, CallId) {
+    let mut world = asked_to_stop(shape);
     if answered {
         let stops = world.calls().into_iter();
         for (epoch, stop) in stops.filter(|(_, call)| call.kind == HttpKind::StopRequest) {
@@ -208,6 +214,21 @@ fn a_stop_whose_session_ends_is_answered_when_the_store_has() {
             }
         }
     }
+}
+
+#[test]
+fn a_stop_whose_write_finds_no_room_as_its_session_ends_is_an_error_at_once() {
+    let mut world = asked_to_stop(Shape::Phone);
+    let user = UserId::new("a@x.io");
+    while world.shard.tell_outside(ToOutside::LoadUser {
+        user: user.clone(),
+        epoch: 0,
+    }) {}
+    ends(&mut world);
+    let body = r#"{"success":false,"message":"Error stopping app"}"#;
+    assert_eq!(world.answers(), [(500, body.to_owned())]);
+    world.pass(10_000);
+    assert!(world.answers().is_empty(), "once");
 }
 
 #[test]

@@ -125,6 +125,43 @@ fn a_managed_stream_starts_and_stops_although_the_app_that_watches_longest_asks_
     assert_eq!(read.matches(r#""type":"stop_stream""#).count(), 1);
 }
 
+/// Nobody else would end what the glasses send, and its app has heard that it is over.
+#[test]
+fn a_stream_that_runs_stops_although_its_app_asks_too_much() {
+    let mut world = filming();
+    let (phone, app) = stalled(&mut world);
+    world.say(app, r#"{"type":"stream_request","streamUrl":"rtmp://x/k"}"#);
+    let read = world.sent(phone);
+    let id = read.split(r#""streamId":""#).nth(1).expect("started");
+    let id = id.split('"').next().expect("an id").to_owned();
+    let status = |word: &str| -> &'static str {
+        format!(r#"{{"type":"stream_status","streamId":"{id}","status":"{word}"}}"#).leak()
+    };
+    world.say(phone, status("streaming"));
+    world.say(phone, status("reconnecting"));
+    for _ in 0..5_000 {
+        world.say(app, LED);
+    }
+    assert!(world.sent(app).contains("Too many requests wait"));
+    world.say(app, r#"{"type":"stream_stop"}"#);
+    let read = world.sent(phone);
+    assert_eq!(read.matches(r#""type":"stop_stream""#).count(), 1);
+}
+
+#[test]
+fn an_app_that_starts_and_stops_streams_without_end_does_not_close_the_phone() {
+    let mut world = filming();
+    let (phone, app) = stalled(&mut world);
+    for _ in 0..10_000 {
+        world.say(app, r#"{"type":"stream_request","streamUrl":"rtmp://x/k"}"#);
+        world.say(app, r#"{"type":"stream_stop"}"#);
+        world.sent(app);
+    }
+    assert!(world.shard.workspace.metrics.get(Counter::DroppedAsked) > 5_000);
+    world.say(phone, r#"{"type":"ping"}"#);
+    assert!(world.sent(phone).ends_with(r#"{"type":"pong"}"#));
+}
+
 /// Each costs a call of the provider, and this no time.
 #[test]
 fn an_app_that_asks_for_the_managed_stream_and_stops_it_without_end_does_not_close_the_phone() {

@@ -59,8 +59,9 @@ impl Watch {
             let over = matches!(app.state, AppState::Stopped | AppState::Stopping)
                 || (app.state == AppState::Dormant && app.released);
             changed = (restart || over) && !pair.subs.is_empty();
-            if changed {
+            if restart || over {
                 pair.subs.clear();
+                pair.asked.clear();
             }
             // What is stored for a dormant app does not count.
             changed |= app.state == AppState::Dormant || pair.state == AppState::Dormant;

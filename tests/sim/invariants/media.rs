@@ -1,11 +1,11 @@
 //! Invariants 26–28 and 43: what is needed of the microphone, what the phone was told, and what says nothing.
 
 use super::super::net::Down;
+use super::records::granted_of;
 use super::{Seen, View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::State;
 use prism::session::event::Sdk;
-use prism::wire::streams::permission_for;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -139,18 +139,15 @@ impl Watch {
             return;
         };
         let record = view.apps.last_known(&sock.package);
-        let wanted: BTreeSet<String> = list
+        let asked: BTreeSet<String> = list
             .iter()
             .filter_map(|item| item.as_str().or_else(|| item["stream"].as_str()))
             .map(|name| match name {
                 "transcription" => "transcription:en-US".to_owned(),
                 other => other.to_owned(),
             })
-            .filter(|name| {
-                let needed = permission_for(name);
-                needed.is_none_or(|needed| record.is_none_or(|record| record.grants(needed)))
-            })
             .collect();
+        let wanted = granted_of(&asked, record.map(AsRef::as_ref));
         let young = view.now_ms - app.attached_ms <= view.cfg.apps.subscription_grace_ms;
         let guarded = list.is_empty() && app.sdk == Sdk::V2 && young;
         let (user, package) = (sock.user.clone(), sock.package.clone());
@@ -161,6 +158,7 @@ impl Watch {
         let ignored = guarded && !pair.subs.is_empty();
         if !ignored {
             pair.rate = rate_of(list);
+            pair.asked = asked;
         }
         if !ignored && pair.subs != wanted {
             pair.subs = wanted;

@@ -19,7 +19,9 @@ pub(crate) struct Pair {
     pub(super) conn: Option<ConnId>,
     pub(super) sdk: Sdk,
     pub(super) attached_ms: u64,
-    /// What the app last asked for, after guard and permissions.
+    /// What the app last asked for, after the guard.
+    pub(super) asked: BTreeSet<String>,
+    /// And what it may have of it.
     pub(super) subs: BTreeSet<String>,
     /// How exactly it wants the location: its place among the tiers.
     pub(super) rate: usize,
@@ -59,6 +61,7 @@ impl Default for Pair {
             conn: None,
             sdk: Sdk::V2,
             attached_ms: 0,
+            asked: BTreeSet::new(),
             subs: BTreeSet::new(),
             rate: 0,
             stopped: false,

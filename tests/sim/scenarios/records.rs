@@ -14,6 +14,7 @@ fn an_app_that_loses_a_permission_hears_nothing_more() {
         let mut w = running(sdk, SCRIBE);
         w.run(3000);
         let (conn, phone, t) = (w.conn_of(SCRIBE), w.phone_conn(0), w.t());
+        let asked = w.set_of(SCRIBE);
         w.revise(SCRIBE, &Revision::Permissions(0));
         w.run(6000);
         w.sound();
@@ -29,8 +30,11 @@ fn an_app_that_loses_a_permission_hears_nothing_more() {
             off.iter().any(|row| row.1["isMicrophoneEnabled"] == false),
             "nobody may hear it, and it stays on: {off:?}"
         );
-        // What it may have again, it has to ask for.
+        // What it may have again of that list, it has without a word.
         w.revise(SCRIBE, &Revision::Restored);
+        w.run(1000);
+        w.sound();
+        assert_eq!(w.set_of(SCRIBE), asked);
         w.subscribe(SCRIBE, USER, vec![json!("audio_chunk")]);
         w.run(1000);
         w.sound();

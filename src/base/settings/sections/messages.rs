@@ -14,7 +14,7 @@ section! {
         /// A direct message between users fails when its delivery is not confirmed within this (ms).
         direct_message_timeout_ms: u64 = 15_000, 100..=600_000;
         /// Most unconfirmed direct messages per user; an app may have half of what others leave of it, and more of it fails at once.
-        direct_messages_max: u64 = 64, 1..=10_000;
+        direct_messages_max: u64 = 128, 1..=10_000;
         /// Messages that an app may send to other users per second and user, entering a room included; beyond it they are refused.
         app_messages_per_s: u64 = 200, 1..=1_000_000;
         /// Longest value in simple storage (characters).

@@ -193,6 +193,41 @@ fn unconfirmed_messages_of_one_app_leave_room_for_those_of_others() {
     }
 }
 
+/// behaviour.md §13.1, invariant 42: the first of the two may have been delivered already.
+#[test]
+fn a_message_that_is_sent_again_has_room_however_many_wait() {
+    let mut kit = Kit::new();
+    kit.cfg.messages.direct_messages_max = 8;
+    for (app, ids) in [
+        (OTHER, &["m1", "m2", "m3", "m4"][..]),
+        (SCRIBE, &["m1", "m2"]),
+    ] {
+        for id in ids {
+            kit.app(app, &DIRECT.replace("m2", id)).expect("taken");
+        }
+    }
+    assert!(kit.sent().texts.is_empty(), "as many as each may have");
+    kit.app(OTHER, DIRECT).expect("the newer one");
+    assert!(kit.sent().texts.is_empty());
+    let done = Content::Delivery {
+        message_id: "m2".into(),
+        error: None,
+    };
+    arrive(&mut kit, "ben@lumen.io", done);
+    assert_eq!(value(kit.sent().other()[0])["success"], true);
+}
+
+/// A room's host writes to each of its members at once; nobody can have confirmed yet.
+#[test]
+fn an_app_alone_may_wait_for_sixty_four_confirmations() {
+    let mut kit = Kit::new();
+    for n in 0..64 {
+        kit.app(OTHER, &DIRECT.replace("Ben", &format!("ben{n}")))
+            .expect("taken");
+    }
+    assert!(kit.sent().texts.is_empty());
+}
+
 #[test]
 fn incomplete_messages_have_their_texts() {
     let mut kit = Kit::new();

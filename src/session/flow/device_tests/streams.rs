@@ -1,6 +1,7 @@
 //! Unmanaged video streams (protocol.md §8.9, §8.10, §9.13, §9.15, §7.10; invariants 44 and 45).
 
 mod away;
+mod revoked;
 
 use super::*;
 use crate::session::flow::requests;

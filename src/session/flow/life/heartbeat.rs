@@ -37,30 +37,34 @@ fn check(s: &mut Session, cx: &mut Cx<'_>) {
         let Some(row) = s.m.health.row_mut(conn) else {
             continue;
         };
-        if std::mem::replace(&mut row.reported, true) {
-            continue;
-        }
+        let is_told = std::mem::replace(&mut row.reported, true);
         let peer = row.peer.clone();
-        s.m.health.timeouts += 1;
-        let package = match &peer {
-            Peer::Phone => {
-                cx.metrics.inc(Counter::HealthTimeoutPhone);
-                "unknown"
-            }
-            Peer::App(package) => {
-                cx.metrics.inc(Counter::HealthTimeoutApp);
-                package.as_str()
-            }
-        };
-        tracing::warn!(
-            user = %s.user, correlation_id = %s.correlation(cx.now), kind = kind(&peer), package, conn = %conn.tag(), silence_ms,
-            "connection is silent"
-        );
+        if !is_told {
+            report(s, conn, &peer, silence_ms, cx);
+        }
         if enforced {
             cx.fx.liveness_closes += 1;
             cut(s, conn, &peer, cx);
         }
     }
+}
+
+fn report(s: &mut Session, conn: ConnId, peer: &Peer, silence_ms: u64, cx: &mut Cx<'_>) {
+    s.m.health.timeouts += 1;
+    let package = match peer {
+        Peer::Phone => {
+            cx.metrics.inc(Counter::HealthTimeoutPhone);
+            "unknown"
+        }
+        Peer::App(package) => {
+            cx.metrics.inc(Counter::HealthTimeoutApp);
+            package.as_str()
+        }
+    };
+    tracing::warn!(
+        user = %s.user, correlation_id = %s.correlation(cx.now), kind = kind(peer), package, conn = %conn.tag(), silence_ms,
+        "connection is silent"
+    );
 }
 
 fn kind(peer: &Peer) -> &'static str {

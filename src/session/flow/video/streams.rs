@@ -59,6 +59,7 @@ pub(crate) fn start(
         url: url.to_owned(),
         request_id: phone_request(owner, m),
         status: Status::Initializing,
+        reported: false,
         name,
         created: cx.now,
     });
@@ -186,11 +187,16 @@ pub(crate) fn stop(
     match current.filter(is_named) {
         Some(stream) if may_stop(stream) => {
             let own = stream.id.clone();
+            // What runs must stop whatever else its app asks of the phone; before, an app may start and stop as fast as it likes.
+            let payer = match stream.reported {
+                true => Payer::Session,
+                false => Payer::App(asker),
+            };
             finish(s, Status::Stopped, None, cx);
             // As its asker named it, if it can be sent now.
             let named = s.m.phone.open().map(|_| stream_id.unwrap_or_default());
             let id = named.unwrap_or(&own);
-            end_on_glasses(s, (Payer::App(asker), asker), id, cx);
+            end_on_glasses(s, (payer, asker), id, cx);
             return Ok(());
         }
         Some(stream) if stream_id.is_some() => {
@@ -217,6 +223,7 @@ pub(crate) fn glasses_status(s: &mut Session, m: &Members, cx: &mut Cx<'_>) {
     let Some(stream) = s.m.streams.by_id(id) else {
         return;
     };
+    stream.reported = true;
     // A message without a status is a sign of life and says nothing about the stream.
     let Some(word) = m.get("status").filter(|word| *word != "") else {
         keep_alive::active(s, id);

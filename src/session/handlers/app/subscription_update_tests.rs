@@ -195,6 +195,48 @@ fn what_new_records_do_not_grant_leaves_the_set() {
     );
 }
 
+/// behaviour.md §13.1, invariant 25. Apps send no list of their own accord when their record is mended.
+#[test]
+fn what_records_grant_again_is_back_in_the_set_unless_the_app_left_it_out() {
+    let mut kit = Kit::new();
+    let conn = kit.app("back", Sdk::V2);
+    let location = json!({"stream": "location_stream", "rate": "high"});
+    let asks = |list: Value| json!({"type": "subscription_update", "subscriptions": list});
+    let update = asks(json!([location, "audio_chunk", "calendar_event", "x"]));
+    kit.app_says("back", &update).expect("accepted");
+    let grants = |kit: &mut Kit, permissions: &[&str]| {
+        let version = kit.apps.version + 1;
+        let record = record("back", AppType::Background, permissions);
+        kit.apps = Registry::new([record], version).after(&kit.apps);
+        kit.run(|s, cx| s.on_event(Event::RegistryChanged, cx));
+        let told = kit.texts(conn).into_iter();
+        told.filter(|(_, text)| text["type"] == "permission_error")
+            .count()
+    };
+    assert_eq!(grants(&mut kit, &[]), 1);
+    assert_eq!(stored(&kit, "back"), json!(["x"]));
+    assert_eq!(grants(&mut kit, &["LOCATION", "MICROPHONE", "CALENDAR"]), 0);
+    assert_eq!(stored(&kit, "back").as_array().map(Vec::len), Some(4));
+    let rates: Vec<_> = kit.s.m.subscriptions.location_rates().collect();
+    assert_eq!(rates, [(&Package::new("back"), Some("high"))]);
+    assert!(kit.s.m.microphone.need().media());
+    assert_eq!(kit.s.m.audio.targets.len(), 1);
+
+    // It gives up one of those that it may not have, and asks for another.
+    grants(&mut kit, &[]);
+    let update = asks(json!(["audio_chunk", "translation:en-de", "x"]));
+    kit.app_says("back", &update).expect("accepted");
+    grants(&mut kit, &["LOCATION", "MICROPHONE", "CALENDAR"]);
+    assert_eq!(
+        stored(&kit, "back"),
+        json!(["x", "audio_chunk", "translation:en-de"])
+    );
+    grants(&mut kit, &[]);
+    kit.stop("back");
+    grants(&mut kit, &["ALL"]);
+    assert_eq!(stored(&kit, "back"), json!([]));
+}
+
 /// behaviour.md §3.2 step 4: such a list is ignored entirely, what it was last told included.
 #[test]
 fn an_ignored_list_brings_no_rejection_again() {

@@ -1,6 +1,8 @@
 //! What does not end a managed stream (protocol.md §8.12, behaviour.md §7.6.3).
 
 use super::*;
+use crate::session::event::Event;
+use crate::session::testkit::device::record;
 
 #[test]
 fn a_stream_that_the_glasses_send_outlives_a_provider_that_does_not_say_so() {
@@ -18,6 +20,25 @@ fn a_stream_that_the_glasses_send_outlives_a_provider_that_does_not_say_so() {
     assert!(sent.other().is_empty() && sent.http().is_empty());
     kit.app(OTHER, STOP).expect("leaves");
     assert_eq!(value(kit.sent().other()[0])["status"], "stopped");
+}
+
+/// An app whose record takes the camera from it watches no more; for others the stream goes on.
+#[test]
+fn a_viewer_without_the_camera_leaves() {
+    let mut kit = live();
+    kit.app(SCRIBE, ASK).expect("joins");
+    kit.sent();
+    let poor = record(OTHER, &["LOCATION"]);
+    let records = [record(SCRIBE, &["ALL"]), poor.clone()];
+    kit.apps = Registry::new(records, 2);
+    kit.with(|s, cx| s.on_event(Event::RegistryChanged, cx));
+    let sent = kit.sent();
+    assert_eq!(value(sent.other()[0])["status"], "stopped");
+    assert!(sent.scribe().is_empty() && sent.phone().is_empty());
+    kit.apps = Registry::new([record(SCRIBE, &[]), poor], 3);
+    kit.with(|s, cx| s.on_event(Event::RegistryChanged, cx));
+    assert_eq!(types(&kit.sent().phone()), ["stop_stream"]);
+    assert!(kit.s.m.managed_streams.current.is_none());
 }
 
 #[test]
