@@ -350,7 +350,8 @@ impl Arbiter {
         if self.current.as_ref().map(|p| p.number) == Some(core.number) {
             return true;
         }
-        if self.window_ms() > scene.now_ms {
+        // Step 3 before step 5: whoever waits already comes first.
+        if self.window_ms() > scene.now_ms || !self.waiting.is_empty() {
             self.waiting.push(core);
             self.watch_window(scene);
         } else {

@@ -47,3 +47,23 @@ fn a_boot_screen_does_not_keep_the_foreground_app_off_for_longer() {
     let expected = [(0, "b"), (1500, boot), (3000, ""), (3000, "b"), (3300, "m")];
     assert_eq!(shown(&mut kit), expected.map(own));
 }
+
+/// A hold and the rate window that end in the same millisecond: what waited comes first, and no older text of the foreground app
+/// flashes up before it.
+#[test]
+fn a_text_that_waits_comes_before_the_foreground_app_at_the_end_of_a_hold() {
+    let mut kit = kit();
+    show(&mut kit, "back", "b");
+    kit.advance(100);
+    show_with(&mut kit, "main", "m", &json!({"durationMs": 60_000}));
+    for wait_ms in [1500, 1600, 1600, 1600, 1600, 1700] {
+        kit.advance(wait_ms);
+        show_with(&mut kit, "back", "b", &json!({"durationMs": 0}));
+    }
+    kit.advance(100);
+    show_with(&mut kit, "back", "waits", &json!({"durationMs": 30_000}));
+    kit.advance(2000);
+    let all = shown(&mut kit);
+    let last: Vec<_> = all.iter().skip(6).cloned().collect();
+    assert_eq!(last, [(9700, "b"), (10_000, "waits")].map(own), "{all:?}");
+}

@@ -136,7 +136,8 @@ impl Display {
             return true;
         }
         let core = core.clone();
-        if self.window_ends_ms(stage) > stage.now_ms {
+        // What waits already comes first, also when its time is this very millisecond (*next* of behaviour.md §6.1.5, step 3).
+        if self.window_ends_ms(stage) > stage.now_ms || !self.throttled.is_empty() {
             self.throttled.push(core);
             self.arm_release(stage);
         } else {
