@@ -41,7 +41,7 @@ fn run(quirk: Quirk, target: Target, text: &str) -> Measured {
     let fake = Fake::start(quirk);
     let mut engine = Engine::new(settings(fake.address, target), scenario.clone()).unwrap();
     fake.set_ports(engine.hooks.port, engine.recogniser_port);
-    engine.bring_up().unwrap();
+    bring_up(&mut engine, &fake);
     until(&mut engine, |engine| has_paths(engine, &fake));
     let window = engine
         .generate(1.0, scenario.warmup_s, scenario.duration_s)
@@ -52,6 +52,14 @@ fn run(quirk: Quirk, target: Target, text: &str) -> Measured {
     });
     engine.drain().unwrap();
     engine.collect(&window)
+}
+
+/// Until the fake sends to everybody: it handles a subscription some time after it was sent.
+fn bring_up(engine: &mut Engine, fake: &Fake) {
+    engine.bring_up().unwrap();
+    let apps = engine.users.iter().map(|user| user.apps.len()).sum();
+    let all = (engine.users.len(), apps);
+    until(engine, |_| fake.attached() == all);
 }
 
 /// Goes on until then. After a long time it goes on all the same: what the test expects is wrong then.
@@ -79,7 +87,7 @@ fn is_passed_on(engine: &Engine, fake: &Fake) -> bool {
         .map(|(index, user)| engine.streams[index].spec.answers(user.seq[index]))
         .sum();
     let (handled, heard) = fake.passed_on();
-    handled >= sent && heard >= answers
+    handled >= sent && heard >= answers && fake.is_delivered()
 }
 
 const BASE: &str = "{ name: tiny, users: 3, apps_per_user: 2, ramp_users_per_s: 1000, warmup_s: 0.1, drain_s: 0.1,";
@@ -254,7 +262,7 @@ fn a_run_ends_with_the_server_process_that_it_watches() {
     own.server_pid = i32::try_from(server.id()).ok();
     server.wait().unwrap();
     let mut engine = Engine::new(own, scenario.clone()).unwrap();
-    engine.bring_up().unwrap();
+    bring_up(&mut engine, &fake);
     let measured = engine.run_phase(1.0, scenario.warmup_s, 60.0).unwrap();
     assert!(measured.interrupted_s.is_some_and(|after_s| after_s < 30.0));
     assert!(
@@ -427,7 +435,7 @@ fn a_pace_multiplies_every_stream_and_keeps_the_mix() {
     let scenario = Scenario::parse(&text).unwrap();
     let fake = Fake::start(Quirk::None);
     let mut engine = Engine::new(settings(fake.address, Target::Relay), scenario).unwrap();
-    engine.bring_up().unwrap();
+    bring_up(&mut engine, &fake);
     assert!((engine.open_rate() - 150.0).abs() < 0.1);
     let measured = engine.run_phase(2.0, 0.1, 1.0).unwrap();
     assert!((measured.offered_per_s - 300.0).abs() < 0.1);

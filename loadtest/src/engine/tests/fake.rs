@@ -7,6 +7,7 @@ use crate::engine::lc3::tests::decode;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -115,6 +116,30 @@ impl Fake {
 
     pub(super) fn takes_udp(&self) -> bool {
         self.shared.udp_port.is_some()
+    }
+
+    /// Phones and apps to which it sends.
+    pub(super) fn attached(&self) -> (usize, usize) {
+        let state = self.shared.state.lock().unwrap();
+        let phones = state.users.values().filter(|user| user.phone.is_some());
+        let apps = state.users.values().map(|user| user.apps.len());
+        (phones.count(), apps.sum())
+    }
+
+    /// Whether all that was written lies at the other end: a starved kernel delivers late on loopback, too.
+    pub(super) fn is_delivered(&self) -> bool {
+        let state = self.shared.state.lock().unwrap();
+        let users = state.users.values();
+        let mut sockets = users
+            .flat_map(|user| user.phone.iter().chain(user.apps.values()))
+            .chain(state.recognisers.values());
+        sockets.all(|socket| {
+            let mut unacknowledged: libc::c_int = 0;
+            // SAFETY: the descriptor is open, and the kernel writes one number.
+            let result =
+                unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unacknowledged) };
+            result != 0 || unacknowledged == 0
+        })
     }
 
     /// Messages of streams of which all that they set off here is in the kernel's hands; and results of recognisers.
