@@ -3,6 +3,7 @@
 
 mod support;
 
+use prism::base::clock::Clock;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use support::{
@@ -162,9 +163,15 @@ fn a_low_soft_limit_of_descriptors_is_raised() {
     assert!(!log.contains("accept fails"), "{log}");
 }
 
+/// How often each of two shards may have said a thing since then: once in 10 s.
+fn most_lines(since: &Clock) -> usize {
+    2 * (1 + (since.mono_ns() / 10_000_000_000) as usize)
+}
+
 #[test]
 fn without_descriptors_users_stay_and_the_log_is_quiet() {
     for driver in DRIVERS {
+        let clock = Clock::start();
         let server = Server::with(driver, |command| {
             limit(command, libc::RLIMIT_NOFILE, 64, 64);
         });
@@ -180,7 +187,8 @@ fn without_descriptors_users_stay_and_the_log_is_quiet() {
         let (code, log) = server.stop();
         assert_eq!(code, Some(0), "{driver}");
         let lines = log.matches("accept fails").count();
-        assert!((1..=2).contains(&lines), "{driver}: one a shard: {lines}");
+        let most = most_lines(&clock);
+        assert!((1..=most).contains(&lines), "{driver}: {lines} of {most}");
     }
 }
 
@@ -188,6 +196,7 @@ fn without_descriptors_users_stay_and_the_log_is_quiet() {
 fn probes_are_answered_when_descriptors_run_out() {
     const PROBE: &str = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     for driver in DRIVERS {
+        let clock = Clock::start();
         let server = Server::with(driver, |command| {
             limit(command, libc::RLIMIT_NOFILE, 64, 64);
             // Who says nothing is not let go by the clock, as long as a probe is waited for.
@@ -224,7 +233,8 @@ fn probes_are_answered_when_descriptors_run_out() {
         let (code, log) = server.stop();
         assert_eq!(code, Some(0), "{driver}");
         let lines = log.matches("few descriptors are left").count();
-        assert!((1..=4).contains(&lines), "{driver}: {lines}");
+        let most = most_lines(&clock);
+        assert!((1..=most).contains(&lines), "{driver}: {lines} of {most}");
     }
 }
 
