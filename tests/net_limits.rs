@@ -5,7 +5,9 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use support::{DRIVERS, Server, Site, Socket, close_of, is_alive, rest_of, token, wait_for};
+use support::{
+    DRIVERS, Place, Server, Site, Socket, close_of, eventually, is_alive, rest_of, token, wait_for,
+};
 use tungstenite::Message;
 use tungstenite::stream::MaybeTlsStream;
 
@@ -123,7 +125,6 @@ fn slow_heads_and_bodies_are_cut() {
     let limits = [
         ("PRISM_HTTP_HEAD_TIMEOUT_MS", "150"),
         ("PRISM_HTTP_BODY_TIMEOUT_MS", "150"),
-        ("PRISM_HTTP_KEEPALIVE_MS", "150"),
     ];
     for driver in DRIVERS {
         let server = Server::with_env(driver, &limits);
@@ -135,6 +136,8 @@ fn slow_heads_and_bodies_are_cut() {
         ] {
             assert_eq!(server.raw(part), "", "{driver}: {part}");
         }
+        // Only between requests: a busy machine takes longer than this to send one.
+        let server = Server::with_env(driver, &[("PRISM_HTTP_KEEPALIVE_MS", "150")]);
         let idle = server.raw("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(idle.ends_with("\r\n\r\nok"), "{driver}: {idle}");
     }
@@ -143,7 +146,8 @@ fn slow_heads_and_bodies_are_cut() {
 #[test]
 fn a_client_that_does_not_read_its_answers_loses_its_place() {
     for driver in DRIVERS {
-        let server = Server::with_env(driver, &[("PRISM_HTTP_BODY_TIMEOUT_MS", "150")]);
+        // Time enough for those who ask below.
+        let server = Server::with_env(driver, &[("PRISM_HTTP_BODY_TIMEOUT_MS", "2000")]);
         let metrics = "GET /metrics HTTP/1.1\r\nHost: x\r\n";
         let mut deaf = server.tcp();
         // More than the kernel holds between two sockets.
@@ -151,8 +155,8 @@ fn a_client_that_does_not_read_its_answers_loses_its_place() {
         deaf.write_all(many.as_bytes()).expect("written");
         let cut = r#"prism_http_refused_total{reason="timeout"} 1"#;
         let asked = format!("{metrics}Connection: close\r\n\r\n");
-        let seen = (0..100_000).any(|_| server.raw(&asked).contains(cut));
-        assert!(seen, "{driver}");
+        let seen = eventually(|| server.raw(&asked).contains(cut).then_some(()));
+        assert!(seen.is_some(), "{driver}");
         let read = rest_of(&mut deaf).matches("HTTP/1.1 200").count();
         assert!(read < 1000, "{driver}: {read} answers");
     }
@@ -273,9 +277,11 @@ fn a_half_closed_websocket_ends_and_its_session_waits() {
         stream
             .read_to_end(&mut rest)
             .expect("the server closes too");
-        let health = server.json("/health");
-        assert_eq!(health["activeSessions"], 1, "{driver}: in its grace");
-        assert_eq!(health["connections"]["glassesConnections"], 0, "{driver}");
+        // In its grace.
+        server.has_figures(&[
+            ("/activeSessions", 1),
+            ("/connections/glassesConnections", 0),
+        ]);
         let mut back = server.dial("ana@lumen.io");
         back.send(Message::text(r#"{"type":"ping"}"#))
             .expect("sent");
@@ -305,7 +311,7 @@ fn a_full_server_keeps_its_users_and_sends_others_away() {
         );
         let mut again = server.dial("ana@lumen.io");
         wait_for(&mut again, "connection_ack");
-        let counted = (0..2000).find_map(|_| {
+        let counted = eventually(|| {
             let page = server.raw("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
             let has = |line: &str| page.lines().any(|one| one == line);
             let refused = has(r#"mentra_upgrade_total{kind="glasses",result="refused"} 1"#);
@@ -322,6 +328,8 @@ fn the_log_tells_a_phones_life_and_never_a_secret() {
     let mut phone = server.dial("ana@lumen.io");
     wait_for(&mut phone, "connection_ack");
     drop(phone);
+    // The next one may be another shard's to accept.
+    server.log.wait_for("ws-close", Place::default());
     let mut again = server.dial("ana@lumen.io");
     wait_for(&mut again, "connection_ack");
     let (code, log) = server.stop();

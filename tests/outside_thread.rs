@@ -3,9 +3,10 @@
 #[path = "support/outside.rs"]
 mod outside;
 
-use outside::Outside;
+use outside::{Outside, PATIENCE};
 use prism::base::clock::Clock;
 use prism::base::ids::{CallId, Origin, Package, ReplyTo, ShardId, UserId};
+use prism::services::StartError;
 use prism::session::effects::{HttpCall, HttpKind, HttpMethod, StoreOp};
 use prism::session::event::{Event, HttpOutcome, StoreOutcome};
 use prism::shard::mailbox::{
@@ -27,16 +28,43 @@ fn fixture() -> Outside {
 
 fn start(folder: tempfile::TempDir) -> Outside {
     std::fs::write(folder.path().join("apps.yaml"), APPS).expect("writes");
-    // A free port: bound once to learn it.
-    let admin_port = TcpListener::bind("127.0.0.1:0")
-        .expect("binds")
-        .local_addr()
-        .expect("bound")
-        .port();
-    let started = Outside::start(folder, |settings| {
-        settings.server.admin_port = u64::from(admin_port);
+    Outside::start(folder, |_| ()).expect("starts")
+}
+
+/// With an admin listener.
+fn administered() -> Outside {
+    // Below the range from which the kernel takes ports for clients; another program may have one of them.
+    let starts = (0..100).find_map(|_| {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("apps.yaml"), APPS).expect("writes");
+        let started = Outside::start(folder, |settings| {
+            settings.server.admin_port = fastrand::u64(10_000..32_000);
+        });
+        match started {
+            Err(StartError::Admin(..)) => None,
+            other => Some(other.expect("starts")),
+        }
     });
-    started.expect("starts")
+    starts.expect("a free port")
+}
+
+/// One request, whole.
+fn request(socket: &mut TcpStream) -> String {
+    let (mut text, mut piece) = (String::new(), [0; 4096]);
+    loop {
+        let count = socket.read(&mut piece).expect("reads");
+        text += &String::from_utf8_lossy(&piece[..count]).to_ascii_lowercase();
+        let length = |head: &str| {
+            let (_, rest) = head.split_once("content-length: ")?;
+            rest.lines().next()?.trim().parse::<usize>().ok()
+        };
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= length(head).unwrap_or(0)
+        {
+            return text;
+        }
+        assert!(count > 0, "cut off: {text}");
+    }
 }
 
 fn result(fixture: &Outside) -> Event {
@@ -104,7 +132,7 @@ fn intent_survives_a_restart() {
     let Outside {
         folder, running, ..
     } = first;
-    assert!(running.stop(Duration::from_secs(5)));
+    assert!(running.stop(PATIENCE));
 
     let second = start(folder);
     second.send(load());
@@ -116,7 +144,7 @@ fn intent_survives_a_restart() {
     };
     assert_eq!(record.running_apps, ["com.acme.scribe", "b"]);
     assert_eq!(record.glasses_models, ["Mentra Live"]);
-    assert!(second.running.stop(Duration::from_secs(5)));
+    assert!(second.running.stop(PATIENCE));
 }
 
 #[test]
@@ -126,12 +154,11 @@ fn an_http_call_comes_back_as_a_result() {
     let url = format!("http://{}/webhook", server.local_addr().expect("bound"));
     let peer = std::thread::spawn(move || {
         let (mut socket, _) = server.accept().expect("a call");
-        let mut request = vec![0; 4096];
-        let count = socket.read(&mut request).expect("reads");
+        let asked = request(&mut socket);
         socket
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
             .expect("writes");
-        String::from_utf8_lossy(&request[..count]).to_ascii_lowercase()
+        asked
     });
     fixture.send(ToOutside::Http {
         user: nadia(),
@@ -165,7 +192,7 @@ fn an_http_call_comes_back_as_a_result() {
     ] {
         assert!(request.contains(part), "{part}: {request}");
     }
-    assert!(fixture.running.stop(Duration::from_secs(5)));
+    assert!(fixture.running.stop(PATIENCE));
 }
 
 #[test]
@@ -194,7 +221,7 @@ fn a_request_is_answered_to_the_shard_that_asked() {
         } => assert_eq!(answer.status, 200),
         _ => panic!("a reply"),
     }
-    assert!(fixture.running.stop(Duration::from_secs(5)));
+    assert!(fixture.running.stop(PATIENCE));
 }
 
 fn get(admin: SocketAddr, path: &str) -> String {
@@ -213,7 +240,7 @@ fn ask(admin: SocketAddr, method: &str, path: &str) -> String {
 
 #[test]
 fn the_admin_listener_answers_without_any_shard() {
-    let fixture = fixture();
+    let fixture = administered();
     let admin = fixture.running.admin.expect("listens");
     assert!(get(admin, "/livez").ends_with("\r\n\r\nok"));
     let head = ask(admin, "HEAD", "/livez");
@@ -232,7 +259,7 @@ fn the_admin_listener_answers_without_any_shard() {
     fixture.shared.start_draining();
     assert!(get(admin, "/health").starts_with("HTTP/1.1 503 "));
     assert!(get(admin, "/livez").starts_with("HTTP/1.1 200 "));
-    assert!(fixture.running.stop(Duration::from_secs(5)));
+    assert!(fixture.running.stop(PATIENCE));
 }
 
 #[test]
@@ -248,7 +275,7 @@ fn a_reload_brings_new_apps_and_settings_to_the_shards() {
         ToShard::Registry(registry) => assert!(registry.get("com.acme.second").is_some()),
         _ => panic!("a registry"),
     }
-    assert!(fixture.running.stop(Duration::from_secs(5)));
+    assert!(fixture.running.stop(PATIENCE));
 }
 
 #[test]
@@ -294,7 +321,7 @@ fn a_crashed_app_server_has_its_restarts_spread() {
     told.sort();
     told.dedup();
     assert_eq!(told.len(), 10, "each of them is told once");
-    assert!(fixture.running.stop(Duration::from_secs(5)));
+    assert!(fixture.running.stop(PATIENCE));
 }
 
 /// A provider that gives these answers in turn: what it was asked.
@@ -304,13 +331,11 @@ fn provider(statuses: &'static [u16]) -> (String, std::thread::JoinHandle<Vec<St
     let asked = std::thread::spawn(move || {
         let answer = |status: &u16| {
             let (mut stream, _) = listener.accept().expect("a connection");
-            let mut request = vec![0; 4096];
-            let length = stream.read(&mut request).expect("a request");
+            let asked = request(&mut stream);
             let answer =
                 format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).expect("written");
-            let request = String::from_utf8_lossy(&request[..length]);
-            request.lines().next().unwrap_or_default().to_owned()
+            asked.lines().next().unwrap_or_default().to_owned()
         };
         statuses.iter().map(answer).collect()
     });
@@ -352,7 +377,7 @@ fn a_live_input_that_was_not_removed_is_tried_again() {
     };
     assert!(call == CallId(7) && outcome.is_success(), "{outcome:?}");
     let asked = asked.join().expect("no panic");
-    assert_eq!(asked, ["DELETE /live_inputs/u1 HTTP/1.1"; 3]);
+    assert_eq!(asked, ["delete /live_inputs/u1 http/1.1"; 3]);
     // One that is gone needs no other attempt, and one that cannot be removed is given up.
     for (statuses, last) in [(&[404][..], 404), (&[503; 6], 503)] {
         let (url, asked) = provider(statuses);

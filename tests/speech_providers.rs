@@ -219,6 +219,8 @@ fn a_provider_that_cannot_be_reached_or_does_not_answer() {
     // The kernel accepts, nobody answers the upgrade.
     fixture.open(1, "transcription:en-US");
     assert_eq!(fixture.failure(1).class, SpeechFailureClass::Timeout);
+    fixture.done();
+    let fixture = soniox(&provider);
     let refuse = |status: &str| {
         use std::io::{Read as _, Write as _};
         let (mut stream, _) = provider.0.accept().expect("a connection");
@@ -439,7 +441,6 @@ fn a_task_that_fails_or_never_starts() {
         speech.deployment_region = DeploymentRegion::China;
         speech.alibaba_endpoint = provider.address();
         speech.alibaba_api_key = "ak".into();
-        speech.stt_connect_timeout_ms = 300;
     });
     fixture.open(1, "transcription:zh-CN");
     let mut peer = provider.accept();

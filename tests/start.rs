@@ -6,7 +6,9 @@ mod support;
 use prism::base::clock::Clock;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use support::{DRIVERS, Server, Site, close_of, is_alive, open, token, wait_for};
+use support::{
+    DRIVERS, Server, Site, close_of, eventually, is_alive, listening, open, token, wait_for,
+};
 
 /// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
 fn forbid_io_uring(command: &mut Command) {
@@ -115,11 +117,7 @@ fn who_could_start_can_stop_without_another_thread() {
     for threads in 4..9 {
         // One shard, whose thread is the last that a start needs: who is served meets a server that has started.
         let site = Site::new("", &[("shards", "1"), ("db_timeout_ms", "300")]);
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = port.local_addr().expect("bound");
-        drop(port);
         let mut command = site.serve_command();
-        command.env("PRISM_PORT", address.port().to_string());
         if is_root {
             std::os::unix::fs::chown(site.folder.path(), Some(id), Some(id)).expect("root may");
             command.uid(id).gid(id);
@@ -128,15 +126,18 @@ fn who_could_start_can_stop_without_another_thread() {
         limit(&mut command, libc::RLIMIT_NPROC, threads, threads);
         let mut child = command.spawn().expect("one process is allowed");
         let path = format!("/glasses-ws?token={}", token("ana@lumen.io"));
-        let phone = loop {
-            if let Ok(phone) = open(address, &path) {
-                break Some(phone);
-            }
-            if child.try_wait().expect("ours").is_some() {
-                break None;
-            }
+        let address = listening(&mut child);
+        let phone = address.and_then(|address| {
+            eventually(|| {
+                let phone = open(address, &path).ok();
+                let mut is_over = || child.try_wait().expect("ours").is_some();
+                (phone.is_some() || is_over()).then_some(phone)
+            })?
+        });
+        let Some(mut phone) = phone else {
+            child.wait().expect("it ends");
+            continue;
         };
-        let Some(mut phone) = phone else { continue };
         wait_for(&mut phone, "connection_ack");
         // SAFETY: no memory is involved.
         unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
@@ -162,9 +163,15 @@ fn a_low_soft_limit_of_descriptors_is_raised() {
     assert!(!log.contains("accept fails"), "{log}");
 }
 
+/// How often each of two shards may have said a thing since then: once in 10 s.
+fn most_lines(since: &Clock) -> usize {
+    2 * (1 + (since.mono_ns() / 10_000_000_000) as usize)
+}
+
 #[test]
 fn without_descriptors_users_stay_and_the_log_is_quiet() {
     for driver in DRIVERS {
+        let clock = Clock::start();
         let server = Server::with(driver, |command| {
             limit(command, libc::RLIMIT_NOFILE, 64, 64);
         });
@@ -175,12 +182,13 @@ fn without_descriptors_users_stay_and_the_log_is_quiet() {
             assert!(is_alive(&mut ana), "{driver}");
             drop(crowd);
             // Answered when there is room again.
-            assert_eq!(server.json("/health")["activeSessions"], 1, "{driver}");
+            server.has_figures(&[("/activeSessions", 1)]);
         }
         let (code, log) = server.stop();
         assert_eq!(code, Some(0), "{driver}");
         let lines = log.matches("accept fails").count();
-        assert!((1..=2).contains(&lines), "{driver}: one a shard: {lines}");
+        let most = most_lines(&clock);
+        assert!((1..=most).contains(&lines), "{driver}: {lines} of {most}");
     }
 }
 
@@ -188,8 +196,11 @@ fn without_descriptors_users_stay_and_the_log_is_quiet() {
 fn probes_are_answered_when_descriptors_run_out() {
     const PROBE: &str = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     for driver in DRIVERS {
+        let clock = Clock::start();
         let server = Server::with(driver, |command| {
             limit(command, libc::RLIMIT_NOFILE, 64, 64);
+            // Who says nothing is not let go by the clock, as long as a probe is waited for.
+            command.env("PRISM_HTTP_HEAD_TIMEOUT_MS", "60000");
         });
         // Phones, as many as come in.
         let path = |n: usize| format!("/glasses-ws?token={}", token(&format!("phone{n}@lumen.io")));
@@ -211,21 +222,19 @@ fn probes_are_answered_when_descriptors_run_out() {
         assert!(probed.starts_with("HTTP/1.1 200"), "{driver}: {probed}");
         // And connections that never say anything: they make room.
         let crowd: Vec<_> = (0..40).map(|_| server.tcp()).collect();
-        let clock = Clock::start();
         let probed = server.raw(PROBE);
         assert!(probed.starts_with("HTTP/1.1 200"), "{driver}: {probed}");
-        let waited_ms = clock.mono_ns() / 1_000_000;
-        assert!(waited_ms < 9000, "{driver}: {waited_ms}");
         drop(crowd);
         assert!(phones.iter_mut().all(is_alive), "{driver}");
         // Who goes makes room.
         phones.clear();
-        let back = (0..1000).find_map(|_| open(server.address, &path(0)).ok());
+        let back = eventually(|| open(server.address, &path(0)).ok());
         wait_for(&mut back.expect("room"), "connection_ack");
         let (code, log) = server.stop();
         assert_eq!(code, Some(0), "{driver}");
         let lines = log.matches("few descriptors are left").count();
-        assert!((1..=4).contains(&lines), "{driver}: {lines}");
+        let most = most_lines(&clock);
+        assert!((1..=most).contains(&lines), "{driver}: {lines} of {most}");
     }
 }
 

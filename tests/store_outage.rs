@@ -6,7 +6,7 @@ mod support;
 use prism::wire::auth::sha256_hex;
 use serde_json::json;
 use support::postgres::{OwnPostgres, Wire};
-use support::{AppServer, Place, Server, Site, hello, is_alive, wait_for};
+use support::{AppServer, Place, Server, Site, eventually, hello, is_alive, wait_for};
 use tungstenite::Message;
 
 const USER: &str = "nadia@lumen.io";
@@ -117,8 +117,14 @@ fn an_outage_of_postgres_is_no_outage_of_sessions() {
     let user = site.cli_json(&["users", "show", "stranger@lumen.io", "--json"]);
     assert_eq!(user["glassesModels"], json!(["Mentra Live"]), "{user}");
     assert_eq!(user["installedApps"][0]["packageName"], PACKAGE, "{user}");
-    let log = server.log.text();
-    assert!(log.contains("store-write-failed"), "{log}");
+    eventually(|| {
+        server
+            .log
+            .text()
+            .contains("store-write-failed")
+            .then_some(())
+    })
+    .unwrap_or_else(|| panic!("{}", server.log.text()));
 
     // A key rotated elsewhere: announced, taken, no socket dropped.
     let place = server.log.place();

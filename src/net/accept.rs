@@ -52,8 +52,14 @@ pub(super) struct Accepting {
 }
 
 impl Accepting {
-    /// Descriptors run out: who has sent no request yet, or none for a while, makes room for probes.
+    /// Descriptors run out: who has sent no request yet, or none for a while, makes room for probes, on every shard.
     fn hurry(&mut self, node: &Node, now_ms: u64) {
+        // Long enough for each shard to look again at those that came since it last did.
+        node.shared.run_short(now_ms + 2 * HURRY_MS);
+        self.look(node, now_ms);
+    }
+
+    fn look(&mut self, node: &Node, now_ms: u64) {
         if now_ms >= self.hurry_at_ms {
             self.hurry_at_ms = now_ms + HURRY_MS;
             node.waiters.borrow_mut().hurry(now_ms + HURRY_MS);
@@ -94,9 +100,12 @@ pub(super) fn accepted(node: &Rc<Node>, connection: io::Result<OwnedFd>, last: b
     node.accepting.set(accepting);
 }
 
-/// Starts accepting again after the pause.
+/// Starts accepting again after the pause, and makes room where another shard needs it.
 pub(super) fn sweep(node: &Rc<Node>, now_ms: u64) {
     let mut accepting = node.accepting.take();
+    if node.shared.is_short(now_ms) {
+        accepting.look(node, now_ms);
+    }
     if accepting.again_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
         accepting.again_at_ms = None;
         node.accept();

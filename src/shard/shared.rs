@@ -64,6 +64,7 @@ pub struct Shared {
     draining: AtomicBool,
     overloaded: AtomicBool,
     drained: AtomicU16,
+    short_until_ms: AtomicU64,
 }
 
 impl Shared {
@@ -77,7 +78,19 @@ impl Shared {
             draining: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),
             drained: AtomicU16::new(0),
+            short_until_ms: AtomicU64::new(0),
         }
+    }
+
+    /// A shard finds descriptors short; it counts until then (`mono_ms`).
+    pub fn run_short(&self, until_ms: u64) {
+        self.short_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+    }
+
+    /// Whether descriptors are short.
+    #[must_use]
+    pub fn is_short(&self, now_ms: u64) -> bool {
+        now_ms < self.short_until_ms.load(Ordering::Relaxed)
     }
 
     /// Whether the process is going away.

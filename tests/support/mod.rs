@@ -15,7 +15,7 @@ pub(crate) use app_server::AppServer;
 pub(crate) use client::{Answer, Socket, close_of, hello, http, is_alive, open, rest_of, wait_for};
 pub(crate) use log::{Log, Place};
 pub(crate) use postgres::postgres_url;
-pub(crate) use server::Server;
+pub(crate) use server::{Server, listening};
 pub(crate) use site::{Site, disk_folder};
 
 use serde_json::json;
@@ -27,6 +27,17 @@ pub(crate) const SECRET: &str = "secret-of-tests-0123456789";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Both I/O drivers.
 pub(crate) const DRIVERS: [&str; 2] = ["uring", "epoll"];
+
+/// Tries until there is something, for as long as anything here may take.
+pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let clock = prism::base::clock::Clock::start();
+    loop {
+        let found = attempt();
+        if found.is_some() || u128::from(clock.mono_ns()) > PATIENCE.as_nanos() {
+            return found;
+        }
+    }
+}
 
 /// A phone's token.
 pub(crate) fn token(email: &str) -> String {

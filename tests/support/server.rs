@@ -2,10 +2,10 @@
 
 use super::client::{Answer, Socket, http, open_with, rest_of, wait_for};
 use super::log::Log;
-use super::{PATIENCE, Site, token};
-use serde_json::Value;
+use super::{PATIENCE, Site, eventually, token};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
@@ -123,6 +123,33 @@ impl Server {
         serde_json::from_str(body).expect("JSON")
     }
 
+    /// Waits until the figures of `/health` are these: an answer holds those of shards that a busy machine lets report in time.
+    pub(crate) fn has_figures(&self, figures: &[(&str, u64)]) {
+        let mut health = Value::Null;
+        let reached = eventually(|| {
+            health = self.json("/health");
+            let is = |(place, figure): &(&str, u64)| health.pointer(place) == Some(&json!(figure));
+            figures.iter().all(is).then_some(())
+        });
+        assert!(reached.is_some(), "{figures:?}: {health}");
+    }
+
+    /// Stops the whole process where it is; the result lets it go on.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.signal("-STOP");
+        let is_held = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            Some(stat.rsplit(") ").next()?.starts_with('T'))
+        };
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let all = || {
+            let mut tasks = std::fs::read_dir(&tasks).ok()?;
+            tasks.all(|task| is_held(task) == Some(true)).then_some(())
+        };
+        eventually(all).expect("every thread stops");
+        Held(self)
+    }
+
     pub(crate) fn socket(&self, path: &str, headers: &[(&'static str, &str)]) -> Socket {
         open_with(self.address, path, headers).expect("upgraded")
     }
@@ -154,6 +181,42 @@ impl Server {
     ) -> Answer {
         let bearer = format!("Bearer {package}:{key}");
         http(self.address, method, path, &bearer, body).expect("the server answers")
+    }
+}
+
+/// Where a server listens, as the kernel knows it, for those who cannot read what it says; `None`: it has ended.
+pub(crate) fn listening(child: &mut Child) -> Option<SocketAddr> {
+    let own = format!("/proc/{}", child.id());
+    let look = || {
+        let sockets = std::fs::read_to_string(format!("{own}/net/tcp")).ok()?;
+        let held: Vec<_> = std::fs::read_dir(format!("{own}/fd"))
+            .ok()?
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .map(|target| target.display().to_string())
+            .collect();
+        // Columns: number, local address, the other's, state, queues, timers, retransmits, user, timeouts, inode.
+        let listens = sockets.lines().find_map(|line| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            let inode = format!("socket:[{}]", columns.get(9)?);
+            let is_it = columns[3] == "0A" && held.contains(&inode);
+            is_it.then(|| columns[1].to_owned())
+        })?;
+        let (_, port) = listens.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    };
+    eventually(|| match look() {
+        None if child.try_wait().expect("ours").is_none() => None,
+        other => Some(other),
+    })?
+}
+
+/// A server that stands still until this is dropped.
+pub(crate) struct Held<'a>(&'a Server);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.signal("-CONT");
     }
 }
 

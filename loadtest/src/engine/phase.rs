@@ -14,6 +14,8 @@ use crate::track::Tally;
 
 /// How long testers wait for each other.
 const MEETING_PATIENCE: u64 = 120 * SECOND;
+/// Last looks at the sockets, should somebody never stop sending.
+const LAST_TURNS_MAX: u32 = 1000;
 
 /// Counts of one class of stream messages.
 #[derive(Debug, Clone)]
@@ -77,8 +79,16 @@ pub(crate) struct Measured {
     pub(crate) unaccounted_apps: usize,
 }
 
-/// What is known at the beginning of the window.
-struct Before {
+/// A window whose answers may still be under way.
+pub(super) struct Window {
+    before: Look,
+    after: Look,
+    measured_ns: u64,
+    pace: f64,
+}
+
+/// What is known at one end of the window.
+struct Look {
     time: u64,
     wall_ms: u64,
     pid: Option<i32>,
@@ -97,6 +107,18 @@ impl Engine {
         warmup_s: f64,
         duration_s: f64,
     ) -> Result<Measured, EngineError> {
+        let window = self.generate(pace, warmup_s, duration_s)?;
+        self.drain()?;
+        Ok(self.collect(&window))
+    }
+
+    /// Warm-up and window; nothing is waited for at its end.
+    pub(super) fn generate(
+        &mut self,
+        pace: f64,
+        warmup_s: f64,
+        duration_s: f64,
+    ) -> Result<Window, EngineError> {
         let ns = |seconds: f64| (seconds * SECOND as f64) as u64;
         self.phase = self.phase.wrapping_add(1);
         self.stats = Stats::new();
@@ -133,15 +155,16 @@ impl Engine {
         self.interrupted_s =
             broken_off.then(|| after.time.saturating_sub(window) as f64 / SECOND as f64);
         self.unreached = self.count_unreached(self.window.1.min(after.time));
-        self.drain()?;
-        if interrupt::take() {
-            self.interrupted_s = Some(measured_ns as f64 / SECOND as f64);
-        }
-        Ok(self.collect(&before, &after, measured_ns, pace))
+        Ok(Window {
+            before,
+            after,
+            measured_ns,
+            pace,
+        })
     }
 
-    fn look(&self) -> Before {
-        Before {
+    fn look(&self) -> Look {
+        Look {
             time: clock::mono_ns(),
             wall_ms: clock::wall_ms(),
             pid: self.settings.server_pid,
@@ -153,31 +176,43 @@ impl Engine {
     }
 
     /// Waits for what is under way, and for phones and apps that are coming back.
-    fn drain(&mut self) -> Result<(), EngineError> {
+    pub(super) fn drain(&mut self) -> Result<(), EngineError> {
         let least = clock::mono_ns() + (self.scenario.drain_s * SECOND as f64) as u64;
         self.turn_until(least)?;
-        if self.scenario.faults.is_empty() {
-            return Ok(());
+        if !self.scenario.faults.is_empty() {
+            // A phone needs up to 5 s and an app 7 s to come back.
+            let most = least + 10 * SECOND;
+            while clock::mono_ns() < most
+                && !self.ends()
+                && !self.users.iter().all(super::user::User::ready)
+            {
+                self.turn_until((clock::mono_ns() + 50 * clock::MILLI).min(most))?;
+            }
         }
-        // A phone needs up to 5 s and an app 7 s to come back.
-        let most = least + 10 * SECOND;
-        while clock::mono_ns() < most
-            && !self.ends()
-            && !self.users.iter().all(super::user::User::ready)
-        {
-            self.turn_until((clock::mono_ns() + 50 * clock::MILLI).min(most))?;
+        self.take_what_is_there()
+    }
+
+    /// What lies in our own sockets has arrived: a generator that was held up must not call it lost.
+    fn take_what_is_there(&mut self) -> Result<(), EngineError> {
+        for _ in 0..LAST_TURNS_MAX {
+            let count = self.epoll.wait(0)?;
+            if count == 0 {
+                break;
+            }
+            for index in 0..count {
+                let ready = self.epoll.ready(index);
+                self.on_ready(ready);
+            }
         }
         Ok(())
     }
 
-    fn collect(
-        &mut self,
-        before: &Before,
-        after: &Before,
-        measured_ns: u64,
-        pace: f64,
-    ) -> Measured {
-        let seconds = measured_ns as f64 / SECOND as f64;
+    pub(super) fn collect(&mut self, window: &Window) -> Measured {
+        let (before, after) = (&window.before, &window.after);
+        let seconds = window.measured_ns as f64 / SECOND as f64;
+        if interrupt::take() {
+            self.interrupted_s = Some(seconds);
+        }
         let generator_cpu_s = (after.own_cpu - before.own_cpu) as f64 / SECOND as f64;
         let idle_s = (after.idle - before.idle) as f64 / SECOND as f64;
         let generator_busy = if self.settings.busy_poll {
@@ -195,7 +230,7 @@ impl Engine {
             _ => None,
         };
         self.time_unanswered_pings();
-        let offered_per_s = open_rate(&self.streams) * pace;
+        let offered_per_s = open_rate(&self.streams) * window.pace;
         let (streams, unaccounted_apps) = self.account(seconds);
         let apps: Vec<bool> = (self.users.iter())
             .flat_map(|user| user.apps.iter().map(|app| app.ready))

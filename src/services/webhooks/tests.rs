@@ -200,7 +200,7 @@ fn an_app_that_came_before_its_server_answered_holds_no_place() {
             let key = (UserId::new("nadia@lumen.io"), 1, CallId(id));
             let task = tokio::spawn({
                 let (client, key, base) = (Arc::clone(&client), key.clone(), base.clone());
-                async move { client.call(call(base, 5000), Some(key)).await }
+                async move { client.call(call(base, 60_000), Some(key)).await }
             });
             client.track(key.clone(), task.abort_handle());
             key
@@ -210,7 +210,7 @@ fn an_app_that_came_before_its_server_answered_holds_no_place() {
         let _asked = listener.accept().await.expect("the first");
         assert_eq!(client.waiting.load(Ordering::Relaxed), 1);
         client.cancel(&first, UnderWay::GoesOn);
-        let second = timeout(Duration::from_secs(2), listener.accept()).await;
+        let second = timeout(Duration::from_secs(30), listener.accept()).await;
         second.expect("its turn").expect("the second");
     });
 }

@@ -22,9 +22,10 @@ async function painting(p, socket) {
 
 scenario('a start shows the boot screen for 1.5 s; what the app drew meanwhile follows', async ({phone, user, apps, start}) => {
   const p = await phone(user())
+  const asked = performance.now()
   const begun = p.start('com.e2e.front')
-  const boot = await p.messages.takeItem({type: 'display_event', layout: {layoutType: 'reference_card'}})
-  assert.deepEqual([boot.value.packageName, boot.value.view, boot.value.layout.title, boot.value.layout.text],
+  const boot = await p.take({type: 'display_event', layout: {layoutType: 'reference_card'}})
+  assert.deepEqual([boot.packageName, boot.view, boot.layout.title, boot.layout.text],
     ['com.mentra.os', 'main', '// MentraOS - Starting App', 'Front'])
   const socket = await apps.front.socket(p.user)
   await begun
@@ -32,7 +33,7 @@ scenario('a start shows the boot screen for 1.5 s; what the app drew meanwhile f
   socket.show('early')
   socket.show('latest')
   const shown = await p.messages.takeItem(wall('latest'))
-  assert.ok(shown.at - boot.at >= 1_450, `after ${(shown.at - boot.at).toFixed(0)} ms; the boot screen has 1.5 s`)
+  assert.ok(shown.at - asked >= 1_450, `after ${(shown.at - asked).toFixed(0)} ms; the boot screen has 1.5 s`)
   assert.deepEqual(p.messages.since(mark, wall('early')), [], 'the newest of one app only')
 })
 
@@ -52,12 +53,11 @@ scenario('five requests at once: the first at once, the last 300 ms later, nothi
   const socket = await start(p, apps.front)
   await painting(p, socket)
   const mark = p.messages.mark()
+  const asked = performance.now()
   for (let i = 1; i <= 5; i += 1) socket.show(`burst ${i}`)
-  const first = await p.messages.takeItem(wall('burst 1'))
+  await p.take(wall('burst 1'))
   const last = await p.messages.takeItem(wall('burst 5'))
-  const gap = last.at - first.at
-  assert.ok(gap >= 280, `${gap.toFixed(0)} ms apart, 300 are specified`)
-  assert.ok(gap < 2_000, `${gap.toFixed(0)} ms apart`)
+  assert.ok(last.at - asked >= 280, `after ${(last.at - asked).toFixed(0)} ms, 300 are specified`)
   await p.messages.never(wall('burst 5'), 700, 'shown once')
   const texts = p.messages.since(mark, {type: 'display_event', packageName: 'com.e2e.front'}).map((m) => m.layout.text)
   assert.deepEqual(texts, ['burst 1', 'burst 5'])
@@ -68,11 +68,12 @@ scenario('forceDisplay does not wait, and what it supersedes never shows', async
   const socket = await start(p, apps.front)
   await painting(p, socket)
   socket.show('normal')
-  const normal = await p.messages.takeItem(wall('normal'))
   socket.show('waiting')
   socket.show('forced', {forceDisplay: true})
-  const forced = await p.messages.takeItem(wall('forced'))
-  assert.ok(forced.at - normal.at < 290, `${(forced.at - normal.at).toFixed(0)} ms: it waited`)
+  // What the phone is told next overtakes a display that waits.
+  socket.send({type: 'rgb_led_control', packageName: socket.package, sessionId: '', requestId: 'behind', action: 'on', color: 'red', ontime: 1, offtime: 0, count: 1})
+  await p.take({type: 'rgb_led_control', requestId: 'behind'})
+  assert.deepEqual(p.messages.all({type: 'display_event', packageName: 'com.e2e.front'}).map((m) => m.layout.text), ['first', 'normal', 'forced'])
   await p.messages.never(wall('waiting'), 1_000, 'what is superseded never overtakes')
 })
 
@@ -102,10 +103,11 @@ scenario('a duration ends in a cleared screen', async ({phone, user, apps, start
   const socket = await start(p, apps.front)
   await painting(p, socket)
   p.messages.forget()
+  const asked = performance.now()
   socket.show('short', {durationMs: 700})
-  const shown = await p.messages.takeItem(wall('short'))
+  await p.take(wall('short'))
   const clear = await p.messages.takeItem({...wall(''), packageName: 'com.mentra.os', durationMs: 0})
-  assert.ok(clear.at - shown.at >= 650, `cleared after ${(clear.at - shown.at).toFixed(0)} ms of 700`)
+  assert.ok(clear.at - asked >= 650, `cleared after ${(clear.at - asked).toFixed(0)} ms of 700`)
 })
 
 scenario('of two background apps the one that shows holds the display', async ({phone, user, apps, start}) => {

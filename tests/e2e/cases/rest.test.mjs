@@ -1,6 +1,7 @@
 // The REST side: refusals, unknown routes, CORS, health and metrics (protocol.md §1.7, §18; behaviour.md §10, §11.5).
 import assert from 'node:assert/strict'
 import {DRIVER, ORIGIN} from '../lib/cloud.mjs'
+import {PATIENCE} from '../lib/inbox.mjs'
 import {suite} from '../lib/suite.mjs'
 import {coreToken, jwt} from '../lib/token.mjs'
 
@@ -102,7 +103,11 @@ scenario('/livez, /health and /metrics say what operators read', async ({cloud, 
   const p = await phone(user())
   const live = await cloud.get('/livez')
   assert.deepEqual([live.status, live.text.trim()], [200, 'ok'])
-  const health = (await cloud.get('/health')).body
+  // Figures of a shard that a busy machine does not let report in time are in a later answer.
+  let health
+  const until = performance.now() + 8_000 * PATIENCE
+  do health = (await cloud.get('/health')).body
+  while (!(health.activeSessions >= 1) && performance.now() < until)
   assert.equal(health.status, 'ok')
   assert.match(health.ioDriver, new RegExp(DRIVER === 'uring' ? 'uring' : 'epoll', 'i'), 'the driver that was asked for')
   assert.ok(health.activeSessions >= 1, `activeSessions ${health.activeSessions}`)

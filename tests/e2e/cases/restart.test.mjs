@@ -72,8 +72,8 @@ scenario('SIGTERM: 1001 on every kind of socket, 503 to newcomers, /livez still 
   assert.deepEqual([asked[3].status, asked[3].text], [503, 'Server is shutting down'])
   const end = await ending
   for (const agent of agents) agent.destroy()
+  // After 5 s its watchdog would end it with 1.
   assert.deepEqual([end.code, end.signal], [0, null], cloud.child.tail(20))
-  assert.ok(end.ms < 5_000, `it took ${end.ms.toFixed(0)} ms to end`)
   assert.deepEqual(apps.classic.webhooks.since(mark, {user: p.email}), [], 'no webhooks at shutdown')
   assert.ok(cloud.child.log.some((line) => line.includes('shutdown-started')), 'shutdown-started on stderr')
   assert.ok(cloud.child.log.some((line) => line.includes('shutdown-complete')), 'shutdown-complete on stderr')

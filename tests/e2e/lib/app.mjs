@@ -1,7 +1,7 @@
 // An app server written from protocol.md §3 alone: its webhook end and its sockets, every frame visible to the test.
 import {createServer} from 'node:http'
 import WebSocket from 'ws'
-import {Inbox} from './inbox.mjs'
+import {Inbox, PATIENCE} from './inbox.mjs'
 
 /** What 3.x SDKs call themselves. */
 export const SDK3 = '3.0.0-hono.8'
@@ -15,6 +15,8 @@ export class AppSocket {
     this.asked = 0
     /** Everything in order of arrival: JSON types and 'binary'. */
     this.order = []
+    /** Before anything that the server does with it: what it lets pass is measured from here. */
+    this.made = performance.now()
     this.ws = new WebSocket(url, {perMessageDeflate: false, headers})
     this.opened = new Promise((resolve, reject) => {
       this.ws.once('open', resolve)
@@ -85,6 +87,7 @@ export class AppSocket {
   /** The close by the server, within the usual patience. */
   async ended(within = 8_000) {
     let timer
+    within *= PATIENCE
     const late = new Promise((_, reject) => {
       timer = setTimeout(() => reject(new Error(`${this.name}: not closed within ${within} ms; it received ${this.order.join(', ')}`)), within)
     })

@@ -1,6 +1,7 @@
 // A child process whose output is kept line by line and which never outlives the test process.
 import {spawn} from 'node:child_process'
 import {createInterface} from 'node:readline'
+import {PATIENCE} from './inbox.mjs'
 
 const living = new Set()
 process.on('exit', () => living.forEach((child) => child.kill('SIGKILL')))
@@ -46,8 +47,8 @@ export class Child {
     this.process.stdin.write(`${line}\n`)
   }
 
-  /** Sends the signal and waits for the exit: `{code, signal, ms}`. SIGKILL follows after `patience` ms. */
-  async stop(signal = 'SIGTERM', patience = 8_000) {
+  /** Sends the signal and waits for the exit: `{code, signal, ms}`. SIGKILL follows after the usual patience. */
+  async stop(signal = 'SIGTERM', patience = 8_000 * PATIENCE) {
     const begun = performance.now()
     if (this.running) this.process.kill(signal)
     const last = setTimeout(() => this.process.kill('SIGKILL'), patience)

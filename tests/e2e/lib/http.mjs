@@ -1,5 +1,6 @@
 // HTTP requests on connections of their own: no pool, so that a restarted server never meets a stale one.
 import {request} from 'node:http'
+import {PATIENCE} from './inbox.mjs'
 
 /** Sends one request; the answer is `{status, headers, text, body}` with `body` parsed where it is JSON. */
 export function http(method, url, {headers = {}, body, within = 15_000} = {}) {
@@ -19,7 +20,8 @@ export function http(method, url, {headers = {}, body, within = 15_000} = {}) {
         resolve({status: answer.statusCode, headers: answer.headers, text, body: parsed(text)})
       })
     })
-    call.setTimeout(within, () => call.destroy(new Error(`${method} ${url}: no answer within ${within} ms`)))
+    const limit = within * PATIENCE
+    call.setTimeout(limit, () => call.destroy(new Error(`${method} ${url}: no answer within ${limit} ms`)))
     call.on('error', (error) => reject(new Error(`${method} ${url}: ${error.message}`)))
     call.on('upgrade', (answer, socket) => {
       socket.destroy()

@@ -43,11 +43,13 @@ export class Inbox {
         this.#waiters.delete(waiter)
         resolve(item)
       }
-      const timer = setTimeout(() => {
-        this.#waiters.delete(waiter)
+      const giveUp = () => {
+        if (!this.#waiters.delete(waiter)) return
         failure.message = `${this.owner}: waited ${within * PATIENCE} ms for ${what ?? show(pattern)}\n${this.#recent()}`
         reject(failure)
-      }, within * PATIENCE)
+      }
+      // Where this process was held up, timers come before what has arrived meanwhile.
+      const timer = setTimeout(() => setImmediate(giveUp), within * PATIENCE)
       this.#waiters.add(waiter)
     })
   }

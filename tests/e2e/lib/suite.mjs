@@ -2,11 +2,12 @@
 import {after, before, test} from 'node:test'
 import {AppServer} from './app.mjs'
 import {Cloud, DRIVER} from './cloud.mjs'
+import {PATIENCE} from './inbox.mjs'
 import {Phone} from './phone.mjs'
 import {freePort} from './ports.mjs'
 import {SdkApp} from './sdk.mjs'
 
-const SCENARIO_LIMIT = 120_000
+const SCENARIO_LIMIT = 120_000 * PATIENCE
 let users = 0
 
 /**

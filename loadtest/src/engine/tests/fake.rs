@@ -7,6 +7,8 @@ use crate::engine::lc3::tests::decode;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -67,6 +69,10 @@ struct Shared {
     port: u16,
     state: Mutex<State>,
     attached: Condvar,
+    /// Messages of streams that were passed on, or dropped as the quirk wants it.
+    handled: AtomicU64,
+    /// The same of what recognisers heard.
+    heard: Arc<AtomicU64>,
     /// Where audio by UDP is taken, if at all.
     udp_port: Option<u16>,
 }
@@ -90,6 +96,8 @@ impl Fake {
             port: address.port(),
             state: Mutex::default(),
             attached: Condvar::new(),
+            handled: AtomicU64::new(0),
+            heard: Arc::default(),
         });
         if let Some(udp) = udp {
             let own = shared.clone();
@@ -109,10 +117,49 @@ impl Fake {
         let mut state = self.shared.state.lock().unwrap();
         (state.webhook_port, state.provider_port) = (webhook, provider);
     }
+
+    pub(super) fn takes_udp(&self) -> bool {
+        self.shared.udp_port.is_some()
+    }
+
+    /// Phones and apps to which it sends.
+    pub(super) fn attached(&self) -> (usize, usize) {
+        let state = self.shared.state.lock().unwrap();
+        let phones = state.users.values().filter(|user| user.phone.is_some());
+        let apps = state.users.values().map(|user| user.apps.len());
+        (phones.count(), apps.sum())
+    }
+
+    /// Whether all that was written lies at the other end: a starved kernel delivers late on loopback, too.
+    pub(super) fn is_delivered(&self) -> bool {
+        let state = self.shared.state.lock().unwrap();
+        let users = state.users.values();
+        let mut sockets = users
+            .flat_map(|user| user.phone.iter().chain(user.apps.values()))
+            .chain(state.recognisers.values());
+        sockets.all(|socket| {
+            let mut unacknowledged: libc::c_int = 0;
+            // SAFETY: the descriptor is open, and the kernel writes one number.
+            let result =
+                unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unacknowledged) };
+            result != 0 || unacknowledged == 0
+        })
+    }
+
+    /// Messages of streams of which all that they set off here is in the kernel's hands; and results of recognisers.
+    pub(super) fn passed_on(&self) -> (u64, u64) {
+        let of = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        (of(&self.shared.handled), of(&self.shared.heard))
+    }
 }
 
 /// Connects to a recogniser; a thread passes on what it hears.
-fn recogniser(port: u16, apps: Vec<(String, TcpStream)>, drops: bool) -> TcpStream {
+fn recogniser(
+    port: u16,
+    apps: Vec<(String, TcpStream)>,
+    drops: bool,
+    passed_on: Arc<AtomicU64>,
+) -> TcpStream {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     write!(
         socket,
@@ -132,16 +179,15 @@ fn recogniser(port: u16, apps: Vec<(String, TcpStream)>, drops: bool) -> TcpStre
             let heard: serde_json::Value = serde_json::from_slice(&text).unwrap();
             let token = &heard["tokens"][0];
             count += 1;
-            if drops && count.is_multiple_of(5) {
-                continue;
-            }
-            for (session, app) in &apps {
+            let kept_back = drops && count.is_multiple_of(5);
+            for (session, app) in apps.iter().filter(|_| !kept_back) {
                 let text = serde_json::json!({
                     "type": "data_stream", "sessionId": session, "streamType": "transcription:en-US",
                     "data": {"type": "transcription", "text": token["text"], "isFinal": token["is_final"]},
                 });
                 write_frame(app, 1, text.to_string().as_bytes());
             }
+            passed_on.fetch_add(1, Ordering::SeqCst);
         }
     });
     socket
@@ -206,15 +252,17 @@ impl Shared {
         }
         while let Some((opcode, payload)) = read_frame(reader) {
             match opcode {
-                1 if payload == br#"{"type":"ping"}"# && self.quirk == Quirk::NoPong => {}
+                1 if payload == br#"{"type":"ping"}"# && self.quirk == Quirk::NoPong => continue,
                 1 if payload == br#"{"type":"ping"}"# => {
-                    write_frame(socket, 1, br#"{"type":"pong"}"#)
+                    write_frame(socket, 1, br#"{"type":"pong"}"#);
+                    continue;
                 }
                 1 if payload.starts_with(br#"{"type":"udp_register""#) => {
                     let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
                     let hash = u32::try_from(message["userIdHash"].as_u64().unwrap()).unwrap();
                     let mut state = self.state.lock().unwrap();
                     state.hashes.insert(hash, user.clone());
+                    continue;
                 }
                 1 => self.event(&user, &payload),
                 2 if self.recognises() => self.transcribe(&user, &payload),
@@ -223,8 +271,9 @@ impl Shared {
                     write_frame(socket, 8, &payload);
                     return;
                 }
-                _ => {}
+                _ => continue,
             }
+            self.handled.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -291,10 +340,11 @@ impl Shared {
             .map(|(name, app)| (name.clone(), app.try_clone().unwrap()))
             .collect();
         let drops = self.quirk == Quirk::RecognisesAllButEveryFifth;
+        let heard = Arc::clone(&self.heard);
         let socket = state
             .recognisers
             .entry(user.to_owned())
-            .or_insert_with(|| recogniser(port, apps, drops));
+            .or_insert_with(|| recogniser(port, apps, drops, heard));
         let mut frame = Vec::new();
         crate::frame::encode(&mut frame, crate::frame::Opcode::Binary, pcm, [1, 2, 3, 4]);
         socket.write_all(&frame).unwrap();
@@ -315,6 +365,7 @@ impl Shared {
                 });
             } else {
                 self.audio(&user, payload.to_vec());
+                self.handled.fetch_add(1, Ordering::SeqCst);
             }
         }
     }
@@ -370,6 +421,7 @@ impl Shared {
                         }
                         own.painted = Some(payload);
                     });
+                    self.handled.fetch_add(1, Ordering::SeqCst);
                 }
                 "ping" => write_frame(socket, 1, br#"{"type":"pong"}"#),
                 other => panic!("unexpected {other}"),
@@ -398,7 +450,7 @@ impl Shared {
         let state = self.state.lock().unwrap();
         let (_state, waited) = self
             .attached
-            .wait_timeout_while(state, Duration::from_secs(5), |state| {
+            .wait_timeout_while(state, Duration::from_secs(30), |state| {
                 !state.users[&user].apps.contains_key(&session)
             })
             .unwrap();
