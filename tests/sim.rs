@@ -6,7 +6,7 @@
 #[path = "sim/mod.rs"]
 mod sim;
 
-use sim::invariants::{Listened, Recovered, Revised, ScreenTally, Tally};
+use sim::invariants::{Listened, Recovered, Revised, ScreenTally, StormTally, Tally};
 use sim::runs::{Plan, run_seeds};
 
 /// Seeds of an ordinary test run.
@@ -75,4 +75,15 @@ fn the_seeds_change_records_and_have_mini_apps() {
     println!("{revised:?}, {lists} lists");
     assert!(revised.all().iter().all(|count| *count >= 5), "{revised:?}");
     assert!(lists >= 20, "{lists}");
+}
+
+/// So would one whose app servers always read, whose limits nobody reaches or changes, and whose clock is always right.
+#[test]
+fn the_seeds_have_storms_of_every_kind() {
+    let mut sum = StormTally::default();
+    for seed in 1..=120 {
+        sum.add(&Plan::new(seed).run(false).watch.storms.seen);
+    }
+    println!("{sum:?}");
+    assert!(sum.all().iter().all(|count| *count >= 5), "{sum:?}");
 }

@@ -204,6 +204,7 @@ impl World {
             released: false,
             closed_by_server: None,
             opened_ms: now_ms,
+            bound: self.cfg.connections.ws_send_queue_bytes_app,
             last_rx_ms: now_ms,
         }
     }

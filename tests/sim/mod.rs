@@ -18,6 +18,7 @@ pub(crate) mod scenarios;
 pub(crate) mod script;
 pub(crate) mod speech;
 pub(crate) mod store;
+pub(crate) mod storms;
 pub(crate) mod trace;
 pub(crate) mod udp;
 pub(crate) mod video;

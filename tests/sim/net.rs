@@ -70,6 +70,8 @@ pub(crate) struct Sock {
     pub(crate) released: bool,
     pub(crate) closed_by_server: Option<(u16, String)>,
     pub(crate) opened_ms: u64,
+    /// How much may wait for an app, by the settings when it came.
+    pub(crate) bound: u64,
     pub(crate) last_rx_ms: u64,
 }
 

@@ -151,7 +151,7 @@ impl World {
         self.after(CHUNK_MS, Act::Phone(ix, PhoneWake::Chunk(conn)));
     }
 
-    fn phone_says_frames(&mut self, ix: usize, conn: ConnId, count: usize) {
+    pub(super) fn phone_says_frames(&mut self, ix: usize, conn: ConnId, count: usize) {
         for _ in 0..count {
             let length = Voice::frame_length(&mut self.rng);
             let frame = self.phones[ix].voice.say(length);

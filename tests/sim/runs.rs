@@ -172,6 +172,8 @@ pub(crate) struct Plan {
     cramped: bool,
     /// Recognisers run here.
     speech: bool,
+    /// Limits that apps reach.
+    limits: Option<u64>,
 }
 
 impl Plan {
@@ -208,6 +210,8 @@ impl Plan {
         steps.extend(comebacks(seed, &users, length_ms));
         steps.extend(super::errands::errands(seed, &users, length_ms));
         steps.extend(super::records::revisions(seed, &users[0].0, length_ms));
+        let (limits, storms) = super::storms::storms(seed, &users, length_ms);
+        steps.extend(storms);
         steps.sort_by_key(|step| step.0);
         Self {
             seed,
@@ -219,6 +223,7 @@ impl Plan {
             mail_ms: if rng.u32(0..4) == 0 { 40 } else { 0 },
             cramped: seed.is_multiple_of(5),
             speech: rng.u32(0..3) > 0,
+            limits,
         }
     }
 
@@ -228,6 +233,10 @@ impl Plan {
         if self.speech {
             cfg.speech.soniox_api_key = "key".to_owned();
             cfg.speech.vad_close_linger_ms = self.seed % 2 * 500;
+        }
+        if let Some(bits) = self.limits {
+            super::storms::limits(&mut cfg, bits);
+            cfg.audio.audio_play_map_ttl_ms = 30_000;
         }
         if self.cramped {
             cfg.connections.pending_frames_max = 4;

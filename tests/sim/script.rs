@@ -4,6 +4,7 @@ use super::app::{KEY, Manners};
 use super::net::{Party, Up};
 use super::records::Revision;
 use super::store::Mood;
+use super::storms::Storm;
 use super::world::{Act, World};
 use prism::session::rest::{Call, Shape};
 use prism::wire::upgrade::AppHeaders;
@@ -67,6 +68,7 @@ pub(crate) enum Step {
     Record(usize, Revision),
     /// Something else that somebody asks for.
     Errand(usize, u64),
+    Storm(Storm),
     /// Who reads a streamed answer leaves.
     ReaderGoes(u64),
 }
@@ -252,6 +254,7 @@ impl World {
             Step::Record(app, revision) => self.revise(app, &revision),
             Step::ReaderGoes(id) => self.reader_goes(user, id),
             Step::Errand(app, bits) => self.errand(user, app, bits),
+            Step::Storm(storm) => self.storm(user, storm),
             Step::Intruder(app) => self.intrude(user, app),
             Step::Mute(babbles) => self.mute_socket(user, babbles),
             Step::Glasses(which, wifi) => self.glasses_change(user, which, wifi),

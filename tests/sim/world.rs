@@ -48,6 +48,7 @@ macro_rules! view {
             apps: &$world.apps,
             cfg: &$world.cfg,
             now_ms: $world.now.mono_ms,
+            ahead_ms: $world.now.unix_ms.wrapping_sub($world.now.mono_ms),
         }
     };
 }
@@ -311,6 +312,7 @@ impl World {
         let result = act(self.shard_mut(shard), now);
         self.pump();
         self.watch.after(&cause, &view!(self));
+        self.catch_up();
         result
     }
 

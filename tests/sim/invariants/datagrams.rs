@@ -4,7 +4,6 @@
 
 use super::super::net::{Down, Up};
 use super::super::udp::{Audio, Content, Packet, hash_of};
-use super::super::world::{START_MS, START_UNIX_MS};
 use super::counts::counts;
 use super::{Cause, View, Watch};
 use prism::base::ids::ConnId;
@@ -300,12 +299,15 @@ impl Watch {
         }
         let user = view.net.get(conn).map_or("", |sock| &sock.user).to_owned();
         self.air.seen.confirmed += 1;
-        let own = self.socks.entry(conn).or_default();
         // It tells when it was written: at once, or after slow mail to the shard that decides and on to the session's.
         let unix_ms = message["timestamp"].as_u64().unwrap_or_default();
-        let written_ms = (START_MS + unix_ms).saturating_sub(START_UNIX_MS);
+        let written_ms = self.storms.written_ms(unix_ms);
         let mail_ms = 2 * view.mail.lag_ms;
-        let of = |at_ms: u64| at_ms <= written_ms && written_ms <= at_ms + mail_ms;
+        let of = |at_ms: u64| {
+            let mut written = written_ms.iter();
+            written.any(|written_ms| at_ms <= *written_ms && *written_ms <= at_ms + mail_ms)
+        };
+        let own = self.socks.entry(conn).or_default();
         if let Some(at) = own.owed.iter().position(|at_ms| of(*at_ms)) {
             own.owed.remove(at);
         } else if view.mail.lag_ms > 0 {

@@ -18,8 +18,10 @@ mod recovery;
 mod requests;
 mod screen;
 mod sessions;
+mod shares;
 mod sound;
 mod speech;
+mod stalls;
 mod video;
 
 use apps::is_standard;
@@ -30,6 +32,7 @@ use quiet::{fingerprint, is_stale, must_be_quiet};
 pub(crate) use records::Revised;
 pub(crate) use recovery::Recovered;
 pub(crate) use sound::Listened;
+pub(crate) use stalls::StormTally;
 
 use super::net::{Down, Net, Party, Up};
 use super::registrar::Registrar;
@@ -55,6 +58,8 @@ pub(crate) struct View<'a> {
     pub(crate) apps: &'a Registry,
     pub(crate) cfg: &'a Settings,
     pub(crate) now_ms: u64,
+    /// How far the time of day is ahead of it, modulo 2^64.
+    pub(crate) ahead_ms: u64,
 }
 
 impl View<'_> {
@@ -88,6 +93,9 @@ pub(crate) enum Cause {
     Rest(String, u64, Call),
     Datagram(Packet),
     Mail,
+    Reload,
+    /// The wall clock jumps.
+    Clock,
     Drain,
 }
 
@@ -133,11 +141,14 @@ pub(crate) struct Watch {
     device: BTreeMap<String, (u64, String)>,
     pub(crate) speech: speech::SpeechView,
     requests: BTreeMap<String, requests::Request>,
+    /// Photos for phones themselves: user, when.
+    own_photos: Vec<(String, u64)>,
     pub(crate) air: datagrams::Air,
     screens: BTreeMap<String, screen::Screen>,
     pub(crate) screens_seen: ScreenTally,
     pub(crate) recovery: recovery::Recoveries,
     pub(crate) sound: sound::Sounds,
+    pub(crate) storms: stalls::Storms,
     seen: Vec<Seen>,
     opening: Option<String>,
     /// Every app that there ever was a record of.
@@ -252,6 +263,7 @@ impl Watch {
 
     pub(crate) fn before(&mut self, cause: &Cause, view: &View<'_>) {
         self.now_ms = view.now_ms;
+        self.storms.note_clock(view);
         let user = match cause {
             Cause::Frame(conn, _) | Cause::Ended(conn) => {
                 view.net.get(*conn).map(|sock| sock.user.clone())
@@ -289,6 +301,7 @@ impl Watch {
                 };
                 self.asked.insert(*id, asked);
                 self.before_recovery(user, *id, call, view);
+                self.note_own_photo(user, cause);
                 match call {
                     Call::StartApp { package, .. } => self.wants_start(user, package),
                     Call::StopApp { package, .. }
@@ -389,6 +402,8 @@ impl Watch {
         }
         self.now_ms = view.now_ms;
         let seen = std::mem::take(&mut self.seen);
+        let (late, seen) = self.late_ones(seen);
+        self.look_at_reload(cause, &seen);
         self.look_at_recoveries(cause, &seen, view);
         self.look_at_sound(cause, &seen, view);
         self.invariant_05_ended_once(&seen);
@@ -413,6 +428,8 @@ impl Watch {
         self.look_at_speech(&seen, view);
         self.invariant_19_nobody_waits_for_ever();
         self.look_at_sockets(view);
+        self.invariant_42_shares(&seen, view);
+        self.look_at_stalls(cause, &seen, &late, view);
         self.invariant_42_requests_end(view);
         for user in self.users.keys().cloned().collect::<Vec<_>>() {
             self.invariant_25_mini_apps(&user, view);
@@ -422,6 +439,7 @@ impl Watch {
         }
         if self.logging {
             self.keep(seen);
+            self.keep(late);
         }
     }
 

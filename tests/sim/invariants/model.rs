@@ -122,6 +122,13 @@ pub(crate) struct SockView {
     pub(super) repainted: bool,
 }
 
+impl SockView {
+    /// It is attached, or was.
+    pub(crate) fn is_acked(&self) -> bool {
+        self.acks > 0
+    }
+}
+
 /// A REST call that waits.
 #[derive(Debug)]
 pub(crate) struct Asked {

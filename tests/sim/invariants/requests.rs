@@ -14,12 +14,16 @@ const MESSAGE_MS: u64 = 16_000;
 /// What an app asked for.
 #[derive(Debug)]
 pub(super) struct Request {
-    user: String,
-    conn: ConnId,
+    pub(super) user: String,
+    pub(super) package: String,
+    pub(super) kind: String,
+    pub(super) conn: ConnId,
+    /// The phone was there: a photo or a message without an outcome waits for it.
+    pub(super) waits: bool,
     asked_ms: u64,
     /// Until when there must be an outcome (`mono_ms`); none is due for polls and playback.
     due_ms: Option<u64>,
-    outcomes: u32,
+    pub(super) outcomes: u32,
 }
 
 impl Watch {
@@ -37,9 +41,12 @@ impl Watch {
         };
         let session = view.session(&sock.user);
         let attached = session.is_some_and(|session| session.m.apps.by_conn(conn).is_some());
-        if let Some(id) = id.as_str().filter(|_| attached) {
+        if let Some(id) = id.as_str().filter(|_| attached && !self.is_slow(conn)) {
             let request = Request {
                 user: sock.user.clone(),
+                package: sock.package.clone(),
+                kind: message["type"].as_str().unwrap_or_default().to_owned(),
+                waits: session.is_some_and(|one| one.m.phone.open().is_some()),
                 conn,
                 asked_ms: view.now_ms,
                 due_ms: within_ms.map(|ms| view.now_ms + ms),
@@ -86,6 +93,7 @@ impl Watch {
         let forgotten = self.requests.iter().find(|(_, request)| {
             let session = view.session(&request.user);
             let stays = session.is_some_and(|one| one.m.apps.by_conn(request.conn).is_some());
+            let stays = stays && !self.is_slow(request.conn);
             request.due_ms.is_some() && request.outcomes == 0 && late(request) && stays
         });
         if let Some((id, request)) = forgotten.filter(|_| !self.draining) {

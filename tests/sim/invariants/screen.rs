@@ -183,6 +183,16 @@ impl Watch {
         };
         let mut scene = self.scene(session, view);
         let changes = self.changes(user, seen, view);
+        let pairs = self
+            .users
+            .get(user)
+            .into_iter()
+            .flat_map(|known| &known.pairs);
+        let lost = pairs.filter(|(_, pair)| {
+            pair.previous == AppState::Running
+                && matches!(pair.state, AppState::GracePeriod | AppState::TransportDown)
+        });
+        let lost: Vec<String> = lost.map(|row| row.0.clone()).collect();
         let screen = self.screen(user, Some(session.epoch));
         scene.pings = screen.pings;
         let had_glasses = screen.glasses.there;
@@ -197,6 +207,12 @@ impl Watch {
             let mut sooner = scene.clone();
             sooner.reachable = true;
             ways.push((sooner.clone(), sooner.clone()));
+            ways.push((sooner, scene.clone()));
+        }
+        // An app that was lost by this event, as one that does not read, may have been there when the screen was painted anew.
+        if !lost.is_empty() {
+            let mut sooner = scene.clone();
+            sooner.running.extend(lost);
             ways.push((sooner, scene.clone()));
         }
         screen.follow(&deeds, &changes, &earlier, &ways);

@@ -224,7 +224,9 @@ impl Watch {
         ) else {
             return;
         };
-        let listeners = self.listeners(user, view);
+        let all = self.listeners(user, view);
+        let (slow, listeners): (BTreeSet<_>, BTreeSet<_>) =
+            all.into_iter().partition(|conn| self.is_slow(*conn));
         let Some(sound) = self.sound.users.get_mut(user) else {
             return;
         };
@@ -240,6 +242,11 @@ impl Watch {
         let (owed, joins) = sound.hear(session.epoch, conn, data, &mut self.sound.seen);
         sound.blind = blind;
         let straight = sound.straight;
+        if blind {
+            self.audio_is_unsure(user, view);
+        } else if !owed.is_empty() {
+            self.owe_audio(slow, &owed);
+        }
         let all = heard
             .iter()
             .map(|(conn, frames)| (Some(*conn), frames.clone()));
@@ -272,7 +279,7 @@ impl Watch {
         }
     }
 
-    /// Apps that want the microphone and may have it, by their sets and sockets.
+    /// Apps that want the microphone and may have it, by their sets and sockets. They read, or will.
     fn listeners(&self, user: &str, view: &View<'_>) -> BTreeSet<ConnId> {
         let wants = |name: &String| name == "audio_chunk" || name == "*";
         let pairs = self.users[user].pairs.iter();
@@ -282,7 +289,8 @@ impl Watch {
                 let record = view.apps.last_known(package);
                 record.is_some_and(|record| record.grants(Permission::Microphone))
             })
-            .filter_map(|(_, pair)| pair.conn.filter(|conn| view.is_timely(*conn)))
+            .filter_map(|(_, pair)| pair.conn)
+            .filter(|conn| view.is_timely(*conn) || self.is_slow(*conn))
             .collect()
     }
 
@@ -345,6 +353,9 @@ impl Watch {
         } else if sound.last_ms == view.now_ms && may_hear {
             // Something else was heard in the same millisecond.
             sound.blind = true;
+        }
+        if came || sound.blind {
+            self.audio_is_unsure(user, view);
         }
         for (conn, frames) in heard {
             for frame in frames {

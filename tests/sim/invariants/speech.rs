@@ -177,6 +177,11 @@ impl Watch {
                 _ => false,
             })
         };
+        let holders = session.m.subscriptions.iter().filter(|one| one.holds(name));
+        let slow = holders.filter_map(|one| session.m.apps.open_conn(&one.package));
+        for conn in slow.collect::<Vec<_>>() {
+            self.owe_control(conn, text);
+        }
         let missed = session.m.subscriptions.iter().find_map(|one| {
             let conn = session.m.apps.open_conn(&one.package)?;
             let open = view.net.get(conn).is_some_and(|sock| sock.is_open());

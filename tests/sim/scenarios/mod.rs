@@ -14,6 +14,7 @@ mod settings;
 mod sound;
 mod speech;
 mod store;
+mod storms;
 mod streams;
 mod video;
 mod words;
