@@ -322,6 +322,7 @@ impl Effects {
     }
 
     /// Adds a text frame whose JSON `write` appends to the buffer it is handed.
+    #[inline]
     pub fn text(&mut self, conn: ConnId, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.arena.len();
         write(&mut self.arena);

@@ -78,6 +78,15 @@ impl Shard {
         if !self.out.overflowed.is_empty() {
             self.tell_overflowed();
         }
+        if !self.followups.is_empty() {
+            self.follow_up();
+        }
+    }
+
+    /// What came of the effects. Kept out of the way of frames.
+    #[cold]
+    #[inline(never)]
+    fn follow_up(&mut self) {
         while let Some(next) = self.followups.pop() {
             let epoch = self.entries.epoch(next.at);
             if epoch == Some(next.epoch) {

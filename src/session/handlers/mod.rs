@@ -9,6 +9,7 @@ use crate::base::metrics::Counter;
 use crate::base::panics;
 use crate::wire::json::JsonError;
 use crate::wire::kinds::{AppKind, PhoneKind};
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A text message of the phone.
@@ -173,6 +174,7 @@ fn fits(bytes: usize, max: usize) -> Result<(), Reject> {
 ///
 /// # Errors
 /// The handler's, or [`ErrorCode::InternalError`] for a panic.
+#[inline]
 pub fn contained(
     kind: &str,
     s: &mut Session,
@@ -185,16 +187,14 @@ pub fn contained(
         assert!(!s.m.audio.is_defective, "a defect");
         run(s, cx)
     }));
-    match outcome {
-        Ok(outcome) => outcome,
-        Err(panic) => {
-            cx.metrics.inc(Counter::HandlerPanics);
-            let panic = panics::text(&*panic);
-            tracing::error!(user = %s.user, correlation_id = %s.correlation(cx.now), kind, panic, "a message was dropped because of a defect");
-            Err(Reject::new(
-                ErrorCode::InternalError,
-                "Internal server error",
-            ))
-        }
-    }
+    outcome.unwrap_or_else(|panic| Err(panicked(kind, s, cx, &*panic)))
+}
+
+#[cold]
+#[inline(never)]
+fn panicked(kind: &str, s: &Session, cx: &mut Cx<'_>, panic: &(dyn Any + Send)) -> Reject {
+    cx.metrics.inc(Counter::HandlerPanics);
+    let panic = panics::text(panic);
+    tracing::error!(user = %s.user, correlation_id = %s.correlation(cx.now), kind, panic, "a message was dropped because of a defect");
+    Reject::new(ErrorCode::InternalError, "Internal server error")
 }
