@@ -91,11 +91,16 @@ impl Engine {
     }
 
     pub(super) fn on_app_open(&mut self, user: u32, app: u8, now: u64) {
+        let link = &self.users[user as usize].apps[usize::from(app)];
         let Target::Prism { api_key, .. } = &self.settings.target else {
+            // Real apps speak last before the traffic begins, and the kernel acknowledges otherwise for a socket that
+            // has answered: who only listens would spare a relay what a real app's server pays.
+            if let Some(token) = link.conn {
+                self.send_frame(token, Opcode::Pong, b"hello");
+            }
             self.on_app_ack(user, app, now);
             return;
         };
-        let link = &self.users[user as usize].apps[usize::from(app)];
         let init = serde_json::json!({
             "type": "tpa_connection_init",
             "sessionId": link.session,

@@ -93,6 +93,16 @@ fn is_passed_on(engine: &Engine, fake: &Fake) -> bool {
 const BASE: &str = "{ name: tiny, users: 3, apps_per_user: 2, ramp_users_per_s: 1000, warmup_s: 0.1, drain_s: 0.1,";
 
 #[test]
+fn apps_of_a_relay_have_spoken_as_those_of_the_real_server_do() {
+    let scenario = Scenario::parse(&format!("{BASE} duration_s: 1 }}")).unwrap();
+    let fake = Fake::start(Quirk::None);
+    let mut engine = Engine::new(settings(fake.address, Target::Relay), scenario).unwrap();
+    bring_up(&mut engine, &fake);
+    until(&mut engine, |_| fake.unasked() == 6);
+    assert_eq!(fake.unasked(), 6);
+}
+
+#[test]
 fn closed_loop_audio_reaches_every_app_and_is_accounted_for() {
     let text = format!(
         "{BASE} duration_s: 0.4, streams: [{{ kind: audio, bytes: 100, in_flight: 2 }}] }}"

@@ -62,6 +62,8 @@ struct State {
     recognisers: HashMap<String, TcpStream>,
     frames: u64,
     hashes: HashMap<u32, String>,
+    /// Pongs of apps that nobody asked for.
+    unasked: usize,
 }
 
 struct Shared {
@@ -128,6 +130,11 @@ impl Fake {
         let phones = state.users.values().filter(|user| user.phone.is_some());
         let apps = state.users.values().map(|user| user.apps.len());
         (phones.count(), apps.sum())
+    }
+
+    /// Pongs of apps that nobody asked for.
+    pub(super) fn unasked(&self) -> usize {
+        self.shared.state.lock().unwrap().unasked
     }
 
     /// Whether all that was written lies at the other end: a starved kernel delivers late on loopback, too.
@@ -396,6 +403,10 @@ impl Shared {
             if opcode == 8 {
                 write_frame(socket, 8, &payload);
                 return;
+            }
+            if opcode == 10 {
+                self.state.lock().unwrap().unasked += 1;
+                continue;
             }
             let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
             match message["type"].as_str().unwrap() {
