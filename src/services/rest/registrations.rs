@@ -23,9 +23,6 @@ use std::time::Duration;
 const REGISTRATIONS_MAX: usize = 10_000;
 const URL_BYTES_MAX: usize = 2048;
 
-/// An inactive registration is kept this many times `registration_stale_ms`, so that a server that comes back finds it.
-const KEPT_STALE_TIMES: u64 = 48;
-
 /// Users whose session of the package is attached or lost.
 pub(super) fn users_of(cx: &Services, package: &str) -> Vec<UserId> {
     lock(&cx.memory.links).users_of(package)
