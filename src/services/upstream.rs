@@ -38,7 +38,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(LINGER_MS);
 /// Idle connections kept to the upstream.
 const IDLE_MAX: usize = 64;
-/// Hop-by-hop, or ours to write.
+/// Headers that are not forwarded: those of one hop, and those that are written here.
 const DROPPED: &[&str] = &[
     "connection",
     "keep-alive",

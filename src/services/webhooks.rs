@@ -57,14 +57,14 @@ impl FetchError {
 }
 
 type CallKey = (UserId, u64, CallId);
-/// A place among the calls to one origin, and one among all.
+/// The permits of a running call: one of its origin's, one of all calls'.
 type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// A call that may be cancelled.
 struct Open {
     task: AbortHandle,
     started: bool,
-    /// Once it has started; given back with it, or sooner where its answer does not matter.
+    /// Held from its start; given back at its end, or sooner when nobody needs its answer.
     places: Option<Places>,
 }
 
@@ -122,8 +122,8 @@ impl Webhooks {
         }
     }
 
-    /// Stops a call, unless it has started and may go on. One that does keeps no place: app servers answer when a developer's
-    /// code for the new session has run, and others wait to be asked.
+    /// Stops a call, unless it has started and may go on. One that goes on gives its permits back: app servers answer only when the
+    /// developer's code for the new session has run, and other calls wait.
     pub(crate) fn cancel(&self, key: &CallKey, under_way: UnderWay) {
         let mut open = lock(&self.open);
         let Some(call) = open.get_mut(key) else {
@@ -136,12 +136,12 @@ impl Webhooks {
         }
     }
 
-    /// It is over.
+    /// Forgets a call that is over.
     pub(crate) fn forget(&self, key: &CallKey) {
         lock(&self.open).remove(key);
     }
 
-    /// One attempt for a session; what cancels it by `key` learns when it starts.
+    /// One attempt for a session. With a `key` it can be cancelled, and its start is noted under that key.
     pub(crate) async fn call(&self, call: HttpCall, key: Option<CallKey>) -> HttpOutcome {
         let kind = label(call.kind);
         let limit = Duration::from_millis(call.timeout_ms);

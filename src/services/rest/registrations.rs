@@ -144,7 +144,7 @@ pub(super) async fn restart(cx: &Arc<Services>, r: &OutsideRequest) -> Handled {
             auth::admin(cx, r)?;
             let mut known = all(cx).await?;
             known.retain(|known| known.package == package && known.active);
-            // Ours serves only where the server has none of its own.
+            // The implicit one serves only while the server has made none itself.
             if known.iter().any(|known| !known.implicit) {
                 known.retain(|known| !known.implicit);
             }

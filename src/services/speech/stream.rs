@@ -20,9 +20,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Pause before a connection is made anew, times the attempt (ms).
+/// Pause before a connection is made again (ms), multiplied by the number of the attempt.
 const RECONNECT_MS: u64 = 1000;
-/// A connection that held this long makes the attempts begin anew (ms).
+/// After a connection that held this long (ms) attempts are counted from one again.
 const STEADY_MS: u64 = 60_000;
 /// The provider's last words are waited for this long (ms).
 const CLOSE_MS: u64 = 3000;
@@ -434,7 +434,7 @@ impl Connection<'_> {
         }
     }
 
-    /// When something is to be done without anybody's word.
+    /// When something is due, though nobody sends anything.
     fn due(&self, now: u64) -> u64 {
         let settings = self.stream.cx.settings();
         let speech = &settings.speech;
@@ -445,13 +445,13 @@ impl Connection<'_> {
             // Nobody has asked for anything for long: the end of its session got lost.
             Some(self.stream.queue.last_order_ms() + 2 * speech.dead_stream_idle_ms),
             self.keepalive_at(speech.stt_keepalive_ms),
-            // A connection that takes nothing rings no bell.
+            // A connection that takes nothing wakes nobody: look again in a second.
             self.unsent_since.map(|_| now + 1000),
         ];
         times.into_iter().flatten().min().unwrap_or(now + 1000)
     }
 
-    /// Nothing is added to what the connection does not take.
+    /// When a keepalive is due; never while the connection takes nothing.
     fn keepalive_at(&self, every_ms: u64) -> Option<u64> {
         self.unsent_since
             .is_none()
@@ -470,7 +470,7 @@ impl Connection<'_> {
             let error = ProviderError::new(408, "the provider did not start in time");
             return Some(Finish::Failed(error));
         }
-        // An end that waits behind what the connection does not take.
+        // The session wants the end, but the connection takes nothing that stands before it.
         let stuck = self.unsent_since.is_some_and(|at| at + CLOSE_MS <= now);
         if stuck && self.stream.queue.closing() {
             return Some(Finish::Done);
