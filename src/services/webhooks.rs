@@ -57,7 +57,7 @@ impl FetchError {
 }
 
 type CallKey = (UserId, u64, CallId);
-/// The permits of a running call: one of its origin's, one of all calls'.
+/// A place among the calls to one origin, and one among all.
 type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// A call that may be cancelled.
@@ -141,7 +141,7 @@ impl Webhooks {
         lock(&self.open).remove(key);
     }
 
-    /// One attempt for a session. With a `key` it can be cancelled, and its start is noted under that key.
+    /// One attempt for a session; what cancels it by `key` learns when it starts.
     pub(crate) async fn call(&self, call: HttpCall, key: Option<CallKey>) -> HttpOutcome {
         let kind = label(call.kind);
         let limit = Duration::from_millis(call.timeout_ms);
