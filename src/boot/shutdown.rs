@@ -49,7 +49,7 @@ impl Watchdog {
     }
 }
 
-/// What the way down closes, in no order: [`run`] has it.
+/// Everything that is closed on the way down; [`run`] knows the order.
 pub(super) struct Closing<'a> {
     pub(super) settings: &'a Settings,
     pub(super) shared: &'a Shared,
