@@ -133,7 +133,15 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     tracing::info!(address = %listeners.address, shards, driver, descriptors, "serving");
     crate::logs::announce(&format!("prism: listening on http://{}", listeners.address));
     wait(signals, &services);
-    shutdown::run(&settings, &shared, &mail, services, logs, &door, &watchdog)
+    let closing = shutdown::Closing {
+        settings: &settings,
+        shared: &shared,
+        mail: &mail,
+        services,
+        logs,
+        door: &door,
+    };
+    shutdown::run(closing, &watchdog)
 }
 
 /// Answers SIGHUP until a signal asks the process to go.

@@ -60,6 +60,15 @@ fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
     }
 }
 
+/// Sends a body without end: the server cuts the connection after some of it.
+fn assert_not_read_for_ever(server: &Server, head: &str, driver: &str) {
+    let mut endless = server.tcp();
+    endless.write_all(head.as_bytes()).expect("written");
+    let piece = vec![b'x'; 1 << 20];
+    let sent = (0..1000).find(|_| endless.write_all(&piece).is_err());
+    assert!(sent.is_some_and(|mib| mib < 128), "{driver}: {sent:?}");
+}
+
 #[test]
 fn who_sends_a_refused_body_whole_still_finds_the_answer() {
     let head =
@@ -69,12 +78,7 @@ fn who_sends_a_refused_body_whole_still_finds_the_answer() {
         // More than the sockets' buffers hold.
         let answer = server.raw(&format!("{head}{}", "x".repeat(24 << 20)));
         assert!(answer.starts_with("HTTP/1.1 413"), "{driver}: {answer}");
-        // But nobody is read from for ever.
-        let mut endless = server.tcp();
-        endless.write_all(head.as_bytes()).expect("written");
-        let piece = vec![b'x'; 1 << 20];
-        let sent = (0..1000).find(|_| endless.write_all(&piece).is_err());
-        assert!(sent.is_some_and(|mib| mib < 128), "{driver}: {sent:?}");
+        assert_not_read_for_ever(&server, head, driver);
     }
 }
 
@@ -87,11 +91,7 @@ fn who_sends_a_body_that_nobody_takes_behind_this_server_still_finds_the_answer(
         let server = Server::with_env(driver, &settings);
         let answer = server.raw(&format!("{head}{}", "x".repeat(24 << 20)));
         assert!(answer.starts_with("HTTP/1.1 502"), "{driver}: {answer}");
-        let mut endless = server.tcp();
-        endless.write_all(head.as_bytes()).expect("written");
-        let piece = vec![b'x'; 1 << 20];
-        let sent = (0..1000).find(|_| endless.write_all(&piece).is_err());
-        assert!(sent.is_some_and(|mib| mib < 128), "{driver}: {sent:?}");
+        assert_not_read_for_ever(&server, head, driver);
     }
 }
 

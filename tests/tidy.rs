@@ -1,5 +1,8 @@
 //! Holds the shape of the source tree: imports point one way, each runtime stays in its module, files stay readable, every file says
-//! what it is. ARCHITECTURE.md states the rules; this file is what makes them true.
+//! what it is. ARCHITECTURE.md states the rules; this file is what makes them true. `tidy/pages.rs` does the same for the pages.
+
+#[path = "tidy/pages.rs"]
+mod pages;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -50,8 +53,13 @@ struct Source {
 
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    read(root, "src")
+}
+
+/// The files below a folder of the repository.
+fn read(root: &Path, folder: &str) -> Vec<Source> {
     let mut files = Vec::new();
-    collect(&root.join("src"), &mut files);
+    collect(&root.join(folder), &mut files);
     files.sort();
     files
         .into_iter()
@@ -195,7 +203,9 @@ fn managers_do_not_import_each_other() {
 #[test]
 fn files_stay_readable() {
     let mut problems = Vec::new();
-    for source in sources().iter().filter(|source| !is_test_file(source)) {
+    let tester = read(Path::new(env!("CARGO_MANIFEST_DIR")), "loadtest/src");
+    let all = sources().into_iter().chain(tester);
+    for source in all.filter(|source| !is_test_file(source)) {
         if source.lines > FILE_LINES_MAX {
             problems.push(format!(
                 "{}: {} lines, limit {FILE_LINES_MAX}: think about the shape",
@@ -209,7 +219,8 @@ fn files_stay_readable() {
 #[test]
 fn every_module_says_what_it_is() {
     let problems: Vec<String> = sources()
-        .iter()
+        .into_iter()
+        .chain(read(Path::new(env!("CARGO_MANIFEST_DIR")), "loadtest/src"))
         .filter(|source| !source.full.starts_with("//!"))
         .map(|source| format!("{}: begins without a module doc", source.path))
         .collect();
@@ -266,211 +277,6 @@ fn nothing_is_left_unfinished() {
         for word in words {
             if source.full.contains(word) {
                 problems.push(format!("{}: {word}", source.path));
-            }
-        }
-    }
-    fail_if(&problems);
-}
-
-/// Rows of the tables of docs/defects.md: defects, invariants, conformance scenarios of the specification.
-const PROMISES: [usize; 3] = [41, 48, 24];
-
-#[test]
-fn what_is_said_to_hold_a_promise_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/defects.md")).expect("the page is there");
-    let mut problems = Vec::new();
-    let mut rows = Vec::new();
-    for line in page.lines() {
-        if line.starts_with("## ") {
-            rows.push(0);
-        }
-        let Some((number, _)) = line.strip_prefix("| ").and_then(|row| row.split_once(" |")) else {
-            continue;
-        };
-        let Ok(number) = number.parse::<usize>() else {
-            continue;
-        };
-        let last = rows.last_mut().expect("tables stand below headings");
-        *last += 1;
-        if number != *last {
-            problems.push(format!("row {number} stands where row {last} should"));
-        }
-        for name in line.split('`').skip(1).step_by(2) {
-            let there = name.split_once("::").is_some_and(|(file, test)| {
-                let text = fs::read_to_string(root.join(file)).unwrap_or_default();
-                let wanted = match Path::new(file).extension() {
-                    Some(extension) if extension == "rs" => format!("fn {test}("),
-                    _ => test.to_owned(),
-                };
-                text.contains(&wanted)
-            });
-            if !there && name.contains("::") {
-                problems.push(format!("{name}: there is no such test"));
-            }
-        }
-    }
-    fail_if(&problems);
-    assert_eq!(rows, PROMISES, "rows of the three tables");
-}
-
-/// The page for whoever is called at night names routes, log lines and metrics: one that the code has not any more misleads at
-/// the worst time.
-#[test]
-fn what_operators_are_told_to_look_for_is_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/operating.md")).expect("the page is there");
-    let all = sources();
-    let mut problems = Vec::new();
-    let mut rows = 0;
-    for row in page.lines().filter_map(|line| line.strip_prefix("| `")) {
-        rows += 1;
-        let name = row.split('`').next().unwrap_or_default();
-        if !all.iter().any(|source| source.code.contains(name)) {
-            problems.push(format!("docs/operating.md: {name} is nowhere in the code"));
-        }
-    }
-    fail_if(&problems);
-    assert!(rows > 30, "the tables are read: {rows}");
-    let routes = fs::read_to_string(root.join("src/shard/routes/table.rs")).expect("the table");
-    for route in routes
-        .split('"')
-        .filter(|text| text.starts_with("/api/admin"))
-    {
-        assert!(
-            page.contains(&format!("`{route}`")),
-            "{route} is not on the page"
-        );
-    }
-}
-
-/// Pages that name files of the source tree and tests.
-const PAGES: &[&str] = &[
-    "ARCHITECTURE.md",
-    "README.md",
-    "docs/operating.md",
-    "docs/performance-history.md",
-    "docs/performance.md",
-    "docs/speech.md",
-    "docs/store.md",
-    "tests/sim/mutations.md",
-];
-
-#[test]
-fn files_and_tests_that_pages_name_are_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    for folder in ["src", "tests", "benches"] {
-        collect(&root.join(folder), &mut files);
-    }
-    let files: Vec<_> = files
-        .iter()
-        .map(|path| {
-            (
-                path.display().to_string(),
-                fs::read_to_string(path).unwrap_or_default(),
-            )
-        })
-        .collect();
-    let mut problems = Vec::new();
-    for page in PAGES {
-        let text = fs::read_to_string(root.join(page)).expect("the page is there");
-        let names = text
-            .split('`')
-            .filter(|name| !name.contains(char::is_whitespace));
-        for name in names {
-            let there = match name.rsplit_once("::") {
-                // A module, perhaps with its path, and a test.
-                Some((module, test)) if test.contains('_') && module == module.to_lowercase() => {
-                    let module = module.rsplit("::").next().unwrap_or(module);
-                    let (file, folder) = (format!("/{module}.rs"), format!("/{module}/"));
-                    files.iter().any(|(path, text)| {
-                        (path.ends_with(&file) || path.contains(&folder))
-                            && text.contains(&format!("fn {test}("))
-                    })
-                }
-                None if name.ends_with(".rs") => files
-                    .iter()
-                    .any(|(path, _)| path.ends_with(&format!("/{name}"))),
-                _ => true,
-            };
-            if !there {
-                problems.push(format!("{page}: {name} is not there"));
-            }
-        }
-    }
-    fail_if(&problems);
-}
-
-/// All pages, with their paths.
-fn pages() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
-    let mut paths: Vec<PathBuf> = ["", "docs", "loadtest", "tests/e2e", "tests/sim"]
-        .iter()
-        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("the folder is there"))
-        .map(|entry| entry.expect("readable entry").path())
-        .filter(is_page)
-        .collect();
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| (path.clone(), fs::read_to_string(path).expect("readable")))
-        .collect()
-}
-
-/// The name under which a heading is linked to.
-fn anchor(heading: &str) -> String {
-    heading
-        .trim_start_matches('#')
-        .trim()
-        .to_lowercase()
-        .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
-        .map(|c| if c == ' ' { '-' } else { c })
-        .collect()
-}
-
-#[test]
-fn links_of_pages_lead_somewhere() {
-    let mut problems = Vec::new();
-    for (path, text) in pages() {
-        for target in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split_once(')'))
-            .map(|(target, _)| target)
-            .filter(|target| !target.contains("://"))
-        {
-            let (file, part) = target.split_once('#').unwrap_or((target, ""));
-            let there = match file {
-                "" => path.clone(),
-                file => path.with_file_name(file),
-            };
-            let has_part = || {
-                let text = fs::read_to_string(&there).unwrap_or_default();
-                let mut headings = text.lines().filter(|line| line.starts_with('#'));
-                headings.any(|heading| anchor(heading) == part)
-            };
-            if !there.exists() || (!part.is_empty() && !has_part()) {
-                problems.push(format!("{}: {target} leads nowhere", path.display()));
-            }
-        }
-    }
-    fail_if(&problems);
-}
-
-#[test]
-fn figures_that_pages_name_are_there() {
-    let all = sources();
-    let mut problems = Vec::new();
-    for (path, text) in pages() {
-        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        for name in text.split(|c| !is_part(c)).filter(|word| {
-            (word.starts_with("mentra_") || word.starts_with("prism_")) && !word.ends_with('_')
-        }) {
-            if !all.iter().any(|source| source.code.contains(name)) {
-                problems.push(format!("{}: {name} is nowhere in the code", path.display()));
             }
         }
     }

@@ -35,7 +35,7 @@ fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
 const TEXT: &str = r#"{"packageName":"com.acme.scribe","data":{"x":[1,2,{"y":null}],"t":"a\nb"},"type":"touch_event"}"#;
 
 #[test]
-fn decoding_frames() {
+fn decoding_frames_allocates_nothing() {
     let frame = client_frame(0x82, &[7; 640]);
     let mut decoder = Decoder::new(1 << 20);
     let mut buf = BytesMut::with_capacity(4096);
@@ -52,7 +52,7 @@ fn decoding_frames() {
 }
 
 #[test]
-fn reading_json() {
+fn reading_json_allocates_nothing() {
     let mut scratch = Scratch::new();
     let count = allocations(|| {
         let kind = kind(TEXT).expect("a type");
@@ -63,7 +63,7 @@ fn reading_json() {
 }
 
 #[test]
-fn writing_frames() {
+fn writing_frames_allocates_nothing() {
     let (mut text, mut out) = (Vec::new(), Vec::new());
     let count = allocations(|| {
         text.clear();
@@ -81,7 +81,7 @@ fn writing_frames() {
 }
 
 #[test]
-fn matching_streams() {
+fn matching_streams_allocates_nothing() {
     let subs: Vec<_> = ["*", "touch_event", "transcription:en?hints=es"]
         .map(parse)
         .into();
@@ -94,7 +94,7 @@ fn matching_streams() {
 
 /// A packet of 30 ms every time, its block let go of as a written socket does.
 #[test]
-fn decoding_lc3() {
+fn decoding_lc3_allocates_nothing() {
     let packet = &include_bytes!("golden/lc3/60.lc3")[..180];
     let mut decoder = lc3::Decoder::new(60).expect("a supported size");
     let mut pcm = BytesMut::with_capacity(5 * 960);

@@ -8,7 +8,7 @@ use crate::tag::TAG_BYTES;
 const STREAMS_MAX: usize = 16;
 /// Most faults in one scenario.
 const FAULTS_MAX: usize = 16;
-/// Most users: more sockets than that no machine gives one process.
+/// Most users: no machine gives one process more sockets.
 const USERS_MAX: u32 = 1_000_000;
 /// Longest time of anything: a month.
 const SECONDS_MAX: f64 = 31.0 * 86_400.0;

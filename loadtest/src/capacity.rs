@@ -117,6 +117,16 @@ fn bisect<E>(
     Ok((kept, failed))
 }
 
+/// One step of the search. All streams change in proportion: the mix stays what the scenario says.
+fn paced(scenario: &Scenario, pace: f64, step_s: f64) -> Scenario {
+    let mut step = scenario.clone();
+    step.duration_s = step_s;
+    for stream in &mut step.streams {
+        stream.per_user_per_s = stream.per_user_per_s.map(|own| own * pace);
+    }
+    step
+}
+
 /// Runs the search.
 pub(crate) fn find(
     args: &CapacityArgs,
@@ -138,13 +148,8 @@ pub(crate) fn find(
     let mut end = End::Server;
     let mut reason = "the highest rate tried held".to_owned();
     let (kept_per_s, failed_per_s) = bisect(args.from, args.precision, |rate| {
-        let mut spec = scenario.clone();
-        spec.duration_s = args.step_s;
-        // All streams in proportion: the mix stays what the scenario says.
         let pace = rate / asked;
-        for stream in &mut spec.streams {
-            stream.per_user_per_s = stream.per_user_per_s.map(|own| own * pace);
-        }
+        let spec = paced(scenario, pace, args.step_s);
         let measured = match engine.run_phase(pace, scenario.warmup_s, args.step_s) {
             // What held so far is an answer.
             Err(own @ (EngineError::Interrupted | EngineError::ServerEnded)) => {

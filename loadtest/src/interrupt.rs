@@ -22,7 +22,7 @@ pub(crate) fn catch() {
     }
 }
 
-/// The same once: what comes after the measurement is done as usual.
+/// Takes the wish, if there is one: what comes after the measurement is done as usual.
 pub(crate) fn take() -> bool {
     WANTED.swap(false, Ordering::Relaxed)
 }

@@ -8,10 +8,10 @@ use crate::clock;
 
 /// From the last arrival to the beginning, milliseconds: time for everyone to notice.
 const NOTICE_MS: u64 = 1000;
-/// What the name of a file ends in that is wholly written.
+/// Ending of the name of a file that is completely written.
 const READY: &str = "ready";
 
-/// Where, and with how many.
+/// Where the testers meet, and how many they are.
 #[derive(Debug, Clone)]
 pub(crate) struct Meeting {
     folder: PathBuf,

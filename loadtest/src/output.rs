@@ -1,5 +1,5 @@
-//! Where results go. Looked at before a run, because a run of a day must not end at a folder that is not there; and what cannot be
-//! written after it, be it a result or a line for a terminal that has gone, costs nothing else.
+//! Where results go. The places are checked before a run, because a day's run must not end at a missing folder. What cannot be written
+//! after it (a result, a line for a terminal that has gone) costs nothing else.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -129,7 +129,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     })
 }
 
-/// Puts the document of a run whose own place is full where there may be room, and says what came of it.
+/// Writes the document of a run to the temporary folder, when its own place is full; returns what to say of that.
 fn spare(run: &RunResult) -> String {
     let name = format!("prism-load-{}.json", std::process::id());
     let path = std::env::temp_dir().join(name);

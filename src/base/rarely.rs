@@ -1,4 +1,5 @@
-//! Layer 0: what a client can cause as often as it likes: log lines are said once in a while, other things done so often a second.
+//! Layer 0: limits on what clients could cause without end: log lines are written once in a while, other things done so many times a
+//! second.
 
 /// A client's mistakes are told at most this often (ms); the rest is counted.
 pub const CLIENT_MS: u64 = 10_000;
@@ -22,7 +23,7 @@ impl Rarely {
     }
 }
 
-/// Lets something be said so often in a minute, and what is beyond it not.
+/// Lets something be said so many times a minute, and counts the rest.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct PerMinute {
     since_ms: u64,
@@ -45,7 +46,7 @@ impl PerMinute {
     }
 }
 
-/// Lets something be done so often within one second.
+/// Lets something be done so many times a second.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct PerSecond {
     second: u64,

@@ -1,13 +1,13 @@
-//! Layer 0: what one of many may have of a bound that they share, so that none can use up what others need.
+//! Layer 0: how much one of many may take of a limit that they share, so that none can use up what others need.
 
-/// Whether who has `own` of the `all` that wait may add one: fewer than are still free. One alone comes to half of `max`, and
-/// whoever comes next to half of the rest; all together never exceed it.
+/// Whether somebody who has `own` of `all` taken places may take one more: they may while they have fewer than are still free. Alone one
+/// gets half of `max`, the next one half of the rest, and so on; together they never exceed it.
 #[must_use]
 pub fn may_add(own: usize, all: usize, max: u64) -> bool {
     (own as u64) < max.saturating_sub(all as u64)
 }
 
-/// Where the one stands that gives way for others: the first of whoever has most.
+/// The index of the one that gives way for others: the first of the owner who has most.
 pub fn gives_way<T: PartialEq>(owners: impl Iterator<Item = T>) -> Option<usize> {
     let mut counts: Vec<(T, usize, usize)> = Vec::new();
     for (at, owner) in owners.enumerate() {

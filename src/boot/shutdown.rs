@@ -49,16 +49,26 @@ impl Watchdog {
     }
 }
 
+/// Everything that is closed on the way down; [`run`] knows the order.
+pub(super) struct Closing<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) shared: &'a Shared,
+    pub(super) mail: &'a Mailboxes,
+    pub(super) services: Running,
+    pub(super) logs: Logs,
+    pub(super) door: &'a Door,
+}
+
 /// Closes everything and ends the process: 0, or 1 from the watchdog.
-pub(super) fn run(
-    settings: &Settings,
-    shared: &Shared,
-    mail: &Mailboxes,
-    services: Running,
-    logs: Logs,
-    door: &Door,
-    watchdog: &Watchdog,
-) -> ! {
+pub(super) fn run(closing: Closing<'_>, watchdog: &Watchdog) -> ! {
+    let Closing {
+        settings,
+        shared,
+        mail,
+        services,
+        logs,
+        door,
+    } = closing;
     shared.start_draining();
     announce("shutdown-started");
     let budget = Duration::from_millis(settings.server.shutdown_budget_ms);

@@ -31,9 +31,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-/// A session's answer must come within this.
+/// Time in which a session must answer a call.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// A start may take its timer and the stop of another app; an output call its provider's time.
+/// The same for slow calls: a start waits for its own timer and perhaps for another app's stop, a restream output for its provider.
 const SLOW_CALL_LIMIT: Duration = Duration::from_secs(40);
 /// Calls into sessions at a time.
 const CALLS_MAX: usize = 65_536;
@@ -44,7 +44,7 @@ const DELIVERY_PAUSE: Duration = Duration::from_millis(10);
 /// Shared by all tasks of the outside thread.
 pub(crate) struct Services {
     pub(crate) settings: RwLock<Arc<Settings>>,
-    /// What is in force of the keys that need a restart.
+    /// The settings at the start: keys that need a restart keep these values.
     pub(crate) started_with: Arc<Settings>,
     pub(crate) config_dir: PathBuf,
     pub(crate) reload: Reload,

@@ -102,7 +102,7 @@ impl Dispatcher {
             ToOutside::Request(request) => self.request(*request),
             ToOutside::Reply { id, answer } => self.cx.resolve(id, answer),
             ToOutside::Report(report) => super::metrics::take_report(&self.cx, *report),
-            ToOutside::AppLink(link) => rest::registrations::link(&self.cx, &link),
+            ToOutside::AppLink(link) => rest::registrations::sockets::note(&self.cx, &link),
             ToOutside::IncidentLogs { user, logs } => self.incident_logs(user, *logs),
             ToOutside::Speech { user, epoch, order } => {
                 super::speech::take(&self.cx, user, epoch, order);

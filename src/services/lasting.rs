@@ -1,5 +1,5 @@
-//! Outside thread: tasks that last as long as the process, and work on threads that may wait. A task that panics is begun again after
-//! a pause; where no thread can be had (a limit of processes), work fails and nothing is left of it.
+//! Outside thread: tasks that last as long as the process, and blocking work on other threads. A task that panics is started again
+//! after a pause; where the system gives no thread (a limit of processes), the work fails and nothing of it stays behind.
 
 use super::lock::lock;
 use futures_util::FutureExt as _;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// When a task that panicked is begun again, and when that counts as over.
+/// How long a task that panicked rests before it is started again, and how long it must run to count as working.
 #[derive(Clone, Copy)]
 struct Pauses {
-    /// Before the first new begin; doubles.
+    /// Before the first restart; doubles with each.
     first: Duration,
     most: Duration,
-    /// A task that ran for so long works.
+    /// A task that ran this long works again.
     steady: Duration,
 }
 
@@ -28,7 +28,7 @@ const PAUSES: Pauses = Pauses {
     steady: Duration::from_secs(10),
 };
 
-/// Something that is done again and again: the begin of its failing is told, and the end, nothing between.
+/// Logs the failures of something that is done again and again: the first one and the recovery, nothing in between.
 pub(super) struct Spell {
     task: &'static str,
     failures: u64,
@@ -54,7 +54,7 @@ impl Spell {
     }
 }
 
-/// Runs a task until it ends by itself; one that panics is begun again.
+/// Runs a task until it ends by itself; one that panics is started again.
 pub(super) fn keep<F>(task: &'static str, run: impl Fn() -> F + Send + 'static) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -84,7 +84,7 @@ async fn outlive<F: Future<Output = ()>>(task: &'static str, pauses: Pauses, run
     }
 }
 
-/// Does `work` on a thread that may wait.
+/// Runs blocking `work` on a thread that may wait.
 ///
 /// # Errors
 /// There is no thread to be had, or `work` panicked.

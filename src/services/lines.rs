@@ -5,7 +5,7 @@ use crate::base::clock::Clock;
 use crate::base::rarely::Rarely;
 use std::cell::Cell;
 
-/// One of a kind is told in this time (ms).
+/// At most one line of a kind is written in this time (ms).
 const EVERY_MS: u64 = 1000;
 
 /// Kinds of lines.
@@ -33,11 +33,11 @@ pub(super) enum Line {
 type All = [Rarely; Line::WriteRefused as usize + 1];
 
 thread_local! {
-    /// Of the thread, as an error on its way to an answer has nothing else at hand; there is one outside thread.
+    /// Kept per thread: the code that turns an error into an answer has no other state at hand, and there is one outside thread.
     static TOLD: (Clock, Cell<All>) = (Clock::start(), Cell::default());
 }
 
-/// Whether a line may be told now, and how many were not since the last one.
+/// `Some` when a line may be written now: how many were left out since the last one.
 pub(super) fn may(line: Line) -> Option<u64> {
     TOLD.with(|(clock, told)| {
         let mut all = told.get();

@@ -16,7 +16,7 @@ const AT_A_TIME: usize = 64;
 /// Names that wait or are looked up; beyond it callers are refused.
 const UNDER_WAY_MAX: usize = 4096;
 
-/// What callers share; an error in words, as the original cannot be copied.
+/// The answer that all callers of a look-up share; an error as text, because the original cannot be cloned.
 type Found = Result<Arc<[SocketAddr]>, (io::ErrorKind, Arc<str>)>;
 /// Asks the system, and waits for it.
 type System = fn(&str) -> io::Result<Vec<SocketAddr>>;

@@ -1,5 +1,5 @@
-//! Outside thread: what is removed at the streaming provider. Nobody waits for that and the session that asked may be gone, so
-//! it is tried again here, and a shutdown waits a little for it.
+//! Outside thread: deletions at the provider of managed streams. Nobody waits for them and the session that asked may be gone, so
+//! they are tried again here, and a shutdown gives them a moment.
 
 use super::context::Services;
 use crate::session::effects::HttpCall;
@@ -9,20 +9,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Attempts, with pauses of `managed_api_backoff_ms` that double: half a minute where that is a second.
+/// Attempts per deletion. The pauses between them begin at `managed_api_backoff_ms` and double: half a minute in all for a second.
 const TRIES: u32 = 6;
 /// Longest pause that the provider may ask for (s).
 const PAUSE_MAX_S: u64 = 60;
-/// Removals that wait for another attempt; of more each has one attempt.
+/// Deletions that may wait for another attempt; beyond that number each gets one attempt.
 const WAITING_MAX: usize = 1024;
 /// How often a shutdown looks whether all are done.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Removals under way.
+/// How many deletions are under way.
 #[derive(Default)]
 pub(crate) struct Removals(Arc<AtomicUsize>);
 
-/// One of them, until it is dropped.
+/// A deletion under way; counted until it is dropped.
 pub(crate) struct Removal(Arc<AtomicUsize>);
 
 impl Drop for Removal {
@@ -32,13 +32,13 @@ impl Drop for Removal {
 }
 
 impl Removals {
-    /// Another one, counted from before its task first runs.
+    /// Counts one more, before its task first runs, so that a shutdown does not miss it.
     pub(crate) fn begin(&self) -> Removal {
         self.0.fetch_add(1, Ordering::Relaxed);
         Removal(Arc::clone(&self.0))
     }
 
-    /// Removes, in as many attempts as it takes within reason; the outcome of the last.
+    /// Deletes, trying again as often as [`TRIES`] allows; returns the outcome of the last attempt.
     pub(crate) async fn run(&self, cx: &Services, call: HttpCall) -> HttpOutcome {
         let all = self.0.load(Ordering::Relaxed);
         let tries = if all <= WAITING_MAX { TRIES } else { 1 };

@@ -38,7 +38,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(LINGER_MS);
 /// Idle connections kept to the upstream.
 const IDLE_MAX: usize = 64;
-/// Hop-by-hop, or ours to write.
+/// Headers that are not forwarded: those of one hop, and those that are written here.
 const DROPPED: &[&str] = &[
     "connection",
     "keep-alive",
@@ -146,7 +146,12 @@ pub(crate) async fn serve(cx: &Services, request: ForUpstream) {
     }
     let progress = Progress::default();
     let body = intake::body(&head, read, early, &progress);
-    let answered = match ask(cx, &head, body, peer, &request_id, &progress).await {
+    let asked = Asked {
+        head: &head,
+        peer,
+        request_id: &request_id,
+    };
+    let answered = match ask(cx, &asked, body, &progress).await {
         Ok(answer) => answer::send(&mut write, &head, answer).await,
         Err(refusal) => {
             let refusal = refusal.with_header("X-Request-Id", request_id);
@@ -177,17 +182,22 @@ fn adopt(connection: OwnedFd) -> std::io::Result<(TcpStream, StdStream)> {
     Ok((TcpStream::from_std(stream)?, rest))
 }
 
+/// A client's request without its body.
+struct Asked<'a> {
+    head: &'a RequestHead,
+    peer: IpAddr,
+    request_id: &'a str,
+}
+
 async fn ask(
     cx: &Services,
-    head: &RequestHead,
+    asked: &Asked<'_>,
     body: Body,
-    peer: IpAddr,
-    request_id: &str,
     progress: &Progress,
 ) -> Result<http::Response<Incoming>, Response> {
     let bad_gateway = || Response::text(502, "Bad gateway");
-    let request =
-        build(cx, head, body, peer, request_id).map_err(|_| Response::text(400, "Bad request"))?;
+    let request_id = asked.request_id;
+    let request = build(cx, asked, body).map_err(|_| Response::text(400, "Bad request"))?;
     let overdue = async {
         tokio::select! {
             () = async { progress.ended().await; sleep(HEAD_LIMIT).await } => {}
@@ -212,13 +222,12 @@ async fn ask(
     }
 }
 
-fn build(
-    cx: &Services,
-    head: &RequestHead,
-    body: Body,
-    peer: IpAddr,
-    request_id: &str,
-) -> http::Result<Request<Body>> {
+fn build(cx: &Services, asked: &Asked<'_>, body: Body) -> http::Result<Request<Body>> {
+    let Asked {
+        head,
+        peer,
+        request_id,
+    } = *asked;
     let settings = cx.settings();
     let base = settings.http.fallback_upstream.trim_end_matches('/');
     let mut request = Request::builder()

@@ -18,7 +18,7 @@ struct Known {
 
 struct Outcome {
     answer: HttpOutcome,
-    /// A success without content (200 and an error in it) is none.
+    /// Whether it has weather: a 200 that holds an error does not.
     told: bool,
 }
 

@@ -64,7 +64,7 @@ type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 struct Open {
     task: AbortHandle,
     started: bool,
-    /// Once it has started; given back with it, or sooner where its answer does not matter.
+    /// Held from its start; given back at its end, or sooner when nobody needs its answer.
     places: Option<Places>,
 }
 
@@ -122,8 +122,8 @@ impl Webhooks {
         }
     }
 
-    /// Stops a call, unless it has started and may go on. One that does keeps no place: app servers answer when a developer's
-    /// code for the new session has run, and others wait to be asked.
+    /// Stops a call, unless it has started and may go on. One that goes on gives its permits back: app servers answer only when the
+    /// developer's code for the new session has run, and other calls wait.
     pub(crate) fn cancel(&self, key: &CallKey, under_way: UnderWay) {
         let mut open = lock(&self.open);
         let Some(call) = open.get_mut(key) else {
@@ -136,7 +136,7 @@ impl Webhooks {
         }
     }
 
-    /// It is over.
+    /// Forgets a call that is over.
     pub(crate) fn forget(&self, key: &CallKey) {
         lock(&self.open).remove(key);
     }

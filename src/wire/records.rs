@@ -315,7 +315,7 @@ pub struct UserRecord {
     /// Ids of incidents, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incidents: Vec<String>,
-    /// They are all that the store has; before, those from before there was a list are still to be looked for.
+    /// Whether `incidents` names all that the store has; if not, those from before there was a list are still to be looked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incidents_counted: bool,
     /// Something was written of the user before the record was ever loaded: pre-installed apps are still to come.

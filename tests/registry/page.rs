@@ -4,7 +4,6 @@ use super::catalogue::{
     APP_READERS, APP_SENDERS, PHONE_READERS, PHONE_SENDERS, TO_APP, TO_PHONE, root, sample_file,
 };
 use prism::wire::kinds::{AppKind, PhoneKind};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
@@ -132,55 +131,59 @@ fn collect(folder: &str, kind: &str, into: &mut Vec<(String, String)>) {
     }
 }
 
-fn inbound_table(
-    tested: &Tested,
-    page: &mut String,
-    side: &str,
-    direction: &str,
-    names: &[&str],
-    usual: &str,
-    senders: &[(&str, &str)],
-) {
-    let senders: BTreeMap<&str, &str> = senders.iter().copied().collect();
-    page.push_str(
-        "| Type | Status | Sent by | What it is | Handler | Tests |\n|---|---|---|---|---|---|\n",
-    );
-    for name in names {
-        let (status, handler) = inbound(side, name);
-        let sender = senders.get(name).unwrap_or(&usual);
-        let what = match status {
-            "relay" => String::new(),
-            _ => summary(&handler),
-        };
-        let file = handler.rsplit('/').next().unwrap_or_default();
-        let _ = writeln!(
-            page,
-            "| {} | {status} | {sender} | {what} | [{file}](../{handler}) | {} |",
-            linked(direction, name),
-            tested.of(name)
-        );
-    }
+/// The messages of one direction: a table of the page.
+struct Direction<'a> {
+    /// Folder of its samples.
+    folder: &'a str,
+    types: &'a [&'a str],
+    /// Who is at the other end of the types that `peers` does not name.
+    usual: &'a str,
+    peers: &'a [(&'a str, &'a str)],
 }
 
-fn outbound_table(
-    tested: &Tested,
-    page: &mut String,
-    direction: &str,
-    names: &[&str],
-    usual: &str,
-    readers: &[(&str, &str)],
-) {
-    let readers: BTreeMap<&str, &str> = readers.iter().copied().collect();
-    page.push_str("| Type | Acted on by | Written in | Tests |\n|---|---|---|---|\n");
-    for name in names {
-        let _ = writeln!(
-            page,
-            "| {} | {} | {} | {} |",
-            linked(direction, name),
-            readers.get(name).unwrap_or(&usual),
-            tested.writer(name),
-            tested.of(name)
+impl Direction<'_> {
+    fn peers_of(&self, name: &str) -> &str {
+        let named = self.peers.iter().find(|(own, _)| *own == name);
+        named.map_or(self.usual, |(_, peers)| peers)
+    }
+
+    /// What arrives from a `side` whose handlers stand in the folder of that name.
+    fn inbound(&self, side: &str, tested: &Tested) -> String {
+        let mut table = String::from(
+            "| Type | Status | Sent by | What it is | Handler | Tests |\n|---|---|---|---|---|---|\n",
         );
+        for name in self.types {
+            let (status, handler) = inbound(side, name);
+            let what = match status {
+                "relay" => String::new(),
+                _ => summary(&handler),
+            };
+            let file = handler.rsplit('/').next().unwrap_or_default();
+            let _ = writeln!(
+                table,
+                "| {} | {status} | {} | {what} | [{file}](../{handler}) | {} |",
+                linked(self.folder, name),
+                self.peers_of(name),
+                tested.of(name)
+            );
+        }
+        table
+    }
+
+    fn outbound(&self, tested: &Tested) -> String {
+        let mut table =
+            String::from("| Type | Acted on by | Written in | Tests |\n|---|---|---|---|\n");
+        for name in self.types {
+            let _ = writeln!(
+                table,
+                "| {} | {} | {} | {} |",
+                linked(self.folder, name),
+                self.peers_of(name),
+                tested.writer(name),
+                tested.of(name)
+            );
+        }
+        table
     }
 }
 
@@ -194,44 +197,36 @@ pub(crate) fn page() -> String {
          subscribed apps as it is. *ignored*: is accepted and does nothing. *Headless clients* act as phones without being one.\n\n## Phone to cloud\n\nAny type that is not listed is \
          relayed.\n\n",
     );
-    let phone = PhoneKind::ALL.map(PhoneKind::wire);
-    inbound_table(
-        &tested,
-        &mut page,
-        "phone",
-        "phone-to-cloud",
-        &phone,
-        "nobody",
-        PHONE_SENDERS,
-    );
+    let from_phone = Direction {
+        folder: "phone-to-cloud",
+        types: &PhoneKind::ALL.map(PhoneKind::wire),
+        usual: "nobody",
+        peers: PHONE_SENDERS,
+    };
+    page.push_str(&from_phone.inbound("phone", &tested));
     page.push_str("\n## App to cloud\n\nAny type that is not listed is ignored and counted.\n\n");
-    let app = AppKind::ALL.map(AppKind::wire);
-    inbound_table(
-        &tested,
-        &mut page,
-        "app",
-        "app-to-cloud",
-        &app,
-        "SDK 2.x, SDK 3.x",
-        APP_SENDERS,
-    );
+    let from_app = Direction {
+        folder: "app-to-cloud",
+        types: &AppKind::ALL.map(AppKind::wire),
+        usual: "SDK 2.x, SDK 3.x",
+        peers: APP_SENDERS,
+    };
+    page.push_str(&from_app.inbound("app", &tested));
     page.push_str("\n## Cloud to phone\n\n");
-    outbound_table(
-        &tested,
-        &mut page,
-        "cloud-to-phone",
-        &TO_PHONE,
-        "phone",
-        PHONE_READERS,
-    );
+    let to_phone = Direction {
+        folder: "cloud-to-phone",
+        types: &TO_PHONE,
+        usual: "phone",
+        peers: PHONE_READERS,
+    };
+    page.push_str(&to_phone.outbound(&tested));
     page.push_str("\n## Cloud to app\n\n");
-    outbound_table(
-        &tested,
-        &mut page,
-        "cloud-to-app",
-        &TO_APP,
-        "SDK 2.x, SDK 3.x",
-        APP_READERS,
-    );
+    let to_app = Direction {
+        folder: "cloud-to-app",
+        types: &TO_APP,
+        usual: "SDK 2.x, SDK 3.x",
+        peers: APP_READERS,
+    };
+    page.push_str(&to_app.outbound(&tested));
     page
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::RunResult;
-use crate::hist::Class;
+use crate::hist::{Class, Latency};
 
 /// Runs of one folder: workload, then server, then round.
 pub(crate) type Rounds = BTreeMap<String, BTreeMap<String, BTreeMap<u32, RunResult>>>;
@@ -104,80 +104,95 @@ pub(crate) fn markdown(rounds: &Rounds, subject: &str) -> String {
     out
 }
 
+/// The rounds of a server that count.
+struct Used<'a>(Vec<&'a RunResult>);
+
+impl Used<'_> {
+    fn values(&self, pick: impl Fn(&RunResult) -> Option<f64>) -> Vec<f64> {
+        self.0.iter().filter_map(|run| pick(run)).collect()
+    }
+
+    fn median(&self, digits: usize, pick: impl Fn(&RunResult) -> Option<f64>) -> String {
+        median(&mut self.values(pick)).map_or_else(none, |value| format!("{value:.digits$}"))
+    }
+
+    /// Of the first class that the workload has.
+    fn latency(&self, pick: impl Fn(&Latency) -> f64) -> String {
+        let classes = [
+            Class::Audio,
+            Class::Speech,
+            Class::Event,
+            Class::Display,
+            Class::PhoneConnect,
+        ];
+        self.median(0, |run| {
+            let class = classes.into_iter().find_map(|class| run.class(class))?;
+            class.latency.as_ref().map(&pick)
+        })
+    }
+}
+
+/// A cell that has no figure.
+fn none() -> String {
+    "-".to_owned()
+}
+
+fn counts(run: &RunResult) -> bool {
+    run.verdict.invalid.is_empty()
+}
+
+fn lowest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn range(values: &[f64]) -> String {
+    if values.is_empty() {
+        return none();
+    }
+    let high = values.iter().copied().fold(0.0, f64::max);
+    format!("{:.2}-{high:.2}", lowest(values))
+}
+
+/// What `subject` cost divided by what `runs` cost, per round that counts for both.
+fn ratios(subject: &BTreeMap<u32, RunResult>, runs: &BTreeMap<u32, RunResult>) -> Vec<f64> {
+    let paired = runs.iter().filter_map(|(round, other)| {
+        let own = subject.get(round)?;
+        (counts(own) && counts(other)).then_some(cost(own)? / cost(other)?)
+    });
+    paired.collect()
+}
+
 fn row(
     out: &mut String,
     server: &str,
     runs: &BTreeMap<u32, RunResult>,
     subject: Option<&BTreeMap<u32, RunResult>>,
 ) {
-    let valid = |run: &&RunResult| run.verdict.invalid.is_empty();
-    let used: Vec<&RunResult> = runs.values().filter(valid).collect();
-    let of = |pick: &dyn Fn(&RunResult) -> Option<f64>| -> Vec<f64> {
-        used.iter().filter_map(|run| pick(run)).collect()
+    let used = Used(runs.values().filter(|run| counts(run)).collect());
+    let costs = used.values(cost);
+    let mut ratios = subject.map_or_else(Vec::new, |subject| ratios(subject, runs));
+    let ratio =
+        median(&mut ratios).map_or_else(none, |value| format!("{value:.2} [{}]", range(&ratios)));
+    let best = match lowest(&costs) {
+        best if best.is_finite() => format!("{best:.2}"),
+        _ => none(),
     };
-    let middle = |pick: &dyn Fn(&RunResult) -> Option<f64>, digits: usize| {
-        median(&mut of(pick)).map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-    };
-    let range = |values: &[f64], digits: usize| {
-        if values.is_empty() {
-            return "-".to_owned();
-        }
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(0.0, f64::max);
-        format!("{low:.digits$}-{high:.digits$}")
-    };
-    let costs = of(&cost);
-    let mut ratios: Vec<f64> = runs
-        .iter()
-        .filter_map(|(round, run)| {
-            let own = subject?.get(round).filter(|run| valid(run))?;
-            let other = Some(run).filter(|run| valid(run))?;
-            Some(cost(own)? / cost(other)?)
-        })
-        .collect();
-    let ratio = median(&mut ratios).map_or_else(
-        || "-".to_owned(),
-        |value| format!("{value:.2} [{}]", range(&ratios, 2)),
-    );
-    let latency = |pick: fn(&crate::hist::Latency) -> f64| {
-        middle(
-            &move |run: &RunResult| {
-                let classes = [
-                    Class::Audio,
-                    Class::Speech,
-                    Class::Event,
-                    Class::Display,
-                    Class::PhoneConnect,
-                ];
-                let class = classes.into_iter().find_map(|class| run.class(class))?;
-                class.latency.as_ref().map(pick)
-            },
-            0,
-        )
-    };
-    let best = costs.iter().copied().fold(f64::INFINITY, f64::min);
     let _ = writeln!(
         out,
-        "| {server} | {} of {} | {} | {} | {} | {ratio} | {} | {} | {} | {} | {} | {} | {} |",
-        used.len(),
+        "| {server} | {} of {} | {} | {} | {best} | {ratio} | {} | {} | {} | {} | {} | {} | {} |",
+        used.0.len(),
         runs.len(),
-        middle(&cost, 2),
-        range(&costs, 2),
-        if best.is_finite() {
-            format!("{best:.2}")
-        } else {
-            "-".to_owned()
-        },
-        middle(&|run| Some(run.delivered_per_s), 0),
-        latency(|latency| latency.p50_us),
-        latency(|latency| latency.p99_us),
-        latency(|latency| latency.p999_us),
-        middle(
-            &|run| Some(run.server.as_ref()?.rss_after as f64 / 1_048_576.0),
-            1
-        ),
-        middle(&|run| Some(run.server.as_ref()?.cores_used), 2),
-        middle(&|run| Some(run.generator.busy), 2),
+        used.median(2, cost),
+        range(&costs),
+        used.median(0, |run| Some(run.delivered_per_s)),
+        used.latency(|latency| latency.p50_us),
+        used.latency(|latency| latency.p99_us),
+        used.latency(|latency| latency.p999_us),
+        used.median(1, |run| Some(
+            run.server.as_ref()?.rss_after as f64 / 1_048_576.0
+        )),
+        used.median(2, |run| Some(run.server.as_ref()?.cores_used)),
+        used.median(2, |run| Some(run.generator.busy)),
     );
 }
 

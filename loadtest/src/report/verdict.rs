@@ -111,35 +111,11 @@ fn upper_bound(late: String) -> String {
     late + "; latencies are upper bounds"
 }
 
+/// Whether the figures say something about the server at all.
 fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
-    let closed = run
-        .scenario
-        .streams
-        .iter()
-        .any(|stream| stream.in_flight.is_some());
-    let busy = run.generator.busy;
-    if closed {
-        match &run.server {
-            Some(server) => {
-                let used = server.cores_used / (server.cores_allowed.max(1) as f64);
-                if busy >= GENERATOR_BUSY_MAX && used < SERVER_LOADED {
-                    own.invalid.push(format!(
-                        "the generator was the bottleneck: busy {:.0} % of the time, the server {:.0} % of its cores",
-                        busy * 100.0, used * 100.0
-                    ));
-                } else if used < SERVER_SATURATED {
-                    own.notes.push(format!(
-                        "the server was not saturated ({:.0} % of its cores, generator {:.0} %): deliveries per second are a lower bound",
-                        used * 100.0, busy * 100.0
-                    ));
-                }
-            }
-            None if busy >= GENERATOR_BUSY_MAX => own.invalid.push(format!(
-                "the generator was busy {:.0} % of the time and the server's CPU is not known",
-                busy * 100.0
-            )),
-            None => {}
-        }
+    let streams = &run.scenario.streams;
+    if streams.iter().any(|stream| stream.in_flight.is_some()) {
+        bottleneck(run, own);
     }
     lateness(run, own);
     let reached = run.generator.lag.as_ref().map_or(0, |lag| lag.count);
@@ -155,30 +131,57 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
             run.scenario.duration_s
         ));
     }
-    let restarts = run.scenario.restarts();
-    let away = run.counts.phone_acks > 0 || run.counts.phones_alive.0 < run.counts.phones_alive.1;
-    if restarts && !away {
-        own.invalid.push(
-            "no phone lost its connection: the server was not restarted (--restart-command)".into(),
-        );
-    }
-    if watched && run.server.is_none() && !restarts {
-        own.invalid
-            .push("the server process ended during the run".into());
-    } else if let (alive, all) = run.counts.phones_alive
-        && alive == 0
-        && all > 0
-        && !restarts
-    {
-        own.invalid
-            .push("no phone was connected at the end: the server is gone or takes nobody".into());
-    }
+    presence(run, watched, own);
     for cause in run.errors.keys() {
         if cause.contains("EMFILE") || cause.contains("EADDRNOTAVAIL") {
             own.invalid.push(format!("the generator ran out: {cause}"));
         }
     }
     surroundings(run, watched, own);
+}
+
+/// A closed loop finds a maximum: was it the server's?
+fn bottleneck(run: &RunResult, own: &mut Verdict) {
+    let busy = run.generator.busy;
+    let Some(server) = &run.server else {
+        if busy >= GENERATOR_BUSY_MAX {
+            own.invalid.push(format!(
+                "the generator was busy {:.0} % of the time and the server's CPU is not known",
+                busy * 100.0
+            ));
+        }
+        return;
+    };
+    let used = server.cores_used / (server.cores_allowed.max(1) as f64);
+    if busy >= GENERATOR_BUSY_MAX && used < SERVER_LOADED {
+        own.invalid.push(format!(
+            "the generator was the bottleneck: busy {:.0} % of the time, the server {:.0} % of its cores",
+            busy * 100.0, used * 100.0
+        ));
+    } else if used < SERVER_SATURATED {
+        own.notes.push(format!(
+            "the server was not saturated ({:.0} % of its cores, generator {:.0} %): deliveries per second are a lower bound",
+            used * 100.0, busy * 100.0
+        ));
+    }
+}
+
+/// Was the server there for the whole run, and away where the scenario restarts it?
+fn presence(run: &RunResult, watched: bool, own: &mut Verdict) {
+    let (alive, all) = run.counts.phones_alive;
+    let problem = if run.scenario.restarts() {
+        let away = run.counts.phone_acks > 0 || alive < all;
+        (!away).then_some(
+            "no phone lost its connection: the server was not restarted (--restart-command)",
+        )
+    } else if watched && run.server.is_none() {
+        Some("the server process ended during the run")
+    } else if alive == 0 && all > 0 {
+        Some("no phone was connected at the end: the server is gone or takes nobody")
+    } else {
+        None
+    };
+    own.invalid.extend(problem.map(str::to_owned));
 }
 
 /// What a reader should know, though nothing is wrong.

@@ -83,7 +83,7 @@ mod tests {
         };
         assert_eq!(storm, Some(expected));
         assert_eq!(guard.take(sample(3000, 1200, 1001), &settings), None);
-        // The herd returns later: another window, another word.
+        // The herd returns later: another window, another report.
         let returned = guard.take(sample(12_500, 1200, 1100), &settings);
         assert_eq!(returned.map(|storm| storm.reconnects), Some(99));
     }

@@ -1,5 +1,5 @@
-//! Outside thread, REST: administration (behaviour.md §9.5): connections, subscriptions, app-to-app messages, configuration, reload, ending a
-//! session. Only for core tokens of `admin_emails` and for `admin_api_key`; secrets are never shown.
+//! Outside thread, REST: administration (behaviour.md §9.5): connections, subscriptions, app-to-app messages, configuration, reload,
+//! ending a session. Only for core tokens of `admin_emails` and for `admin_api_key`; secrets are never shown.
 
 use super::{Handled, auth, param, query, refuse, reply};
 use crate::base::clock::IsoTime;
@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, PoisonError};
 
-/// Sessions asked for one list, and at a time.
+/// Most sessions that are asked for one list, and how many at a time.
 const USERS_MAX: usize = 2000;
 const ASKED_AT_A_TIME: usize = 64;
 /// Packages of a summary, worst first.

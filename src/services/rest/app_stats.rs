@@ -1,5 +1,5 @@
-//! Outside thread, REST: how the apps' sockets fare, by package (behaviour.md §9.5): what finds the problematic apps. Plain
-//! counts, fed by the shards' reports of app sockets; per process, since its start.
+//! Outside thread, REST: how often each package's sockets came and were lost (behaviour.md §9.5), by which problematic apps are found.
+//! Plain counts, fed by the shards' reports of app sockets; per process, since its start.
 
 use crate::base::ids::UserId;
 use crate::session::effects::LinkChange;
@@ -51,7 +51,7 @@ impl AppStats {
                 figures.closed(user, now_ms);
             }
             LinkChange::Ended => {
-                // The end of one that was lost before is no second end of a socket.
+                // A socket that was lost before has been counted then.
                 figures.ended += u64::from(figures.open.contains_key(user));
                 figures.closed(user, now_ms);
             }

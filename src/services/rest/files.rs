@@ -21,7 +21,7 @@ pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> H
         let written =
             write(&scratch, &data).and_then(|()| std::fs::rename(&scratch, folder.join(name)));
         if written.is_err() {
-            // What a full disk took of it must not keep the disk full.
+            // The part that was written before the disk was full must not keep it full.
             let _ = std::fs::remove_file(scratch);
         }
         written

@@ -45,7 +45,7 @@ async fn create(cx: &Services, user: &UserId, fields: &Value) -> Handled<String>
     Ok(id)
 }
 
-/// A count that fails keeps nobody from reporting, and what is stored is not refused.
+/// Logs a count that failed. The report is stored by then, so that it is not refused.
 fn counted(user: &UserId, outcome: Result<(), StoreError>) {
     if let Err(error) = outcome
         && let Some(more) = may(Line::IncidentsUncounted)
@@ -54,7 +54,7 @@ fn counted(user: &UserId, outcome: Result<(), StoreError>) {
     }
 }
 
-/// It counts; what is beyond the bound goes.
+/// Counts a stored incident. Of a user who has too many the oldest are deleted.
 async fn count(cx: &Services, user: &UserId, id: &str) -> Result<(), StoreError> {
     let max = cx.settings().store.incidents_per_user as usize;
     let noted = Change::NoteIncident(user.clone(), id.to_owned(), max);
@@ -66,8 +66,8 @@ async fn count(cx: &Services, user: &UserId, id: &str) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Incidents from before the user's were counted count, too: they are looked for once, for one user at a time, as the search goes
-/// through all incidents. Who comes meanwhile, or when it fails, has them counted next time.
+/// Counts the user's incidents that an earlier version stored without counting. The search reads all incidents there are, so it is done
+/// once per user and for one user at a time; whoever reports meanwhile, or when it fails, has it done at the next report.
 async fn count_earlier(cx: &Services, user: &UserId) -> Result<(), StoreError> {
     let record: Option<UserRecord> = cx.writes.read(DocKey::user(user)).await?;
     if record.is_some_and(|record| record.incidents_counted) {
@@ -143,7 +143,7 @@ pub(super) async fn open(cx: &Services, r: &OutsideRequest) -> Handled {
     Ok(reply(200, &json!({ "success": true, "incidentId": id })))
 }
 
-/// A body of this family; here what is no JSON is refused.
+/// The body of these routes. Unlike elsewhere, one that is no JSON is refused.
 fn report(r: &OutsideRequest) -> Handled<Value> {
     crate::wire::json::from_slice(&r.body).map_err(|_| fail(400, "Invalid JSON body"))
 }
@@ -219,7 +219,7 @@ fn uploader(
     }
 }
 
-/// Whether the headers alone say that somebody known uploads, of whom the body only says the rest.
+/// Whether the headers alone show that somebody known uploads, so that the body may be read for the rest.
 fn may_upload(cx: &Services, r: &OutsideRequest, incident: &str) -> bool {
     if let Some(token) = auth::plain_token(r) {
         return auth::reporter(cx, r).is_ok() || token_owner(cx, token, incident).is_some();

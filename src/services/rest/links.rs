@@ -27,7 +27,7 @@ struct Losses {
     mass: bool,
 }
 
-/// Whose restarts are to be spread, and whether this is the first word of it.
+/// The users whose restarts are to be spread over time, and whether this loss is where the mass disconnect begins.
 #[derive(Default, PartialEq, Eq, Debug)]
 pub(super) struct Spread {
     pub(super) users: Vec<UserId>,

@@ -73,7 +73,7 @@ impl RestMemory {
 /// Starts the loops that REST families need.
 pub(crate) fn start_background(cx: &Arc<Services>) {
     cx.keep("app health", uptime::poll);
-    cx.keep("registrations", registrations::sweep);
+    cx.keep("registrations", registrations::sweep::run);
     cx.keep("old photos", miniapp_photos::sweep);
 }
 

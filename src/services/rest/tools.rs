@@ -41,19 +41,22 @@ fn caller(cx: &Services, r: &OutsideRequest) -> Handled<Caller> {
         .map_err(|_| refused())
 }
 
-/// The text of the call is all that waits for its answer: what it was made of is many times as large.
-async fn post(
-    cx: &Services,
-    record: &AppRecord,
-    body: Bytes,
-    keyed: bool,
+/// How an app's `/tool` is called.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// With the hash of the app's key, by which it knows the server.
+    with_key: bool,
     attempts: u64,
+    /// Time limit of each attempt.
     limit_ms: u64,
-) -> HttpOutcome {
+}
+
+/// Only the text of the call is kept while its answer is awaited: the values that it was made of are many times as large.
+async fn post(cx: &Services, record: &AppRecord, body: Bytes, manner: Manner) -> HttpOutcome {
     let mut outcome = HttpOutcome::Failed {
         error: "no attempt".into(),
     };
-    for attempt in 0..attempts {
+    for attempt in 0..manner.attempts {
         if attempt > 0 {
             sleep(Duration::from_millis(TOOL_PAUSE_MS)).await;
         }
@@ -62,13 +65,13 @@ async fn post(
             kind: HttpKind::Tool,
             method: HttpMethod::Post,
             url: format!("{}/tool", record.public_url.trim_end_matches('/')),
-            headers: if keyed {
+            headers: if manner.with_key {
                 vec![("x-app-api-key", record.key_sha256.clone())]
             } else {
                 Vec::new()
             },
             body: body.clone(),
-            timeout_ms: limit_ms,
+            timeout_ms: manner.limit_ms,
         };
         outcome = cx.webhooks.call(call, None).await;
         // As the server that this one replaces has it: an app that answers anything but success is asked once more.
@@ -117,17 +120,12 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
     let apps = &cx.settings().apps;
     let body = tool_body(cx, tool, fields.get("toolParameters"), &user);
     drop(fields);
-    relayed(
-        post(
-            cx,
-            &record,
-            body,
-            true,
-            apps.tool_webhook_attempts,
-            apps.tool_webhook_timeout_ms,
-        )
-        .await,
-    )
+    let manner = Manner {
+        with_key: true,
+        attempts: apps.tool_webhook_attempts,
+        limit_ms: apps.tool_webhook_timeout_ms,
+    };
+    relayed(post(cx, &record, body, manner).await)
 }
 
 fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserId) -> Bytes {
@@ -154,7 +152,7 @@ pub(super) async fn of_assistant(cx: &Services, r: &OutsideRequest) -> Handled {
     }
 }
 
-/// The call is passed on as it came, and the app's answer with it; for no other user than the one whose session was checked.
+/// Passes the call on as it came, and the app's answer back; only for the user whose session was checked.
 async fn pass_on(cx: &Services, r: &OutsideRequest, user: &UserId, target: &str) -> Handled {
     let fields = body(r);
     for name in ["toolId", "userId"] {
@@ -170,10 +168,14 @@ async fn pass_on(cx: &Services, r: &OutsideRequest, user: &UserId, target: &str)
     if record.public_url.is_empty() {
         return Err(denied(400, "App does not have a public URL"));
     }
-    let limit_ms = cx.settings().apps.tool_webhook_timeout_ms;
+    let manner = Manner {
+        with_key: true,
+        attempts: 1,
+        limit_ms: cx.settings().apps.tool_webhook_timeout_ms,
+    };
     let call = fields.to_string().into();
     drop(fields);
-    passed_on(&post(cx, &record, call, true, 1, limit_ms).await)
+    passed_on(&post(cx, &record, call, manner).await)
 }
 
 fn passed_on(outcome: &HttpOutcome) -> Handled {
@@ -211,7 +213,12 @@ async fn invoke(
     let limit_ms = cx.settings().apps.tool_invoke_timeout_ms;
     let call = tool_body(cx, tool, fields.get("parameters"), user);
     drop(fields);
-    let call = post(cx, &record, call, false, 1, limit_ms);
+    let manner = Manner {
+        with_key: false,
+        attempts: 1,
+        limit_ms,
+    };
+    let call = post(cx, &record, call, manner);
     let outcome = timeout(Duration::from_millis(limit_ms), call).await;
     let late = || HttpOutcome::Failed {
         error: "timeout".into(),

@@ -24,7 +24,7 @@ const AHEAD_BYTES: usize = 256 * 1024;
 const PIECE_BYTES: usize = 16 * 1024;
 /// Neither provider nor player may rest for longer.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// A provider that says more than this has lost its end, and a player that left is not spoken to for ever (bytes; an hour of speech).
+/// Most sound of one answer (bytes; an hour of speech): a provider that never ends is cut off, and a player that left not paid for.
 const SPEECH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A provider's refusal is passed on if it is no longer (bytes).
 const DETAILS_BYTES: usize = 4096;

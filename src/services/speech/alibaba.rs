@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_numbers() {
+    fn named_errors_get_the_numbers_of_http() {
         for (name, expected) in [
             ("InvalidApiKey", 401),
             ("Throttling.RateQuota", 429),

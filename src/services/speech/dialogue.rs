@@ -1,9 +1,8 @@
-//! Outside thread, speech: for the simulator alone, and public for that: a conversation with the provider of this deployment
-//! without its connection. Whoever has one says what the provider says, and hears what the session would hear, through the code
-//! that serves. The server itself has connections (`stream`).
+//! Outside thread, speech: a conversation with a provider, but without its connection. Public for the simulator alone, which plays the
+//! provider and hears what the session would hear, through the code that serves. The server itself holds connections (`recogniser`).
 
 use super::provider::{self, End, Out, Talk};
-use super::stream::failed;
+use super::recogniser::failed;
 use super::{SpeechFailureClass, SpeechOpen, SpeechReport, classify};
 use crate::base::settings::Settings;
 

@@ -30,7 +30,7 @@ struct Entry {
     trouble: Option<KeyTrouble>,
     rests_until: u64,
     failed_at: u64,
-    /// The longest rest that the log was told of since it could last be used (ms).
+    /// The longest rest that was logged since the key could last be used (ms).
     told_ms: u64,
 }
 
@@ -144,7 +144,7 @@ impl Keys {
         self.entries.len()
     }
 
-    /// Something was recognised on a connection that began then. One that began before the key failed proves nothing.
+    /// Something was recognised on a connection that `began` then. One from before the key failed proves nothing.
     pub(super) fn worked(&mut self, id: &str, began: u64) {
         if let Some(entry) = self.entry(id)
             && !entry.refused()
@@ -164,7 +164,7 @@ impl Keys {
         if entry.refused() {
             return;
         }
-        // All its recognisers fail at once: told is the first of them, and what makes it rest for longer.
+        // All recognisers of a key fail at once: the first failure is logged, and those that make it rest longer.
         let longest_ms = rest.unwrap_or(u64::MAX);
         let is_news = entry.available(now) || longest_ms > entry.told_ms;
         entry.trouble = Some(trouble);

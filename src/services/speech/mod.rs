@@ -1,6 +1,6 @@
 //! Outside thread: recognisers (behaviour.md §8.6). Takes the sessions' orders, holds the connections to the providers.
 //!
-//! A session decides which recognisers run; here each is a task with a bounded queue (`stream.rs`), which talks to a provider
+//! A session decides which recognisers run; here each is a task with a bounded queue (`recogniser.rs`), which talks to a provider
 //! in the provider's own way (`soniox.rs`, `alibaba.rs`: pure) and reports what was recognised.
 
 mod alibaba;
@@ -12,10 +12,10 @@ mod languages;
 mod limits;
 mod provider;
 mod queue;
+mod recogniser;
 mod sentences;
 mod socket;
 mod soniox;
-mod stream;
 mod tokens;
 mod translation;
 mod utterances;
@@ -34,11 +34,11 @@ use keys::{Key, KeyStates, Keys, NoKey};
 use limits::{Limits, Place};
 use provider::Provider;
 use queue::{Item, Queue};
+use recogniser::{Recogniser, failed};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
-use stream::{Stream, failed};
 use tokio::task::AbortHandle;
 
 type SessionKey = (UserId, u64);
@@ -141,7 +141,7 @@ impl Speech {
                 // Its session says so in the log, once.
                 tracing::debug!(user = user.log_tag(), ?report, "recogniser refused");
                 let cx = Arc::clone(cx);
-                tokio::spawn(async move { stream::end(&cx, &user, epoch, id, report).await });
+                tokio::spawn(async move { recogniser::end(&cx, &user, epoch, id, report).await });
                 return;
             }
         };
@@ -156,7 +156,7 @@ impl Speech {
         if let Some(late) = late {
             late.queue.hand_over(&queue);
         }
-        let stream = Stream {
+        let recogniser = Recogniser {
             cx: Arc::clone(cx),
             user,
             epoch,
@@ -166,14 +166,17 @@ impl Speech {
         };
         // The task waits for this lock before it leaves the table, so it is in it by then.
         let task = tokio::spawn(async move {
-            let report = AssertUnwindSafe(stream.run()).catch_unwind().await;
+            let report = AssertUnwindSafe(recogniser.run()).catch_unwind().await;
             let report = report.unwrap_or_else(|_| {
                 tracing::error!("a recogniser was lost to a defect");
                 failed(SpeechFailureClass::Transport, "internal error", 0)
             });
             drop(place);
-            stream.cx.speech.leave(&stream);
-            stream::end(&stream.cx, &stream.user, stream.epoch, id, report).await;
+            recogniser.cx.speech.leave(&recogniser);
+            let Recogniser {
+                cx, user, epoch, ..
+            } = &recogniser;
+            recogniser::end(cx, user, *epoch, id, report).await;
         });
         let running = Running {
             queue,
@@ -182,11 +185,11 @@ impl Speech {
         streams.entry(key).or_default().insert(id, running);
     }
 
-    fn leave(&self, stream: &Stream) {
+    fn leave(&self, recogniser: &Recogniser) {
         let mut streams = lock(&self.streams);
-        let key = (stream.user.clone(), stream.epoch);
+        let key = (recogniser.user.clone(), recogniser.epoch);
         if let Some(session) = streams.get_mut(&key) {
-            session.remove(&stream.open.id);
+            session.remove(&recogniser.open.id);
             if session.is_empty() {
                 streams.remove(&key);
             }

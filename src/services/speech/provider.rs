@@ -1,5 +1,5 @@
 //! Outside thread, speech: what a provider of recognisers is to the rest of the server (behaviour.md §8.6): the vendor, and one
-//! conversation with it. Both only say what is to be sent; `stream.rs` holds the connection.
+//! conversation with it. Both only say what is to be sent; `recogniser.rs` holds the connection.
 
 use super::classify::ProviderError;
 use super::health::Kind;

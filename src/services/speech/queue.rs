@@ -1,5 +1,5 @@
-//! Outside thread, speech: orders of a session that its recogniser has not taken yet. Giving one never waits: of too much audio
-//! the oldest goes.
+//! Outside thread, speech: orders of a session that its recogniser has not taken yet. Adding one never waits: where there is too much
+//! audio, the oldest is dropped.
 
 use crate::services::lock::lock;
 use bytes::Bytes;

@@ -182,6 +182,15 @@ fn overlap(end: &str, begin: &str, min: usize) -> Overlap {
     result
 }
 
+/// What to do while new text is too short to know whether it continues the utterance that is held back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// Wait for more of it.
+    Wait,
+    /// Take it for a new utterance: no more comes.
+    Begin,
+}
+
 /// Builds utterances of one recogniser.
 pub(super) struct Utterances {
     rules: Rules,
@@ -246,14 +255,14 @@ impl Utterances {
 
     /// Whatever was said until now is final.
     pub(super) fn finish(&mut self, out: &mut Vec<Utterance>) {
-        self.join(true, out);
+        self.join(Doubt::Begin, out);
         self.release(out);
         out.extend(self.close_current());
     }
 
     /// The recogniser takes this for the end.
     fn end(&mut self, now: u64, out: &mut Vec<Utterance>) {
-        self.join(true, out);
+        self.join(Doubt::Begin, out);
         if let Some(ended) = self.close_current() {
             self.release(out);
             if self.rules.debounce_ms == 0 {
@@ -282,8 +291,8 @@ impl Utterances {
         Some(current.utterance(id, text, true))
     }
 
-    /// Decides whether new text continues the utterance that is held back. `false` = not known yet; `decide` forbids that.
-    fn join(&mut self, decide: bool, out: &mut Vec<Utterance>) -> bool {
+    /// Decides whether new text continues the utterance that is held back. `false` = not known yet.
+    fn join(&mut self, in_doubt: Doubt, out: &mut Vec<Utterance>) -> bool {
         let Some((held, _)) = &self.held else {
             return true;
         };
@@ -303,14 +312,14 @@ impl Utterances {
                     self.current.shown = held.text;
                 }
             }
-            Overlap::Open if same_voice && !decide => return false,
+            Overlap::Open if same_voice && in_doubt == Doubt::Wait => return false,
             _ => self.release(out),
         }
         true
     }
 
     fn show(&mut self, out: &mut Vec<Utterance>) {
-        if !self.join(false, out) {
+        if !self.join(Doubt::Wait, out) {
             return;
         }
         let text = self.current.text(self.rules.overlap_min);

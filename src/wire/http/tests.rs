@@ -55,7 +55,7 @@ fn bytes_behind_the_head_are_left() {
 }
 
 #[test]
-fn body_lengths() {
+fn a_body_is_as_long_as_its_header_says() {
     for (fields, body) in [
         ("Content-Length: 0", BodyLength::Length(0)),
         ("content-length:0012", BodyLength::Length(12)),

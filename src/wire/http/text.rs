@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_parameters() {
+    fn path_parameters_are_unescaped_and_broken_ones_refused() {
         assert_eq!(
             decode_component("nadia%40lumen.io").as_deref(),
             Some("nadia@lumen.io")
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn query_parameters() {
+    fn the_first_value_of_a_query_name_counts_and_is_unescaped() {
         let query = "token=a.b-c&&livekit=true&name=J%C3%BCrgen+K&flag&token=second&100%=x%";
         for (name, value) in [
             ("token", Some("a.b-c")),

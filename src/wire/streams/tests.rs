@@ -17,7 +17,7 @@ fn subs(texts: &[&str]) -> Vec<Subscription> {
 }
 
 #[test]
-fn transcription_names() {
+fn transcription_names_are_read_with_language_and_options() {
     for (text, expected) in [
         ("transcription:en-US", spoken("en-US")),
         ("transcription:yue-CN", spoken("yue-CN")),
@@ -67,7 +67,7 @@ fn the_bare_transcription_is_american_english() {
 }
 
 #[test]
-fn translation_names() {
+fn translation_names_are_read_in_all_their_spellings() {
     for (text, source, target) in [
         ("translation:es-ES-to-en-US", spoken("es-ES"), "en-US"),
         ("translation:all-to-en-US", LangOrAuto::Auto, "en-US"),
@@ -116,7 +116,7 @@ fn translation_names() {
 }
 
 #[test]
-fn other_names() {
+fn names_of_other_streams_are_read_as_they_are() {
     for (text, expected) in [
         ("*", Sub::Wildcard),
         ("all", Sub::Wildcard),
@@ -315,7 +315,7 @@ fn auto_subscribers_are_reached_where_the_caller_says_so() {
 }
 
 #[test]
-fn permissions_of_streams() {
+fn each_stream_needs_the_permission_of_its_data() {
     use Permission::*;
     for (stream, expected) in [
         ("audio_chunk", Some(Microphone)),

@@ -36,7 +36,7 @@ const HANDSHAKE: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn paths_and_aliases() {
+fn socket_paths_are_known_by_all_their_names() {
     use SocketPath::*;
     for (path, expected) in [
         ("/glasses-ws", Some(Glasses)),

@@ -1,3 +1,5 @@
+//! When a run is INVALID, failed or passed.
+
 use super::*;
 use crate::hist::Latency;
 use crate::report::{ClassResult, Counts, FORMAT, GeneratorResult, ServerResult};

@@ -309,14 +309,14 @@ fn a_restarted_app_server_gets_its_sessions_back() {
             key_sha256: crate::wire::auth::sha256_hex(KEY),
             change,
         };
-        registrations::link(&kit.cx, &link(LinkChange::Attached));
-        registrations::link(&kit.cx, &link(LinkChange::Lost));
+        registrations::sockets::note(&kit.cx, &link(LinkChange::Attached));
+        registrations::sockets::note(&kit.cx, &link(LinkChange::Lost));
         let restarted = send(Route::ServerRestart, id.clone()).await;
         assert_eq!(
             restarted,
             (200, json!({"success": true, "recoveredSessions": 1}))
         );
-        registrations::link(&kit.cx, &link(LinkChange::Ended));
+        registrations::sockets::note(&kit.cx, &link(LinkChange::Ended));
         assert_eq!(
             send(Route::ServerRestart, id).await.1["recoveredSessions"],
             0
@@ -359,7 +359,7 @@ fn a_recovery_counts_what_was_accepted() {
                 key_sha256: crate::wire::auth::sha256_hex(KEY),
                 change: LinkChange::Attached,
             };
-            registrations::link(&kit.cx, &attached);
+            registrations::sockets::note(&kit.cx, &attached);
         }
         let restart = json!({ "registrationId": id });
         let restart = Kit::request(Route::ServerRestart, "POST", &[], &restart);

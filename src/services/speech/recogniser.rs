@@ -1,40 +1,36 @@
-//! Outside thread, speech: one recogniser: its connection to the provider, one after the other, until it ends. One task per
+//! Outside thread, speech: one recogniser, from its start over one connection after another to its last report. One task per
 //! recogniser, which sends its reports one after the other.
+
+mod connection;
 
 use super::classify::{self, KeyTrouble, ProviderError};
 use super::health::Kind;
 use super::keys::{Key, NoKey};
-use super::provider::{End, Out, Provider, Takes, Talk, kind};
-use super::queue::{Item, Queue};
-use super::socket::{Sink, Source};
+use super::provider::{Out, Provider, Takes, Talk, kind};
+use super::queue::Queue;
 use crate::base::ids::UserId;
 use crate::services::context::Services;
 use crate::session::event::Event;
 use crate::shard::mailbox::ToShard;
 use crate::wire::speech::{SpeechFailure, SpeechFailureClass, SpeechId, SpeechOpen, SpeechReport};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use connection::Connection;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
 
-/// Pause before a connection is made anew, times the attempt (ms).
+/// Pause before a connection is made again (ms), multiplied by the number of the attempt.
 const RECONNECT_MS: u64 = 1000;
-/// A connection that held this long makes the attempts begin anew (ms).
+/// After a connection that held this long (ms) attempts are counted from one again.
 const STEADY_MS: u64 = 60_000;
-/// The provider's last words are waited for this long (ms).
-const CLOSE_MS: u64 = 3000;
-/// Close code of a connection that ended without one.
-const ABNORMAL: u16 = 1006;
 /// Bytes of a millisecond of audio.
 const BYTES_PER_MS: u64 = 32;
 /// Attempts to tell a session that a recogniser has ended; its shard may be behind.
 const END_ATTEMPTS: u32 = 100;
 
-/// A recogniser.
-pub(super) struct Stream {
+/// One recogniser of a session.
+pub(super) struct Recogniser {
     pub(super) cx: Arc<Services>,
     pub(super) user: UserId,
     pub(super) epoch: u64,
@@ -117,7 +113,7 @@ pub(super) async fn end(
     }
 }
 
-impl Stream {
+impl Recogniser {
     fn now(&self) -> u64 {
         self.cx.clock.now().mono_ms
     }
@@ -272,7 +268,7 @@ impl Stream {
             Err(_) => return Finish::Failed(too_late()),
         };
         let mut connection = Connection {
-            stream: self,
+            recogniser: self,
             talk,
             key,
             history,
@@ -291,206 +287,5 @@ impl Stream {
             let _ = timeout(Duration::from_millis(500), goodbye).await;
         }
         finish
-    }
-}
-
-/// An open connection.
-struct Connection<'a> {
-    stream: &'a Stream,
-    talk: &'a mut dyn Talk,
-    key: &'a Key,
-    history: &'a mut History,
-    progress: &'a mut Progress,
-    sink: Sink,
-    unsent_since: Option<u64>,
-    warned_ms: Option<u64>,
-    last_sent_ms: u64,
-    start_deadline: Option<u64>,
-    close_deadline: Option<u64>,
-    replay_max: usize,
-}
-
-impl Connection<'_> {
-    async fn run(&mut self, mut source: Source) -> Finish {
-        let queue = Arc::clone(&self.stream.queue);
-        let mut out = Out::default();
-        self.talk
-            .begin(&self.key.secret, self.history.audio_ms(), &mut out);
-        loop {
-            if let Some(finish) = self.act(&mut out).await {
-                return finish;
-            }
-            let now = self.stream.now();
-            let wait = self.due(now).saturating_sub(now);
-            let takes = self.talk.takes() != Takes::Nothing;
-            let open = takes && !self.sink.is_unsent() && self.close_deadline.is_none();
-            let unsent = self.sink.is_unsent();
-            tokio::select! {
-                message = source.next() => match message {
-                    Some(Ok(Message::Text(text))) => self.talk.message(&text, self.stream.now(), &mut out),
-                    Some(Ok(Message::Close(frame))) => {
-                        return Finish::Lost(frame.map_or(ABNORMAL, |frame| frame.code.into()));
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => return Finish::Lost(ABNORMAL),
-                },
-                flushed = self.sink.flush(), if unsent => match flushed {
-                    Ok(()) => self.flushed(),
-                    Err(_) => return Finish::Lost(ABNORMAL),
-                },
-                () = queue.filled(), if open => self.order(&queue, &mut out),
-                () = sleep(Duration::from_millis(wait)) => {
-                    if let Some(finish) = self.tick(&mut out) {
-                        return finish;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Carries out what follows from the last step.
-    async fn act(&mut self, out: &mut Out) -> Option<Finish> {
-        let now = self.stream.now();
-        for frame in out.frames.drain(..) {
-            self.unsent_since.get_or_insert(now);
-            self.last_sent_ms = now;
-            self.sink.put(frame);
-        }
-        if std::mem::take(&mut out.answered) && !self.progress.answered {
-            self.progress.answered = true;
-            self.progress.sent = VecDeque::new();
-            let (speech, stream) = (&self.stream.cx.speech, self.stream);
-            let began_ms = self.progress.began_ms;
-            speech.worked(stream.provider, stream.kind(), self.key, began_ms);
-        }
-        self.stream.tell(out).await;
-        if std::mem::take(&mut out.ready) {
-            self.progress.ready = true;
-            let lost = &self.stream.cx.speech.audio_lost;
-            self.stream.queue.ready(now, lost);
-            if !std::mem::replace(&mut self.history.ready, true) {
-                self.stream.report(SpeechReport::Ready).await;
-            }
-        }
-        // While the provider has not said that it started, it must do so in time.
-        self.start_deadline = match self.talk.takes() {
-            Takes::Nothing => self.start_deadline.or_else(|| {
-                let settings = self.stream.cx.settings();
-                let begin = if self.progress.ready {
-                    now
-                } else {
-                    self.progress.began_ms
-                };
-                Some(begin + settings.speech.stt_connect_timeout_ms)
-            }),
-            _ => None,
-        };
-        match out.end.take()? {
-            End::Finished => Some(Finish::Done),
-            End::Failed(error) => Some(Finish::Failed(error)),
-        }
-    }
-
-    fn order(&mut self, queue: &Queue, out: &mut Out) {
-        let now = self.stream.now();
-        if self.talk.takes() == Takes::AfterResume && queue.next_is_audio() {
-            return self.talk.resume(self.history.audio_ms(), out);
-        }
-        match queue.take() {
-            Some(Item::Audio(pcm)) => {
-                self.history.audio_bytes += pcm.len() as u64;
-                if !self.progress.answered {
-                    self.progress.sent.push_back(pcm.clone());
-                    if self.progress.sent.len() > self.replay_max {
-                        self.progress.sent.pop_front();
-                    }
-                }
-                self.talk.audio(pcm, out);
-            }
-            Some(Item::Pause) => self.talk.pause(out),
-            Some(Item::Close) => self.close(now, out),
-            None => {}
-        }
-    }
-
-    fn close(&mut self, now: u64, out: &mut Out) {
-        if self.close_deadline.is_none() {
-            self.close_deadline = Some(now + CLOSE_MS);
-            self.talk.close(now, out);
-        }
-    }
-
-    /// Everything went out.
-    fn flushed(&mut self) {
-        let now = self.stream.now();
-        let settings = self.stream.cx.settings();
-        let speech = &settings.speech;
-        let took_ms = now.saturating_sub(self.unsent_since.take().unwrap_or(now));
-        let recent = |at: u64| now.saturating_sub(at) < speech.stt_slow_send_warn_ms;
-        if took_ms > speech.stt_slow_send_ms && !self.warned_ms.is_some_and(recent) {
-            self.warned_ms = Some(now);
-            let (user, provider) = (self.stream.user.log_tag(), self.stream.provider.name());
-            tracing::warn!(user, provider, took_ms, "slow-speech-send");
-        }
-    }
-
-    /// When something is to be done without anybody's word.
-    fn due(&self, now: u64) -> u64 {
-        let settings = self.stream.cx.settings();
-        let speech = &settings.speech;
-        let times = [
-            self.talk.due(),
-            self.start_deadline,
-            self.close_deadline,
-            // Nobody has asked for anything for long: the end of its session got lost.
-            Some(self.stream.queue.last_order_ms() + 2 * speech.dead_stream_idle_ms),
-            self.keepalive_at(speech.stt_keepalive_ms),
-            // A connection that takes nothing rings no bell.
-            self.unsent_since.map(|_| now + 1000),
-        ];
-        times.into_iter().flatten().min().unwrap_or(now + 1000)
-    }
-
-    /// Nothing is added to what the connection does not take.
-    fn keepalive_at(&self, every_ms: u64) -> Option<u64> {
-        self.unsent_since
-            .is_none()
-            .then_some(self.last_sent_ms + every_ms)
-    }
-
-    fn tick(&mut self, out: &mut Out) -> Option<Finish> {
-        let now = self.stream.now();
-        let settings = self.stream.cx.settings();
-        let speech = &settings.speech;
-        let is_over = |at: Option<u64>| at.is_some_and(|at| at <= now);
-        if is_over(self.close_deadline) {
-            return Some(Finish::Done);
-        }
-        if is_over(self.start_deadline) {
-            let error = ProviderError::new(408, "the provider did not start in time");
-            return Some(Finish::Failed(error));
-        }
-        // An end that waits behind what the connection does not take.
-        let stuck = self.unsent_since.is_some_and(|at| at + CLOSE_MS <= now);
-        if stuck && self.stream.queue.closing() {
-            return Some(Finish::Done);
-        }
-        let lost = self.stream.queue.lost_in_row();
-        if self.unsent_since.is_some() && lost >= speech.dead_stream_failures {
-            let error = ProviderError::new(None, "the provider takes no audio");
-            return Some(Finish::Failed(error));
-        }
-        if self.stream.queue.last_order_ms() + 2 * speech.dead_stream_idle_ms <= now {
-            let orphan = Item::Close;
-            let lost = &self.stream.cx.speech.audio_lost;
-            self.stream.queue.push(orphan, now, lost);
-        }
-        if self.talk.due().is_some_and(|at| at <= now) {
-            self.talk.tick(now, out);
-        }
-        if is_over(self.keepalive_at(speech.stt_keepalive_ms)) {
-            self.talk.keepalive(out);
-        }
-        None
     }
 }
