@@ -20,6 +20,8 @@ use tokio::time::timeout;
 
 /// Registrations known at a time.
 const REGISTRATIONS_MAX: usize = 10_000;
+/// Of one package; a new one takes the place of the one that was silent for longest, so that no app keeps others from theirs.
+const OF_PACKAGE_MAX: usize = 64;
 const URL_BYTES_MAX: usize = 2048;
 
 /// An inactive registration is kept this many times `registration_stale_ms`, so that a server that comes back finds it.
@@ -188,8 +190,8 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
     let same = known
         .iter()
         .find(|known| known.package == package && known.webhook_url == webhook_url);
-    if same.is_none() && known.len() >= REGISTRATIONS_MAX {
-        return Err(denied(503, "Too many registrations"));
+    if same.is_none() {
+        make_room(cx, package, &known).await?;
     }
     let now_ms = cx.unix_ms();
     let registration = Registration {
@@ -216,6 +218,22 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
         201,
         &json!({ "success": true, "registrationId": id }),
     ))
+}
+
+/// For one more registration of a package.
+async fn make_room(cx: &Services, package: &str, known: &[Registration]) -> Handled<()> {
+    let own: Vec<_> = known
+        .iter()
+        .filter(|known| known.package == package)
+        .collect();
+    if own.len() >= OF_PACKAGE_MAX {
+        let oldest = own.iter().min_by_key(|own| (own.active, own.last_seen_ms));
+        let id = oldest.map(|oldest| oldest.id.clone()).unwrap_or_default();
+        cx.writes.apply(Change::RemoveRegistration(id)).await?;
+    } else if known.len() >= REGISTRATIONS_MAX {
+        return Err(denied(503, "Too many registrations"));
+    }
+    Ok(())
 }
 
 /// `POST /api/tpa-server/heartbeat`.
@@ -512,6 +530,32 @@ mod tests {
                 }
                 tokio::task::yield_now().await;
             }
+        });
+    }
+
+    #[test]
+    fn no_app_takes_the_registrations_of_others() {
+        Kit::run(|kit| async move {
+            let register = async |number: usize| {
+                let body = json!({
+                    "packageName": APP, "apiKey": KEY, "webhookUrl": format!("http://10.0.0.1:{number}/webhook"),
+                });
+                let request = Kit::request(Route::ServerRegister, "POST", &[], &body);
+                kit.send(&request).await
+            };
+            for number in 0..OF_PACKAGE_MAX + 20 {
+                assert_eq!(register(number).await.0, 201);
+            }
+            let known = all(&kit.cx).await.expect("reads");
+            assert_eq!(known.len(), OF_PACKAGE_MAX);
+            let newest = format!("http://10.0.0.1:{}/webhook", OF_PACKAGE_MAX + 19);
+            assert!(known.iter().any(|known| known.webhook_url == newest));
+            let (_, again) = register(OF_PACKAGE_MAX + 19).await;
+            assert!(
+                known
+                    .iter()
+                    .any(|known| again["registrationId"] == known.id)
+            );
         });
     }
 
