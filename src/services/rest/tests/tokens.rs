@@ -112,6 +112,18 @@ fn a_webview_ticket_becomes_a_user_once() {
     });
 }
 
+#[test]
+fn a_ticket_is_for_a_package_of_sensible_length() {
+    Kit::run(|kit| async move {
+        let body = json!({"packageName": "x".repeat(1000)});
+        let refused = json!({"success": false, "error": "packageName is too long"});
+        assert_eq!(
+            kit.client(Route::WebviewToken, "POST", &[], body).await,
+            (400, refused)
+        );
+    });
+}
+
 /// The app store's page has no key; what it gets lets it call in the user's name.
 #[test]
 fn the_stores_page_redeems_its_ticket_for_a_core_token() {
