@@ -189,9 +189,15 @@ pub(super) fn signed(cx: &Services, r: &OutsideRequest) -> Handled {
     ))
 }
 
+/// Whether the hash of `text` would make its holder another user to an app's page: it is the second half of that user's
+/// `frontendToken`, whose first has no colon. Phones have addresses of clouds hashed.
+fn is_anothers_name(text: &str, user: &UserId) -> bool {
+    text.contains('@') && !text.contains(':') && UserId::new(text) != *user
+}
+
 /// `POST /api/auth/hash-with-api-key`.
 pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
-    auth::client_of_old(cx, r)?;
+    let user = auth::client_of_old(cx, r)?;
     let fields = body(r);
     let (Some(text), Some(package)) = (
         member(&fields, "stringToHash"),
@@ -199,6 +205,9 @@ pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
     ) else {
         return Err(denied(400, "stringToHash and packageName are required"));
     };
+    if is_anothers_name(text, &user) {
+        return Err(denied(403, "stringToHash names another user"));
+    }
     Ok(reply(
         200,
         &json!({ "success": true, "hash": keyed_hash(cx, package, text)? }),
