@@ -2,6 +2,7 @@
 //! ends that task with an answer of 500, never the thread.
 
 use super::context::Services;
+use super::crowd::{Asker, Crowd};
 use super::lines::{Line, may};
 use super::rest;
 use super::store::{Change, StoreError};
@@ -18,7 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// REST requests being answered; beyond it 503.
-const REQUESTS_MAX: usize = 8192;
+const REQUESTS_MAX: u64 = 8192;
+/// Requests that the fallback upstream answers, and logs of apps being stored; beyond it 503, or they are dropped.
+const OTHERS_MAX: usize = 8192;
 /// User records being read; beyond it the session starts with defaults.
 const LOADS_MAX: usize = 16_384;
 /// Messages taken before other tasks get their turn.
@@ -26,7 +29,8 @@ const TURN: u32 = 128;
 
 struct Dispatcher {
     cx: Arc<Services>,
-    requests: Arc<Semaphore>,
+    requests: Crowd,
+    others: Arc<Semaphore>,
     loads: Arc<Semaphore>,
 }
 
@@ -34,7 +38,8 @@ struct Dispatcher {
 pub(crate) async fn run(cx: Arc<Services>, inbox: flume::Receiver<ToOutside>) {
     let dispatcher = Dispatcher {
         cx,
-        requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        requests: Crowd::new(REQUESTS_MAX),
+        others: Arc::new(Semaphore::new(OTHERS_MAX)),
         loads: Arc::new(Semaphore::new(LOADS_MAX)),
     };
     let mut taken = 0;
@@ -194,7 +199,7 @@ impl Dispatcher {
 
     /// Nobody waits for an answer; too many at once are dropped like too many requests.
     fn incident_logs(&self, user: UserId, logs: IncidentLogs) {
-        let Some(place) = place(&self.requests) else {
+        let Some(place) = place(&self.others) else {
             return;
         };
         let cx = Arc::clone(&self.cx);
@@ -237,7 +242,7 @@ impl Dispatcher {
     }
 
     fn upstream(&self, request: ForUpstream) {
-        let Some(place) = place(&self.requests) else {
+        let Some(place) = place(&self.others) else {
             tokio::spawn(upstream::refuse_busy(request));
             return;
         };
@@ -251,7 +256,8 @@ impl Dispatcher {
     fn request(&self, request: OutsideRequest) {
         let cx = Arc::clone(&self.cx);
         let reply = request.reply;
-        let Some(place) = place(&self.requests) else {
+        let asker = Asker::of(request.user.as_ref(), request.package.as_ref());
+        let Some(place) = self.requests.enter(asker) else {
             let busy = RestAnswer {
                 retry_after_s: Some(5),
                 ..RestAnswer::json(503, r#"{"error":"Server is busy"}"#)

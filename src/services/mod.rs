@@ -6,6 +6,7 @@ mod addresses;
 mod admin_listener;
 pub mod apps_file;
 mod context;
+mod crowd;
 mod dispatch;
 mod folder;
 mod lasting;

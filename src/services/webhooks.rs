@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,8 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const IDLE_PER_HOST: usize = 16;
 /// One origin may hold this part of all running calls, so that a hanging app server does not stop the others.
 const ORIGIN_SHARE: usize = 4;
+/// Calls that anybody's request causes may hold this part of an origin's places, and of all: apps start however many are asked for.
+const ASKED_SHARE: usize = 2;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +60,28 @@ impl FetchError {
 }
 
 type CallKey = (UserId, u64, CallId);
-/// A place among the calls to one origin, and one among all.
-type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+/// A place among the calls to one origin, and one among all; of calls that were asked for, those among their kind before them.
+type Places = SmallVec<[OwnedSemaphorePermit; 4]>;
+
+/// Places of one origin.
+#[derive(Clone)]
+struct Origin {
+    all: Arc<Semaphore>,
+    asked: Arc<Semaphore>,
+}
+
+impl Origin {
+    fn new(places: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(places)),
+            asked: Arc::new(Semaphore::new(asked_share(places))),
+        }
+    }
+}
+
+fn asked_share(places: usize) -> usize {
+    (places / ASKED_SHARE).max(1)
+}
 
 /// A call that may be cancelled.
 struct Open {
@@ -77,10 +100,12 @@ pub(crate) struct Webhooks {
     reach: Reach,
     clock: Clock,
     running: Arc<Semaphore>,
+    /// Of them those that were asked for.
+    asked: Arc<Semaphore>,
     per_origin: usize,
     queue_max: u64,
     waiting: AtomicU64,
-    origins: Mutex<HashMap<String, Arc<Semaphore>>>,
+    origins: Mutex<HashMap<String, Origin>>,
     open: Mutex<HashMap<CallKey, Open>>,
     timings: Mutex<Timings>,
 }
@@ -101,6 +126,7 @@ impl Webhooks {
             reach,
             clock,
             running: Arc::new(Semaphore::new(concurrency)),
+            asked: Arc::new(Semaphore::new(asked_share(concurrency))),
             per_origin: (concurrency / ORIGIN_SHARE).max(1),
             queue_max: apps.webhook_queue_max,
             waiting: AtomicU64::new(0),
@@ -143,7 +169,7 @@ impl Webhooks {
 
     /// One attempt for a session; what cancels it by `key` learns when it starts.
     pub(crate) async fn call(&self, call: HttpCall, key: Option<CallKey>) -> HttpOutcome {
-        let kind = label(call.kind);
+        let kind = call.kind;
         let limit = Duration::from_millis(call.timeout_ms);
         let request = request_of(call);
         let started = |places| {
@@ -181,24 +207,24 @@ impl Webhooks {
     /// One request with its whole time limit, waiting for a free place included. `started` may keep its places.
     pub(crate) async fn fetch(
         &self,
-        kind: &'static str,
+        kind: HttpKind,
         request: Request<Full<Bytes>>,
         limit: Duration,
         bytes_max: usize,
         started: impl FnOnce(Places) -> Option<Places>,
     ) -> Result<Response<Bytes>, FetchError> {
         let begun = self.clock.mono_ns();
-        let result = match timeout(limit, self.attempt(request, bytes_max, started)).await {
+        let result = match timeout(limit, self.attempt(kind, request, bytes_max, started)).await {
             Ok(result) => result,
             Err(_) => Err(FetchError::Timeout),
         };
-        let label = match &result {
+        let outcome = match &result {
             Ok(answer) if answer.status().is_success() => "ok",
             Ok(_) => "http_error",
             Err(error) => error.label(),
         };
         lock(&self.timings)
-            .entry((kind, label))
+            .entry((label(kind), outcome))
             .or_default()
             .record(self.clock.mono_ns() - begun);
         result
@@ -206,12 +232,13 @@ impl Webhooks {
 
     async fn attempt(
         &self,
+        kind: HttpKind,
         request: Request<Full<Bytes>>,
         bytes_max: usize,
         started: impl FnOnce(Places) -> Option<Places>,
     ) -> Result<Response<Bytes>, FetchError> {
         self.check(request.uri())?;
-        let _places = started(self.place(request.uri()).await?);
+        let _places = started(self.place(kind, request.uri()).await?);
         let answer = self
             .client
             .request(request)
@@ -251,30 +278,38 @@ impl Webhooks {
         }
     }
 
-    async fn place(&self, uri: &Uri) -> Result<Places, FetchError> {
-        let origin = uri.authority().map(ToString::to_string).unwrap_or_default();
-        let of_origin = {
-            let mut origins = lock(&self.origins);
-            if origins.len() > 4096 {
-                origins.retain(|_, places| {
-                    Arc::strong_count(places) > 1 || places.available_permits() < self.per_origin
-                });
-            }
-            Arc::clone(
-                origins
-                    .entry(origin)
-                    .or_insert_with(|| Arc::new(Semaphore::new(self.per_origin))),
-            )
-        };
+    async fn place(&self, kind: HttpKind, uri: &Uri) -> Result<Places, FetchError> {
+        let of_origin = self.origin(uri);
         let waiting = Waiting::enter(&self.waiting, self.queue_max).ok_or(FetchError::Full)?;
-        let closed = |_| FetchError::Full;
-        let first = of_origin.acquire_owned().await.map_err(closed)?;
-        let second = Arc::clone(&self.running)
-            .acquire_owned()
-            .await
-            .map_err(closed)?;
+        let mut places = Places::new();
+        let mut enter = async |among: Arc<Semaphore>| {
+            let place = among.acquire_owned().await.map_err(|_| FetchError::Full)?;
+            places.push(place);
+            Ok(())
+        };
+        if is_asked_for(kind) {
+            enter(of_origin.asked).await?;
+            enter(Arc::clone(&self.asked)).await?;
+        }
+        enter(of_origin.all).await?;
+        enter(Arc::clone(&self.running)).await?;
         drop(waiting);
-        Ok((first, second))
+        Ok(places)
+    }
+
+    fn origin(&self, uri: &Uri) -> Origin {
+        let name = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let mut origins = lock(&self.origins);
+        if origins.len() > 4096 {
+            // Who waits for a place, or has one, holds it.
+            origins.retain(|_, places| {
+                Arc::strong_count(&places.all) > 1 || Arc::strong_count(&places.asked) > 1
+            });
+        }
+        let origin = origins.entry(name);
+        origin
+            .or_insert_with(|| Origin::new(self.per_origin))
+            .clone()
     }
 
     /// Durations so far, by kind and result.
@@ -310,6 +345,11 @@ fn label(kind: HttpKind) -> &'static str {
         HttpKind::Ranking => "ranking",
         HttpKind::Health => "health",
     }
+}
+
+/// Whether a call is made because somebody asked by REST, as often as they like.
+fn is_asked_for(kind: HttpKind) -> bool {
+    matches!(kind, HttpKind::Tool | HttpKind::Settings | HttpKind::Health)
 }
 
 fn request_of(call: HttpCall) -> Option<Request<Full<Bytes>>> {

@@ -5,8 +5,34 @@ use crate::services::context::Services;
 use crate::services::folder;
 use crate::services::lasting::on_a_thread;
 use crate::services::lines::{Line, may};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+
+/// Uploads leave this part of the disk to the store. Whoever is let in may send as much as fits, and a full disk is everybody's.
+const KEPT_PART: u64 = 20;
+/// They need leave no more (bytes).
+const KEPT_BYTES_MAX: u64 = 1 << 30;
+
+/// Free bytes of a folder's disk, and all.
+type Disk = fn(&Path) -> std::io::Result<(u64, u64)>;
+
+fn disk(folder: &Path) -> std::io::Result<(u64, u64)> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok((disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize))
+}
+
+/// # Errors
+/// The store needs the room.
+fn check_room(folder: &Path, bytes: usize, disk: Disk) -> std::io::Result<()> {
+    // Some file systems do not say.
+    let (free, all) = disk(folder).unwrap_or_default();
+    let kept = (all / KEPT_PART).min(KEPT_BYTES_MAX);
+    if all == 0 || free >= kept.saturating_add(bytes as u64) {
+        return Ok(());
+    }
+    let text = format!("only {free} bytes of the disk are free");
+    Err(std::io::Error::new(ErrorKind::StorageFull, text))
+}
 
 /// Folder of a kind of file within the data directory.
 pub(super) fn folder(cx: &Services, kind: &str) -> PathBuf {
@@ -15,8 +41,13 @@ pub(super) fn folder(cx: &Services, kind: &str) -> PathBuf {
 
 /// Writes a file durably; an existing one is replaced whole.
 pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> Handled<()> {
+    save_on(disk, folder, name, data).await
+}
+
+async fn save_on(disk: Disk, folder: PathBuf, name: String, data: bytes::Bytes) -> Handled<()> {
     let work = on_a_thread(move || {
         folder::create(&folder)?;
+        check_room(&folder, data.len(), disk)?;
         let scratch = folder.join(format!("{name}.part"));
         let written =
             write(&scratch, &data).and_then(|()| std::fs::rename(&scratch, folder.join(name)));
@@ -58,11 +89,31 @@ pub(super) fn delete_older(folder: &Path, unix_s: u64) {
 mod tests {
     use super::*;
 
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime")
+    }
+
+    #[test]
+    fn uploads_leave_the_store_its_part_of_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let save = |disk: Disk, bytes: usize| {
+            let data = vec![1; bytes].into();
+            let saved = save_on(disk, folder.path().to_owned(), "a".into(), data);
+            runtime().block_on(saved).is_ok()
+        };
+        // Of a small disk a twentieth is kept, of a large one 1 GiB.
+        assert!(save(|_| Ok((60 << 20, 1 << 30)), 1 << 20));
+        assert!(!save(|_| Ok((60 << 20, 1 << 30)), 10 << 20));
+        assert!(save(|_| Ok((1100 << 20, 1 << 40)), 1 << 20));
+        assert!(!save(|_| Ok((1000 << 20, 1 << 40)), 1));
+        assert!(save(|_| Ok((0, 0)), 1), "nothing is known of it");
+    }
+
     #[test]
     fn what_cannot_be_stored_leaves_nothing_behind() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
+        let runtime = runtime();
         let folder = tempfile::tempdir().expect("a folder");
         // A file cannot take the place of a folder.
         std::fs::create_dir(folder.path().join("taken")).expect("made");

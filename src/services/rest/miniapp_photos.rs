@@ -7,7 +7,7 @@ use crate::base::settings::Settings;
 use crate::services::context::Services;
 use crate::services::lasting::{Spell, on_a_thread};
 use crate::session::effects::RestAnswer;
-use crate::session::flow::public_url;
+use crate::session::flow::{gate, public_url};
 use crate::session::rest::Call;
 use crate::shard::mailbox::{Answer, OutsideRequest};
 use crate::wire::auth::sha256_hex;
@@ -59,6 +59,9 @@ pub(super) async fn request(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client(cx, r)?;
     let fields = body(r);
     let request_id = member(&fields, "requestId").map_or_else(uuid, str::to_owned);
+    if request_id.len() > gate::ID_BYTES_MAX {
+        return Err(refuse(400, "requestId is too long"));
+    }
     let now_s = cx.clock.now().unix_s();
     let claims = json!({
         "requestId": request_id,
@@ -214,7 +217,9 @@ mod tests {
     use super::*;
     use crate::base::log_capture::lines_of;
     use crate::services::lasting::tests::without_threads;
+    use crate::services::lock::lock;
     use crate::services::rest::testkit::Kit;
+    use crate::shard::mailbox::OutsideRoute as Route;
     use tokio::time::timeout;
 
     #[test]
@@ -231,5 +236,18 @@ mod tests {
         });
         let told = |line: &&String| line.contains("background-task-failed task=\"old photos\"");
         assert_eq!(lines.iter().filter(told).count(), 1, "{lines:?}");
+    }
+
+    #[test]
+    fn a_photo_is_not_waited_for_under_an_id_that_takes_much_room() {
+        Kit::run(|kit| async move {
+            kit.session(|_| Some(RestAnswer::json(200, "{}")));
+            let asked = |bytes: usize| json!({"packageName": "m", "requestId": "x".repeat(bytes)});
+            let ask = |bytes| kit.client(Route::MiniappPhotoRequest, "POST", &[], asked(bytes));
+            let refused = json!({"error": "requestId is too long"});
+            assert_eq!(ask(5000).await, (400, refused));
+            assert!(lock(&kit.calls).is_empty());
+            assert_eq!(ask(4000).await.0, 200);
+        });
     }
 }

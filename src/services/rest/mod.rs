@@ -25,6 +25,7 @@ mod user_settings;
 mod versions;
 
 use super::context::Services;
+use super::crowd::{Asker, Turns};
 use super::lines::{Line, may};
 use super::metrics;
 use super::store::StoreError;
@@ -35,6 +36,9 @@ use crate::wire::json;
 use crate::wire::members::settle_numbers;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 /// A handler's answer or refusal.
 type Handled<T = RestAnswer> = Result<T, RestAnswer>;
@@ -51,6 +55,7 @@ pub(crate) struct RestMemory {
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
     photo_keys: crate::wire::auth::TokenKeys,
     signer: Option<signing::Signer>,
+    turns: Turns,
 }
 
 impl RestMemory {
@@ -66,6 +71,7 @@ impl RestMemory {
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),
+            turns: Turns::default(),
         }
     }
 }
@@ -105,7 +111,30 @@ async fn answer_one(cx: &Arc<Services>, r: &OutsideRequest) -> Answer {
     }
 }
 
+/// Of what changes documents one asker has so much under way that others' changes need not wait for long.
+async fn turn(cx: &Services, r: &OutsideRequest) -> Handled<Option<OwnedSemaphorePermit>> {
+    let stores = matches!(
+        r.route,
+        Route::Storage
+            | Route::StorageKey
+            | Route::UserSettings
+            | Route::UserSettingsKey
+            | Route::AppSettings
+            | Route::Feedback
+            | Route::Incident
+            | Route::IncidentLogs
+    );
+    if !stores || r.body.is_empty() {
+        return Ok(None);
+    }
+    let asker = Asker::of(r.user.as_ref(), r.package.as_ref());
+    let limit = Duration::from_millis(cx.settings().store.db_timeout_ms);
+    let turn = timeout(limit, cx.memory.turns.wait(asker, r.body.len()));
+    turn.await.map_err(|_| StoreError::Timeout.into())
+}
+
 async fn handle(cx: &Arc<Services>, r: &OutsideRequest) -> Handled {
+    let _turn = turn(cx, r).await?;
     match r.route {
         Route::Health => {
             metrics::fresh(cx).await;

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Registrations known at a time.
 const REGISTRATIONS_MAX: usize = 10_000;
+/// Of one package; a new one takes the place of the one that was silent for longest, so that no app keeps others from theirs.
+const OF_PACKAGE_MAX: usize = 64;
 const URL_BYTES_MAX: usize = 2048;
 
 /// Users whose session of the package is attached or lost.
@@ -95,8 +97,8 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
     let same = known
         .iter()
         .find(|known| known.package == package && known.webhook_url == webhook_url);
-    if same.is_none() && known.len() >= REGISTRATIONS_MAX {
-        return Err(denied(503, "Too many registrations"));
+    if same.is_none() {
+        make_room(cx, package, &known).await?;
     }
     let now_ms = cx.unix_ms();
     let registration = Registration {
@@ -123,6 +125,22 @@ pub(super) async fn register(cx: &Services, r: &OutsideRequest) -> Handled {
         201,
         &json!({ "success": true, "registrationId": id }),
     ))
+}
+
+/// For one more registration of a package.
+async fn make_room(cx: &Services, package: &str, known: &[Registration]) -> Handled<()> {
+    let own: Vec<_> = known
+        .iter()
+        .filter(|known| known.package == package)
+        .collect();
+    if own.len() >= OF_PACKAGE_MAX {
+        let oldest = own.iter().min_by_key(|own| (own.active, own.last_seen_ms));
+        let id = oldest.map(|oldest| oldest.id.clone()).unwrap_or_default();
+        cx.writes.apply(Change::RemoveRegistration(id)).await?;
+    } else if known.len() >= REGISTRATIONS_MAX {
+        return Err(denied(503, "Too many registrations"));
+    }
+    Ok(())
 }
 
 /// `POST /api/tpa-server/heartbeat`.

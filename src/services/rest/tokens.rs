@@ -7,20 +7,27 @@ use crate::services::lock::lock;
 use crate::shard::mailbox::OutsideRequest;
 use crate::wire::auth::{TokenKeys, sha256_hex};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 const TICKET_MS: u64 = 60_000;
 /// Used and expired tickets are remembered that long, so that the answer can say so.
 const REMEMBERED_MS: u64 = 300_000;
 const TICKETS_MAX: usize = 100_000;
+/// Of one user; a new one takes the place of the oldest, so that nobody keeps the others from theirs.
+const TICKETS_OF_USER: usize = 64;
+/// Longest package that a ticket is for (bytes): a longer one could not be stored, and is no app's.
+const PACKAGE_BYTES_MAX: usize = 512;
 const SIGNED_TTL_S: u64 = 600;
 /// SDKs verify this text.
 const ISSUER: &str = "https://prod.augmentos.cloud";
 const STORE_PACKAGE: &str = "org.augmentos.store";
 
-/// Tickets by their text.
+/// Tickets by their text, and each user's in the order of their issue.
 #[derive(Default)]
-pub(super) struct Tickets(HashMap<String, Ticket>);
+pub(super) struct Tickets {
+    all: HashMap<String, Ticket>,
+    of_user: HashMap<UserId, VecDeque<String>>,
+}
 
 struct Ticket {
     user: UserId,
@@ -31,15 +38,22 @@ struct Ticket {
 
 impl Tickets {
     fn issue(&mut self, user: UserId, package: String, now_ms: u64) -> Option<String> {
-        if self.0.len() >= TICKETS_MAX {
-            self.0
-                .retain(|_, ticket| ticket.expires_ms + REMEMBERED_MS > now_ms);
+        if let Some(own) = self.of_user.get_mut(&user)
+            && own.len() >= TICKETS_OF_USER
+            && let Some(oldest) = own.pop_front()
+        {
+            self.all.remove(&oldest);
         }
-        if self.0.len() >= TICKETS_MAX {
+        if self.all.len() >= TICKETS_MAX {
+            self.forget_old(now_ms);
+        }
+        if self.all.len() >= TICKETS_MAX {
             return None;
         }
         let text = format!("{}{}", super::uuid(), super::uuid()).replace('-', "");
-        self.0.insert(
+        let own = self.of_user.entry(user.clone()).or_default();
+        own.push_back(text.clone());
+        self.all.insert(
             text.clone(),
             Ticket {
                 user,
@@ -51,6 +65,15 @@ impl Tickets {
         Some(text)
     }
 
+    fn forget_old(&mut self, now_ms: u64) {
+        let all = &mut self.all;
+        all.retain(|_, ticket| ticket.expires_ms + REMEMBERED_MS > now_ms);
+        self.of_user.retain(|_, own| {
+            own.retain(|text| all.contains_key(text));
+            !own.is_empty()
+        });
+    }
+
     /// Redeems a ticket for `package`.
     fn redeem(
         &mut self,
@@ -59,7 +82,7 @@ impl Tickets {
         now_ms: u64,
     ) -> Result<UserId, (&'static str, &'static str)> {
         let ticket = self
-            .0
+            .all
             .get_mut(text)
             .ok_or(("token_not_found", "Temporary token not found"))?;
         if ticket.used {
@@ -121,6 +144,9 @@ fn package_of(fields: &Value) -> Handled<&str> {
 }
 
 fn ticket(cx: &Services, user: UserId, package: &str) -> Handled {
+    if package.len() > PACKAGE_BYTES_MAX {
+        return Err(denied(400, "packageName is too long"));
+    }
     let issued = lock(&cx.memory.tickets).issue(user, package.to_owned(), cx.clock.now().mono_ms);
     let token = issued.ok_or_else(|| refuse(503, "Too many tokens are outstanding"))?;
     Ok(reply(200, &json!({ "success": true, "token": token })))
@@ -163,9 +189,15 @@ pub(super) fn signed(cx: &Services, r: &OutsideRequest) -> Handled {
     ))
 }
 
+/// Whether the hash of `text` would make its holder another user to an app's page: it is the second half of that user's
+/// `frontendToken`, whose first has no colon. Phones have addresses of clouds hashed.
+fn is_anothers_name(text: &str, user: &UserId) -> bool {
+    text.contains('@') && !text.contains(':') && UserId::new(text) != *user
+}
+
 /// `POST /api/auth/hash-with-api-key`.
 pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
-    auth::client_of_old(cx, r)?;
+    let user = auth::client_of_old(cx, r)?;
     let fields = body(r);
     let (Some(text), Some(package)) = (
         member(&fields, "stringToHash"),
@@ -173,6 +205,9 @@ pub(super) fn hash(cx: &Services, r: &OutsideRequest) -> Handled {
     ) else {
         return Err(denied(400, "stringToHash and packageName are required"));
     };
+    if is_anothers_name(text, &user) {
+        return Err(denied(403, "stringToHash names another user"));
+    }
     Ok(reply(
         200,
         &json!({ "success": true, "hash": keyed_hash(cx, package, text)? }),
@@ -278,5 +313,24 @@ mod tests {
                 .map_err(|error| error.0),
             Err("token_expired")
         );
+    }
+
+    #[test]
+    fn nobody_takes_more_tickets_than_a_user_needs() {
+        let mut tickets = Tickets::default();
+        let greedy = UserId::new("eve@lumen.io");
+        let mut issue = |now_ms| {
+            let issued = tickets.issue(greedy.clone(), "a".into(), now_ms);
+            issued.expect("room")
+        };
+        let first = issue(0);
+        let many: Vec<_> = (0..1000).map(|_| issue(0)).collect();
+        assert_eq!(tickets.all.len(), TICKETS_OF_USER);
+        let forgotten = tickets.redeem(&first, "a", 1).map_err(|error| error.0);
+        assert_eq!(forgotten, Err("token_not_found"));
+        let newest = many.last().expect("many");
+        assert_eq!(tickets.redeem(newest, "a", 1), Ok(greedy));
+        tickets.forget_old(TICKET_MS + REMEMBERED_MS);
+        assert!(tickets.all.is_empty() && tickets.of_user.is_empty());
     }
 }

@@ -10,7 +10,8 @@ use crate::session::event::HttpOutcome;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{OutsideRequest, ToShard};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(super) struct LastSeen {
     healthy: HashMap<String, bool>,
     /// When an app was last reported as down (`mono_ms`).
     reported: HashMap<String, u64>,
+    /// Checks under way by package, of which anybody may ask for any number at a time.
+    asked: HashMap<String, Shared<BoxFuture<'static, bool>>>,
 }
 
 impl LastSeen {
@@ -78,6 +81,29 @@ async fn ask(cx: &Services, public_url: &str) -> Option<(u16, Bytes)> {
     }
 }
 
+/// Whether the page of a known app is there. Who asks while another one waits for the answer gets the same.
+fn is_there(
+    cx: &Arc<Services>,
+    package: &str,
+    public_url: String,
+) -> Shared<BoxFuture<'static, bool>> {
+    let mut health = lock(&cx.memory.health);
+    if let Some(asked) = health.asked.get(package) {
+        return asked.clone();
+    }
+    let (cx, name) = (Arc::clone(cx), package.to_owned());
+    let check = async move {
+        let there = !public_url.is_empty() && answers(ask(&cx, &public_url).await);
+        let mut health = lock(&cx.memory.health);
+        health.asked.remove(&name);
+        health.healthy.insert(name, there);
+        there
+    };
+    let check = check.boxed().shared();
+    health.asked.insert(package.to_owned(), check.clone());
+    check
+}
+
 /// Enough for a phone: the page is there.
 fn answers(page: Option<(u16, Bytes)>) -> bool {
     page.is_some_and(|(status, _)| status == 200)
@@ -93,20 +119,15 @@ fn says_healthy(page: Option<(u16, Bytes)>) -> bool {
 
 /// `POST /api/app-uptime/app-pkg-health-check`: phones show an app without success as offline (protocol.md §18.17), so the
 /// page's words, which are the developer's own, do not count.
-pub(super) async fn check(cx: &Services, r: &OutsideRequest) -> Handled {
+pub(super) async fn check(cx: &Arc<Services>, r: &OutsideRequest) -> Handled {
     let fields = body(r);
     let package =
         member(&fields, "packageName").ok_or_else(|| refuse(400, "Missing packageName"))?;
     let record = cx.registry().get(package).cloned();
-    let success = match &record {
-        Some(record) if !record.public_url.is_empty() => answers(ask(cx, &record.public_url).await),
-        _ => false,
+    let success = match record {
+        Some(record) => is_there(cx, package, record.public_url.clone()).await,
+        None => false,
     };
-    if record.is_some() {
-        lock(&cx.memory.health)
-            .healthy
-            .insert(package.to_owned(), success);
-    }
     let status = if success { 200 } else { 500 };
     Ok(reply(
         200,
@@ -185,6 +206,9 @@ mod tests {
     use super::*;
     use crate::services::rest::testkit::{APP, Kit};
     use crate::shard::mailbox::OutsideRoute as Route;
+    use crate::wire::records::AppRecord;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     #[test]
     fn an_app_that_stays_down_is_reported_once_a_day_and_keeps_its_day_through_a_recovery() {
@@ -215,6 +239,35 @@ mod tests {
             let (status, body) = kit.client(Route::AppHealthCheck, "POST", &[], asked).await;
             assert_eq!((status, &body["success"]), (200, &json!(false)));
             assert_eq!(body["status"], 500, "an unknown app is one that is offline");
+        });
+    }
+
+    #[test]
+    fn an_app_is_asked_once_however_many_want_to_know() {
+        Kit::run(|kit| async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let address = listener.local_addr().expect("bound");
+            let mut record = AppRecord::clone(kit.cx.registry().get(APP).expect("known"));
+            record.public_url = format!("http://{address}");
+            kit.cx.apps.set_file(vec![record]);
+            crate::services::registry::refresh(&kit.cx).await;
+            let asked = json!({"packageName": APP});
+            let stranger = Kit::request(Route::AppHealthCheck, "POST", &[], &asked);
+            let many = futures_util::future::join_all((0..20).map(|_| kit.send(&stranger)));
+            let served = async {
+                let (mut socket, _) = listener.accept().await.expect("asked");
+                let mut request = [0; 1024];
+                assert!(socket.read(&mut request).await.expect("readable") > 0);
+                let page = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                socket.write_all(page).await.expect("writable");
+            };
+            let (answers, ()) = tokio::join!(many, served);
+            assert!(answers.iter().all(|(_, body)| body["success"] == true));
+            let again = tokio::time::timeout(Duration::from_millis(0), listener.accept());
+            assert!(again.await.is_err(), "once for all");
+            // Later it is asked anew.
+            drop(listener);
+            assert_eq!(kit.send(&stranger).await.1["success"], false);
         });
     }
 

@@ -1,6 +1,7 @@
 //! Outside thread, speech: what this process takes on (behaviour.md §8.2): so many streams, and none while memory is short.
 
 use crate::base::settings::Settings;
+use crate::base::share;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,19 +30,26 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// A place for one more stream, or why there is none.
-    pub(super) fn admit(&mut self, settings: &Settings, now: u64) -> Result<Place, &'static str> {
+    /// A place for one more stream of a session that has `own`, or why there is none. Each stream is of what some app subscribes to,
+    /// so that without shares two users of one app could take all.
+    pub(super) fn admit(
+        &mut self,
+        own: usize,
+        settings: &Settings,
+        now: u64,
+    ) -> Result<Place, &'static str> {
         let free = match self.read {
             Some((at, free)) if now.saturating_sub(at) < READ_EVERY_MS => free,
             _ if settings.speech.stt_memory_limit_mb == 0 => None,
             _ => free_mb(|path| std::fs::read_to_string(path).ok()),
         };
         self.read = Some((now, free));
-        self.admit_with(free, settings, now)
+        self.admit_with(own, free, settings, now)
     }
 
     fn admit_with(
         &mut self,
+        own: usize,
         free_mb: Option<u64>,
         settings: &Settings,
         now: u64,
@@ -53,7 +61,8 @@ impl Limits {
             self.warn(free_mb, free_mb < speech.stt_memory_critical_mb, now);
             return Err("memory is short");
         }
-        if self.open.load(Ordering::Relaxed) >= speech.stt_max_streams {
+        let open = self.open.load(Ordering::Relaxed) as usize;
+        if !share::may_add(own, open, speech.stt_max_streams) {
             return Err("too many recognisers");
         }
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -117,14 +126,33 @@ mod tests {
     }
 
     #[test]
+    fn no_session_takes_the_places_of_all_others() {
+        let (mut limits, settings) = (Limits::default(), limited(8));
+        let mut places = Vec::new();
+        let mut take = |wanted: usize| {
+            for own in 0..wanted {
+                match limits.admit_with(own, None, &settings, 0) {
+                    Ok(place) => places.push(place),
+                    Err(_) => return own,
+                }
+            }
+            wanted
+        };
+        assert_eq!([take(256), take(256), take(1), take(1)], [4, 2, 1, 1]);
+        assert_eq!(take(1), 0, "all are taken");
+    }
+
+    #[test]
     fn places_end_and_come_back() {
         let settings = limited(2);
         let mut limits = Limits::default();
-        let first = limits.admit_with(None, &settings, 0).expect("a place");
-        let _second = limits.admit_with(Some(512), &settings, 0).expect("a place");
-        assert!(limits.admit_with(None, &settings, 0).is_err());
+        let first = limits.admit_with(0, None, &settings, 0).expect("a place");
+        let _second = limits
+            .admit_with(0, Some(512), &settings, 0)
+            .expect("a place");
+        assert!(limits.admit_with(0, None, &settings, 0).is_err());
         drop(first);
-        assert!(limits.admit_with(None, &settings, 0).is_ok());
+        assert!(limits.admit_with(0, None, &settings, 0).is_ok());
     }
 
     #[test]
@@ -133,13 +161,13 @@ mod tests {
         let mut limits = Limits::default();
         assert_eq!(
             limits
-                .admit_with(Some(511), &settings, 0)
+                .admit_with(0, Some(511), &settings, 0)
                 .expect_err("short"),
             "memory is short"
         );
-        assert!(limits.admit_with(Some(512), &settings, 0).is_ok());
+        assert!(limits.admit_with(0, Some(512), &settings, 0).is_ok());
         settings.speech.stt_memory_limit_mb = 0;
-        assert!(limits.admit(&settings, 0).is_ok(), "not even read");
+        assert!(limits.admit(0, &settings, 0).is_ok(), "not even read");
     }
 
     #[test]

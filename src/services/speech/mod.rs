@@ -100,6 +100,7 @@ impl Speech {
     fn admit(
         &self,
         open: &SpeechOpen,
+        own: usize,
         settings: &Settings,
         now: u64,
     ) -> Result<(&'static dyn Provider, Place), SpeechReport> {
@@ -118,7 +119,7 @@ impl Speech {
             let cause = "no provider takes this language";
             return Err(failed(SpeechFailureClass::Unsupported, cause, 0));
         };
-        match lock(&self.limits).admit(settings, now) {
+        match lock(&self.limits).admit(own, settings, now) {
             Ok(place) => Ok((provider, place)),
             Err(cause) => Err(failed(SpeechFailureClass::Resource, cause, 0)),
         }
@@ -129,13 +130,12 @@ impl Speech {
         let id = open.id;
         let key = (user.clone(), epoch);
         let mut streams = lock(&self.streams);
-        if streams
-            .get(&key)
-            .is_some_and(|session| session.contains_key(&id))
-        {
+        let session = streams.get(&key);
+        if session.is_some_and(|session| session.contains_key(&id)) {
             return;
         }
-        let (provider, place) = match self.admit(&open, &settings, now) {
+        let own = session.map_or(0, HashMap::len);
+        let (provider, place) = match self.admit(&open, own, &settings, now) {
             Ok(found) => found,
             Err(report) => {
                 // Its session says so in the log, once.

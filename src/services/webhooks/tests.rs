@@ -215,6 +215,34 @@ fn an_app_that_came_before_its_server_answered_holds_no_place() {
     });
 }
 
+#[test]
+fn calls_that_anybody_asks_for_leave_places_for_those_that_start_apps() {
+    run(async {
+        // Of each origin two at a time, and eight in all.
+        let client = Arc::new(client(|settings| settings.apps.webhook_concurrency = 8));
+        let ask = |base: &str, kind| {
+            let (client, call) = (Arc::clone(&client), call(base.to_owned(), 60_000));
+            tokio::spawn(async move { client.call(HttpCall { kind, ..call }, None).await })
+        };
+        // Every origin hangs, and many ask each for its health and its tools.
+        let mut listeners = Vec::new();
+        for _ in 0..4 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let base = format!("http://{}", listener.local_addr().expect("bound"));
+            for kind in [HttpKind::Health, HttpKind::Tool, HttpKind::Settings].repeat(8) {
+                ask(&base, kind);
+            }
+            listeners.push((listener, base));
+        }
+        for (listener, base) in &listeners {
+            let _health = listener.accept().await.expect("asked");
+            ask(base, HttpKind::SessionRequest);
+            let start = timeout(Duration::from_secs(30), listener.accept()).await;
+            start.expect("its turn").expect("the start");
+        }
+    });
+}
+
 async fn counting_server() -> (Arc<AtomicU64>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let base = format!("http://{}", listener.local_addr().expect("bound"));

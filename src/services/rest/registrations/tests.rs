@@ -2,7 +2,7 @@
 
 use super::recovery::recover_all;
 use super::sockets::note;
-use super::{all, find, sweep};
+use super::{OF_PACKAGE_MAX, all, find, sweep};
 use crate::base::ids::{Package, UserId};
 use crate::base::settings::Settings;
 use crate::services::lock::lock;
@@ -171,5 +171,31 @@ fn a_silent_registration_is_deactivated_and_a_heartbeat_revives_it() {
         let heartbeat = Kit::request(Route::ServerHeartbeat, "POST", &[], &id);
         assert_eq!(kit.send(&heartbeat).await.0, 200);
         assert!(active().await);
+    });
+}
+
+#[test]
+fn no_app_takes_the_registrations_of_others() {
+    Kit::run(|kit| async move {
+        let register = async |number: usize| {
+            let body = json!({
+                "packageName": APP, "apiKey": KEY, "webhookUrl": format!("http://10.0.0.1:{number}/webhook"),
+            });
+            let request = Kit::request(Route::ServerRegister, "POST", &[], &body);
+            kit.send(&request).await
+        };
+        for number in 0..OF_PACKAGE_MAX + 20 {
+            assert_eq!(register(number).await.0, 201);
+        }
+        let known = all(&kit.cx).await.expect("reads");
+        assert_eq!(known.len(), OF_PACKAGE_MAX);
+        let newest = format!("http://10.0.0.1:{}/webhook", OF_PACKAGE_MAX + 19);
+        assert!(known.iter().any(|known| known.webhook_url == newest));
+        let (_, again) = register(OF_PACKAGE_MAX + 19).await;
+        assert!(
+            known
+                .iter()
+                .any(|known| again["registrationId"] == known.id)
+        );
     });
 }

@@ -112,6 +112,41 @@ fn a_webview_ticket_becomes_a_user_once() {
     });
 }
 
+#[test]
+fn a_ticket_is_for_a_package_of_sensible_length() {
+    Kit::run(|kit| async move {
+        let body = json!({"packageName": "x".repeat(1000)});
+        let refused = json!({"success": false, "error": "packageName is too long"});
+        assert_eq!(
+            kit.client(Route::WebviewToken, "POST", &[], body).await,
+            (400, refused)
+        );
+    });
+}
+
+/// An app's page takes whoever shows `user:hash` for that user.
+#[test]
+fn nobody_gets_the_hash_that_makes_them_another_user_to_an_apps_page() {
+    Kit::run(|kit| async move {
+        let refused = json!({"success": false, "error": "stringToHash names another user"});
+        for (text, allowed) in [
+            (USER, true),
+            ("eve@lumen.io", false),
+            ("Eve@lumen.io", false),
+            // What phones have hashed.
+            ("https://api.lumen.io", true),
+            ("https://eve@lumen.io/", true),
+        ] {
+            let body = json!({"stringToHash": text, "packageName": APP});
+            let (status, body) = kit.client(Route::HashWithApiKey, "POST", &[], body).await;
+            match allowed {
+                true => assert_eq!(status, 200, "{text}"),
+                false => assert_eq!((status, &body), (403, &refused), "{text}"),
+            }
+        }
+    });
+}
+
 /// The app store's page has no key; what it gets lets it call in the user's name.
 #[test]
 fn the_stores_page_redeems_its_ticket_for_a_core_token() {

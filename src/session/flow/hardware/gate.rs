@@ -132,7 +132,7 @@ pub(crate) fn malformed(text: impl Into<String>) -> Reject {
 }
 
 /// Longest id that waits for its answer (bytes).
-const ID_BYTES_MAX: usize = 4096;
+pub(crate) const ID_BYTES_MAX: usize = 4096;
 
 /// A text member that must be there and say something.
 ///
