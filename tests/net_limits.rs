@@ -43,6 +43,29 @@ fn browsers_of_allowed_origins_may_ask_and_others_may_not() {
 }
 
 #[test]
+fn a_page_of_an_allowed_origin_can_read_why_its_body_was_refused() {
+    let origin = "https://console.example.net";
+    for driver in DRIVERS {
+        let env = [
+            ("PRISM_CORS_ORIGINS", origin),
+            ("PRISM_HTTP_BODY_BYTES_MAX", "1024"),
+        ];
+        let server = Server::with_env(driver, &env);
+        let refused = |origin: &str| {
+            server.raw(&format!(
+                "POST /api/client/feedback HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nContent-Length: 1025\r\n\r\n"
+            ))
+        };
+        let answer = refused(origin);
+        assert!(answer.starts_with("HTTP/1.1 413"), "{driver}: {answer}");
+        let allowed = format!("Access-Control-Allow-Origin: {origin}\r\n");
+        assert!(answer.contains(&allowed), "{driver}: {answer}");
+        let foreign = refused("https://evil.net");
+        assert!(!foreign.contains("Access-Control"), "{driver}: {foreign}");
+    }
+}
+
+#[test]
 fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
     for driver in DRIVERS {
         let server = Server::with_env(driver, &[("PRISM_HTTP_BODY_BYTES_MAX", "1024")]);

@@ -115,6 +115,7 @@ async fn requests(node: &Rc<Node>, socket: Socket, peer: IpAddr, mut place: Plac
             Ok(None) => return,
             Err(response) => {
                 let id = reply::request_id(node, &head);
+                let response = readable(node, &head, response);
                 return refuse(&socket, &place, response, id).await;
             }
         };
@@ -229,6 +230,17 @@ impl Drop for Held<'_> {
 /// Too many bodies are being read or answered: anybody may send one, so that without a bound they would take all memory.
 fn crowded() -> Response {
     Response::text(503, "Server is busy").with_header("Retry-After", "5")
+}
+
+/// A page in a browser learns why its body was refused only where the answer allows its origin.
+fn readable(node: &Node, head: &RequestHead, response: Response) -> Response {
+    let shard = node.shard.borrow();
+    let fields = routes::cors(&shard.cfg().http, head);
+    fields
+        .into_iter()
+        .fold(response, |response, (name, value)| {
+            response.with_header(name, value)
+        })
 }
 
 /// Reads the request's body. `None`: the connection broke or its time was up.

@@ -211,7 +211,7 @@ async fn invoke(
         return Err(denied(400, &text));
     };
     let limit_ms = cx.settings().apps.tool_invoke_timeout_ms;
-    let call = tool_body(cx, tool, fields.get("parameters"), user);
+    let call = tool_body(cx, tool, tool_parameters(&fields), user);
     drop(fields);
     let manner = Manner {
         with_key: false,
@@ -224,6 +224,12 @@ async fn invoke(
         error: "timeout".into(),
     };
     invoked(target, tool, &outcome.unwrap_or_else(|_| late()))
+}
+
+/// What the tool is called with: assistants name it as the replaced server did, or as every other route for tools does.
+fn tool_parameters(fields: &Value) -> Option<&Value> {
+    let named = |name: &str| fields.get(name);
+    named("parameters").or_else(|| named("toolParameters"))
 }
 
 fn invoked(target: &str, tool: &str, outcome: &HttpOutcome) -> Handled {
@@ -377,6 +383,19 @@ mod tests {
             shown(passed_on(&answer(500, r#"{"message":"no"}"#))),
             failed("no")
         );
+    }
+
+    #[test]
+    fn a_tool_gets_its_parameters_under_either_name() {
+        let milk = json!({"text": "milk"});
+        for call in [
+            json!({"toolId": "t", "parameters": milk.clone()}),
+            json!({"toolId": "t", "toolParameters": milk.clone()}),
+            json!({"toolId": "t", "parameters": milk.clone(), "toolParameters": {}}),
+        ] {
+            assert_eq!(tool_parameters(&call), Some(&milk), "{call}");
+        }
+        assert_eq!(tool_parameters(&json!({"toolId": "t"})), None);
     }
 
     #[test]
