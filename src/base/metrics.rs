@@ -371,8 +371,8 @@ impl Metrics {
         copy
     }
 
-    /// Adds the histograms of a hand-over. Its counters are totals since the start, so that a later one replaces them: the aggregator
-    /// keeps the last copy per shard.
+    /// Adds another shard's figures: counters of a later hand-over must replace, not be added, so the aggregator keeps the
+    /// last copy per shard and merges histograms only.
     pub fn merge_histograms(&mut self, other: &Self) {
         for (mine, theirs) in self.timings.iter_mut().zip(&other.timings) {
             mine.merge(theirs);
