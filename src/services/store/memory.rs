@@ -86,7 +86,7 @@ impl Memory {
             !text.is_empty() && changes.iter().any(says)
         };
         if holds(&self.stuck) {
-            return Some(StoreError::Timeout);
+            return Some(StoreError::Unfinished("told to".into()));
         }
         holds(&self.refused).then(|| StoreError::Refused("told to refuse it".into()))
     }
