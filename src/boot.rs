@@ -56,6 +56,9 @@ pub enum BootError {
     /// A shard has no I/O driver.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// A limit of processes, usually (`RLIMIT_NPROC`, `pids.max`).
+    #[error("cannot start the thread of {0}: {1}")]
+    Thread(&'static str, io::Error),
     /// The operating system refused something else.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -78,7 +81,8 @@ pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
 /// The process could not start.
 pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let watchdog = shutdown::Watchdog::start()?;
+    let watchdog =
+        shutdown::Watchdog::start().map_err(|error| BootError::Thread("the watchdog", error))?;
     let clock = Clock::start();
     let mut settings = plan.settings;
     if settings.server.auth_jwt_secret == DEVELOPMENT_SECRET {
@@ -273,7 +277,8 @@ fn start_shards(
                     tracing::error!(shard = id.0, %error, "shard ended");
                     let _ = failed.send(Err(error));
                 }
-            })?;
+            })
+            .map_err(|error| BootError::Thread("a shard", error))?;
     }
     let mut driver = "";
     for _ in 0..mesh.mail.shards() {

@@ -4,9 +4,8 @@
 
 use crate::base::settings::Settings;
 use std::io::{self, Stdout, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -20,6 +19,9 @@ pub enum LogError {
     /// `log_level` is no filter.
     #[error("observability.log_level: {0:?} is not a level or filter")]
     Filter(String),
+    /// The writer's thread; what makes it panics where there is none.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(io::Error),
     /// A subscriber is installed already.
     #[error("logging was set up before")]
     Twice,
@@ -50,15 +52,31 @@ pub fn dropped_lines() -> u64 {
 /// One line on standard error, now. It is written when this returns, unless nobody reads there: then it is given up, as a
 /// shutdown must not wait for it.
 pub fn announce(text: &str) {
-    let line = format!("{text}\n");
+    let line: Arc<str> = format!("{text}\n").into();
     let (written, waits) = mpsc::channel();
+    let theirs = Arc::clone(&line);
     let writing = thread::Builder::new().name("stderr".into()).spawn(move || {
-        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = io::stderr().write_all(theirs.as_bytes());
         let _ = written.send(());
     });
-    if writing.is_ok() {
-        let _ = waits.recv_timeout(ANNOUNCED_WITHIN);
+    match writing {
+        Ok(_) => drop(waits.recv_timeout(ANNOUNCED_WITHIN)),
+        Err(_) if stderr_has_room() => drop(io::stderr().write_all(line.as_bytes())),
+        Err(_) => {}
     }
+}
+
+/// Whether standard error takes a line without waiting, as nearly as can be told: for who finds no thread that might wait.
+fn stderr_has_room() -> bool {
+    let mut asked = libc::pollfd {
+        fd: libc::STDERR_FILENO,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let within_ms = ANNOUNCED_WITHIN.as_millis() as libc::c_int;
+    // SAFETY: one entry, which lives during the call.
+    let ready = unsafe { libc::poll(&raw mut asked, 1, within_ms) };
+    ready > 0 && asked.revents & libc::POLLOUT != 0
 }
 
 /// Standard output that counts what it does not take.
@@ -141,6 +159,10 @@ impl<W: Write> Write for Bounded<W> {
 /// See [`LogError`].
 pub fn start(settings: &Settings) -> Result<Logs, LogError> {
     let observability = &settings.observability;
+    let tried = thread::Builder::new()
+        .spawn(|| {})
+        .map_err(LogError::Thread)?;
+    let _ = tried.join();
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(observability.log_queue_lines as usize)

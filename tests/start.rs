@@ -5,7 +5,7 @@ mod support;
 
 use prism::base::clock::Clock;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use support::{
     DRIVERS, Server, Site, close_of, eventually, is_alive, listening, open, token, wait_for,
 };
@@ -47,7 +47,13 @@ fn forbid_io_uring(command: &mut Command) {
 
 /// Runs a server that is to fail; its exit code and what it said.
 fn refusal(mut command: Command) -> (Option<i32>, String) {
-    let output = command.output().expect("it runs");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    said_by(command.spawn().expect("it runs"))
+}
+
+/// Waits for its end; its exit code and what it said.
+fn said_by(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     (output.status.code(), text)
 }
@@ -114,7 +120,7 @@ fn who_could_start_can_stop_without_another_thread() {
     // A limit of processes does not bind root, and counts all that a user runs: one of whom nothing else does.
     let id = 20_000 + std::process::id() % 40_000;
     let mut stopped = 0;
-    for threads in 4..9 {
+    for threads in 1..9 {
         // One shard, whose thread is the last that a start needs: who is served meets a server that has started.
         let site = Site::new("", &[("shards", "1"), ("db_timeout_ms", "300")]);
         let mut command = site.serve_command();
@@ -122,7 +128,7 @@ fn who_could_start_can_stop_without_another_thread() {
             std::os::unix::fs::chown(site.folder.path(), Some(id), Some(id)).expect("root may");
             command.uid(id).gid(id);
         }
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         limit(&mut command, libc::RLIMIT_NPROC, threads, threads);
         let mut child = command.spawn().expect("one process is allowed");
         let path = format!("/glasses-ws?token={}", token("ana@lumen.io"));
@@ -135,7 +141,12 @@ fn who_could_start_can_stop_without_another_thread() {
             })?
         });
         let Some(mut phone) = phone else {
-            child.wait().expect("it ends");
+            let (_, said) = said_by(child);
+            assert!(said.starts_with("prism: "), "{threads}: {said}");
+            assert!(
+                said.contains("thread") && !said.contains("panicked"),
+                "{said}"
+            );
             continue;
         };
         wait_for(&mut phone, "connection_ack");
@@ -143,7 +154,16 @@ fn who_could_start_can_stop_without_another_thread() {
         unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
         assert_eq!(close_of(&mut phone).0, 1001, "{threads}");
         drop(phone);
-        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{threads}");
+        let (code, said) = said_by(child);
+        assert_eq!(code, Some(0), "{threads}");
+        // Nor does it need one to say so.
+        for line in [
+            "listening on http://",
+            "shutdown-started",
+            "shutdown-complete",
+        ] {
+            assert!(said.contains(line), "{threads}: {said}");
+        }
         stopped += 1;
     }
     assert!(stopped > 0 || !is_root, "limits at which it starts");

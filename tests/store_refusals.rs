@@ -40,6 +40,15 @@ async fn sql(url: &str, statements: &[&str]) {
     connection.await.expect("no panic").expect("no error");
 }
 
+/// A connection of somebody else, for as long as it is kept.
+async fn somebody(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
 async fn open(url: &str, timeout_ms: u64, pool_size: u64) -> Result<Postgres, StoreError> {
     let mut settings = Settings::default();
     settings.server.store_url = url.to_owned();
@@ -232,13 +241,11 @@ fn a_row_that_an_operator_locks_holds_up_no_other() {
         store.commit(&put_all).await.expect("writes");
         let mut settings = Settings::default().store;
         settings.db_timeout_ms = LIMIT_MS;
-        settings.db_retry_ms = 100;
+        // What fails otherwise is not tried again in this test.
+        settings.db_retry_ms = 60_000;
         let writes = Writes::start(store.clone(), settings);
 
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
-            .await
-            .expect("a connection");
-        tokio::spawn(connection);
+        let client = somebody(&url).await;
         client.batch_execute("BEGIN").await.expect("begins");
         let lock =
             "SELECT 1 FROM prism_documents WHERE space = 'storage' AND owner = $1 FOR UPDATE";
@@ -252,7 +259,10 @@ fn a_row_that_an_operator_locks_holds_up_no_other() {
             writes.apply(put(&other, value)).await.expect("durable");
         }
         client.batch_execute("COMMIT").await.expect("unlocks");
-        assert!(writes.close(Duration::from_secs(30)).await);
+        assert!(
+            writes.close(Duration::from_secs(20)).await,
+            "soon after it is free"
+        );
         let stored = store.get(&DocKey::storage(&locked, PACKAGE)).await;
         assert_eq!(
             stored.expect("reads").as_deref(),
@@ -272,10 +282,7 @@ fn the_database_gives_up_on_a_lock_before_we_do_and_keeps_none_of_its_own() {
         let (locked, other) = (fresh_user(), fresh_user());
         let both = [put(&other, "v"), put(&locked, "v")];
         store.commit(&both).await.expect("writes");
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-            .await
-            .expect("a connection");
-        tokio::spawn(connection);
+        let client = somebody(url).await;
         let lock = "BEGIN; SELECT 1 FROM prism_documents WHERE owner =";
         let lock = format!("{lock} '{}' FOR UPDATE", locked.as_str());
         client.batch_execute(&lock).await.expect("locks");
@@ -298,10 +305,7 @@ fn a_start_beside_an_instance_that_migrates_for_long_is_refused_nothing() {
     };
     let url = &postgres.url;
     run(async {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-            .await
-            .expect("a connection");
-        tokio::spawn(connection);
+        let client = somebody(url).await;
         // What all instances take while they migrate.
         let migrating = "SELECT pg_advisory_lock(x'707269736d'::bigint)";
         client.batch_execute(migrating).await.expect("locks");
@@ -327,10 +331,7 @@ fn the_database_is_asked_whether_it_takes_writes_at_all() {
         let store = open(url, 4000, 3).await.expect("opens");
         let (user, other) = (fresh_user(), fresh_user());
         store.commit(&[put(&user, "v")]).await.expect("writes");
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-            .await
-            .expect("a connection");
-        tokio::spawn(connection);
+        let client = somebody(url).await;
         let run = async |sql: &str| client.batch_execute(sql).await.expect("done");
         store.probe().await.expect("nothing is wrong");
         run("BEGIN; SELECT 1 FROM prism_documents FOR UPDATE").await;
@@ -361,5 +362,45 @@ fn the_database_is_asked_whether_it_takes_writes_at_all() {
         );
         let absent = store.get(&DocKey::storage(&other, PACKAGE)).await;
         assert_eq!(absent.expect("reads"), None);
+    });
+}
+
+#[test]
+fn while_a_standby_holds_up_commits_nothing_is_set_aside_and_all_is_written_when_it_is_back() {
+    let Some(postgres) = OwnPostgres::start() else {
+        return;
+    };
+    run(async {
+        const LIMIT_MS: u64 = 1000;
+        let store = Arc::new(open(&postgres.url, LIMIT_MS, 3).await.expect("opens"));
+        let mut settings = Settings::default().store;
+        settings.db_timeout_ms = LIMIT_MS;
+        settings.db_retry_ms = 100;
+        let writes = Writes::start(store.clone(), settings);
+        let client = somebody(&postgres.url).await;
+        let standby = async |command: &str| {
+            let command = format!("ALTER SYSTEM {command}");
+            client.batch_execute(&command).await.expect("done");
+            let reload = "SELECT pg_reload_conf()";
+            client.batch_execute(reload).await.expect("reloads");
+        };
+        standby("SET synchronous_standby_names = 'nobody'").await;
+        // The server's processes read it when they get to it.
+        let asked = async { while store.probe().await.is_ok() {} };
+        let asked = tokio::time::timeout(Duration::from_secs(20), asked).await;
+        asked.expect("a commit is part of what is asked");
+        let users: Vec<_> = (0..3).map(|_| fresh_user()).collect();
+        for user in &users {
+            let waits = writes.apply(put(user, "v")).await;
+            assert!(matches!(waits, Err(StoreError::Timeout)), "{waits:?}");
+        }
+        let asked = store.probe().await;
+        assert!(asked.is_err(), "no write gets done");
+        standby("RESET synchronous_standby_names").await;
+        assert!(writes.close(Duration::from_secs(20)).await);
+        for user in &users {
+            let stored = store.get(&DocKey::storage(user, PACKAGE)).await;
+            assert!(stored.expect("reads").is_some());
+        }
     });
 }

@@ -2,7 +2,7 @@
 
 use super::{ServeArgs, WRONG_INPUT, config};
 use crate::boot::{self, BootError, Echo, Plan};
-use crate::logs;
+use crate::logs::{self, LogError};
 use crate::services::{Reload, StartError};
 use std::process::ExitCode;
 
@@ -19,7 +19,10 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         Ok(logs) => logs,
         Err(error) => {
             logs::announce(&format!("prism: {error}"));
-            return ExitCode::from(WRONG_INPUT);
+            return match error {
+                LogError::Thread(_) => ExitCode::FAILURE,
+                _ => ExitCode::from(WRONG_INPUT),
+            };
         }
     };
     let echo = if args.enable_echo {

@@ -4,6 +4,8 @@
 
 use super::bell::Bell;
 use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming};
+use crate::base::clock::Clock;
+use crate::base::rarely::{CLIENT_MS, Rarely};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::thread::nanosleep;
@@ -50,6 +52,8 @@ struct Watched {
     queued: bool,
     /// [`READ_ON`] came: it is read until there is nothing.
     read_on: bool,
+    /// The kernel does not watch it: whatever would have to wait ends at once.
+    refused: bool,
     sending: Sending,
 }
 
@@ -58,6 +62,7 @@ const UNWATCHED: Watched = Watched {
     receiving: None,
     queued: false,
     read_on: false,
+    refused: false,
     sending: Sending::None,
 };
 
@@ -78,6 +83,8 @@ pub(crate) struct Epoll {
     accept_first: bool,
     rung: bool,
     buffer_bytes: usize,
+    clock: Clock,
+    refusals: Rarely,
 }
 
 impl std::fmt::Debug for Epoll {
@@ -125,6 +132,8 @@ impl Epoll {
             accept_first: false,
             rung: false,
             buffer_bytes: sizes.buffer_bytes,
+            clock: Clock::start(),
+            refusals: Rarely::default(),
         };
         // Each ring is an edge, so that its count need not be read.
         this.watch(BELL, this.bell.fd(), EventFlags::IN)?;
@@ -149,16 +158,28 @@ impl Epoll {
             self.sockets.resize(at + 1, UNWATCHED);
         }
         if self.sockets[at].fd != fd {
-            self.sockets[at] = Watched { fd, ..UNWATCHED };
-            if let Err(error) = self.watch(u64::from(token), fd, SOCKET) {
-                tracing::error!(%error, "epoll refuses a socket");
-                self.done.push_back(Done::ReceiveEnded {
-                    token,
-                    end: End::Closed,
-                });
+            let watched = self.watch(u64::from(token), fd, SOCKET);
+            self.sockets[at] = Watched {
+                fd,
+                // No event will bring it back to the queue.
+                read_on: watched.is_err(),
+                refused: watched.is_err(),
+                ..UNWATCHED
+            };
+            if let Err(error) = watched {
+                self.tell_of_refusal(&error);
             }
         }
         &mut self.sockets[at]
+    }
+
+    /// A limit of the system (`fs.epoll.max_user_watches`) meets every new socket.
+    #[cold]
+    fn tell_of_refusal(&mut self, error: &io::Error) {
+        let now_ms = self.clock.now().mono_ms;
+        if let Some(more) = self.refusals.may(now_ms, CLIENT_MS) {
+            tracing::error!(%error, more, "epoll refuses a socket");
+        }
     }
 
     pub(super) fn accept(&mut self, listener: RawFd) {
@@ -255,7 +276,7 @@ impl Epoll {
         }
         // SAFETY: the memory stays in place until `Sent` (promise of the caller of `send`).
         match unsafe { send(socket.fd, socket.sending) } {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !socket.refused => {}
             result => {
                 socket.sending = Sending::None;
                 self.done.push_back(Done::Sent { token, result });
@@ -408,7 +429,7 @@ impl Epoll {
             }
             0 => End::Closed,
             _ => match io::Error::last_os_error().kind() {
-                io::ErrorKind::WouldBlock => return None,
+                io::ErrorKind::WouldBlock if !socket.refused => return None,
                 io::ErrorKind::Interrupted => {
                     self.try_later(token);
                     return None;

@@ -5,6 +5,8 @@ use super::buffers::{Buffers, GROUP};
 use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming, gather};
 use io_uring::types::{Fd, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
+use rustix::thread::nanosleep;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -15,6 +17,12 @@ use std::time::Duration;
 const ENTRIES: u32 = 4096;
 /// Completion queue entries; the kernel keeps what exceeds them and hands it over later.
 const COMPLETIONS: u32 = 16_384;
+
+/// After the kernel took nothing.
+const REFUSED_PAUSE: rustix::thread::Timespec = rustix::thread::Timespec {
+    tv_sec: 0,
+    tv_nsec: 1_000_000,
+};
 
 type Tune = fn(&mut Builder) -> &mut Builder;
 
@@ -73,6 +81,9 @@ pub(crate) struct Ring {
     messages_used: usize,
     /// Everything asked for before the last wait was submitted, and all its results were taken from the queue.
     sent: bool,
+    /// What the submission queue has no room for, in order; while there is any, the queue is full. The kernel may take nothing for a
+    /// while, and nobody is to wait for it in the middle of a turn.
+    backlog: VecDeque<squeue::Entry>,
 }
 
 impl std::fmt::Debug for Ring {
@@ -83,9 +94,21 @@ impl std::fmt::Debug for Ring {
 
 impl Ring {
     pub(super) fn new(sizes: Sizes) -> io::Result<Self> {
+        Self::sized(sizes, ENTRIES, COMPLETIONS)
+    }
+
+    /// A ring with queues of these lengths.
+    pub(super) fn sized(sizes: Sizes, entries: u32, completions: u32) -> io::Result<Self> {
         let mut refused = io::Error::from(io::ErrorKind::Unsupported);
         for (flags, tune) in LADDER {
-            match Self::with(flags, tune, sizes) {
+            let mut builder = IoUring::builder();
+            tune(&mut builder)
+                .setup_cqsize(completions)
+                .setup_submit_all();
+            let ring = builder
+                .build(entries)
+                .and_then(|uring| Self::over(uring, flags, sizes));
+            match ring {
                 Ok(ring) => return Ok(ring),
                 Err(error) => refused = error,
             }
@@ -93,12 +116,7 @@ impl Ring {
         Err(refused)
     }
 
-    fn with(flags: &'static str, tune: Tune, sizes: Sizes) -> io::Result<Self> {
-        let mut builder = IoUring::builder();
-        tune(&mut builder)
-            .setup_cqsize(COMPLETIONS)
-            .setup_submit_all();
-        let uring = builder.build(ENTRIES)?;
+    fn over(uring: IoUring, flags: &'static str, sizes: Sizes) -> io::Result<Self> {
         let buffers = Buffers::register(&uring, sizes)?;
         let mut ring = Self {
             gathers: gather::is_known(&uring),
@@ -117,6 +135,7 @@ impl Ring {
             messages: Vec::new(),
             messages_used: 0,
             sent: true,
+            backlog: VecDeque::new(),
         };
         ring.try_out()?;
         ring.try_short_send()?;
@@ -137,13 +156,30 @@ impl Ring {
 
     #[inline]
     fn push(&mut self, entry: &squeue::Entry) {
-        loop {
-            // SAFETY: what an entry points to stays in place until its completion: the ring's own memory (see the type), and
-            // that of sends by the promise of their callers.
-            if unsafe { self.uring.submission().push(entry) }.is_ok() {
+        // SAFETY: what an entry points to stays in place until its completion: the ring's own memory (see the type), and
+        // that of sends by the promise of their callers.
+        if unsafe { self.uring.submission().push(entry) }.is_err() {
+            self.push_behind(entry);
+        }
+    }
+
+    /// The queue is full: what stands in it goes first.
+    #[cold]
+    fn push_behind(&mut self, entry: &squeue::Entry) {
+        self.backlog.push_back(entry.clone());
+        self.submit();
+        self.refill();
+    }
+
+    /// Moves entries into the queue as far as it has room.
+    fn refill(&mut self) {
+        let mut queue = self.uring.submission();
+        while let Some(entry) = self.backlog.front() {
+            // SAFETY: as in `push`; results of none of them were taken, as the kernel has not seen them.
+            if unsafe { queue.push(entry) }.is_err() {
                 return;
             }
-            self.submit();
+            self.backlog.pop_front();
         }
     }
 
@@ -293,16 +329,32 @@ impl Ring {
         } else {
             self.arm_bell();
             self.arm_timer(limit);
-            self.uring.submit_and_wait(1)
+            // Behind others the timer would be armed too late to end this wait.
+            self.uring
+                .submit_and_wait(usize::from(self.backlog.is_empty()))
         };
         self.take_results();
         match outcome {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
-                // Interrupted, over, or the kernel first wants results to be taken.
-                Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                // Interrupted, or over.
+                Some(libc::EINTR | libc::ETIME) => Ok(()),
+                // The kernel first wants results to be taken, or has no memory for now.
+                Some(libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => {
+                    self.rest();
+                    Ok(())
+                }
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Where nothing else is to be done either, whoever was refused asks again after a moment.
+    #[cold]
+    fn rest(&self) {
+        if self.batch.is_empty() && self.short.is_empty() {
+            // Interrupted, it asks sooner.
+            let _ = nanosleep(&REFUSED_PAUSE);
         }
     }
 
@@ -320,6 +372,9 @@ impl Ring {
             } else {
                 self.batch.push(entry);
             }
+        }
+        if !self.backlog.is_empty() {
+            self.refill();
         }
         let queue = self.uring.submission();
         self.sent = queue.is_empty() && !queue.cq_overflow();
@@ -407,54 +462,4 @@ fn result(entry: &cqueue::Entry) -> io::Result<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::net::UnixStream;
-
-    /// All waits of a ring share one timer, so one that was left from the trial would hold up the first ticks.
-    #[test]
-    fn the_trial_leaves_no_timer_behind() {
-        let sizes = Sizes {
-            buffer_bytes: 1024,
-            buffers: 16,
-        };
-        let ring = Ring::new(sizes).expect("io_uring");
-        assert!(!ring.timer_armed);
-        assert_eq!(ring.at, ring.batch.len(), "nor a result");
-    }
-
-    #[test]
-    fn buffers_that_ran_out_are_doubled_once_a_turn_up_to_the_bound() {
-        let sizes = Sizes {
-            buffer_bytes: 1024,
-            buffers: 4096,
-        };
-        let mut ring = Ring::new(sizes).expect("io_uring");
-        let mut into = Vec::new();
-        for buffers in [1024, 2048, 4096, 4096] {
-            assert_eq!(ring.buffer_bytes(), buffers * 1024);
-            // More waits at these sockets than all buffers hold, and none goes back before the kernel has taken the last.
-            let mut sockets = Vec::new();
-            for token in 0..64 {
-                let (mut near, far) = UnixStream::pair().expect("a pair");
-                near.set_nonblocking(true).expect("settable");
-                while near.write(&[1; 32 * 1024]).is_ok() {}
-                ring.receive(token, far.as_raw_fd(), Until::Stopped);
-                sockets.push((near, far));
-            }
-            for _ in 0..1000 {
-                ring.wait(Duration::ZERO, None).expect("waits");
-            }
-            while ring.next(&mut into).is_some() {}
-            drop(sockets);
-            // What the ends of those sockets still bring belongs to no turn that is looked at.
-            for _ in 0..100 {
-                ring.wait(Duration::ZERO, None).expect("waits");
-                ring.grew = true;
-                while ring.next(&mut into).is_some() {}
-            }
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Both drivers give the same results.
 
+mod strained;
 mod tcp;
 
 use super::*;

@@ -220,9 +220,11 @@ pub(super) async fn install(cx: &Services, r: &OutsideRequest) -> Handled {
     };
     let change = Change::Install(user.clone(), entry.clone());
     let outcome = cx.writes.apply(change).await?;
+    let was_there = !stored.is_empty();
     let installed = Some(stored.pop().unwrap_or(entry));
     tell_installed(cx, &user, package, installed).await;
-    if !matches!(outcome, Outcome::Installed(_)) {
+    // What was not there is there by this call's doing, though a cut commit may have had to be repeated.
+    if was_there && !matches!(outcome, Outcome::Installed(_)) {
         return Err(fail(400, "App is already installed"));
     }
     let message = format!("App {package} installed successfully");
@@ -233,11 +235,13 @@ pub(super) async fn install(cx: &Services, r: &OutsideRequest) -> Handled {
 pub(super) async fn uninstall(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = auth::client_plain(cx, r)?;
     let package = param(r, 0);
-    user_record(cx, &user).await?;
+    let stored = user_record(cx, &user).await?.installed_apps;
+    let was_there = stored.iter().any(|entry| entry.package_name == package);
     let change = Change::Uninstall(user.clone(), package.to_owned());
     let outcome = cx.writes.apply(change).await?;
     tell_installed(cx, &user, package, None).await;
-    if outcome == Outcome::Absent {
+    // Likewise.
+    if !was_there && outcome == Outcome::Absent {
         return Err(fail(400, "App is not installed"));
     }
     let message = format!("App {package} uninstalled successfully");

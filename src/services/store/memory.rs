@@ -16,6 +16,8 @@ pub struct Memory {
     failing: AtomicBool,
     panicking: AtomicBool,
     hanging: AtomicBool,
+    /// The next commit is done, and nobody told.
+    cut: AtomicBool,
     /// Changes that a commit may have, if it is to be done in time.
     in_time: AtomicUsize,
     /// Changes that hold this text are refused.
@@ -47,6 +49,12 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn set_hanging(&self, hanging: bool) {
         self.hanging.store(hanging, Ordering::SeqCst);
+    }
+
+    /// The connection is cut behind the next commit.
+    #[cfg(test)]
+    pub(crate) fn cut_next(&self) {
+        self.cut.store(true, Ordering::SeqCst);
     }
 
     /// From now on larger commits run out of time.
@@ -86,7 +94,7 @@ impl Memory {
             !text.is_empty() && changes.iter().any(says)
         };
         if holds(&self.stuck) {
-            return Some(StoreError::Timeout);
+            return Some(StoreError::Unfinished("told to".into()));
         }
         holds(&self.refused).then(|| StoreError::Refused("told to refuse it".into()))
     }
@@ -149,7 +157,11 @@ impl Store for Memory {
             }
             outcome
         });
-        Ok(outcomes.collect())
+        let outcomes = outcomes.collect();
+        match self.cut.swap(false, Ordering::SeqCst) {
+            true => Err(StoreError::Unreachable("cut behind the commit".into())),
+            false => Ok(outcomes),
+        }
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! REST as phones and app servers see it (protocol.md §18), with a scripted session.
 
 mod apps;
+mod installs;
 mod tokens;
 mod users;
 

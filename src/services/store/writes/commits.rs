@@ -19,6 +19,10 @@ use tokio::time::{sleep, timeout};
 /// Next to nothing of a batch that failed is tried at once: the rest may be what it does not get done.
 const SHRINK: usize = 8;
 
+/// Most time after which a document that somebody locks is tried again: the attempt waits for the lock as well, so that its own
+/// user's writes follow soon after it is free.
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
+
 /// Weight of a change, and who waits for it.
 type Waiter = (usize, Option<oneshot::Sender<Outcome>>);
 
@@ -65,6 +69,8 @@ struct Trouble {
     store_works: bool,
     pause_ms: u64,
     retry_ms: u64,
+    /// No line of the log for so long: a lock is looked at more often than it is worth one.
+    quiet: Duration,
 }
 
 impl Trouble {
@@ -75,6 +81,7 @@ impl Trouble {
             // A cut connection is no outage: the first retry comes at once.
             pause_ms: 0,
             retry_ms,
+            quiet: Duration::ZERO,
         }
     }
 
@@ -82,7 +89,9 @@ impl Trouble {
     fn failed(&mut self, error: &StoreError, changes: usize, store_works: bool) -> Fault {
         self.failures += 1;
         let retry_ms = self.pause_ms;
-        tracing::error!(%error, changes, store_works, retry_ms, "store-write-failed");
+        if self.quiet.is_zero() {
+            tracing::error!(%error, changes, store_works, retry_ms, "store-write-failed");
+        }
         let worked = std::mem::replace(&mut self.store_works, store_works);
         match (worked, store_works) {
             (_, false) => Fault::Store,
@@ -94,7 +103,21 @@ impl Trouble {
     fn next_pause(&mut self) -> Duration {
         let now_ms = self.pause_ms;
         self.pause_ms = (now_ms * 2).min(RETRY_MAX_MS).max(self.retry_ms);
+        self.quiet = Duration::ZERO;
         Duration::from_millis(now_ms)
+    }
+
+    /// The pause before a single change is tried again that failed so.
+    fn next_pause_alone(&mut self, error: &StoreError, fault: Fault) -> Duration {
+        let quiet = self.quiet;
+        let full = self.next_pause();
+        if fault != Fault::Changes || !matches!(error, StoreError::Unfinished(_)) {
+            return full;
+        }
+        let pause = full.min(LOCKED_PAUSE);
+        let quiet = if quiet.is_zero() { full } else { quiet };
+        self.quiet = quiet - pause.min(quiet);
+        pause
     }
 
     fn is_over(&mut self) {
@@ -184,9 +207,13 @@ impl Inner {
                         *most = count.div_ceil(SHRINK);
                     }
                     let in_time = !matches!(error, StoreError::Timeout | StoreError::Unfinished(_));
-                    if theirs && count == 1 && !in_time {
-                        self.queue().set_aside(batch.take(1));
-                        self.aside.notify_one();
+                    if theirs && !in_time {
+                        if count == 1 {
+                            self.queue().set_aside(batch.take(1));
+                            self.aside.notify_one();
+                        }
+                        // It took long enough, and others wait behind it.
+                        continue;
                     }
                     self.pause(trouble.next_pause(), fault).await;
                 }
@@ -266,7 +293,8 @@ pub(super) async fn write_aside(inner: Arc<Inner>) {
             Err(error) if is_for_good(&error) => vec![dropped(&change, error)],
             Err(error) => {
                 let fault = trouble.failed(&error, 1, inner.store_works().await);
-                inner.pause(trouble.next_pause(), fault).await;
+                let pause = trouble.next_pause_alone(&error, fault);
+                inner.pause(pause, fault).await;
                 last = Some(key);
                 continue;
             }

@@ -350,6 +350,28 @@ fn a_document_that_is_locked_holds_up_no_other_and_keeps_its_order() {
 }
 
 #[test]
+fn however_many_documents_are_locked_no_other_waits_for_a_pause() {
+    run(async {
+        // Whoever paused would not be back in this test.
+        let (writes, memory) = start(|settings| settings.db_retry_ms = 600_000);
+        memory.set_stuck("locked");
+        let of = |user: String| {
+            let op = StoreOp::AddRunning(Package::new("a"));
+            Change::Session(UserId::new(&user), op)
+        };
+        for n in 0..20 {
+            let locked = of(format!("locked{n}@lumen.io"));
+            writes.submit(locked).expect("room");
+        }
+        let other = of("nadia@lumen.io".into());
+        writes.apply(other).await.expect("durable");
+        assert_eq!(writes.depth(), 20);
+        memory.set_stuck("");
+        assert!(writes.close(Duration::from_secs(30)).await, "nor do they");
+    });
+}
+
+#[test]
 fn large_values_that_wait_are_bounded_by_their_bytes() {
     run(async {
         let (writes, memory) = start(|settings| settings.db_retry_ms = 10);
