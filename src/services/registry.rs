@@ -10,6 +10,8 @@ use crate::shard::mailbox::ToShard;
 use crate::wire::capabilities::Profiles;
 use crate::wire::records::{AppRecord, Registry};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -46,7 +48,11 @@ pub(crate) struct AppRecords {
     file: Mutex<Vec<AppRecord>>,
     profiles: Mutex<Profiles>,
     current: RwLock<Arc<Registry>>,
-    refreshed_ms: std::sync::atomic::AtomicU64,
+    refreshed_ms: AtomicU64,
+    /// Refreshes that were asked for; their number is their place in time.
+    asked: AtomicU64,
+    /// The latest of them whose answer was taken.
+    taken: AtomicU64,
     /// Some shard did not take the current ones.
     untold: Notify,
 }
@@ -175,6 +181,8 @@ impl AppRecords {
             profiles: Mutex::default(),
             current: RwLock::new(Arc::new(registry)),
             refreshed_ms: 0.into(),
+            asked: 0.into(),
+            taken: 0.into(),
             untold: Notify::new(),
         }
     }
@@ -216,17 +224,19 @@ impl AppRecords {
     }
 }
 
-/// Reads the store again and tells all shards when anything changed.
+/// Reads the store again and tells all shards when anything changed. Of two at once the one that was asked for later knows more, also
+/// if its answer comes first.
 pub(crate) async fn refresh(cx: &Services) {
-    use std::sync::atomic::Ordering::Relaxed;
     let settings = cx.settings();
     let now_ms = cx.clock.now().mono_ms;
+    let number = cx.apps.asked.fetch_add(1, Relaxed) + 1;
     let records = match stored(
         cx.writes.store(),
         Duration::from_millis(settings.store.db_timeout_ms),
     )
     .await
     {
+        Ok(_) if cx.apps.taken.fetch_max(number, Relaxed) > number => return,
         Ok(records) => {
             cx.apps.refreshed_ms.store(now_ms, Relaxed);
             records
@@ -361,6 +371,48 @@ mod tests {
             };
             timeout(Duration::from_secs(10), told).await.expect("told");
             fresh.abort();
+        });
+    }
+
+    #[test]
+    fn of_two_refreshes_the_later_one_counts_whichever_is_answered_first() {
+        use crate::services::rest::testkit::Kit;
+        Kit::run(|kit| async move {
+            let put = |name: &str| Change::PutApp(Box::new(record("com.acme.new", name)));
+            kit.store.commit(&[put("first")]).await.expect("commits");
+            let answer = kit.store.hold_next_list();
+            let cx = Arc::clone(&kit.cx);
+            let slow = tokio::spawn(async move { refresh(&cx).await });
+            while kit.store.holds_next_list() {
+                tokio::task::yield_now().await;
+            }
+            kit.store.commit(&[put("second")]).await.expect("commits");
+            refresh(&kit.cx).await;
+            let name = || {
+                kit.cx
+                    .registry()
+                    .get("com.acme.new")
+                    .expect("known")
+                    .name
+                    .clone()
+            };
+            assert_eq!(name(), "second");
+            answer.send(()).expect("it waits");
+            slow.await.expect("ends");
+            assert_eq!(name(), "second");
+            // One that fails does not keep an earlier answer from being taken.
+            let answer = kit.store.hold_next_list();
+            kit.store.commit(&[put("third")]).await.expect("commits");
+            let cx = Arc::clone(&kit.cx);
+            let slow = tokio::spawn(async move { refresh(&cx).await });
+            while kit.store.holds_next_list() {
+                tokio::task::yield_now().await;
+            }
+            kit.store.set_failing(true);
+            refresh(&kit.cx).await;
+            answer.send(()).expect("it waits");
+            slow.await.expect("ends");
+            assert_eq!(name(), "third");
         });
     }
 

@@ -38,7 +38,7 @@ const JUMPS_MS: [i64; 6] = [
     2_000_000_000_000,
 ];
 
-/// The limits of a run's beginning, or of a reload. The shares of askers are at least 16, so that none of the five (four apps and
+/// The limits and times of a run's beginning, or of a reload. The shares of askers are at least 16, so that none of the five (four apps and
 /// the phone) can be refused its first.
 pub(super) fn limits(cfg: &mut Settings, bits: u64) {
     let of = |at: u64, among: [u64; 4]| among[(bits >> (at * 2)) as usize % 4];
@@ -50,6 +50,27 @@ pub(super) fn limits(cfg: &mut Settings, bits: u64) {
     cfg.device.calendar_cache = of(5, [1, 2, 10, 100]);
     cfg.apps.subscription_history = of(6, [0, 1, 5, 50]);
     cfg.speech.vad_close_linger_ms = of(7, [0, 0, 500, 1500]);
+    cfg.apps.webhook_attempts = of(8, [1, 2, 3, 4]);
+    cfg.apps.webhook_backoff_ms = of(9, [0, 300, 1000, 2500]);
+    cfg.apps.app_grace_ms = of(10, [500, 2000, 5000, 8000]);
+    cfg.apps.app_start_timeout_ms = of(11, [2500, 4000, 6000, 9000]);
+    cfg.apps.stop_webhook_timeout_ms = of(12, [300, 1000, 3000, 5000]);
+    cfg.apps.app_stuck_ms = of(13, [12_000, 20_000, 30_000, 60_000]);
+    cfg.apps.deferred_timeout_ms = of(14, [3000, 10_000, 30_000, 30_000]);
+    cfg.apps.subscription_grace_ms = of(15, [0, 3000, 8000, 20_000]);
+    cfg.apps.resurrect_concurrency = of(16, [1, 2, 4, 4]);
+    cfg.connections.reconnect_grace_ms = of(17, [8000, 20_000, 60_000, 60_000]);
+    cfg.connections.replaced_linger_ms = of(18, [0, 1000, 5000, 5000]);
+    cfg.connections.reject_linger_ms = of(19, [0, 300, 1000, 3000]);
+    cfg.microphone.mic_off_holddown_ms = of(20, [500, 1500, 3000, 5000]);
+    cfg.microphone.mic_debounce_ms = of(21, [0, 300, 1000, 2000]);
+    cfg.device.photo_request_timeout_ms = of(22, [5000, 15_000, 30_000, 30_000]);
+    cfg.messages.direct_message_timeout_ms = of(23, [2000, 5000, 15_000, 15_000]);
+    cfg.display.display_throttle_ms = of(24, [100, 300, 300, 700]);
+    cfg.display.boot_duration_ms = of(25, [200, 1500, 1500, 4000]);
+    cfg.display.background_lock_ms = of(26, [2000, 5000, 10_000, 20_000]);
+    cfg.display.background_lock_inactive_ms = of(27, [500, 2000, 2000, 4000]);
+    cfg.display.min_display_lifetime_ms = of(28, [200, 1000, 1000, 5000]);
 }
 
 /// Storms of a run, and the limits that it begins with. Drawn apart, so that the other steps of a seed stay what they were.

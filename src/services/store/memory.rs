@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use tokio::sync::oneshot;
 
 /// The backend.
 #[derive(Default)]
@@ -25,6 +26,8 @@ pub struct Memory {
     /// Changes that hold this text do not get done in time.
     stuck: Mutex<String>,
     commits: AtomicU64,
+    /// The next list is read, and handed out only when this is told.
+    held: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Memory {
@@ -73,6 +76,20 @@ impl Memory {
     #[cfg(test)]
     pub(crate) fn set_stuck(&self, text: &str) {
         *lock(&self.stuck) = text.to_owned();
+    }
+
+    /// The next list is read when it is asked for, but handed out only when the sender is told.
+    #[cfg(test)]
+    pub(crate) fn hold_next_list(&self) -> oneshot::Sender<()> {
+        let (sender, receiver) = oneshot::channel();
+        *lock(&self.held) = Some(receiver);
+        sender
+    }
+
+    /// Whether that list was not asked for yet.
+    #[cfg(test)]
+    pub(crate) fn holds_next_list(&self) -> bool {
+        lock(&self.held).is_some()
     }
 
     fn answers(&self) -> Result<(), StoreError> {
@@ -126,18 +143,24 @@ impl Store for Memory {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
-        let documents = self.documents()?;
-        let found = documents
-            .iter()
-            .filter(|(key, _)| key.space == space && key.owner.as_str() > after)
-            .take(limit);
-        Ok(found
-            .map(|(key, json)| Document {
+        let found = {
+            let documents = self.documents()?;
+            let found = documents
+                .iter()
+                .filter(|(key, _)| key.space == space && key.owner.as_str() > after)
+                .take(limit);
+            let document = |(key, json): (&DocKey, &Vec<u8>)| Document {
                 owner: key.owner.clone(),
                 name: key.name.clone(),
                 json: json.clone(),
-            })
-            .collect())
+            };
+            found.map(document).collect()
+        };
+        let held = lock(&self.held).take();
+        if let Some(held) = held {
+            let _ = held.await;
+        }
+        Ok(found)
     }
 
     async fn commit(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {

@@ -6,13 +6,11 @@ use crate::session::effects::{Effect, HttpKind, StoreOp, UnderWay};
 use crate::session::event::{Event, HttpOutcome, Sdk, StoreOutcome};
 use crate::session::managers::apps::AppState;
 use crate::session::rest::{Call, Shape};
-use crate::session::testkit::{
-    CHESS, Kit, MAPS, SCRIBE, USER, needs, record, session_end, user_running,
-};
+use crate::session::testkit::{Kit, MAPS, SCRIBE, USER, needs, record, session_end, user_running};
 use crate::wire::records::{AppType, InstalledApp, Registry, UserRecord};
 use serde_json::{Value, json};
 
-fn stage(answer: Option<(u16, Value)>) -> String {
+pub(super) fn stage(answer: Option<(u16, Value)>) -> String {
     let (status, body) = answer.expect("answered");
     assert_eq!((status, &body["success"]), (200, &json!(true)));
     assert_eq!(body["data"]["isRunning"], false);
@@ -266,67 +264,6 @@ fn an_app_without_address_fails_its_webhook() {
     let call = kit.start(SCRIBE);
     assert_eq!(stage(kit.answer(call)), "WEBHOOK");
     assert_eq!(kit.state(SCRIBE), AppState::Stopped);
-}
-
-#[test]
-fn the_number_of_apps_per_user_is_bounded() {
-    let (mut kit, _) = Kit::connected();
-    kit.cfg.apps.apps_per_user_max = 1;
-    kit.running(SCRIBE, Sdk::V2);
-    let call = kit.start(MAPS);
-    assert_eq!(stage(kit.answer(call)), "CONNECTION");
-}
-
-#[test]
-fn only_one_standard_app_runs_and_the_other_is_stopped_first() {
-    let (mut kit, _) = Kit::connected();
-    let chess = kit.running(CHESS, Sdk::V2);
-    kit.running(SCRIBE, Sdk::V2);
-    let call = kit.start(MAPS);
-    assert_eq!(kit.state(CHESS), AppState::Stopping);
-    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
-    let stop = kit.webhook(HttpKind::StopRequest);
-    assert_eq!(stop.url, "http://com.acme.chess/webhook");
-    kit.answer_webhook(stop.call, 200);
-    assert_eq!(kit.close_of(chess), Some((1000, "App stopped")));
-    assert_eq!(kit.state(CHESS), AppState::Stopped);
-    assert_eq!(
-        kit.webhook(HttpKind::SessionRequest).url,
-        "http://com.acme.maps/webhook"
-    );
-    kit.init(MAPS, Sdk::V2);
-    kit.stored_all();
-    assert_eq!(kit.answer(call).unwrap().1["data"]["isRunning"], true);
-    assert_eq!(kit.state(SCRIBE), AppState::Running);
-}
-
-#[test]
-fn of_two_standard_apps_started_at_once_the_later_wins() {
-    let (mut kit, _) = Kit::connected();
-    let first = kit.start(MAPS);
-    let second = kit.start(CHESS);
-    assert_eq!(stage(kit.answer(first)), "CONNECTION");
-    kit.advance(3_000);
-    assert_eq!(kit.state(MAPS), AppState::Stopped);
-    kit.init(CHESS, Sdk::V2);
-    kit.stored_all();
-    assert_eq!(kit.answer(second).unwrap().1["data"]["isRunning"], true);
-}
-
-#[test]
-fn a_start_during_the_own_stop_waits_for_its_end() {
-    let (mut kit, _) = Kit::connected();
-    kit.running(SCRIBE, Sdk::V2);
-    kit.stop(SCRIBE);
-    let webhook = kit.webhook(HttpKind::StopRequest);
-    kit.start(SCRIBE);
-    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
-    kit.answer_webhook(webhook.call, 200);
-    kit.webhook(HttpKind::SessionRequest);
-    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
-    kit.init(SCRIBE, Sdk::V2);
-    assert_eq!(kit.state(SCRIBE), AppState::Running);
-    assert!(kit.s.m.apps.intent.is_running(SCRIBE));
 }
 
 #[test]

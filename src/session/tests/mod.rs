@@ -4,6 +4,7 @@ mod absence;
 mod apps;
 mod bounds;
 mod defects;
+mod foreground;
 mod golden;
 mod health;
 mod hello;

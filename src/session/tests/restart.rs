@@ -123,6 +123,26 @@ fn an_unanswered_stop_webhook_holds_a_restart_three_seconds() {
     kit.webhook(HttpKind::SessionRequest);
 }
 
+/// behaviour.md §2.10: the user may be on another instance by then, from which the restart would take the app.
+#[test]
+fn a_restart_whose_phone_leaves_while_the_app_is_told_to_stop_waits_for_it() {
+    let (mut kit, phone) = lost(Sdk::V2);
+    kit.advance(5_000);
+    let stop = kit.webhook(HttpKind::StopRequest);
+    kit.phone_closes(phone);
+    kit.answer_webhook(stop.call, 200);
+    assert_eq!(kit.state(SCRIBE), AppState::Dormant);
+    kit.advance(40_000);
+    assert_eq!(kit.state(SCRIBE), AppState::Dormant);
+    assert!(kit.webhooks(HttpKind::SessionRequest).is_empty());
+    kit.phone();
+    let stop = kit.webhook(HttpKind::StopRequest);
+    kit.answer_webhook(stop.call, 200);
+    kit.webhook(HttpKind::SessionRequest);
+    kit.init(SCRIBE, Sdk::V2);
+    assert_eq!(kit.state(SCRIBE), AppState::Running);
+}
+
 #[test]
 fn an_app_that_returns_during_its_restart_is_running() {
     let (mut kit, _) = lost(Sdk::V2);
@@ -414,6 +434,22 @@ fn no_app_stays_between_states() {
     kit.app_closes(conn);
     kit.advance(5_000 + 30_000);
     assert_eq!(kit.state(MAPS), AppState::Stopped);
+}
+
+/// The guard ends the stop that hangs, not the start that waited for it.
+#[test]
+fn a_start_that_waits_for_a_stop_that_hangs_begins_at_its_forced_end() {
+    let (mut kit, _) = Kit::connected();
+    kit.cfg.apps.stop_webhook_timeout_ms = 60_000;
+    kit.running(SCRIBE, Sdk::V2);
+    kit.stop(SCRIBE);
+    let call = kit.start(SCRIBE);
+    kit.advance(30_000);
+    assert_eq!(kit.state(SCRIBE), AppState::Connecting);
+    kit.webhook(HttpKind::SessionRequest);
+    kit.init(SCRIBE, Sdk::V2);
+    kit.stored_all();
+    assert_eq!(kit.answer(call).unwrap().1["data"]["isRunning"], true);
 }
 
 #[test]

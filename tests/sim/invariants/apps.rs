@@ -71,7 +71,7 @@ impl Watch {
             pair.state = app.state;
             pair.since_ms = now_ms;
             if app.state == AppState::Connecting {
-                pair.attempts = 0;
+                (pair.attempts, pair.asking_ms) = (0, now_ms);
             }
             // The stored list starts an app once, when the session begins or the list can be read at last.
             if old == AppState::Stopped && old_since_ms > 0 && !asked {
@@ -101,12 +101,14 @@ impl Watch {
             pair.sdk = app.sdk;
             pair.attached_ms = app.attached_ms;
         }
-        let lingering: Vec<ConnId> = pair
-            .replaced
-            .iter()
-            .filter(|(_, at)| now_ms > at + view.cfg.connections.replaced_linger_ms + SLACK_MS)
-            .map(|(conn, _)| *conn)
-            .collect();
+        let replaced = pair.replaced.clone();
+        let is_over = |at_ms: u64| {
+            let linger_ms = self.most(at_ms, |cfg| cfg.connections.replaced_linger_ms);
+            now_ms > at_ms + linger_ms + SLACK_MS
+        };
+        let lingering = replaced.iter().filter(|row| is_over(row.1));
+        let lingering: Vec<ConnId> = lingering.map(|row| row.0).collect();
+        let pair = self.pair(user, &app.package);
         pair.replaced.retain(|(conn, _)| !lingering.contains(conn));
         if changed {
             self.sets_changed(user);
@@ -186,7 +188,7 @@ impl Watch {
             AppState::Connecting | AppState::Stopping | AppState::Resurrecting
         );
         let since_ms = self.pair(user, &app.package).since_ms;
-        let limit_ms = view.cfg.apps.app_stuck_ms + SLACK_MS;
+        let limit_ms = self.most(since_ms, |cfg| cfg.apps.app_stuck_ms) + SLACK_MS;
         if between && view.now_ms > since_ms + limit_ms && !self.draining {
             let text = format!("{} is {:?} since {since_ms}", app.package, app.state);
             self.broken(13, "nothing is stuck", user, text);
@@ -331,7 +333,9 @@ impl Watch {
     ) {
         let now_ms = self.now_ms;
         let shared = self.waits_with_a_start(user, package);
-        let most = view.cfg.apps.webhook_attempts + u64::from(shared);
+        // Whether there is to be another is decided after each: one that is due is made, whatever a reload says meanwhile.
+        let asking_ms = self.pair(user, package).asking_ms;
+        let most = self.most(asking_ms, |cfg| cfg.apps.webhook_attempts) + u64::from(shared);
         let pair = self.pair(user, package);
         let (state, recent) = (pair.state, now_ms - pair.started_ms <= 15_000);
         let phone_away = view
@@ -448,15 +452,15 @@ impl Watch {
             own.behind &= unread;
             own.repainted &= unread;
         }
-        let limit_ms = view.cfg.apps.deferred_timeout_ms + SLACK_MS;
+        let limit_ms = |from_ms| self.most(from_ms, |cfg| cfg.apps.deferred_timeout_ms) + SLACK_MS;
         let forgotten = self.socks.iter().find(|(conn, own)| {
             let late = own
                 .deferred_ms
-                .is_some_and(|at_ms| view.now_ms > at_ms + limit_ms);
+                .is_some_and(|at_ms| view.now_ms > at_ms + limit_ms(at_ms));
             late && own.acks == 0 && view.net.get(**conn).is_some_and(|sock| sock.is_open())
         });
         if let Some((conn, _)) = forgotten {
-            let text = format!("{conn:?} is still parked after 30 s");
+            let text = format!("{conn:?} is parked for too long");
             let user = view.net.get(*conn).map(|sock| sock.user.clone());
             self.broken(23, "parked sockets", &user.unwrap_or_default(), text);
         }

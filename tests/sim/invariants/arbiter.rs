@@ -1,17 +1,12 @@
-//! What must be on the main view, worked out from behaviour.md §6.1 and nothing else: the constants are the specification's, the
-//! state is fed with what apps ask for, with their starts and ends, and with phones and glasses that come and go.
+//! What must be on the main view, worked out from behaviour.md §6.1 and nothing else: the times are the settings', the state is fed with what apps ask for, with their starts and ends, and with phones and glasses that come and go.
 
 use super::picture::{Picture, Scene, Shown};
-
-const THROTTLE_MS: u64 = 300;
-const BOOT_MS: u64 = 1500;
-pub(super) const HOLD_MS: u64 = 10_000;
-const SILENCE_MS: u64 = 2000;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Hold {
     package: String,
-    granted_ms: u64,
+    /// By the settings of its beginning.
+    ends_ms: u64,
     active_ms: u64,
 }
 
@@ -100,7 +95,7 @@ impl Arbiter {
         } else if !self.takes_hold(&picture.package, scene) {
             return;
         }
-        if !picture.force && self.window_ms() > scene.now_ms {
+        if !picture.force && self.window_ms(scene) > scene.now_ms {
             self.waiting.push(picture);
             self.watch_window(scene);
         } else {
@@ -140,7 +135,7 @@ impl Arbiter {
     fn grant(&mut self, package: &str, scene: &Scene) {
         self.hold = Some(Hold {
             package: package.to_owned(),
-            granted_ms: scene.now_ms,
+            ends_ms: scene.now_ms + scene.pace.background_lock_ms,
             active_ms: scene.now_ms,
         });
     }
@@ -148,33 +143,32 @@ impl Arbiter {
     fn drop_stale_hold(&mut self, scene: &Scene) {
         self.hold.take_if(|hold| {
             !scene.running.contains(&hold.package)
-                || scene.now_ms >= hold.granted_ms + HOLD_MS
-                || scene.now_ms > hold.active_ms + SILENCE_MS
+                || scene.now_ms >= hold.ends_ms
+                || scene.now_ms > hold.active_ms + scene.pace.background_lock_inactive_ms
         });
     }
 
     /// When the foreground app comes back: at the end of the hold that it was kept off by; without having asked, when what covers
     /// its text has stood as long as a hold lasts (invariant 38).
     fn watch_hold(&mut self, scene: &Scene) {
-        let silent = |from_ms: u64| from_ms + SILENCE_MS + 1;
+        let silent = |from_ms: u64| from_ms + scene.pace.background_lock_inactive_ms + 1;
         let at_ms = match (&self.hold, &self.current) {
-            (Some(hold), _) if self.refused => {
-                silent(hold.active_ms).min(hold.granted_ms + HOLD_MS)
-            }
+            (Some(hold), _) if self.refused => silent(hold.active_ms).min(hold.ends_ms),
             (_, Some(current)) if self.refused => silent(current.from_ms),
-            (_, Some(current)) => current.from_ms + HOLD_MS,
+            (_, Some(current)) => current.from_ms + scene.pace.background_lock_ms,
             (_, None) => return,
         };
         self.hold_due_ms = Some(at_ms.max(scene.now_ms));
     }
 
-    fn window_ms(&self) -> u64 {
-        self.painted_ms.map_or(0, |at_ms| at_ms + THROTTLE_MS)
+    fn window_ms(&self, scene: &Scene) -> u64 {
+        let pace_ms = scene.pace.display_throttle_ms;
+        self.painted_ms.map_or(0, |at_ms| at_ms + pace_ms)
     }
 
     fn watch_window(&mut self, scene: &Scene) {
         if !self.waiting.is_empty() {
-            self.release_ms = Some(self.window_ms().max(scene.now_ms));
+            self.release_ms = Some(self.window_ms(scene).max(scene.now_ms));
         }
     }
 
@@ -198,14 +192,14 @@ impl Arbiter {
         let is_main = scene.is_main(&picture.package);
         self.refused &= !is_main;
         self.current = Some(picture);
-        if !is_main && self.core.as_ref().is_some_and(|p| p.remains(scene.now_ms)) {
+        if !is_main && self.core.as_ref().is_some_and(|p| p.remains(scene)) {
             self.watch_hold(scene);
         }
     }
 
     /// An app's start begins (§6.1.4).
     pub(super) fn starts(&mut self, package: &str, name: &str, scene: &Scene) {
-        let valid = |p: &Picture| p.remains(scene.now_ms) && scene.runs(p);
+        let valid = |p: &Picture| p.remains(scene) && scene.runs(p);
         if let Some(current) = self.current.take().filter(valid) {
             self.saved = Some(current);
         }
@@ -213,7 +207,7 @@ impl Arbiter {
         for picture in std::mem::take(&mut self.waiting) {
             self.enqueue(picture);
         }
-        let ends_ms = scene.now_ms + BOOT_MS;
+        let ends_ms = scene.now_ms + scene.pace.boot_duration_ms;
         match self.booting.iter_mut().find(|row| row.0 == package) {
             Some(row) => row.2 = ends_ms,
             None => self
@@ -236,7 +230,7 @@ impl Arbiter {
         let saved = self.saved.take();
         if queue.is_empty() {
             self.clear(scene);
-            match saved.filter(|p| p.remains(scene.now_ms) && scene.runs(p)) {
+            match saved.filter(|p| p.remains(scene) && scene.runs(p)) {
                 Some(saved) => self.paint(saved, scene),
                 None => self.next(scene),
             }
@@ -332,7 +326,7 @@ impl Arbiter {
         if let (Some(hold), Some(current)) = (&self.hold, &self.current)
             && current.package == hold.package
         {
-            if current.remains(scene.now_ms) {
+            if current.remains(scene) {
                 return;
             }
             self.hold = None;
@@ -344,14 +338,14 @@ impl Arbiter {
 
     /// Says whether the foreground app's latest is, or will be, on the screen.
     fn restore_core(&mut self, scene: &Scene) -> bool {
-        let Some(core) = self.core.clone().filter(|p| p.remains(scene.now_ms)) else {
+        let Some(core) = self.core.clone().filter(|p| p.remains(scene)) else {
             return false;
         };
         if self.current.as_ref().map(|p| p.number) == Some(core.number) {
             return true;
         }
         // Step 3 before step 5: whoever waits already comes first.
-        if self.window_ms() > scene.now_ms || !self.waiting.is_empty() {
+        if self.window_ms(scene) > scene.now_ms || !self.waiting.is_empty() {
             self.waiting.push(core);
             self.watch_window(scene);
         } else {
@@ -438,7 +432,7 @@ impl Arbiter {
     /// The rate window is over: the oldest that may be shown is.
     fn released(&mut self, scene: &Scene) {
         self.release_ms = None;
-        if self.window_ms() > scene.now_ms {
+        if self.window_ms(scene) > scene.now_ms {
             return self.watch_window(scene);
         }
         let mut shown = false;

@@ -86,7 +86,8 @@ impl Watch {
         };
         let last_ms = std::mem::replace(&mut known.display_ms, view.now_ms);
         let gap_ms = view.now_ms - last_ms;
-        if !forced && gap_ms < view.cfg.display.display_throttle_ms {
+        let throttle_ms = self.least(last_ms, |cfg| cfg.display.display_throttle_ms);
+        if !forced && gap_ms < throttle_ms {
             let text = format!("new content {gap_ms} ms after the last");
             self.broken(34, "display throttle", user, text);
         }

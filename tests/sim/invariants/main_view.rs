@@ -1,13 +1,13 @@
 //! Invariants 35 and 38: who is on the main view, and for how long.
 
 use super::Watch;
-use super::arbiter::{Arbiter, HOLD_MS};
+use super::arbiter::Arbiter;
 use super::counts::counts;
 use super::picture::{Picture, Shown};
 use prism::session::managers::apps::AppState;
 
-/// A rate window and a turn, within which whatever is due comes.
-const WINDOW_MS: u64 = 310;
+/// A turn, within which whatever is due comes.
+const TURN_MS: u64 = 10;
 
 counts! {
     /// How often a screen was looked at, by what had to be on it, and how often a hold could have been broken.
@@ -32,6 +32,11 @@ counts! {
 }
 
 impl Watch {
+    /// The longest rate window since then, and a turn.
+    fn window_ms(&self, since_ms: u64) -> u64 {
+        self.most(since_ms, |cfg| cfg.display.display_throttle_ms) + TURN_MS
+    }
+
     /// 35: the last main-view message is what the arbitration says.
     pub(super) fn invariant_35_the_winner_is_on_the_screen(&mut self, user: &str) {
         let Some(screen) = self.screens.get_mut(user) else {
@@ -75,14 +80,15 @@ impl Watch {
         if !screen.is_known() || !screen.scene.reachable {
             return;
         }
+        let window_ms = self.window_ms(now_ms.saturating_sub(5000));
         let until_ms = screen.fresh.get(package).and_then(|row| row.1);
-        let until_ms = until_ms.map(|until_ms| until_ms.max(screen.clear_ms) + WINDOW_MS);
+        let until_ms = until_ms.map(|until_ms| until_ms.max(screen.clear_ms) + window_ms);
         let (package, text) = (package.clone(), text.clone());
         let clear_ms = screen.clear_ms;
         let pair = self.pair(user, &package);
         let state = pair.state;
         // The foreground app's text may have to wait for the rate limit.
-        let is_late = now_ms > pair.since_ms.max(clear_ms) + WINDOW_MS;
+        let is_late = now_ms > pair.since_ms.max(clear_ms) + window_ms;
         let is_gone = matches!(
             state,
             AppState::Stopped | AppState::Stopping | AppState::Dormant
@@ -116,22 +122,24 @@ impl Watch {
             return;
         };
         // Nothing could be shown meanwhile: a repaint is the first sight of what others asked for.
-        let free_ms = (accepted_ms + HOLD_MS).max(screen.clear_ms);
+        let hold_ms = self.most(*accepted_ms, |cfg| cfg.display.background_lock_ms);
+        let window_ms = self.window_ms(*accepted_ms);
+        let free_ms = (accepted_ms + hold_ms).max(screen.clear_ms);
         let waits = |picture: &&Picture| {
             let is_main = Some(&*picture.package) == main;
             picture.package != *holder
                 && screen.scene.running.contains(&picture.package)
-                && picture.remains(now_ms)
+                && picture.remains(&screen.scene)
                 && (is_main || picture.from_ms >= free_ms)
         };
         let mut waiting = screen.asked.values().filter(waits);
-        let late = waiting.find(|p| now_ms > free_ms.max(p.from_ms) + WINDOW_MS);
+        let late = waiting.find(|p| now_ms > free_ms.max(p.from_ms) + window_ms);
         let late = late.map(|p| format!("{} waits for {text} since {}", p.text, p.from_ms));
         self.screens_seen.held += u64::from(
             screen
                 .asked
                 .values()
-                .any(|p| p.package != *holder && p.remains(now_ms)),
+                .any(|p| p.package != *holder && p.remains(&screen.scene)),
         );
         self.screens_seen.free += u64::from(now_ms > free_ms);
         if let Some(text) = late {

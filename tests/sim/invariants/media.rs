@@ -4,6 +4,7 @@ use super::super::net::Down;
 use super::records::granted_of;
 use super::{Seen, View, Watch};
 use prism::base::ids::ConnId;
+use prism::base::settings::Settings;
 use prism::session::State;
 use prism::session::event::Sdk;
 use serde_json::Value;
@@ -22,8 +23,13 @@ fn rate_of(list: &[Value]) -> usize {
     place.unwrap_or(2)
 }
 
-/// The hold-down and both debounces, and a turn of the shard (ms).
-const SETTLED_MS: u64 = 4300;
+/// A turn of the shard beside the hold-down and both debounces (ms).
+const SLACK_MS: u64 = 200;
+
+fn settling_ms(cfg: &Settings) -> u64 {
+    let own = &cfg.microphone;
+    own.mic_off_holddown_ms + own.mic_debounce_ms + own.mic_subscription_debounce_ms
+}
 
 impl Watch {
     /// Remembers what the phone was told of its microphone.
@@ -47,14 +53,18 @@ impl Watch {
 
     /// 28: two changes of mind are at least the debounce apart, unless something forces the second.
     fn invariant_28_changes_are_apart(&mut self, user: &str, view: &View<'_>) {
-        let Some(known) = self.users.get_mut(user) else {
+        let Some(known) = self.users.get(user) else {
             return;
         };
         let last_ms = known.mic_changes.last().copied().unwrap_or(0);
+        let debounce_ms = self.least(last_ms, |cfg| cfg.microphone.mic_debounce_ms);
+        let Some(known) = self.users.get_mut(user) else {
+            return;
+        };
         known.mic_changes.push(view.now_ms);
         let gap_ms = view.now_ms - last_ms;
         let forced = known.forced_ms + 200 >= last_ms;
-        if gap_ms < view.cfg.microphone.mic_debounce_ms && !forced {
+        if gap_ms < debounce_ms && !forced {
             let text = format!("the microphone changed twice within {gap_ms} ms");
             self.broken(28, "microphone debounce", user, text);
         }
@@ -75,8 +85,9 @@ impl Watch {
                     || name.starts_with("translation")
             })
         });
-        let settled_ms = known.need_since_ms.max(known.current_since_ms) + SETTLED_MS;
+        let since_ms = known.need_since_ms.max(known.current_since_ms);
         let current = known.current;
+        let settled_ms = since_ms + self.most(since_ms, settling_ms) + SLACK_MS;
         let computed = session.m.microphone.need().media();
         if session.state == State::Connected
             && let Some(conn) = current.filter(|conn| view.is_timely(*conn))

@@ -5,6 +5,7 @@ mod apps;
 mod arbiter;
 mod counts;
 mod datagrams;
+mod deeds;
 mod display;
 mod end;
 mod main_view;
@@ -15,6 +16,7 @@ mod picture;
 mod quiet;
 mod records;
 mod recovery;
+mod reloads;
 mod requests;
 mod screen;
 mod sessions;
@@ -47,6 +49,7 @@ use prism::shard::mailbox::ShardReport;
 use prism::wire::records::Registry;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What may be looked at.
 pub(crate) struct View<'a> {
@@ -56,7 +59,7 @@ pub(crate) struct View<'a> {
     pub(crate) registrar: &'a Registrar,
     pub(crate) net: &'a Net,
     pub(crate) apps: &'a Registry,
-    pub(crate) cfg: &'a Settings,
+    pub(crate) cfg: &'a Arc<Settings>,
     pub(crate) now_ms: u64,
     /// How far the time of day is ahead of it, modulo 2^64.
     pub(crate) ahead_ms: u64,
@@ -148,6 +151,7 @@ pub(crate) struct Watch {
     pub(crate) screens_seen: ScreenTally,
     pub(crate) recovery: recovery::Recoveries,
     pub(crate) sound: sound::Sounds,
+    reloads: reloads::Reloads,
     pub(crate) storms: stalls::Storms,
     seen: Vec<Seen>,
     opening: Option<String>,
@@ -264,6 +268,7 @@ impl Watch {
     pub(crate) fn before(&mut self, cause: &Cause, view: &View<'_>) {
         self.now_ms = view.now_ms;
         self.storms.note_clock(view);
+        self.note_settings(view);
         let user = match cause {
             Cause::Frame(conn, _) | Cause::Ended(conn) => {
                 view.net.get(*conn).map(|sock| sock.user.clone())

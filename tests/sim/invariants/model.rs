@@ -30,6 +30,8 @@ pub(crate) struct Pair {
     pub(super) started_ms: u64,
     /// Session requests of the start that goes on.
     pub(super) attempts: u64,
+    /// Since when they are counted.
+    pub(super) asking_ms: u64,
     /// Session requests of this event whose start has ended within it.
     pub(super) ended: u64,
     pub(super) recovered_ms: u64,
@@ -67,6 +69,7 @@ impl Default for Pair {
             stopped: false,
             started_ms: 0,
             attempts: 0,
+            asking_ms: 0,
             ended: 0,
             recovered_ms: 0,
             stop_asked_ms: 0,

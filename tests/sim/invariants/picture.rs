@@ -1,9 +1,7 @@
 //! What may stand on the main view, and what decides about it.
 
+use prism::base::settings::Display;
 use std::collections::BTreeSet;
-
-/// A display without a duration may come back while it is younger than this (ms).
-const UNDATED_MS: u64 = 1000;
 
 /// What a phone was sent last for the main view.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -49,18 +47,20 @@ impl Picture {
     }
 
     /// *Has remaining duration* (§6.1.5).
-    pub(super) fn remains(&self, now_ms: u64) -> bool {
+    pub(super) fn remains(&self, scene: &Scene) -> bool {
         match self.duration_ms {
-            None => now_ms - self.from_ms <= UNDATED_MS,
+            None => scene.now_ms - self.from_ms <= scene.pace.min_display_lifetime_ms,
             Some(0) => false,
-            Some(_) => !self.is_over(now_ms),
+            Some(_) => !self.is_over(scene.now_ms),
         }
     }
 }
 
 /// The circumstances of a decision.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Scene {
+    /// Times of the settings.
+    pub(super) pace: Display,
     pub(super) now_ms: u64,
     /// A phone is there, and glasses.
     pub(super) reachable: bool,

@@ -173,7 +173,9 @@ impl Watch {
                 let due = self.owed(user, package, view);
                 if matches!(due, Due::One | Due::Shared) {
                     // Whatever was tried before went to the process that is gone; what is on its way may.
-                    self.pair(user, package).attempts = 0;
+                    let now_ms = self.now_ms;
+                    let pair = self.pair(user, package);
+                    (pair.attempts, pair.asking_ms) = (0, now_ms);
                 }
                 let shared = session.filter(|_| due == Due::Shared).and_then(|session| {
                     let start = session.m.apps.get(package)?.start.as_ref();

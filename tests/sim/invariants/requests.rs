@@ -6,10 +6,10 @@ use super::{View, Watch};
 use prism::base::ids::ConnId;
 use serde_json::Value;
 
-/// A photo without an answer fails after 30 s; a turn of the shard more (ms).
-const PHOTO_MS: u64 = 31_000;
-/// A direct message after 15 s.
-const MESSAGE_MS: u64 = 16_000;
+/// Polls and playback that are older are forgotten (ms).
+const OLD_MS: u64 = 31_000;
+/// A turn of the shard and what may be between (ms).
+const SLACK_MS: u64 = 1000;
 
 /// What an app asked for.
 #[derive(Debug)]
@@ -30,8 +30,14 @@ impl Watch {
     /// An attached app asks for something that has one outcome.
     pub(super) fn note_request(&mut self, conn: ConnId, message: &Value, view: &View<'_>) {
         let (id, within_ms) = match message["type"].as_str() {
-            Some("photo_request") => (&message["requestId"], Some(PHOTO_MS)),
-            Some("app_direct_message") => (&message["messageId"], Some(MESSAGE_MS)),
+            Some("photo_request") => (
+                &message["requestId"],
+                Some(view.cfg.device.photo_request_timeout_ms),
+            ),
+            Some("app_direct_message") => (
+                &message["messageId"],
+                Some(view.cfg.messages.direct_message_timeout_ms),
+            ),
             Some("audio_play_request") => (&message["requestId"], None),
             Some("location_poll_request") => (&message["correlationId"], None),
             _ => return,
@@ -49,7 +55,7 @@ impl Watch {
                 waits: session.is_some_and(|one| one.m.phone.open().is_some()),
                 conn,
                 asked_ms: view.now_ms,
-                due_ms: within_ms.map(|ms| view.now_ms + ms),
+                due_ms: within_ms.map(|ms| view.now_ms + ms + SLACK_MS),
                 outcomes: 0,
             };
             self.requests.insert(id.to_owned(), request);
@@ -88,8 +94,7 @@ impl Watch {
     /// 42: a photo or a direct message always has an outcome while its app stays.
     pub(super) fn invariant_42_requests_end(&mut self, view: &View<'_>) {
         let now_ms = view.now_ms;
-        let late =
-            |request: &Request| now_ms > request.due_ms.unwrap_or(request.asked_ms + PHOTO_MS);
+        let late = |request: &Request| now_ms > request.due_ms.unwrap_or(request.asked_ms + OLD_MS);
         let forgotten = self.requests.iter().find(|(_, request)| {
             let session = view.session(&request.user);
             let stays = session.is_some_and(|one| one.m.apps.by_conn(request.conn).is_some());

@@ -81,9 +81,13 @@ impl Watch {
     ) {
         let asked = matches!(cause, Cause::Rest(_, _, Call::Goodbye | Call::Dispose))
             || self.defective.as_deref() == Some(user);
-        let grace_ms = view.cfg.connections.reconnect_grace_ms;
         let waited_ms = lost_ms.map(|lost_ms| view.now_ms - lost_ms);
-        let due = waited_ms.is_some_and(|ms| ms >= grace_ms && ms <= grace_ms + SLACK_MS);
+        // That of its beginning: a reload does not move what is due.
+        let grace_ms =
+            lost_ms.map(|lost_ms| self.at(lost_ms, |cfg| cfg.connections.reconnect_grace_ms));
+        let due = waited_ms
+            .zip(grace_ms)
+            .is_some_and(|(ms, grace_ms)| ms >= grace_ms && ms <= grace_ms + SLACK_MS);
         if !asked && !due {
             let text = format!("ended {waited_ms:?} ms after its phone left, by {cause:?}");
             self.broken(2, "grace", user, text);
@@ -97,7 +101,8 @@ impl Watch {
         lost_ms: u64,
         view: &View<'_>,
     ) {
-        let limit_ms = view.cfg.connections.reconnect_grace_ms + SLACK_MS;
+        let grace_ms = self.most(lost_ms, |cfg| cfg.connections.reconnect_grace_ms);
+        let limit_ms = grace_ms + SLACK_MS;
         if current.is_none() && !self.draining && view.now_ms > lost_ms + limit_ms {
             let text = format!("alive {} ms after its phone left", view.now_ms - lost_ms);
             self.broken(2, "grace", user, text);

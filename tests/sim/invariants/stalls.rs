@@ -9,6 +9,7 @@ use prism::base::ids::ConnId;
 use prism::session::State;
 use prism::session::managers::apps::AppState;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 counts! {
     /// Counts of a run.
@@ -258,18 +259,10 @@ impl Watch {
         }
         self.storms.seen.late += audio.len() as u64;
         self.storms.seen.shed += stall.audio.len().saturating_sub(audio.len()) as u64;
-        let newest = stall
-            .audio
-            .iter()
-            .skip(stall.audio.len().saturating_sub(audio.len()));
-        if !newest.eq(audio.iter().copied()) {
-            let user = view
-                .net
-                .get(conn)
-                .map_or_else(String::new, |sock| sock.user.clone());
-            let text = format!("{conn:?} got {audio:?} of {:?}", stall.audio);
-            self.broken(8, "the oldest audio goes first", &user, text);
-        }
+        let lost = stall.audio.len().saturating_sub(audio.len());
+        let newest: Vec<&Bytes> = stall.audio.iter().skip(lost).collect();
+        let name = "the oldest audio goes first";
+        self.got_what_is_owed(conn, name, &audio, &newest, view);
     }
 
     /// 8: every control message is there, in its order, up to a close.
@@ -297,13 +290,23 @@ impl Watch {
         } else {
             stall.control.len()
         };
-        if stall.control[..due] != names[..] {
-            let user = view
-                .net
-                .get(conn)
-                .map_or_else(String::new, |sock| sock.user.clone());
-            let text = format!("{conn:?} got {names:?} of {:?}", stall.control);
-            self.broken(8, "no control message is lost", &user, text);
+        let kept: Vec<&str> = stall.control[..due].iter().map(String::as_str).collect();
+        let name = "no control message is lost";
+        self.got_what_is_owed(conn, name, &names, &kept, view);
+    }
+
+    fn got_what_is_owed<T: PartialEq + Debug>(
+        &mut self,
+        conn: ConnId,
+        name: &'static str,
+        got: &[T],
+        owed: &[T],
+        view: &View<'_>,
+    ) {
+        if got != owed {
+            let user = view.net.get(conn).map(|sock| sock.user.clone());
+            let text = format!("{conn:?} got {got:?}, and is owed {owed:?}");
+            self.broken(8, name, &user.unwrap_or_default(), text);
         }
     }
 

@@ -1,9 +1,10 @@
 //! App servers that do not read, a wall clock that jumps, limits that a reload makes smaller.
 
+use super::super::app::Manners;
 use super::super::net::Down;
 use super::super::storms::Storm;
 use super::super::world::World;
-use super::{MAPS, SCRIBE, USER, running, world_with};
+use super::{MAPS, SCRIBE, USER, quiet, running, world_with};
 use prism::base::ids::ConnId;
 use prism::base::settings::Settings;
 use prism::session::State;
@@ -133,4 +134,45 @@ fn a_smaller_limit_takes_nothing_back() {
     // Half of sixteen.
     let refused = w.texts(conn, "tpa_connection_error", t);
     assert_eq!(refused.len(), 3, "{refused:?}");
+}
+
+/// What was decided stands: the attempt that is due is made, and is the last.
+#[test]
+fn a_reload_that_allows_fewer_attempts_takes_none_back_that_is_due() {
+    let mut w = quiet(Sdk::V2);
+    w.manners(SCRIBE, Manners::Refuse);
+    w.start(USER, SCRIBE);
+    w.run(500);
+    let mut cfg = Settings::clone(&w.cfg);
+    cfg.apps.webhook_attempts = 1;
+    w.settings_become(cfg);
+    w.run(7000);
+    w.sound();
+    assert_eq!(w.state(SCRIBE), AppState::Stopped);
+    let requests = |w: &World| {
+        let all = w.watch.webhooks.iter();
+        all.filter(|row| row.3 == "session_request").count()
+    };
+    assert_eq!(requests(&w), 2);
+    w.start(USER, SCRIBE);
+    w.run(7000);
+    w.sound();
+    assert_eq!(requests(&w), 3, "from now on there is one");
+}
+
+/// So does a session whose phone has left: for as long as was said when it did.
+#[test]
+fn a_reload_does_not_shorten_the_time_that_a_phone_has_to_return() {
+    let mut w = running(Sdk::V2, SCRIBE);
+    w.phone_off(0);
+    w.run(1000);
+    let mut cfg = Settings::clone(&w.cfg);
+    cfg.connections.reconnect_grace_ms = 5000;
+    w.settings_become(cfg);
+    w.run(57_000);
+    w.sound();
+    assert!(w.session(USER).is_some());
+    w.run(5000);
+    w.sound();
+    assert!(w.session(USER).is_none());
 }

@@ -88,7 +88,7 @@ section! {
         app_ip_validation_enabled: bool = true;
         /// Tell apps which of their subscriptions were refused for want of a permission.
         send_permission_error: bool = true;
-        /// Most apps of a user that are not stopped; a start beyond it fails.
+        /// Most apps of a user that are not stopped or about to be; a start beyond it fails.
         apps_per_user_max: u64 = 64, 1..=10_000;
     }
 }

@@ -78,20 +78,17 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
 
 /// The grace (or the jitter after it) ended without a new socket.
 pub(crate) fn grace_ended(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
-    let Some(app) = s.m.apps.get_mut(package) else {
-        return;
-    };
-    if !matches!(app.state, AppState::GracePeriod | AppState::TransportDown) {
+    let state = s.m.apps.state(package);
+    if !matches!(state, AppState::GracePeriod | AppState::TransportDown) {
         return;
     }
     if s.m.phone.open().is_none() {
-        app.state = AppState::Dormant;
-        // Its set stays for the return, but counts for nothing until then.
-        screen::app_gone(s, package, cx);
-        sync::sockets_changed(s, cx);
-        made_dormant(s, package, cx);
+        fall_asleep(s, package, cx);
         return;
     }
+    let Some(app) = s.m.apps.get_mut(package) else {
+        return;
+    };
     let jitter_ms = std::mem::take(&mut app.restart_jitter_ms);
     if jitter_ms > 0 {
         let at_ms = cx.now.mono_ms + jitter_ms;
@@ -99,6 +96,18 @@ pub(crate) fn grace_ended(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
         return;
     }
     restart::restart(s, package, cx);
+}
+
+/// A lost app is not restarted while the phone is away: the user may be on another instance, from which that would take the app.
+pub(crate) fn fall_asleep(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
+    if let Some(app) = s.m.apps.get_mut(package) {
+        app.state = AppState::Dormant;
+    }
+    s.timers.cancel(&Timer::AppStuck(package.clone()));
+    // Its set stays for the return, but counts for nothing until then.
+    screen::app_gone(s, package, cx);
+    sync::sockets_changed(s, cx);
+    made_dormant(s, package, cx);
 }
 
 fn made_dormant(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {

@@ -3,7 +3,7 @@
 
 use crate::base::ids::Package;
 use crate::session::event::Sdk;
-use crate::session::flow::{screen, start, stop, sync, webhook};
+use crate::session::flow::{lost, screen, start, stop, sync, webhook};
 use crate::session::managers::apps::start::StartOrigin;
 use crate::session::managers::apps::{AppState, Stop};
 use crate::session::timers::Timer;
@@ -52,8 +52,13 @@ pub(crate) fn restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 pub(crate) fn stop_webhook_done(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if s.m.apps.get(package).is_some_and(|app| app.start.is_some()) {
         start::unblock(s, package, cx);
-    } else if s.m.apps.state(package) == AppState::Resurrecting {
+    } else if s.m.apps.state(package) != AppState::Resurrecting {
+        // Whatever became of it meanwhile is later than this restart.
+    } else if s.m.phone.open().is_some() {
         start::request(s, package, StartOrigin::Restart, None, cx);
+    } else {
+        lost::fall_asleep(s, package, cx);
+        restart_ended(s, package, cx);
     }
 }
 

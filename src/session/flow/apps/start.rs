@@ -11,7 +11,7 @@ use crate::session::flow::{answers, attach, device, notices, requests, restart, 
 use crate::session::flow::{sync, webhook};
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::{Phase, Start, StartError, StartOrigin, StartStage};
-use crate::session::managers::apps::{AppState, StopWhy, Waiter};
+use crate::session::managers::apps::{AppSession, AppState, StopWhy, Waiter};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::records::{AppRecord, AppType};
@@ -164,9 +164,7 @@ fn check(s: &mut Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecor
     if let Some(error) = lacks_hardware(s, record) {
         return Err(error);
     }
-    let others = s.m.apps.iter().filter(|app| app.package != *package);
-    let active = others.filter(|app| app.is_active()).count() as u64;
-    if active >= cx.cfg.apps.apps_per_user_max {
+    if is_full(s, package, record, cx) {
         return Err(StartError::new(
             StartStage::Connection,
             "Too many apps are running",
@@ -179,6 +177,21 @@ fn check(s: &mut Session, package: &Package, cx: &Cx<'_>) -> Result<Arc<AppRecor
         tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, missing = optional, more, "app starts without optional hardware");
     }
     Ok(Arc::clone(record))
+}
+
+/// Whether the user's apps leave no room for one more. What is being stopped, or gives way to this start, takes none; an app that
+/// has its place, and is only restarted, keeps it.
+fn is_full(s: &Session, package: &Package, record: &AppRecord, cx: &Cx<'_>) -> bool {
+    let takes_room = |app: &AppSession| app.start.is_some() || app.state.accepts_socket();
+    if s.m.apps.get(package).is_some_and(takes_room) {
+        return false;
+    }
+    let gives_way = match record.app_type {
+        AppType::Standard => other_standard_apps(s, package, cx),
+        _ => Vec::new(),
+    };
+    let stays = |app: &&AppSession| takes_room(app) && !gives_way.contains(&app.package);
+    s.m.apps.iter().filter(stays).count() as u64 >= cx.cfg.apps.apps_per_user_max
 }
 
 /// Why an app cannot run on the glasses of now, if it cannot.

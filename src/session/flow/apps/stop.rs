@@ -217,7 +217,9 @@ pub(crate) fn socket_closed(s: &mut Session, package: &str) {
 pub(crate) fn stuck(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, state = s.m.apps.state(package).as_str(), "app stuck");
     if in_progress(s, package) {
+        // A start that waited for this has only now begun.
         webhook_done(s, package, cx);
+        return;
     }
     let error = StartError::new(StartStage::Timeout, "stuck");
     if s.m.apps.get(package).is_some_and(|app| app.start.is_some()) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::session::flow::requests;
+use crate::wire::records::Registry;
 
 const ASK: &str = r#"{"type":"photo_request","requestId":"p1","size":"large","sound":false,"exposureTimeNs":5,"authToken":"t"}"#;
 
@@ -103,6 +104,26 @@ fn a_custom_webhook_is_answered_at_once_and_nothing_waits() {
     );
     report(&mut kit, r#"{"requestId":"p1","success":false}"#);
     assert!(kit.sent().texts.is_empty() && !kit.waits());
+}
+
+/// As in the replaced server: what runs on after its record was taken out keeps what it hears, and takes no pictures.
+#[test]
+fn an_app_without_a_record_takes_no_pictures() {
+    let mut kit = Kit::with_glasses();
+    let before = kit.apps.clone();
+    kit.apps = Registry::new([], 2).after(&before);
+    for (ask, what) in [
+        (ASK, "to take photos"),
+        (
+            r#"{"type":"stream_request","streamUrl":"rtmp://a/b"}"#,
+            "to start video streams",
+        ),
+    ] {
+        let (code, said) = kit.refused(OTHER, ask);
+        assert_eq!(code, "PERMISSION_DENIED");
+        assert!(said.ends_with(what), "{said}");
+    }
+    assert!(kit.sent().phone().is_empty());
 }
 
 #[test]

@@ -75,7 +75,8 @@ pub(crate) fn wifi(s: &Session, cx: &Cx<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the app's record grants `wanted`.
+/// Whether the app's record grants `wanted`. One without a record, which runs on after it was taken out, gets nothing new of this
+/// kind: that no record allows everything is said of subscriptions only (behaviour.md §3.2), and the replaced server refuses too.
 ///
 /// # Errors
 /// `PERMISSION_DENIED` with `text`.

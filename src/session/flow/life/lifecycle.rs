@@ -239,10 +239,13 @@ pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
     };
     let idle = s.m.apps.intent.running().filter(is_idle);
     let idle: Vec<Package> = idle.cloned().collect();
+    // Of several foreground apps the last is left where each start stops the one before; where nothing is started, only that one
+    // may come.
+    let foreground = idle.iter().rfind(|package| is_standard(package)).cloned();
     for package in idle {
         if s.m.phone.open().is_some() {
             start::request(s, &package, StartOrigin::Automatic, None, cx);
-        } else {
+        } else if !is_standard(&package) || foreground.as_ref() == Some(&package) {
             lost::expect_later(s, &package);
             // One that asked to come back meanwhile is there, and need not wait for the phone.
             attach::attach_parked(s, &package, cx);
