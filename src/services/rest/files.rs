@@ -16,11 +16,6 @@ const KEPT_BYTES_MAX: u64 = 1 << 30;
 /// Free bytes of a folder's disk, and all.
 type Disk = fn(&Path) -> std::io::Result<(u64, u64)>;
 
-fn disk(folder: &Path) -> std::io::Result<(u64, u64)> {
-    let disk = rustix::fs::statvfs(folder)?;
-    Ok((disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize))
-}
-
 /// # Errors
 /// The store needs the room.
 fn check_room(folder: &Path, bytes: usize, disk: Disk) -> std::io::Result<()> {
@@ -41,7 +36,7 @@ pub(super) fn folder(cx: &Services, kind: &str) -> PathBuf {
 
 /// Writes a file durably; an existing one is replaced whole.
 pub(super) async fn save(folder: PathBuf, name: String, data: bytes::Bytes) -> Handled<()> {
-    save_on(disk, folder, name, data).await
+    save_on(folder::disk, folder, name, data).await
 }
 
 async fn save_on(disk: Disk, folder: PathBuf, name: String, data: bytes::Bytes) -> Handled<()> {
