@@ -78,11 +78,14 @@ fn results_that_the_queue_has_no_room_for_come_later_and_all_of_them() {
     // Nothing is left to say: it sleeps.
     let clock = crate::base::clock::Clock::start();
     let begun_ns = clock.mono_ns();
-    // The first may find the timer of the wait before.
-    for _ in 0..2 {
+    // A few may find what is left: the timer of the wait before, ends of receives that were stopped.
+    let mut waits = 0;
+    while u128::from(clock.mono_ns() - begun_ns) < A_WHILE.as_nanos() {
+        waits += 1;
+        assert!(waits < 500, "it does not sleep");
         driver.wait(A_WHILE, None).expect("a wait");
+        while driver.next(&mut Vec::new()).is_some() {}
     }
-    assert!(u128::from(clock.mono_ns() - begun_ns) >= A_WHILE.as_nanos());
 }
 
 /// From now on the kernel submits for this thread only in a call that takes results, and lets none of them sleep.
