@@ -122,7 +122,8 @@ impl Watch {
             return;
         };
         // Nothing could be shown meanwhile: a repaint is the first sight of what others asked for.
-        let hold_ms = self.most(*accepted_ms, |cfg| cfg.display.background_lock_ms);
+        // A hold may have begun long before its latest text, under other settings.
+        let hold_ms = self.most(0, |cfg| cfg.display.background_lock_ms);
         let window_ms = self.window_ms(*accepted_ms);
         let free_ms = (accepted_ms + hold_ms).max(screen.clear_ms);
         let waits = |picture: &&Picture| {

@@ -144,6 +144,8 @@ pub(crate) struct Watch {
     device: BTreeMap<String, (u64, String)>,
     pub(crate) speech: speech::SpeechView,
     requests: BTreeMap<String, requests::Request>,
+    /// Requests on sockets that read nothing, whose outcome nobody can tell: socket, when.
+    unheard: Vec<(ConnId, u64)>,
     /// Photos for phones themselves: user, when.
     own_photos: Vec<(String, u64)>,
     pub(crate) air: datagrams::Air,

@@ -47,6 +47,9 @@ impl Watch {
         };
         let session = view.session(&sock.user);
         let attached = session.is_some_and(|session| session.m.apps.by_conn(conn).is_some());
+        if attached && self.is_slow(conn) {
+            self.unheard.push((conn, view.now_ms));
+        }
         if let Some(id) = id.as_str().filter(|_| attached && !self.is_slow(conn)) {
             let request = Request {
                 user: sock.user.clone(),

@@ -5,6 +5,7 @@
 use super::super::net::Down;
 use super::requests::Request;
 use super::{Cause, Seen, View, Watch};
+use prism::base::ids::ConnId;
 use prism::session::rest::Call;
 use std::collections::BTreeMap;
 
@@ -20,6 +21,10 @@ impl Watch {
     }
 
     pub(super) fn invariant_42_shares(&mut self, seen: &[Seen], view: &View<'_>) {
+        // Nothing that is asked for during a shutdown waits for anything.
+        if self.draining {
+            return;
+        }
         for one in seen {
             let Seen::Sent(conn, Down::Text(message)) = one else {
                 continue;
@@ -62,6 +67,10 @@ impl Watch {
         let Some(refused) = self.requests.get(id) else {
             return;
         };
+        let unheard = |row: &(ConnId, u64)| row.0 == refused.conn && self.now_ms <= row.1 + OVER_MS;
+        if self.unheard.iter().any(unheard) {
+            return;
+        }
         let own = self
             .waiting(user, &refused.kind)
             .filter(|one| one.package == refused.package);
