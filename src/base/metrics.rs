@@ -261,15 +261,16 @@ impl Latency {
 /// Room for the types of frames sent to one side (`wire::sent_kinds` numbers them).
 pub const SENT_KINDS: usize = 32;
 
-/// All metrics of one shard since its start (counters) or since the last hand-over (histograms).
+/// All metrics of one shard since its start (counters) or since the last hand-over (histograms). What messages touch stands together.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Metrics {
-    counters: [u64; Counter::COUNT],
-    timings: Vec<Latency>,
-    messages: [Vec<u64>; 2],
-    sent: [[u64; SENT_KINDS]; 2],
-    latencies: [Vec<Latency>; 2],
     last_message: Option<(Side, usize)>,
+    messages: [Vec<u64>; 2],
+    latencies: [Vec<Latency>; 2],
+    timings: Vec<Latency>,
+    counters: [u64; Counter::COUNT],
+    sent: [[u64; SENT_KINDS]; 2],
 }
 
 impl Metrics {

@@ -270,7 +270,7 @@ fn turn(
             };
             break;
         }
-        *trail = shard.end_turn(id, || node.read_clock());
+        *trail = *shard.end_turn(id, || node.read_clock());
         (at, missing, after)
     })
 }

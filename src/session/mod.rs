@@ -61,17 +61,18 @@ impl Cx<'_> {
     }
 }
 
-/// Buffers and counters of one shard, lent to its sessions one after the other.
+/// Buffers and counters of one shard, lent to its sessions one after the other. What every message touches stands together.
+#[repr(C)]
 pub struct Workspace {
-    /// Where effects go.
-    pub fx: Effects,
     /// Parse buffers.
     pub scratch: Scratch,
-    /// Counters.
-    pub metrics: Metrics,
     /// Log lines that are not told each time.
     pub lines: Lines,
     stamp: IsoMemo,
+    /// Where effects go.
+    pub fx: Effects,
+    /// Counters.
+    pub metrics: Metrics,
 }
 
 impl Workspace {

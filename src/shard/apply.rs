@@ -66,7 +66,7 @@ impl Shard {
                         .send_shared(*conn, Opcode::Binary, Class::Audio, data, mark, metrics);
                 }
                 Effect::Disposed => disposed = true,
-                other => self.apply_rare(at, std::mem::replace(other, Effect::Disposed)),
+                other => self.apply_rare(at, other),
             }
         }
         self.workspace.fx.recycle(list);
@@ -114,8 +114,8 @@ impl Shard {
     /// Everything that is not a frame. Kept out of the way of frames.
     #[cold]
     #[inline(never)]
-    fn apply_rare(&mut self, at: u32, effect: Effect) {
-        match effect {
+    fn apply_rare(&mut self, at: u32, effect: &mut Effect) {
+        match std::mem::replace(effect, Effect::Disposed) {
             Effect::Ping { conn, id } => {
                 let metrics = &mut self.workspace.metrics;
                 self.out

@@ -169,12 +169,13 @@ const RESTING_SLOTS: usize = 64;
 
 /// The table. An id holds slot and generation, so that a look-up is an index and a comparison.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Conns {
-    shard: ShardId,
     slots: Vec<Option<Conn>>,
     generations: Vec<u32>,
     free: VecDeque<u32>,
     live: usize,
+    shard: ShardId,
 }
 
 impl Conns {

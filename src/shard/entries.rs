@@ -33,6 +33,7 @@ const _: () = {
 
 /// The sessions, each in a box of its own: it is large, and must not move with the table.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Entries {
     slots: Vec<Option<Box<Entry>>>,
     free: Vec<u32>,

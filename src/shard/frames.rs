@@ -44,16 +44,16 @@ impl Shard {
 
     /// The turn is over; says where it went. `now_ns` is called only if the turn handled more than audio.
     #[inline]
-    pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) -> Trail {
+    pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) -> &Trail {
         if let Some(took_ns) = self.out.records.end(&mut self.workspace.metrics, now_ns) {
             self.workspace
                 .metrics
                 .time(crate::base::metrics::Timing::TurnLength, took_ns);
-            if let Some(kinds) = self.out.records.take_slow_turn() {
+            if let Some(kinds) = self.out.records.take_slow_turn(took_ns) {
                 self.tell_slow(id, took_ns / 1_000_000, &kinds);
             }
         }
-        self.out.trail
+        &self.out.trail
     }
 
     /// A turn with text took long: whose it was and what it brought (behaviour.md §10.4).

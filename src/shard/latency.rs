@@ -68,6 +68,7 @@ impl SlowAudio {
 }
 
 impl Record {
+    #[inline]
     fn settle(&self, now_ns: u64, slow: &mut SlowAudio, metrics: &mut Metrics) {
         let ns = now_ns.saturating_sub(self.start_ns);
         match self.what {
@@ -80,21 +81,22 @@ impl Record {
     }
 }
 
-/// All records in flight. Number 0 means "none".
+/// All records in flight. Number 0 means "none". What every message touches stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Records {
-    rows: Vec<Record>,
-    free: Vec<u32>,
-    turn: SmallVec<[u32; 4]>,
     turn_start_ns: u64,
     /// Whether the turn handled anything but audio: only then its end is worth a clock read.
     handled_text: bool,
     /// Whether a turn is going on. Frames that were held until their user was read are handled outside of one and not measured.
     in_turn: bool,
     audio_turns: u32,
-    slow: SlowAudio,
+    rows: Vec<Record>,
+    free: Vec<u32>,
+    turn: SmallVec<[u32; 4]>,
     /// A turn with text that takes this long is slow.
     slow_turn_ns: u64,
+    slow: SlowAudio,
     /// What the last slow turn brought, until it is told.
     slow_turn: Option<SmallVec<[What; 4]>>,
 }
@@ -128,8 +130,12 @@ impl Records {
         self.slow_turn_ns = cfg.observability.slow_message_ms * 1_000_000;
     }
 
-    /// What the turn that just ended brought, if it was slow.
-    pub(super) fn take_slow_turn(&mut self) -> Option<SmallVec<[What; 4]>> {
+    /// What the turn that just ended brought, if it was slow: `took_ns`.
+    #[inline]
+    pub(super) fn take_slow_turn(&mut self, took_ns: u64) -> Option<SmallVec<[What; 4]>> {
+        if took_ns < self.slow_turn_ns {
+            return None;
+        }
         self.slow_turn.take()
     }
 

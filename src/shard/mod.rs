@@ -78,26 +78,28 @@ pub struct Parts {
     pub seed: u64,
 }
 
-/// The sessions of one core, with all that serves them.
+/// The sessions of one core, with all that serves them. What every message touches stands first.
+#[repr(C)]
 pub struct Shard {
-    id: ShardId,
+    out: Outbound,
+    workspace: Workspace,
+    now: Now,
+    entries: Entries,
     cfg: Arc<Settings>,
     apps: Arc<Registry>,
+    followups: Vec<apply::Followup>,
+    id: ShardId,
+    draining: bool,
     shared: Arc<Shared>,
     mail: Mailboxes,
     outside: flume::Sender<ToOutside>,
     /// The last report that was asked for.
     report_round: u64,
     users: HashMap<UserId, u32, FxBuildHasher>,
-    entries: Entries,
-    out: Outbound,
     parked: parked::ParkedHellos,
     claims: datagrams::Claims,
-    workspace: Workspace,
     rng: fastrand::Rng,
-    now: Now,
     replies: Vec<(u64, Answer)>,
-    followups: Vec<apply::Followup>,
     ticks: ticks::Ticks,
     owners: memory::Owners,
     /// Rooms of the whole process; used on the one shard that hosts them.
@@ -107,7 +109,6 @@ pub struct Shard {
     app_users: app_messages::AppUsers,
     backlog: outside::Backlog,
     left_behind: left_behind::LeftBehind,
-    draining: bool,
 }
 
 impl Shard {

@@ -14,23 +14,24 @@ use crate::wire::frame::Opcode;
 use crate::wire::sent_kinds;
 use bytes::Bytes;
 
-/// Connections with what they need to be written to.
+/// Connections with what they need to be written to. What every message touches stands first.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Outbound {
-    pub(super) conns: Conns,
-    pub(super) deadlines: Deadlines,
-    pub(super) records: Records,
-    /// The trail of the turn that goes on.
-    pub(super) trail: Trail,
+    pub(super) now_ms: u64,
+    pub(super) zero_copy_min: usize,
     pool: Pool,
     /// Connections whose writers have something to do.
     pub(super) marked: Vec<Marked>,
     /// Sockets whose control messages no longer fitted; their sessions are told after the current effects.
     pub(super) overflowed: Vec<ConnId>,
+    /// The trail of the turn that goes on.
+    pub(super) trail: Trail,
+    pub(super) records: Records,
+    pub(super) conns: Conns,
+    pub(super) deadlines: Deadlines,
     /// Handles to be cut by `net/`.
     pub(super) cuts: Vec<i32>,
-    pub(super) now_ms: u64,
-    pub(super) zero_copy_min: usize,
     pub(super) handshake_ms: u64,
 }
 

@@ -9,10 +9,11 @@ const LINE: usize = 64;
 
 /// The places of one turn. Addresses only: nothing is read through them.
 #[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
 pub struct Trail {
+    len: usize,
     /// Address of a line; its free low bits hold the number of lines.
     places: [usize; PLACES],
-    len: usize,
 }
 
 impl Trail {

@@ -180,7 +180,7 @@ impl World {
         let now_ns = self.now_ns;
         self.shard.begin_turn(conn, self.now, now_ns);
         handle(&mut self.shard);
-        self.shard.end_turn(conn, || now_ns + 500)
+        *self.shard.end_turn(conn, || now_ns + 500)
     }
 
     /// The phone says what its audio frames hold, as its REST call does.

@@ -6,10 +6,10 @@ use crate::base::metrics::{Counter, Side};
 use crate::session::event::Chunk;
 use crate::session::flow::{audio as sound, lifecycle};
 use crate::session::handlers::phone::{PHONE, unknown};
-use crate::session::handlers::{PhoneMessage, contained, phone_message_fits};
+use crate::session::handlers::{PhoneMessage, Reject, contained, phone_message_fits};
 use crate::session::managers::phone::{Held, HoldOutcome, SentSoFar};
 use crate::session::{Cx, Session, State};
-use crate::wire::json;
+use crate::wire::json::{self, KindError};
 use crate::wire::kinds::PhoneKind;
 
 /// One text frame.
@@ -20,11 +20,7 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &str, cx: &mut Cx<'_>) {
     s.m.health.seen(conn, cx.now.mono_ms, text.len());
     let name = match json::kind(text) {
         Ok(name) => name,
-        Err(error) => {
-            cx.metrics.inc(Counter::PhoneBadJson);
-            tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), %error, "phone message dropped");
-            return;
-        }
+        Err(error) => return dropped(s, error, cx),
     };
     let kind = PhoneKind::from_wire(&name);
     if matches!(kind, Some(PhoneKind::Ping | PhoneKind::Pong)) {
@@ -41,6 +37,13 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &str, cx: &mut Cx<'_>) {
     } else {
         run(s, conn, kind, &name, text, cx);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn dropped(s: &Session, error: KindError, cx: &mut Cx<'_>) {
+    cx.metrics.inc(Counter::PhoneBadJson);
+    tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), %error, "phone message dropped");
 }
 
 /// One audio frame; `true` when it is to be fanned out now.
@@ -93,6 +96,7 @@ fn superseded_speaks(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) -> bool {
     may
 }
 
+#[inline(never)]
 fn hold(s: &mut Session, frame: Held, cx: &mut Cx<'_>) {
     let max = cx.cfg.connections.pending_frames_max as usize;
     if s.m.phone.hold(frame, max) != HoldOutcome::Held {
@@ -118,7 +122,13 @@ fn run(
         })
     });
     if let Err(reject) = outcome {
-        cx.metrics.inc(Counter::PhoneHandlerFailed);
-        tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), kind = name, %reject, "phone message not handled");
+        failed(s, name, &reject, cx);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn failed(s: &Session, kind: &str, reject: &Reject, cx: &mut Cx<'_>) {
+    cx.metrics.inc(Counter::PhoneHandlerFailed);
+    tracing::debug!(user = %s.user, correlation_id = %s.correlation(cx.now), kind, %reject, "phone message not handled");
 }
