@@ -76,7 +76,7 @@ impl Engine {
         })
     }
 
-    fn relay_subscriptions(&self) -> &'static str {
+    pub(super) fn relay_subscriptions(&self) -> &'static str {
         match (
             self.scenario.has(Kind::Audio),
             [Kind::Event, Kind::Transcript, Kind::Mix]
@@ -91,16 +91,12 @@ impl Engine {
     }
 
     pub(super) fn on_app_open(&mut self, user: u32, app: u8, now: u64) {
-        let link = &self.users[user as usize].apps[usize::from(app)];
         let Target::Prism { api_key, .. } = &self.settings.target else {
-            // Real apps speak last before the traffic begins, and the kernel acknowledges otherwise for a socket that
-            // has answered: who only listens would spare a relay what a real app's server pays.
-            if let Some(token) = link.conn {
-                self.send_frame(token, Opcode::Pong, b"hello");
-            }
             self.on_app_ack(user, app, now);
+            self.greet(user);
             return;
         };
+        let link = &self.users[user as usize].apps[usize::from(app)];
         let init = serde_json::json!({
             "type": "tpa_connection_init",
             "sessionId": link.session,

@@ -7,6 +7,7 @@ mod bring_up;
 mod bystander;
 mod conn;
 mod faults;
+mod greeting;
 mod io;
 pub(crate) mod lc3;
 mod phase;

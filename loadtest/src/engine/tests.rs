@@ -93,13 +93,19 @@ fn is_passed_on(engine: &Engine, fake: &Fake) -> bool {
 const BASE: &str = "{ name: tiny, users: 3, apps_per_user: 2, ramp_users_per_s: 1000, warmup_s: 0.1, drain_s: 0.1,";
 
 #[test]
-fn apps_of_a_relay_have_spoken_as_those_of_the_real_server_do() {
-    let scenario = Scenario::parse(&format!("{BASE} duration_s: 1 }}")).unwrap();
-    let fake = Fake::start(Quirk::None);
-    let mut engine = Engine::new(settings(fake.address, Target::Relay), scenario).unwrap();
-    bring_up(&mut engine, &fake);
-    until(&mut engine, |_| fake.unasked() == 6);
-    assert_eq!(fake.unasked(), 6);
+fn apps_of_a_relay_hear_something_long_and_answer_as_those_of_the_real_server_do() {
+    for kind in ["audio", "event"] {
+        let stream = format!("{{ kind: {kind}, bytes: 200, per_user_per_s: 1 }}");
+        let text = format!("{BASE} duration_s: 1, streams: [{stream}] }}");
+        let fake = Fake::start(Quirk::None);
+        let scenario = Scenario::parse(&text).unwrap();
+        let mut engine = Engine::new(settings(fake.address, Target::Relay), scenario).unwrap();
+        bring_up(&mut engine, &fake);
+        until(&mut engine, |_| fake.answered() == 6);
+        assert_eq!(fake.answered(), 6);
+        let damaged = |class| engine.stats.count[Class::index(class)].damaged;
+        assert_eq!((damaged(Class::Audio), damaged(Class::Event)), (0, 0));
+    }
 }
 
 #[test]

@@ -229,7 +229,7 @@ impl Engine {
             return;
         }
         let Some(tag) = Tag::from_bytes(payload) else {
-            self.stats.of(Class::Audio).damaged += 1;
+            self.stats.of(Class::Audio).damaged += u64::from(!self.is_greeted(user, app, payload));
             return;
         };
         let Some(index) = self.stream_of(tag, Class::Audio) else {
@@ -245,7 +245,9 @@ impl Engine {
     pub(super) fn on_event(&mut self, user: u32, app: u8, payload: &[u8], now: u64) {
         let hint = &mut self.users[user as usize].apps[usize::from(app)].hint;
         let Some(tag) = Tag::find_hex(payload, hint) else {
-            self.stats.of(Class::Event).damaged += u64::from(Tag::is_marked(payload, *hint));
+            let is_marked = Tag::is_marked(payload, *hint);
+            let is_damaged = !self.is_greeted(user, app, payload) && is_marked;
+            self.stats.of(Class::Event).damaged += u64::from(is_damaged);
             return;
         };
         let hint = *hint;

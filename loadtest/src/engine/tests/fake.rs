@@ -1,9 +1,12 @@
 //! A server for the engine's tests: blocking threads, its own framing, just enough of the protocol. With
 //! quirks, to see that the accounting notices them.
 
+mod recogniser;
 mod wire;
 
+use crate::engine::greeting::is_greeting;
 use crate::engine::lc3::tests::decode;
+use recogniser::recogniser;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -12,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
-use wire::{Request, read_frame, read_plain_text, read_request, write_frame};
+use wire::{Request, read_frame, read_request, write_frame};
 
 pub(super) const SECRET: &str = "fake-secret";
 pub(super) const API_KEY: &str = "fake-key";
@@ -62,8 +65,8 @@ struct State {
     recognisers: HashMap<String, TcpStream>,
     frames: u64,
     hashes: HashMap<u32, String>,
-    /// Pongs of apps that nobody asked for.
-    unasked: usize,
+    /// Answers of apps to greetings.
+    answered: usize,
 }
 
 struct Shared {
@@ -132,9 +135,9 @@ impl Fake {
         (phones.count(), apps.sum())
     }
 
-    /// Pongs of apps that nobody asked for.
-    pub(super) fn unasked(&self) -> usize {
-        self.shared.state.lock().unwrap().unasked
+    /// Answers of apps to greetings.
+    pub(super) fn answered(&self) -> usize {
+        self.shared.state.lock().unwrap().answered
     }
 
     /// Whether all that was written lies at the other end: a starved kernel delivers late on loopback, too.
@@ -160,46 +163,6 @@ impl Fake {
     }
 }
 
-/// Connects to a recogniser; a thread passes on what it hears.
-fn recogniser(
-    port: u16,
-    apps: Vec<(String, TcpStream)>,
-    drops: bool,
-    passed_on: Arc<AtomicU64>,
-) -> TcpStream {
-    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    write!(
-        socket,
-        "GET /t HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    .unwrap();
-    let mut reader = BufReader::new(socket.try_clone().unwrap());
-    thread::spawn(move || {
-        let answer = read_request(&mut reader).unwrap();
-        assert_eq!(
-            answer.headers["sec-websocket-accept"],
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
-        let mut count = 0_u32;
-        while let Some(text) = read_plain_text(&mut reader) {
-            let heard: serde_json::Value = serde_json::from_slice(&text).unwrap();
-            let token = &heard["tokens"][0];
-            count += 1;
-            let kept_back = drops && count.is_multiple_of(5);
-            for (session, app) in apps.iter().filter(|_| !kept_back) {
-                let text = serde_json::json!({
-                    "type": "data_stream", "sessionId": session, "streamType": "transcription:en-US",
-                    "data": {"type": "transcription", "text": token["text"], "isFinal": token["is_final"]},
-                });
-                write_frame(app, 1, text.to_string().as_bytes());
-            }
-            passed_on.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    socket
-}
-
 fn email_of(token: &str) -> Option<String> {
     let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
     rules.required_spec_claims.clear();
@@ -218,7 +181,17 @@ impl Shared {
             if request.method == "GET" && request.path.ends_with("-ws") {
                 let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-                (&socket).write_all(answer.as_bytes()).unwrap();
+                {
+                    // Who is told that a relay's app is there finds it there.
+                    let mut state = self.state.lock().unwrap();
+                    (&socket).write_all(answer.as_bytes()).unwrap();
+                    if let (Some(user), Some(session)) =
+                        (request.query.get("user"), request.query.get("session"))
+                    {
+                        let own = state.users.entry(user.clone()).or_default();
+                        (own.apps).insert(session.clone(), socket.try_clone().unwrap());
+                    }
+                }
                 if request.path == "/glasses-ws" {
                     self.phone(&socket, &mut reader, &request);
                 } else {
@@ -259,6 +232,10 @@ impl Shared {
         }
         while let Some((opcode, payload)) = read_frame(reader) {
             match opcode {
+                _ if is_greeting(&payload) => {
+                    self.greeting(&user, opcode, &payload);
+                    continue;
+                }
                 1 if payload == br#"{"type":"ping"}"# && self.quirk == Quirk::NoPong => continue,
                 1 if payload == br#"{"type":"ping"}"# => {
                     write_frame(socket, 1, br#"{"type":"pong"}"#);
@@ -282,6 +259,15 @@ impl Shared {
             }
             self.handled.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// Reaches all apps, whatever the quirk, and counts for nothing.
+    fn greeting(&self, user: &str, opcode: u8, payload: &[u8]) {
+        let wrapped = [br#"{"type":"data_stream","data":"#, payload, b"}"].concat();
+        let message = if opcode == 1 { &wrapped } else { payload };
+        self.with_user(user, |own| {
+            (own.apps.values()).for_each(|app| write_frame(app, opcode, message));
+        });
     }
 
     fn with_user<T>(&self, user: &str, act: impl FnOnce(&mut User) -> T) -> T {
@@ -405,7 +391,7 @@ impl Shared {
                 return;
             }
             if opcode == 10 {
-                self.state.lock().unwrap().unasked += 1;
+                self.state.lock().unwrap().answered += 1;
                 continue;
             }
             let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
