@@ -96,6 +96,11 @@ impl Engine {
         };
         if own.ping_sent > 0 {
             self.stats.ping_timeouts += 1;
+            // Else the slowest pongs would be those that are in no latency.
+            let sent = own.ping_sent;
+            let in_window = self.in_window(sent) || self.in_window(now);
+            self.stats
+                .latency(Class::Ping, now.saturating_sub(sent), in_window);
             self.cut(token);
             self.timers.at(now, Timer::PhoneConnect(user));
             return;

@@ -17,6 +17,8 @@ use crate::scenario::Kind;
 const CONNECTIONS_MAX: usize = 128;
 /// Most calls that wait for a connection; further ones are dropped and counted.
 const QUEUE_MAX: usize = 100_000;
+/// A report that is not answered within this time has failed.
+const ANSWER_WITHIN: u64 = 10 * SECOND;
 /// Start requests per app during bring-up before it counts as failed.
 const STARTS_MAX: u32 = 3;
 
@@ -42,6 +44,8 @@ pub(super) struct Call {
     /// Empty: it is a `GET`.
     pub(super) body: &'static str,
     asked: u64,
+    /// When it went out, the last time.
+    sent: u64,
     retried: bool,
 }
 
@@ -51,6 +55,14 @@ pub(super) struct Pool {
     queue: VecDeque<Call>,
     busy: BTreeMap<Token, Call>,
     idle: Vec<Token>,
+}
+
+#[cfg(test)]
+impl Pool {
+    /// Calls without an answer.
+    pub(super) fn under_way(&self) -> usize {
+        self.queue.len() + self.busy.len()
+    }
 }
 
 impl Engine {
@@ -64,6 +76,7 @@ impl Engine {
     ) {
         if self.rest.queue.len() >= QUEUE_MAX {
             self.stats.errors.add("rest queue full");
+            self.stats.calls_failed += u64::from(purpose == Purpose::Report);
             return;
         }
         self.rest.queue.push_back(Call {
@@ -72,20 +85,22 @@ impl Engine {
             token,
             body,
             asked: clock::mono_ns(),
+            sent: 0,
             retried: false,
         });
         self.pump_rest();
     }
 
     fn pump_rest(&mut self) {
-        while let Some(call) = self.rest.queue.pop_front() {
+        while let Some(mut call) = self.rest.queue.pop_front() {
             let request = self.request_bytes(&call);
+            call.sent = clock::mono_ns();
             if let Some(token) = self.rest.idle.pop() {
                 self.rest.busy.insert(token, call);
                 self.send_bytes(token, &request);
             } else if self.rest.busy.len() < CONNECTIONS_MAX {
-                let now = clock::mono_ns();
-                match self.open_tcp(Role::Rest, self.settings.address, request, now, None) {
+                let (to, now) = (self.settings.address, call.sent);
+                match self.open_tcp(Role::Rest, to, request, now, None) {
                     Some(token) => {
                         self.rest.busy.insert(token, call);
                     }
@@ -169,9 +184,12 @@ impl Engine {
             Purpose::Report if status != 200 => {
                 let path = call.path.as_str();
                 self.stats.errors.add(&format!("{path}: status {status}"));
+                self.stats.calls_failed += 1;
             }
-            Purpose::Abuse => self.stats.errors.add(&format!("abuser: status {status}")),
-            Purpose::Report => {}
+            Purpose::Abuse if status != 200 => {
+                self.stats.errors.add(&format!("abuser: status {status}"));
+            }
+            Purpose::Report | Purpose::Abuse => {}
         }
     }
 
@@ -195,7 +213,21 @@ impl Engine {
         self.pump_rest();
     }
 
+    /// Ends the calls that were not answered in time; how long an app may take to start is the server's to say.
+    pub(super) fn end_unanswered(&mut self, now: u64) {
+        let is_late = |call: &Call| {
+            let reports = matches!(call.purpose, Purpose::Report | Purpose::Abuse);
+            reports && call.sent + ANSWER_WITHIN < now
+        };
+        let busy = self.rest.busy.iter().filter(|(_, call)| is_late(call));
+        let late: Vec<Token> = busy.map(|(token, _)| *token).collect();
+        for token in late {
+            self.end(token, End::Broken("answer: none in 10 s".to_owned()));
+        }
+    }
+
     fn on_rest_failure(&mut self, call: &Call) {
+        self.stats.calls_failed += u64::from(call.purpose == Purpose::Report);
         if let Purpose::Start(user, app) | Purpose::Install(user, app) = call.purpose {
             self.retry_start(user, app, clock::mono_ns());
         }
