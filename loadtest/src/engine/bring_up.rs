@@ -113,7 +113,7 @@ impl Engine {
     /// The phone of a user is known to the server for the first time.
     pub(super) fn begin_user(&mut self, user: u32, now: u64) {
         self.users[user as usize].begun = true;
-        self.post_device_state(user);
+        self.post_device_state(user, now);
         for app in 0..self.scenario.apps_per_user {
             let app = u8::try_from(app).unwrap_or(u8::MAX);
             match self.settings.target {

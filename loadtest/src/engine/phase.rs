@@ -123,7 +123,7 @@ impl Engine {
     ) -> Result<Window, EngineError> {
         let ns = |seconds: f64| (seconds * SECOND as f64) as u64;
         self.phase = self.phase.wrapping_add(1);
-        self.stats = Stats::new();
+        self.stats = self.fresh_stats();
         for user in &mut self.users {
             user.reset(self.streams.len());
         }
@@ -163,6 +163,18 @@ impl Engine {
             measured_ns,
             pace,
         })
+    }
+
+    /// Nothing counted, but how long the apps took to start: they do so before the first phase only.
+    fn fresh_stats(&mut self) -> Stats {
+        let mut fresh = Stats::new();
+        if self.phase == 1 {
+            let index = Class::AppStart.index();
+            std::mem::swap(&mut fresh.latency[index], &mut self.stats.latency[index]);
+            // They are no part of the timeline.
+            let _ = fresh.latency[index].take_second();
+        }
+        fresh
     }
 
     fn look(&self) -> Look {

@@ -66,13 +66,14 @@ impl Pool {
 }
 
 impl Engine {
-    /// Makes a call, or queues it.
+    /// Makes a call that was meant to be made at `asked`, or queues it.
     pub(super) fn call(
         &mut self,
         purpose: Purpose,
         path: String,
         token: std::rc::Rc<str>,
         body: &'static str,
+        asked: u64,
     ) {
         if self.rest.queue.len() >= QUEUE_MAX {
             self.stats.errors.add("rest queue full");
@@ -84,7 +85,7 @@ impl Engine {
             path,
             token,
             body,
-            asked: clock::mono_ns(),
+            asked,
             sent: 0,
             retried: false,
         });
@@ -163,9 +164,10 @@ impl Engine {
             Purpose::Install(..) | Purpose::Report | Purpose::Abuse => Class::Rest,
         };
         if call.purpose != Purpose::Abuse {
-            let in_window = self.in_window(now);
+            // Apps are started before there is a window.
+            let counts = class == Class::AppStart || self.in_window(now);
             self.stats
-                .latency(class, now.saturating_sub(call.asked), in_window);
+                .latency(class, now.saturating_sub(call.asked), counts);
         }
         match call.purpose {
             // Already installed is what we want as well.
@@ -246,7 +248,13 @@ impl Engine {
         own.apps[usize::from(app)].starts += 1;
         let token = own.token.clone();
         let path = format!("/apps/{}/start", package(usize::from(app)));
-        self.call(Purpose::Start(user, app), path, token, "{}");
+        self.call(
+            Purpose::Start(user, app),
+            path,
+            token,
+            "{}",
+            clock::mono_ns(),
+        );
     }
 
     /// Installs the app first where that is asked for, then starts it.
@@ -260,41 +268,47 @@ impl Engine {
         }
         let token = self.users[user as usize].token.clone();
         let path = format!("/api/apps/install/{}", package(usize::from(app)));
-        self.call(Purpose::Install(user, app), path, token, "{}");
+        self.call(
+            Purpose::Install(user, app),
+            path,
+            token,
+            "{}",
+            clock::mono_ns(),
+        );
     }
 
     /// What the phone reports on every open and on every change.
-    pub(super) fn post_device_state(&mut self, user: u32) {
+    pub(super) fn post_device_state(&mut self, user: u32, due: u64) {
         const BODY: &str = r#"{"connected":true,"modelName":"Simulated Glasses","batteryLevel":71,"charging":false,"wifiConnected":true,"wifiSsid":"Attic"}"#;
-        self.report(user, "/api/client/device/state", BODY);
+        self.report(user, "/api/client/device/state", BODY, due);
     }
 
     /// What the phone asks and tells on every `connection_ack`; the server takes audio for PCM until it is told otherwise.
-    pub(super) fn ask_on_ack(&mut self, user: u32) {
+    pub(super) fn ask_on_ack(&mut self, user: u32, now: u64) {
         const PCM: &str = r#"{"format":"pcm","lc3Config":null}"#;
         let lc3 = self.scenario.has(Kind::Lc3);
         if self.scenario.rest.on_ack {
-            self.report(user, "/api/client/apps", "");
+            self.report(user, "/api/client/apps", "", now);
         }
         if self.scenario.rest.on_ack || lc3 {
             let format = if lc3 { super::lc3::FORMAT } else { PCM };
-            self.report(user, "/api/client/audio/configure", format);
+            self.report(user, "/api/client/audio/configure", format, now);
         }
     }
 
     /// Where the phone is.
-    pub(super) fn post_location(&mut self, user: u32) {
+    pub(super) fn post_location(&mut self, user: u32, due: u64) {
         const BODY: &str = r#"{"coords":{"latitude":38.7169,"longitude":-9.1399,"accuracy":12.5}}"#;
-        self.report(user, "/api/client/location", BODY);
+        self.report(user, "/api/client/location", BODY, due);
     }
 
-    fn report(&mut self, user: u32, path: &str, body: &'static str) {
+    fn report(&mut self, user: u32, path: &str, body: &'static str, due: u64) {
         let own = &self.users[user as usize];
         if self.settings.target == Target::Relay || own.phone.is_none() {
             return;
         }
         let token = own.token.clone();
-        self.call(Purpose::Report, path.to_owned(), token, body);
+        self.call(Purpose::Report, path.to_owned(), token, body, due);
     }
 }
 

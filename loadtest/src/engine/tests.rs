@@ -309,6 +309,8 @@ fn the_whole_protocol_from_token_to_subscription_brings_every_app_up() {
     );
     let measured = run(Quirk::None, prism(), &text);
     assert_eq!(measured.apps_alive, (6, 6));
+    let starts = measured.stats.latency[Class::AppStart.index()].summary();
+    assert_eq!(starts.map(|starts| starts.count), Some(6));
     for stream in &measured.streams {
         assert!(stream.sent > 0);
         assert_eq!(stream.tally.delivered, stream.tally.expected);
