@@ -1,7 +1,7 @@
 //! What a scenario may hold: every number has bounds, so that a slip of the pen is an error and not a run that never ends.
 
 use crate::engine::udp::{AUDIO_BYTES_MAX, SEALED_BYTES_MAX};
-use crate::scenario::{APPS_MAX, Fault, Kind, Scenario, ScenarioError, Stream, Transport};
+use crate::scenario::{APPS_MAX, Expect, Fault, Kind, Scenario, ScenarioError, Stream, Transport};
 use crate::tag::TAG_BYTES;
 
 /// Most streams in one scenario (the tag has a byte for it, histograms do not care).
@@ -78,10 +78,14 @@ impl Scenario {
         self.own_bounds()
             .and_then(|()| self.streams.iter().try_for_each(|own| self.stream(own)))
             .and_then(|()| self.faults.iter().try_for_each(fault))
+            .and_then(|()| expectations(&self.expect))
             .map_err(|text| ScenarioError::Value(format!("{}: {text}", self.name)))
     }
 
     fn own_bounds(&self) -> Broken {
+        if self.name.is_empty() || self.name.contains(['/', '.']) {
+            return Err("name is part of the names of files: no / and no dot in it".into());
+        }
         let least = u32::from(self.connects.is_none());
         if !(least..=USERS_MAX).contains(&self.users) {
             return Err(format!(
@@ -202,6 +206,26 @@ impl Scenario {
     }
 }
 
+/// Shares are not percentages: one of 100 could never hold.
+fn expectations(own: &Expect) -> Broken {
+    for (name, share) in [
+        ("lost_share_max", own.lost_share_max),
+        ("visits_min", own.visits_min),
+        ("phones_alive_min", own.phones_alive_min),
+        ("apps_alive_min", own.apps_alive_min),
+    ] {
+        within(name, share.unwrap_or(0.0), 0.0, 1.0)?;
+    }
+    for (name, most) in [
+        ("ping_max_ms", own.ping_max_ms),
+        ("p99_max_ms", own.p99_max_ms),
+        ("memory_growth_max_mb", own.memory_growth_max_mb),
+    ] {
+        within(name, most.unwrap_or(0.0), 0.0, RATE_MAX)?;
+    }
+    Ok(())
+}
+
 fn fault(own: &Fault) -> Broken {
     let times = |at_s: f64, times: u32, every_s: f64| -> Broken {
         within("at_s", at_s, 0.0, SECONDS_MAX)?;
@@ -264,6 +288,7 @@ faults:
   - stuck_readers: { at_s: 1, for_s: 2, share: 0.5, receive_buffer: 8192 }
   - abuse: { at_s: 1, for_s: 2, opens_per_min: 6 }
   - restart: { at_s: 2, times: 3, every_s: 10 }
+expect: { ping_max_ms: 900, lost_share_max: 0.01, visits_min: 1, phones_alive_min: 1, apps_alive_min: 1 }
 ";
 
     fn good() -> String {
@@ -324,6 +349,34 @@ faults:
             ),
             ("opens_per_min: 6", "opens_per_min: -6", "opens_per_min"),
             ("times: 3, every_s: 10", "times: 3", "every_s"),
+        ] {
+            let text = error(&good().replace(from, to));
+            assert!(text.contains(word), "{word} is not named in: {text}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_files_and_expectations_that_cannot_hold_are_refused() {
+        for (from, to, word) in [
+            ("name: small", "name: a/b", "name"),
+            ("name: small", "name: day.2", "name"),
+            ("ping_max_ms: 900", "ping_max_ms: -1", "ping_max_ms"),
+            (
+                "lost_share_max: 0.01",
+                "lost_share_max: 2",
+                "lost_share_max",
+            ),
+            ("visits_min: 1", "visits_min: 99", "visits_min"),
+            (
+                "phones_alive_min: 1",
+                "phones_alive_min: 100",
+                "phones_alive_min",
+            ),
+            (
+                "apps_alive_min: 1",
+                "apps_alive_min: .nan",
+                "apps_alive_min",
+            ),
         ] {
             let text = error(&good().replace(from, to));
             assert!(text.contains(word), "{word} is not named in: {text}");

@@ -187,7 +187,7 @@ pub(crate) fn find(
             Step::Generator(_) => (end, reason) = (End::Generator, line),
         }
         // What piled up must not be charged to the next rate.
-        engine.settle(3.0)?;
+        engine.recover()?;
         Ok::<_, EngineError>(Some(false))
     })?;
     Ok(Capacity {
@@ -223,6 +223,10 @@ fn judge(run: &mut RunResult, p99_ms: f64) -> Step {
     if !run.verdict.invalid.is_empty() {
         return Step::Generator(run.verdict.invalid.join("; "));
     }
+    let wrong = total.damaged + total.misrouted + total.duplicated + total.out_of_order;
+    if wrong > 0 {
+        return Step::Failed(format!("{wrong} twice, out of order, damaged or astray"));
+    }
     if total.lost > 0 || total.missed_offline > 0 {
         return Step::Failed(format!("lost {}", total.lost + total.missed_offline));
     }
@@ -256,6 +260,25 @@ mod tests {
         assert!(text.starts_with("below 78 messages/s"), "{text}");
         own.end = End::Early;
         assert!(own.sentence(5.0).contains("ended early: P99 7.0 ms"));
+    }
+
+    #[test]
+    fn a_rate_at_which_messages_come_twice_or_wrong_does_not_hold() {
+        let stream = "{ kind: audio, bytes: 100, per_user_per_s: 10 }";
+        let mut own = crate::report::verdict::tests::run(stream);
+        assert!(matches!(judge(&mut own, 20.0), Step::Kept));
+        for at in 0..4 {
+            let mut wrong = own.clone();
+            let tally = wrong.classes[0].tally.as_mut().unwrap();
+            let counts = [
+                &mut tally.damaged,
+                &mut tally.misrouted,
+                &mut tally.duplicated,
+                &mut tally.out_of_order,
+            ];
+            *counts[at] = 1;
+            assert!(matches!(judge(&mut wrong, 20.0), Step::Failed(_)));
+        }
     }
 
     #[test]

@@ -174,12 +174,15 @@ fn code(result: &RunResult) -> ExitCode {
 fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
     args.check()?;
     let scenario = args.load()?;
-    if !scenario
-        .streams
-        .iter()
-        .any(|stream| stream.per_user_per_s.is_some())
-    {
-        return Err(format!("{} has no open-loop stream", scenario.name));
+    // Displays are throttled: their latency is no bound of the server's.
+    let bounded = |stream: &scenario::Stream| {
+        stream.per_user_per_s.is_some() && stream.kind.class() != hist::Class::Display
+    };
+    if !scenario.streams.iter().any(bounded) {
+        return Err(format!(
+            "{} has no open-loop stream of audio, speech or events",
+            scenario.name
+        ));
     }
     let settings = args.drive.settings()?;
     prepare(&args.drive, &settings, &scenario)?;
@@ -203,14 +206,13 @@ fn find_capacity(args: &CapacityArgs) -> Result<ExitCode, String> {
 fn compare(a: &Path, b: &Path) -> Result<ExitCode, String> {
     let (a, b) = (RunResult::load(a)?, RunResult::load(b)?);
     output::say(&report::compare::table(&a, &b));
-    Ok(match report::compare::obstacle(&a, &b) {
-        None => ExitCode::SUCCESS,
-        Some(obstacle) => {
-            output::progress(&format!("prism-load: {obstacle}"));
-            let invalid = [&a, &b].iter().any(|run| !run.verdict.invalid.is_empty());
-            ExitCode::from(if invalid { INVALID } else { FAILED })
-        }
-    })
+    let obstacles = report::compare::obstacles(&a, &b);
+    if obstacles.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::progress(&format!("prism-load: {}", obstacles.join("; ")));
+    let invalid = [&a, &b].iter().any(|run| !run.verdict.invalid.is_empty());
+    Ok(ExitCode::from(if invalid { INVALID } else { FAILED }))
 }
 
 /// Parts of one measurement as the whole.

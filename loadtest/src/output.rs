@@ -33,7 +33,16 @@ impl Files {
         for path in own.json.iter().chain(&own.html) {
             writable(path)?;
         }
+        if let [json] = own.json.as_slice()
+            && own.html.contains(json)
+            && json.is_file()
+        {
+            return Err(format!("--json and --html are both {}", json.display()));
+        }
         if let Some(folder) = &args.out {
+            if drive.label().contains('/') {
+                return Err("--label is part of the names of files: no / in it".into());
+            }
             let folder = folder
                 .clone()
                 .unwrap_or_else(|| default_folder(&drive.commit));
@@ -159,6 +168,29 @@ pub(crate) fn write_json(path: &Path, run: &RunResult) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_destroy_or_misplace_a_result_is_refused_before_the_run() {
+        use clap::Parser as _;
+        let folder = std::env::temp_dir().join(format!("prism-load-names-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let refused = |words: &[&str]| {
+            let all = ["prism-load", "run", "x"].iter().chain(words);
+            let crate::cli::Command::Run(own) = crate::cli::Cli::parse_from(all).command else {
+                panic!("run was asked for");
+            };
+            let files = Files::prepare(&own.output, &own.drive, "x");
+            files.map(|_| ()).unwrap_err()
+        };
+        let same = folder.join("same").display().to_string();
+        let error = refused(&["--json", &same, "--html", &same]);
+        assert!(error.starts_with("--json and --html are both"), "{error}");
+        let into = folder.display().to_string();
+        let error = refused(&["--label", "a/b", "--out", &into]);
+        assert!(error.contains("--label"), "{error}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_folder_that_exists_gets_another_number_and_nothing_is_overwritten() {

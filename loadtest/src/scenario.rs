@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hist::Class;
 pub(crate) use faults::{Abuse, AppServerGone, Fault, Herd, Restart, StuckReaders};
 
 /// Most apps a user can have; the apps file declares that many packages.
@@ -77,6 +78,18 @@ pub(crate) enum Kind {
     Display,
     /// Binary frames, phone to a recogniser; what it answers goes to every app as `transcription:en-US`.
     Speech,
+}
+
+impl Kind {
+    /// What its messages are counted as.
+    pub(crate) fn class(self) -> Class {
+        match self {
+            Self::Audio | Self::Lc3 => Class::Audio,
+            Self::Speech => Class::Speech,
+            Self::Event | Self::Transcript | Self::Mix => Class::Event,
+            Self::Display => Class::Display,
+        }
+    }
 }
 
 /// How audio leaves the phone.
@@ -189,6 +202,8 @@ pub(crate) struct Connects {
 pub(crate) struct Expect {
     /// Most messages lost at connected receivers.
     pub(crate) lost_max: Option<u64>,
+    /// The same as a share of those that had to arrive, where some may be lost: UDP.
+    pub(crate) lost_share_max: Option<f64>,
     /// Most messages out of order, twice, damaged or misrouted together.
     pub(crate) disorder_max: Option<u64>,
     /// Slowest pong, milliseconds.
@@ -197,6 +212,10 @@ pub(crate) struct Expect {
     pub(crate) p99_max_ms: Option<f64>,
     /// Most resident memory that the server may gain between beginning and end of the window, MB.
     pub(crate) memory_growth_max_mb: Option<f64>,
+    /// Most calls of phones (`rest`) that fail: another status than 200, or no answer.
+    pub(crate) calls_failed_max: Option<u64>,
+    /// Least share of the visitors (`connects`) that are acknowledged, of those who tried.
+    pub(crate) visits_min: Option<f64>,
     /// Share of phones connected at the end.
     pub(crate) phones_alive_min: Option<f64>,
     /// Share of apps attached at the end.

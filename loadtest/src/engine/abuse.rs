@@ -84,7 +84,7 @@ impl Engine {
             }
             AbuseKind::DeviceState if self.settings.target != Target::Relay => {
                 let path = "/api/client/device/state".to_owned();
-                self.call(Purpose::Abuse, path, token, r#"{"connected":true}"#);
+                self.call(Purpose::Abuse, path, token, r#"{"connected":true}"#, due);
             }
             AbuseKind::DeviceState => {}
             AbuseKind::Garbage => {

@@ -55,9 +55,16 @@ impl Engine {
     }
 
     /// What to look at first, by what went wrong most often when somebody pointed the tester at a server of her own.
-    fn advice(&self, phones: usize, causes: &str) -> Option<String> {
+    pub(super) fn advice(&self, phones: usize, causes: &str) -> Option<String> {
+        if causes.contains("phone upgrade: status 404") {
+            return Some(
+                "nothing there takes phones: are --host and --port those of the real-time tier?"
+                    .into(),
+            );
+        }
         let Target::Prism { webhook_port, .. } = &self.settings.target else {
-            return None;
+            let tokens = causes.contains("status 401");
+            return tokens.then(|| "the server wants tokens: --target prism has them".into());
         };
         let missing = (0..self.scenario.apps_per_user).any(|app| {
             let ready = |user: &super::user::User| user.apps[app].ready;
@@ -65,6 +72,8 @@ impl Engine {
         });
         Some(if phones == 0 && causes.contains("status 401") {
             "the server refuses the tokens: is --jwt-secret its AUGMENTOS_AUTH_JWT_SECRET?".into()
+        } else if phones == 0 && causes.is_empty() {
+            "phones connect, but no connection_ack comes; a plain relay needs --target relay".into()
         } else if causes.contains("status 404") {
             "the server does not know the apps: declare what `prism-load apps-file` prints, and give --install where users install them"
                 .into()
@@ -104,7 +113,7 @@ impl Engine {
     /// The phone of a user is known to the server for the first time.
     pub(super) fn begin_user(&mut self, user: u32, now: u64) {
         self.users[user as usize].begun = true;
-        self.post_device_state(user);
+        self.post_device_state(user, now);
         for app in 0..self.scenario.apps_per_user {
             let app = u8::try_from(app).unwrap_or(u8::MAX);
             match self.settings.target {

@@ -1,8 +1,8 @@
 //! What makes the apps of a relay the same readers as those of the real server: how a kernel acknowledges depends on what a socket has
 //! seen. The real server greets an app with more than a kilobyte, and the app answers; a relay would let its apps only listen.
 //!
-//! A socket that never answered acknowledges each frame as it is read, one that did every second; and two frames that are longer than
-//! the longest so far are acknowledged within the call of their sender.
+//! A socket that never answered acknowledges each frame as it is read, one that did every second; and two frames that
+//! together are longer than the longest so far are acknowledged within the call of their sender.
 
 use super::{Engine, Target};
 use crate::frame::Opcode;
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Answers a greeting by a frame that asks for nothing; says whether it was one.
-    pub(super) fn is_greeted(&mut self, user: u32, app: u8, payload: &[u8]) -> bool {
+    pub(super) fn answer_greeting(&mut self, user: u32, app: u8, payload: &[u8]) -> bool {
         let head = &payload[..payload.len().min(MARK_WITHIN)];
         if self.settings.target != Target::Relay || !head.windows(MARK.len()).any(|at| at == MARK) {
             return false;

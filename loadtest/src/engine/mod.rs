@@ -376,8 +376,8 @@ impl Engine {
                 acted = true;
                 match kind {
                     Background::Ping => self.ping(user, due, now),
-                    Background::DeviceState => self.post_device_state(user),
-                    Background::Location => self.post_location(user),
+                    Background::DeviceState => self.post_device_state(user, due),
+                    Background::Location => self.post_location(user, due),
                     Background::AppPing => self.ping_apps(user),
                     // After the window everyone may come back.
                     Background::Churn if self.generating => self.drop_phone(user),

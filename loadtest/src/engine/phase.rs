@@ -14,6 +14,8 @@ use crate::track::Tally;
 
 /// How long testers wait for each other.
 const MEETING_PATIENCE: u64 = 120 * SECOND;
+/// A server that has not recovered from a phase after this time does not recover.
+const RECOVERY_MAX: u64 = 60 * SECOND;
 /// Last looks at the sockets, should somebody never stop sending.
 const LAST_TURNS_MAX: u32 = 1000;
 
@@ -121,7 +123,7 @@ impl Engine {
     ) -> Result<Window, EngineError> {
         let ns = |seconds: f64| (seconds * SECOND as f64) as u64;
         self.phase = self.phase.wrapping_add(1);
-        self.stats = Stats::new();
+        self.stats = self.fresh_stats();
         for user in &mut self.users {
             user.reset(self.streams.len());
         }
@@ -161,6 +163,18 @@ impl Engine {
             measured_ns,
             pace,
         })
+    }
+
+    /// Nothing counted, but how long the apps took to start: they do so before the first phase only.
+    fn fresh_stats(&mut self) -> Stats {
+        let mut fresh = Stats::new();
+        if self.phase == 1 {
+            let index = Class::AppStart.index();
+            std::mem::swap(&mut fresh.latency[index], &mut self.stats.latency[index]);
+            // They are no part of the timeline.
+            let _ = fresh.latency[index].take_second();
+        }
+        fresh
     }
 
     fn look(&self) -> Look {
@@ -325,6 +339,23 @@ impl Engine {
     /// Waits without traffic for `seconds`.
     pub(crate) fn settle(&mut self, seconds: f64) -> Result<(), EngineError> {
         self.turn_until(clock::mono_ns() + (seconds * SECOND as f64) as u64)
+    }
+
+    /// Waits without traffic until nothing of the last phase comes any more and everybody who was dropped in it is back.
+    pub(crate) fn recover(&mut self) -> Result<(), EngineError> {
+        let most = clock::mono_ns() + RECOVERY_MAX;
+        self.settle(3.0)?;
+        while clock::mono_ns() < most && !self.ends() {
+            for count in &mut self.stats.count {
+                count.received_in_interval = 0;
+            }
+            self.settle(1.0)?;
+            let quiet = (self.stats.count.iter()).all(|count| count.received_in_interval == 0);
+            if quiet && self.users.iter().all(super::user::User::ready) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Waits without traffic until all testers of the meeting may begin.

@@ -57,11 +57,11 @@ impl Engine {
         self.stats.latency(Class::PhoneConnect, waited, in_window);
         if own.begun {
             // As the real phone does on every open; a display needs connected glasses.
-            self.post_device_state(user);
+            self.post_device_state(user, now);
         } else {
             self.begin_user(user, now);
         }
-        self.ask_on_ack(user);
+        self.ask_on_ack(user, now);
     }
 
     pub(super) fn on_phone_message(&mut self, user: u32, opcode: Opcode, payload: &[u8], now: u64) {
@@ -96,6 +96,11 @@ impl Engine {
         };
         if own.ping_sent > 0 {
             self.stats.ping_timeouts += 1;
+            // Else the slowest pongs would be those that are in no latency.
+            let sent = own.ping_sent;
+            let in_window = self.in_window(sent) || self.in_window(now);
+            self.stats
+                .latency(Class::Ping, now.saturating_sub(sent), in_window);
             self.cut(token);
             self.timers.at(now, Timer::PhoneConnect(user));
             return;

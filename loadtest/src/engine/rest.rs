@@ -17,6 +17,8 @@ use crate::scenario::Kind;
 const CONNECTIONS_MAX: usize = 128;
 /// Most calls that wait for a connection; further ones are dropped and counted.
 const QUEUE_MAX: usize = 100_000;
+/// A report that is not answered within this time has failed.
+const ANSWER_WITHIN: u64 = 10 * SECOND;
 /// Start requests per app during bring-up before it counts as failed.
 const STARTS_MAX: u32 = 3;
 
@@ -42,6 +44,8 @@ pub(super) struct Call {
     /// Empty: it is a `GET`.
     pub(super) body: &'static str,
     asked: u64,
+    /// When it went out, the last time.
+    sent: u64,
     retried: bool,
 }
 
@@ -53,17 +57,27 @@ pub(super) struct Pool {
     idle: Vec<Token>,
 }
 
+#[cfg(test)]
+impl Pool {
+    /// Calls without an answer.
+    pub(super) fn under_way(&self) -> usize {
+        self.queue.len() + self.busy.len()
+    }
+}
+
 impl Engine {
-    /// Makes a call, or queues it.
+    /// Makes a call that was meant to be made at `asked`, or queues it.
     pub(super) fn call(
         &mut self,
         purpose: Purpose,
         path: String,
         token: std::rc::Rc<str>,
         body: &'static str,
+        asked: u64,
     ) {
         if self.rest.queue.len() >= QUEUE_MAX {
             self.stats.errors.add("rest queue full");
+            self.stats.calls_failed += u64::from(purpose == Purpose::Report);
             return;
         }
         self.rest.queue.push_back(Call {
@@ -71,21 +85,23 @@ impl Engine {
             path,
             token,
             body,
-            asked: clock::mono_ns(),
+            asked,
+            sent: 0,
             retried: false,
         });
         self.pump_rest();
     }
 
     fn pump_rest(&mut self) {
-        while let Some(call) = self.rest.queue.pop_front() {
+        while let Some(mut call) = self.rest.queue.pop_front() {
             let request = self.request_bytes(&call);
+            call.sent = clock::mono_ns();
             if let Some(token) = self.rest.idle.pop() {
                 self.rest.busy.insert(token, call);
                 self.send_bytes(token, &request);
             } else if self.rest.busy.len() < CONNECTIONS_MAX {
-                let now = clock::mono_ns();
-                match self.open_tcp(Role::Rest, self.settings.address, request, now, None) {
+                let (to, now) = (self.settings.address, call.sent);
+                match self.open_tcp(Role::Rest, to, request, now, None) {
                     Some(token) => {
                         self.rest.busy.insert(token, call);
                     }
@@ -148,9 +164,10 @@ impl Engine {
             Purpose::Install(..) | Purpose::Report | Purpose::Abuse => Class::Rest,
         };
         if call.purpose != Purpose::Abuse {
-            let in_window = self.in_window(now);
+            // Apps are started before there is a window.
+            let counts = class == Class::AppStart || self.in_window(now);
             self.stats
-                .latency(class, now.saturating_sub(call.asked), in_window);
+                .latency(class, now.saturating_sub(call.asked), counts);
         }
         match call.purpose {
             // Already installed is what we want as well.
@@ -169,9 +186,12 @@ impl Engine {
             Purpose::Report if status != 200 => {
                 let path = call.path.as_str();
                 self.stats.errors.add(&format!("{path}: status {status}"));
+                self.stats.calls_failed += 1;
             }
-            Purpose::Abuse => self.stats.errors.add(&format!("abuser: status {status}")),
-            Purpose::Report => {}
+            Purpose::Abuse if status != 200 => {
+                self.stats.errors.add(&format!("abuser: status {status}"));
+            }
+            Purpose::Report | Purpose::Abuse => {}
         }
     }
 
@@ -195,7 +215,21 @@ impl Engine {
         self.pump_rest();
     }
 
+    /// Ends the calls that were not answered in time; how long an app may take to start is the server's to say.
+    pub(super) fn end_unanswered(&mut self, now: u64) {
+        let is_late = |call: &Call| {
+            let reports = matches!(call.purpose, Purpose::Report | Purpose::Abuse);
+            reports && call.sent + ANSWER_WITHIN < now
+        };
+        let busy = self.rest.busy.iter().filter(|(_, call)| is_late(call));
+        let late: Vec<Token> = busy.map(|(token, _)| *token).collect();
+        for token in late {
+            self.end(token, End::Broken("answer: none in 10 s".to_owned()));
+        }
+    }
+
     fn on_rest_failure(&mut self, call: &Call) {
+        self.stats.calls_failed += u64::from(call.purpose == Purpose::Report);
         if let Purpose::Start(user, app) | Purpose::Install(user, app) = call.purpose {
             self.retry_start(user, app, clock::mono_ns());
         }
@@ -214,7 +248,13 @@ impl Engine {
         own.apps[usize::from(app)].starts += 1;
         let token = own.token.clone();
         let path = format!("/apps/{}/start", package(usize::from(app)));
-        self.call(Purpose::Start(user, app), path, token, "{}");
+        self.call(
+            Purpose::Start(user, app),
+            path,
+            token,
+            "{}",
+            clock::mono_ns(),
+        );
     }
 
     /// Installs the app first where that is asked for, then starts it.
@@ -228,41 +268,47 @@ impl Engine {
         }
         let token = self.users[user as usize].token.clone();
         let path = format!("/api/apps/install/{}", package(usize::from(app)));
-        self.call(Purpose::Install(user, app), path, token, "{}");
+        self.call(
+            Purpose::Install(user, app),
+            path,
+            token,
+            "{}",
+            clock::mono_ns(),
+        );
     }
 
     /// What the phone reports on every open and on every change.
-    pub(super) fn post_device_state(&mut self, user: u32) {
+    pub(super) fn post_device_state(&mut self, user: u32, due: u64) {
         const BODY: &str = r#"{"connected":true,"modelName":"Simulated Glasses","batteryLevel":71,"charging":false,"wifiConnected":true,"wifiSsid":"Attic"}"#;
-        self.report(user, "/api/client/device/state", BODY);
+        self.report(user, "/api/client/device/state", BODY, due);
     }
 
     /// What the phone asks and tells on every `connection_ack`; the server takes audio for PCM until it is told otherwise.
-    pub(super) fn ask_on_ack(&mut self, user: u32) {
+    pub(super) fn ask_on_ack(&mut self, user: u32, now: u64) {
         const PCM: &str = r#"{"format":"pcm","lc3Config":null}"#;
         let lc3 = self.scenario.has(Kind::Lc3);
         if self.scenario.rest.on_ack {
-            self.report(user, "/api/client/apps", "");
+            self.report(user, "/api/client/apps", "", now);
         }
         if self.scenario.rest.on_ack || lc3 {
             let format = if lc3 { super::lc3::FORMAT } else { PCM };
-            self.report(user, "/api/client/audio/configure", format);
+            self.report(user, "/api/client/audio/configure", format, now);
         }
     }
 
     /// Where the phone is.
-    pub(super) fn post_location(&mut self, user: u32) {
+    pub(super) fn post_location(&mut self, user: u32, due: u64) {
         const BODY: &str = r#"{"coords":{"latitude":38.7169,"longitude":-9.1399,"accuracy":12.5}}"#;
-        self.report(user, "/api/client/location", BODY);
+        self.report(user, "/api/client/location", BODY, due);
     }
 
-    fn report(&mut self, user: u32, path: &str, body: &'static str) {
+    fn report(&mut self, user: u32, path: &str, body: &'static str, due: u64) {
         let own = &self.users[user as usize];
         if self.settings.target == Target::Relay || own.phone.is_none() {
             return;
         }
         let token = own.token.clone();
-        self.call(Purpose::Report, path.to_owned(), token, body);
+        self.call(Purpose::Report, path.to_owned(), token, body, due);
     }
 }
 

@@ -176,6 +176,7 @@ impl Engine {
     pub(super) fn sweep(&mut self, now: u64) {
         self.timers.at(now + SECOND, Timer::Sweep);
         self.end_overdue(now);
+        self.end_unanswered(now);
         if self.generating {
             self.restart_stalled(now);
         }

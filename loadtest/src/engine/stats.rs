@@ -72,10 +72,14 @@ pub(crate) struct Stats {
     pub(crate) stalled: u64,
     /// Sent in the current sampling interval.
     pub(crate) sent_in_interval: u64,
-    /// Visitors that were acknowledged during the window.
+    /// Visitors that tried during the window.
+    pub(crate) visits_tried: u64,
+    /// Those of them that were acknowledged.
     pub(crate) visits: u64,
     /// Visits skipped because too many were under way.
     pub(crate) visits_skipped: u64,
+    /// Calls of phones that failed: another status than 200, or none.
+    pub(crate) calls_failed: u64,
     /// Phone connects acknowledged.
     pub(crate) phone_acks: u64,
 }
@@ -98,8 +102,10 @@ impl Stats {
             ping_timeouts: 0,
             stalled: 0,
             sent_in_interval: 0,
+            visits_tried: 0,
             visits: 0,
             visits_skipped: 0,
+            calls_failed: 0,
             phone_acks: 0,
         }
     }

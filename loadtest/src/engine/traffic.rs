@@ -32,13 +32,11 @@ pub(super) struct StreamState {
 
 impl StreamState {
     pub(super) fn new(spec: &Stream) -> Self {
-        let (class, templates) = match spec.kind {
-            Kind::Audio => (Class::Audio, vec![Template::binary(spec.bytes)]),
-            Kind::Speech => (Class::Speech, vec![Template::binary(spec.bytes)]),
+        let templates = match spec.kind {
+            Kind::Audio | Kind::Speech => vec![Template::binary(spec.bytes)],
             Kind::Lc3 => {
                 let messages = super::lc3::messages();
-                let templates = messages.into_iter().map(Template::fixed).collect();
-                (Class::Audio, templates)
+                messages.into_iter().map(Template::fixed).collect()
             }
             Kind::Event => {
                 let template = Template::json(
@@ -46,19 +44,19 @@ impl StreamState {
                     r#"","pressType":"short","timestamp":1773480413589}"#,
                     spec.bytes,
                 );
-                (Class::Event, vec![template])
+                vec![template]
             }
             Kind::Transcript => {
                 let tail = r#"","isFinal":false,"startTime":100,"endTime":900,"speakerId":0,"transcribeLanguage":"en-US","provider":"ondevice"}"#;
                 let head = r#"{"type":"local_transcription","text":""#;
-                (Class::Event, vec![Template::json(head, tail, spec.bytes)])
+                vec![Template::json(head, tail, spec.bytes)]
             }
             Kind::Mix => {
                 let stamped = |(_, text): (&str, &str)| {
                     let (head, tail) = golden::split(text);
                     Template::json(&head, tail, 0)
                 };
-                (Class::Event, golden::PHONE.map(stamped).to_vec())
+                golden::PHONE.map(stamped).to_vec()
             }
             Kind::Display => {
                 let tail = if spec.force {
@@ -70,12 +68,12 @@ impl StreamState {
                     r#"{"type":"display_event","packageName":"load.app0","sessionId":"","#,
                     r#""view":"main","layout":{"layoutType":"text_wall","text":""#
                 );
-                (Class::Display, vec![Template::json(head, tail, spec.bytes)])
+                vec![Template::json(head, tail, spec.bytes)]
             }
         };
         Self {
             spec: spec.clone(),
-            class,
+            class: spec.kind.class(),
             templates,
             schedule: None,
             members: 0,
@@ -229,7 +227,8 @@ impl Engine {
             return;
         }
         let Some(tag) = Tag::from_bytes(payload) else {
-            self.stats.of(Class::Audio).damaged += u64::from(!self.is_greeted(user, app, payload));
+            let is_damaged = !self.answer_greeting(user, app, payload);
+            self.stats.of(Class::Audio).damaged += u64::from(is_damaged);
             return;
         };
         let Some(index) = self.stream_of(tag, Class::Audio) else {
@@ -246,7 +245,7 @@ impl Engine {
         let hint = &mut self.users[user as usize].apps[usize::from(app)].hint;
         let Some(tag) = Tag::find_hex(payload, hint) else {
             let is_marked = Tag::is_marked(payload, *hint);
-            let is_damaged = !self.is_greeted(user, app, payload) && is_marked;
+            let is_damaged = !self.answer_greeting(user, app, payload) && is_marked;
             self.stats.of(Class::Event).damaged += u64::from(is_damaged);
             return;
         };

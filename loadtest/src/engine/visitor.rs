@@ -33,6 +33,7 @@ impl Engine {
             Target::Relay => format!("/glasses-ws?user={name}"),
         };
         self.visits += 1;
+        self.stats.visits_tried += u64::from(in_window);
         let address = self.settings.address;
         if self
             .open_socket(Role::Visitor, address, &path, due, None)

@@ -15,14 +15,15 @@ struct Row {
 }
 
 /// Why the ratios of two runs say nothing about their servers, where they do not.
-pub(crate) fn obstacle(a: &RunResult, b: &RunResult) -> Option<String> {
+pub(crate) fn obstacles(a: &RunResult, b: &RunResult) -> Vec<String> {
+    let mut own = Vec::new();
     let invalid: Vec<&str> = [("A", a), ("B", b)]
         .into_iter()
         .filter(|(_, run)| !run.verdict.invalid.is_empty())
         .map(|(letter, _)| letter)
         .collect();
     if !invalid.is_empty() {
-        return Some(format!(
+        own.push(format!(
             "{} INVALID: the figures must not be used",
             match invalid.as_slice() {
                 [one] => format!("{one} is"),
@@ -30,16 +31,13 @@ pub(crate) fn obstacle(a: &RunResult, b: &RunResult) -> Option<String> {
             }
         ));
     }
-    // The words about a scenario and what it expects are no part of the load.
-    let load = |run: &RunResult| crate::scenario::Scenario {
-        about: String::new(),
-        expect: crate::scenario::Expect::default(),
-        ..run.scenario.clone()
-    };
-    (load(a) != load(b)).then(|| {
-        "the scenarios differ (load, users or times): the ratios say little about the servers"
-            .to_owned()
-    })
+    if a.load_only() != b.load_only() {
+        own.push(
+            "the scenarios differ (load, users or times): the ratios say little about the servers"
+                .to_owned(),
+        );
+    }
+    own
 }
 
 /// A table of what both runs measured, with the ratio B / A.
@@ -59,7 +57,7 @@ pub(crate) fn table(a: &RunResult, b: &RunResult) -> String {
             run.verdict.word()
         );
     }
-    if let Some(obstacle) = obstacle(a, b) {
+    for obstacle in obstacles(a, b) {
         let _ = writeln!(out, "CAUTION: {obstacle}");
     }
     if a.machine != b.machine || a.host != b.host {
@@ -148,13 +146,15 @@ mod tests {
         let mut b = a.clone();
         b.scenario.about = "the same in other words".into();
         b.scenario.expect.p99_max_ms = Some(1.0);
-        assert_eq!(obstacle(&a, &b), None);
+        assert!(obstacles(&a, &b).is_empty());
         assert!(!table(&a, &b).contains("CAUTION"));
         b.scenario.users += 1;
-        assert!(obstacle(&a, &b).unwrap().contains("scenarios differ"));
+        assert!(obstacles(&a, &b)[0].contains("scenarios differ"));
         b.verdict.invalid.push("too busy".into());
-        assert!(obstacle(&a, &b).unwrap().starts_with("B is INVALID"));
-        assert!(obstacle(&b, &b).unwrap().starts_with("both are INVALID"));
-        assert!(table(&a, &b).contains("CAUTION: B is INVALID"));
+        assert!(obstacles(&b, &b)[0].starts_with("both are INVALID"));
+        // One does not hide the other.
+        let table = table(&a, &b);
+        assert!(table.contains("CAUTION: B is INVALID"));
+        assert!(table.contains("CAUTION: the scenarios differ"));
     }
 }

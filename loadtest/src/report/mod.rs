@@ -162,10 +162,16 @@ pub(crate) struct Counts {
     pub(crate) stalled: u64,
     /// Phones acknowledged in the phase (reconnects).
     pub(crate) phone_acks: u64,
-    /// Visitors acknowledged in the window.
+    /// Visitors who tried in the window.
+    #[serde(default)]
+    pub(crate) visits_tried: u64,
+    /// Those of them who were acknowledged.
     pub(crate) visits: u64,
     /// Visits skipped because too many were under way.
     pub(crate) visits_skipped: u64,
+    /// Calls of phones that got another status than 200, or no answer within 10 s.
+    #[serde(default)]
+    pub(crate) calls_failed: u64,
     /// Phones connected at the end, of all.
     pub(crate) phones_alive: (usize, usize),
     /// Apps attached at the end, of all.
@@ -181,6 +187,15 @@ impl RunResult {
     /// The result of `class`.
     pub(crate) fn class(&self, class: Class) -> Option<&ClassResult> {
         self.classes.iter().find(|own| own.class == class)
+    }
+
+    /// The scenario as far as it is load: without its words and what it expects.
+    pub(crate) fn load_only(&self) -> Scenario {
+        Scenario {
+            about: String::new(),
+            expect: crate::scenario::Expect::default(),
+            ..self.scenario.clone()
+        }
     }
 
     /// Reads a result file.

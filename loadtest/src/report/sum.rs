@@ -208,8 +208,10 @@ fn counts(parts: &[RunResult]) -> Counts {
         own.ping_timeouts += part.ping_timeouts;
         own.stalled += part.stalled;
         own.phone_acks += part.phone_acks;
+        own.visits_tried += part.visits_tried;
         own.visits += part.visits;
         own.visits_skipped += part.visits_skipped;
+        own.calls_failed += part.calls_failed;
         pair(&mut own.phones_alive, part.phones_alive);
         pair(&mut own.apps_alive, part.apps_alive);
         pair(&mut own.bystanders, part.bystanders);

@@ -1,11 +1,12 @@
 //! Many rounds of several servers: medians, ranges, and ratios of paired rounds. Made by `scripts/bench`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::RunResult;
 use crate::hist::{Class, Latency};
+use crate::output;
 
 /// Runs of one folder: workload, then server, then round.
 pub(crate) type Rounds = BTreeMap<String, BTreeMap<String, BTreeMap<u32, RunResult>>>;
@@ -21,16 +22,19 @@ pub(crate) fn load(folder: &Path) -> Result<Rounds, String> {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or("");
-        let parts: Vec<&str> = name.split('.').collect();
-        let [workload, server, round, "json"] = parts.as_slice() else {
+        let Some((workload, server, round)) = parts(name) else {
             continue;
         };
-        let Ok(round) = round.parse() else { continue };
+        // A run that is under way has taken its name.
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() == 0) {
+            output::progress(&format!("{}: empty, left out", path.display()));
+            continue;
+        }
         let run = RunResult::load(&path)?;
         rounds
-            .entry((*workload).to_owned())
+            .entry(workload.to_owned())
             .or_default()
-            .entry((*server).to_owned())
+            .entry(server.to_owned())
             .or_default()
             .insert(round, run);
     }
@@ -41,6 +45,33 @@ pub(crate) fn load(folder: &Path) -> Result<Rounds, String> {
         ));
     }
     Ok(rounds)
+}
+
+/// Workload, server (whose name may have dots) and round of a file's name.
+fn parts(name: &str) -> Option<(&str, &str, u32)> {
+    let (rest, round) = name.strip_suffix(".json")?.rsplit_once('.')?;
+    let (workload, server) = rest.split_once('.')?;
+    Some((workload, server, round.parse().ok()?))
+}
+
+/// What makes the figures of a workload no measurement of one thing, where something does.
+fn cautions(servers: &BTreeMap<String, BTreeMap<u32, RunResult>>) -> Vec<&'static str> {
+    let runs = || servers.values().flat_map(BTreeMap::values);
+    let Some(first) = runs().next() else {
+        return Vec::new();
+    };
+    let load = first.load_only();
+    let mut own = Vec::new();
+    if runs().any(|run| run.load_only() != load) {
+        own.push("the scenarios of these runs differ (load, users or times)");
+    }
+    if runs().any(|run| (&run.host, &run.machine) != (&first.host, &first.machine)) {
+        own.push("these runs are from different machines");
+    }
+    if runs().any(|run| run.commit != first.commit) {
+        own.push("these runs are of different commits");
+    }
+    own
 }
 
 fn median(values: &mut [f64]) -> Option<f64> {
@@ -80,8 +111,21 @@ pub(crate) fn markdown(rounds: &Rounds, subject: &str) -> String {
              Method: `docs/performance-method.md`.\n"
         );
     }
+    let known = |servers: &BTreeMap<_, _>| servers.contains_key(subject);
+    if !rounds.values().any(known) {
+        let names: BTreeSet<&String> = rounds.values().flat_map(BTreeMap::keys).collect();
+        let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+        let _ = writeln!(
+            out,
+            "CAUTION: no ratios, because no run is of {subject}; there are {}.\n",
+            names.join(", ")
+        );
+    }
     for (workload, servers) in rounds {
         let _ = writeln!(out, "## {workload}\n");
+        for caution in cautions(servers) {
+            let _ = writeln!(out, "CAUTION: {caution}.\n");
+        }
         let _ = writeln!(
             out,
             "| server | rounds used | CPU us median | min-max | best | {subject} / server, paired median [min-max] | delivered/s median | P50 us | P99 us | P99.9 us | RSS MB | server cores | generator busy |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
@@ -93,9 +137,11 @@ pub(crate) fn markdown(rounds: &Rounds, subject: &str) -> String {
         let _ = writeln!(out);
         for (server, runs) in servers {
             for (round, run) in runs {
-                for reason in run.verdict.invalid.iter().chain(&run.verdict.failed) {
-                    let word = run.verdict.word();
-                    let _ = writeln!(out, "- {word}, {server}, round {round}: {reason}");
+                let own = &run.verdict;
+                for (word, reasons) in [("INVALID", &own.invalid), ("FAILED", &own.failed)] {
+                    for reason in reasons {
+                        let _ = writeln!(out, "- {word}, {server}, round {round}: {reason}");
+                    }
                 }
             }
         }
@@ -205,5 +251,75 @@ mod tests {
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&mut []), None);
+    }
+
+    #[test]
+    fn names_of_servers_may_have_dots_and_other_files_are_none_of_ours() {
+        let of = |name| parts(name);
+        assert_eq!(of("day.prism.3.json"), Some(("day", "prism", 3)));
+        assert_eq!(of("day.v1.2.3.json"), Some(("day", "v1.2", 3)));
+        for other in [
+            "day.prism.json",
+            "day.3.json",
+            "day.prism.3.html",
+            "day.1.part2.prism.json",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    fn folder(runs: &[(&str, u32, RunResult)]) -> Rounds {
+        let mut rounds = Rounds::new();
+        for (server, round, run) in runs {
+            let servers = rounds.entry("day".to_owned()).or_default();
+            let own = servers.entry((*server).to_owned()).or_default();
+            own.insert(*round, run.clone());
+        }
+        rounds
+    }
+
+    fn run_that_cost(us: f64) -> RunResult {
+        let mut run = crate::report::verdict::tests::closed_run();
+        run.server.as_mut().unwrap().cpu_us_per_delivered = Some(us);
+        run
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round_and_of_rounds_that_count_for_both() {
+        let mut spoilt = run_that_cost(100.0);
+        spoilt.verdict.invalid.push("too busy".into());
+        let rounds = folder(&[
+            ("a", 1, run_that_cost(1.0)),
+            ("a", 2, run_that_cost(9.0)),
+            ("a", 3, run_that_cost(1.0)),
+            ("a", 4, spoilt),
+            ("b", 1, run_that_cost(2.0)),
+            ("b", 2, run_that_cost(3.0)),
+            ("b", 4, run_that_cost(1.0)),
+        ]);
+        let text = markdown(&rounds, "a");
+        assert!(
+            text.contains("| b | 3 of 3 | 2.00 | 1.00-3.00 | 1.00 | 1.75 [0.50-3.00] |"),
+            "{text}"
+        );
+        assert!(text.contains("| a | 3 of 4 | 1.00 | 1.00-9.00 |"), "{text}");
+        assert!(text.contains("- INVALID, a, round 4: too busy"), "{text}");
+        assert!(!text.contains("CAUTION"), "{text}");
+    }
+
+    #[test]
+    fn figures_of_different_loads_and_a_subject_that_is_not_there_are_told() {
+        let mut other = run_that_cost(1.0);
+        other.scenario.users += 1;
+        let rounds = folder(&[("a", 1, run_that_cost(1.0)), ("a", 2, other)]);
+        let text = markdown(&rounds, "b");
+        assert!(
+            text.contains("CAUTION: the scenarios of these runs differ"),
+            "{text}"
+        );
+        assert!(
+            text.contains("CAUTION: no ratios, because no run is of b; there are a."),
+            "{text}"
+        );
     }
 }

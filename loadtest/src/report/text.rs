@@ -89,17 +89,19 @@ fn special(run: &RunResult, out: &mut String) {
     if run.scenario.rest.on_ack {
         let _ = writeln!(
             out,
-            "calls answered: {}; ways by UDP confirmed: {}",
+            "calls answered: {}; failed: {}; ways by UDP confirmed: {}",
             (run.class(Class::Rest))
                 .map_or(0, |class| class.latency.as_ref().map_or(0, |own| own.count)),
+            counts.calls_failed,
             counts.udp_paths
         );
     }
     if run.scenario.connects.is_some() {
         let _ = writeln!(
             out,
-            "connects acknowledged: {:.0}/s; skipped because too many were under way: {}",
+            "connects acknowledged: {:.0}/s; not acknowledged: {}; skipped because too many were under way: {}",
             counts.visits as f64 / run.seconds,
+            counts.visits_tried.saturating_sub(counts.visits),
             counts.visits_skipped
         );
     }

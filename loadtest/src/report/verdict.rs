@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunResult;
 use crate::hist::Class;
+use crate::scenario::Scenario;
 
 /// A generator that is busier than this may be what limits a closed loop.
 pub(crate) const GENERATOR_BUSY_MAX: f64 = 0.97;
@@ -18,6 +19,8 @@ pub(crate) const LAG_P99_MAX_US: f64 = 1000.0;
 pub(crate) const LAG_SHARE_MAX: f64 = 0.25;
 /// Least share of the offered messages that the generator must have got to.
 pub(crate) const OFFERED_MIN: f64 = 0.99;
+/// No server passes a message on, or takes a connection, for less CPU than this, microseconds.
+pub(crate) const CPU_LEAST_US: f64 = 0.05;
 /// Cores used by others above which a run is noted as noisy.
 pub(crate) const NOISE_CORES: f64 = 0.1;
 
@@ -81,16 +84,13 @@ fn lateness(run: &RunResult, own: &mut Verdict) {
     let Some(lag) = &run.generator.lag else {
         return;
     };
-    let measured = [
-        Class::Audio,
-        Class::Speech,
-        Class::Event,
-        Class::Display,
-        Class::PhoneConnect,
-    ]
-    .into_iter()
-    .filter_map(|class| Some(run.class(class)?.latency.as_ref()?.p99_us))
-    .fold(0.0, f64::max);
+    // Of all that had a schedule, what is quickest suffers most.
+    let p99s = scheduled(&run.scenario)
+        .filter_map(|class| Some(run.class(class)?.latency.as_ref()?.p99_us));
+    // Where nothing came, it was not for lateness.
+    let Some(measured) = p99s.reduce(f64::min) else {
+        return;
+    };
     own.late = lag.p99_us > LAG_P99_MAX_US && lag.p99_us > measured * LAG_SHARE_MAX;
     if !own.late {
         return;
@@ -105,6 +105,14 @@ fn lateness(run: &RunResult, own: &mut Verdict) {
     } else {
         own.notes.push(upper_bound(text));
     }
+}
+
+/// The classes whose messages are sent at times fixed before.
+fn scheduled(scenario: &Scenario) -> impl Iterator<Item = Class> {
+    (scenario.streams.iter())
+        .filter(|stream| stream.per_user_per_s.is_some())
+        .map(|stream| stream.kind.class())
+        .chain(scenario.connects.map(|_| Class::PhoneConnect))
 }
 
 fn upper_bound(late: String) -> String {
@@ -132,6 +140,7 @@ fn validity(run: &RunResult, watched: bool, own: &mut Verdict) {
         ));
     }
     presence(run, watched, own);
+    right_process(run, own);
     for cause in run.errors.keys() {
         if cause.contains("EMFILE") || cause.contains("EADDRNOTAVAIL") {
             own.invalid.push(format!("the generator ran out: {cause}"));
@@ -184,6 +193,20 @@ fn presence(run: &RunResult, watched: bool, own: &mut Verdict) {
     own.invalid.extend(problem.map(str::to_owned));
 }
 
+/// With the pid of a shell, or of one process of several, every figure of the server would look splendid.
+fn right_process(run: &RunResult, own: &mut Verdict) {
+    let Some(server) = &run.server else {
+        return;
+    };
+    let cost = server.cpu_us_per_delivered.or(server.cpu_us_per_connect);
+    if cost.is_some_and(|us| us < CPU_LEAST_US) {
+        own.invalid.push(format!(
+            "the watched process used {:.3} s of CPU for all this: it is not the server (--server-pid), or not the whole of it",
+            server.cpu_s
+        ));
+    }
+}
+
 /// What a reader should know, though nothing is wrong.
 fn surroundings(run: &RunResult, watched: bool, own: &mut Verdict) {
     if run.generator.other_cores > NOISE_CORES {
@@ -214,6 +237,12 @@ fn surroundings(run: &RunResult, watched: bool, own: &mut Verdict) {
             run.counts.held_back
         ));
     }
+    if run.counts.visits_skipped > 0 {
+        own.notes.push(format!(
+            "{} connects were not tried because too many were under way: they are in no latency",
+            run.counts.visits_skipped
+        ));
+    }
     if run.counts.udp.2 > 0 {
         own.notes.push(format!(
             "UDP was not offered or not confirmed: {} audio packets went over the WebSocket",
@@ -238,6 +267,9 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
     };
     let lost_max = expect.lost_max.map(|most| most as f64);
     at_most("lost", total.lost as f64, lost_max);
+    let lost_percent = total.lost as f64 * 100.0 / total.expected.max(1) as f64;
+    let percent_max = expect.lost_share_max.map(|most| most * 100.0);
+    at_most("lost, %", lost_percent, percent_max);
     if run.scenario.faults.is_empty() {
         // Nobody was meant to be away, so a socket that the server ended is no excuse.
         let away = total.missed_offline + run.counts.skipped_offline + run.counts.held_back;
@@ -255,6 +287,8 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
         disorder as f64,
         expect.disorder_max.map(|most| most as f64),
     );
+    let calls_max = expect.calls_failed_max.map(|most| most as f64);
+    at_most("calls failed", run.counts.calls_failed as f64, calls_max);
     let ping = run
         .class(Class::Ping)
         .and_then(|class| class.latency.as_ref());
@@ -272,6 +306,12 @@ fn expectations(run: &RunResult, failed: &mut Vec<String>) {
     if let (Some(most), Some(server)) = (expect.memory_growth_max_mb, &run.server) {
         let grown = (server.rss_after as f64 - server.rss_before as f64) / 1_048_576.0;
         at_most("memory grown by, MB", grown, Some(most));
+    }
+    let (visits, tried) = (run.counts.visits, run.counts.visits_tried);
+    if let Some(least) = expect.visits_min
+        && (visits as f64) < least * tried as f64
+    {
+        failed.push(format!("connects acknowledged: {visits} of {tried}"));
     }
     for (name, (alive, all), least) in [
         ("phones", run.counts.phones_alive, expect.phones_alive_min),

@@ -47,6 +47,10 @@ pub(super) enum Quirk {
     Recognises,
     /// The same, but every fifth result is kept back.
     RecognisesAllButEveryFifth,
+    /// Turns away those who only come and go.
+    RefusesVisitors,
+    /// Never answers where a phone tells its location.
+    LeavesCallsOpen,
 }
 
 #[derive(Default)]
@@ -174,11 +178,21 @@ fn email_of(token: &str) -> Option<String> {
     Some(claims["email"].as_str()?.to_owned())
 }
 
+fn is_visitor(request: &Request) -> bool {
+    let email = request.query.get("token").and_then(|token| email_of(token));
+    email.is_some_and(|email| email.contains("-v"))
+}
+
 impl Shared {
     fn serve(&self, socket: TcpStream) {
         let mut reader = BufReader::new(socket.try_clone().unwrap());
         while let Some(request) = read_request(&mut reader) {
             if request.method == "GET" && request.path.ends_with("-ws") {
+                if self.quirk == Quirk::RefusesVisitors && is_visitor(&request) {
+                    let refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+                    let _ = (&socket).write_all(refusal);
+                    return;
+                }
                 let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
                 {
@@ -198,6 +212,9 @@ impl Shared {
                     self.app(&socket, &mut reader, &request);
                 }
                 return;
+            }
+            if self.quirk == Quirk::LeavesCallsOpen && request.path.ends_with("/location") {
+                continue;
             }
             let body = self.rest(&request);
             let answer = format!(

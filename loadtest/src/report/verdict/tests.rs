@@ -212,6 +212,75 @@ fn a_connection_that_nobody_meant_to_lose_counts_as_loss() {
 }
 
 #[test]
+fn lateness_is_measured_against_what_is_quickest() {
+    let mut own = run(&format!(
+        "{OPEN}, {{ kind: display, bytes: 300, per_user_per_s: 1 }}"
+    ));
+    own.generator.lag = Some(latency(1500.0, 1000));
+    let slow = ClassResult {
+        class: Class::Display,
+        latency: Some(latency(300_000.0, 1000)),
+        ..own.classes[0].clone()
+    };
+    own.classes.push(slow);
+    let text = judge(&own, true).invalid.join(" ");
+    assert!(text.contains("of 2.0 ms measured"), "{text}");
+    // What has no schedule cannot be late.
+    own.classes[0].class = Class::Rest;
+    assert_eq!(judge(&own, true).word(), "ok");
+    // And where nothing came at all, that is the server's failure.
+    own.classes.clear();
+    own.counts.apps_alive = (0, 10);
+    assert_eq!(judge(&own, true).word(), "FAILED");
+}
+
+#[test]
+fn a_process_that_did_next_to_nothing_is_not_the_server() {
+    let mut own = run(OPEN);
+    for (us, word) in [(0.0, "INVALID"), (0.3, "ok")] {
+        own.server.as_mut().unwrap().cpu_us_per_delivered = Some(us);
+        assert_eq!(judge(&own, true).word(), word, "{us} us");
+    }
+}
+
+#[test]
+fn visitors_that_the_server_turns_away_are_a_failure_and_those_that_were_not_tried_are_told() {
+    let mut own = run(OPEN);
+    own.scenario.expect.visits_min = Some(0.99);
+    (own.counts.visits_tried, own.counts.visits) = (1000, 995);
+    assert_eq!(judge(&own, true).word(), "ok");
+    own.counts.visits = 500;
+    let verdict = judge(&own, true);
+    assert_eq!(verdict.failed, ["connects acknowledged: 500 of 1000"]);
+    own.counts.visits_skipped = 7;
+    assert!(judge(&own, true).notes[0].starts_with("7 connects were not tried"));
+}
+
+#[test]
+fn calls_that_fail_are_a_failure_where_none_may() {
+    let mut own = run(OPEN);
+    own.counts.calls_failed = 3;
+    assert_eq!(judge(&own, true).word(), "ok");
+    own.scenario.expect.calls_failed_max = Some(2);
+    assert_eq!(judge(&own, true).word(), "FAILED");
+}
+
+#[test]
+fn where_some_may_be_lost_a_share_bounds_them() {
+    let mut own = run(OPEN);
+    own.scenario.expect.lost_max = None;
+    own.scenario.expect.lost_share_max = Some(0.01);
+    for (lost, word) in [(10, "ok"), (11, "FAILED")] {
+        own.classes[0].tally = Some(Tally {
+            expected: 1000,
+            lost,
+            ..Tally::default()
+        });
+        assert_eq!(judge(&own, true).word(), word, "{lost} lost");
+    }
+}
+
+#[test]
 fn memory_that_grows_beyond_what_was_expected_fails() {
     let mut own = run(OPEN);
     own.scenario.expect.memory_growth_max_mb = Some(1.0);
