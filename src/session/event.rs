@@ -186,6 +186,19 @@ pub enum HttpOutcome {
 }
 
 impl HttpOutcome {
+    /// Whether another attempt may succeed: there was no answer, or the server is busy or broken.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed { .. }
+                | Self::Answer {
+                    status: 429 | 500..=599,
+                    ..
+                }
+        )
+    }
+
     /// 2xx.
     #[must_use]
     pub fn is_success(&self) -> bool {
