@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use support::postgres::{run, somebody};
 use support::{AppServer, PATIENCE, Server, Site, Socket, http, token};
 
 const PACKAGE: &str = "com.acme.writer";
@@ -209,17 +210,11 @@ impl Writer {
 
 /// Cuts every connection of the server under test to PostgreSQL but the one that asks.
 fn cut_connections(url: &str, name: &str) {
-    let runtime = runtime();
-    runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-            .await
-            .expect("connects");
-        let connection = tokio::spawn(connection);
+    run(async {
         let cut =
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
+        let client = somebody(url).await;
         client.execute(cut, &[&name]).await.expect("cuts");
-        drop(client);
-        let _ = connection.await;
     });
 }
 

@@ -7,20 +7,12 @@ mod cases;
 mod postgres;
 
 use cases::{Names, QUOTA, one, storage, suite};
-use postgres::postgres_url;
+use postgres::{postgres_url, run};
 use prism::base::settings::Settings;
 use prism::services::store::{Change, DocKey, Quota, Store as _, StoreError};
 use prism::wire::records::AppRecord;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(test)
-}
 
 #[test]
 fn memory() {

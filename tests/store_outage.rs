@@ -5,7 +5,7 @@ mod support;
 
 use prism::wire::auth::sha256_hex;
 use serde_json::json;
-use support::postgres::{OwnPostgres, Wire};
+use support::postgres::{OwnPostgres, Wire, run, somebody, sql};
 use support::{AppServer, Place, Server, Site, eventually, hello, is_alive, wait_for};
 use tungstenite::Message;
 
@@ -174,15 +174,9 @@ fn a_server_starts_on_a_postgres_that_is_not_yet_the_primary() {
     };
     let app = AppServer::start(PACKAGE, KEY);
     let site = site_with_stored_app(&postgres.url, &app, "3600000");
-    let run = |steps: &[&str]| {
-        with_client(&postgres.url, async |client| {
-            for sql in steps {
-                client.batch_execute(sql).await.expect("done");
-            }
-        });
-    };
+    let alter = |steps: &[&str]| run(sql(&postgres.url, steps));
     // As a standby answers, until the fail-over is over.
-    run(&["ALTER ROLE prism SET default_transaction_read_only = on"]);
+    alter(&["ALTER ROLE prism SET default_transaction_read_only = on"]);
     let server = site.serve();
     let mut phone = server.phone(USER);
     // Meanwhile it is read.
@@ -190,7 +184,7 @@ fn a_server_starts_on_a_postgres_that_is_not_yet_the_primary() {
     let read = server.as_app(PACKAGE, KEY, "GET", &path, &json!({}));
     assert_eq!(read.status, 404, "{read:?}");
     assert_eq!(put(&server, PACKAGE, KEY, "early"), 503);
-    run(&[
+    alter(&[
         "SET default_transaction_read_only = off",
         "ALTER ROLE prism RESET default_transaction_read_only",
     ]);
@@ -266,26 +260,12 @@ fn tls_is_verified_against_the_given_authority() {
     );
 }
 
-/// Does something over a connection of its own.
-fn with_client(url: &str, call: impl AsyncFnOnce(tokio_postgres::Client)) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-            .await
-            .expect("a connection");
-        tokio::spawn(connection);
-        call(client).await;
-    });
-}
-
 /// Changes the stored key behind everybody's back: nothing is announced.
 fn change_key_silently(url: &str, old: &str, new: &str) {
-    with_client(url, async |client| {
+    run(async {
         let sql = "UPDATE prism_documents SET doc = replace(doc, $1, $2), revision = revision + 1 WHERE position($1 in doc) > 0";
-        let changed = client
+        let changed = somebody(url)
+            .await
             .execute(sql, &[&sha256_hex(old), &sha256_hex(new)])
             .await
             .expect("changed");

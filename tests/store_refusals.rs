@@ -13,41 +13,11 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use support::postgres::{OwnPostgres, Wire, postgres_url};
+use support::postgres::{OwnPostgres, Wire, postgres_url, run, somebody, sql};
 use support::{AppServer, Server, Site, eventually};
 
 const PACKAGE: &str = "com.acme.scribe";
 const KEY: &str = "right";
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(test)
-}
-
-/// Runs statements over a connection of its own.
-async fn sql(url: &str, statements: &[&str]) {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .expect("a connection");
-    let connection = tokio::spawn(connection);
-    for statement in statements {
-        client.batch_execute(statement).await.expect(statement);
-    }
-    drop(client);
-    connection.await.expect("no panic").expect("no error");
-}
-
-/// A connection of somebody else, for as long as it is kept.
-async fn somebody(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .expect("a connection");
-    tokio::spawn(connection);
-    client
-}
 
 async fn open(url: &str, timeout_ms: u64, pool_size: u64) -> Result<Postgres, StoreError> {
     let mut settings = Settings::default();

@@ -3,143 +3,180 @@
 
 use hdrhistogram::Histogram;
 
+/// Rows `"name" "help" { Variant = "labels", … }`, or one `{ Variant }` without labels.
 macro_rules! counters {
-    ($($variant:ident = $name:literal { $labels:literal } $help:literal;)*) => {
-        /// A counter with its fixed labels. Rows of one metric name stand together.
+    ($($name:literal $help:literal { $($variant:ident $(= $labels:literal)?),* $(,)? })*) => {
+        /// A counter with its fixed labels. Those of one metric stand together.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Counter { $(#[doc = $help] $variant,)* }
+        pub enum Counter { $($(#[doc = $help] $variant,)*)* }
 
         impl Counter {
-            /// All rows, in declaration order.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// All of them, in declaration order.
+            pub const ALL: &[Self] = &[$($(Self::$variant,)*)*];
             /// How many.
             pub const COUNT: usize = Self::ALL.len();
             /// Metric name.
             #[must_use]
-            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name,)* } }
+            pub const fn name(self) -> &'static str { match self { $($(Self::$variant)|* => $name,)* } }
             /// Label set without braces; may be empty.
             #[must_use]
-            pub const fn labels(self) -> &'static str { match self { $(Self::$variant => $labels,)* } }
+            pub const fn labels(self) -> &'static str { match self { $($(Self::$variant => concat!($($labels)?),)*)* } }
             /// Help text.
             #[must_use]
-            pub const fn help(self) -> &'static str { match self { $(Self::$variant => $help,)* } }
+            pub const fn help(self) -> &'static str { match self { $($(Self::$variant)|* => $help,)* } }
         }
     };
 }
 
 counters! {
-    PhoneMessagesIn = "mentra_ws_client_messages_in_total" {""} "Frames received from phones.";
-    PhoneMessagesOut = "mentra_ws_client_messages_out_total" {""} "Frames sent to phones.";
-    AppMessagesIn = "mentra_ws_miniapp_messages_in_total" {""} "Frames received from app servers.";
-    AppMessagesOut = "mentra_ws_miniapp_messages_out_total" {""} "Frames sent to app servers.";
-    Http2xx = "mentra_http_requests_total" {"status=\"2xx\""} "HTTP requests answered.";
-    Http3xx = "mentra_http_requests_total" {"status=\"3xx\""} "HTTP requests answered.";
-    Http4xx = "mentra_http_requests_total" {"status=\"4xx\""} "HTTP requests answered.";
-    Http5xx = "mentra_http_requests_total" {"status=\"5xx\""} "HTTP requests answered.";
-    HttpRefused = "prism_http_refused_total" {"reason=\"malformed\""} "HTTP connections refused or cut off, by reason.";
-    HttpTls = "prism_http_refused_total" {"reason=\"tls\""} "HTTP connections refused or cut off, by reason.";
-    HttpTimeout = "prism_http_refused_total" {"reason=\"timeout\""} "HTTP connections refused or cut off, by reason.";
-    HttpOverLimit = "prism_http_refused_total" {"reason=\"limit\""} "HTTP connections refused or cut off, by reason.";
-    HttpUpstream = "prism_http_upstream_total" {""} "Requests handed to the fallback upstream.";
-    PhoneOpened = "mentra_connections_opened_total" {"kind=\"glasses\",result=\"ok\""} "Sockets opened.";
-    AppOpened = "mentra_connections_opened_total" {"kind=\"app\",result=\"ok\""} "Sockets opened.";
-    PhoneClosed1000 = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"normal_closure\",code=\"1000\""} "Sockets closed.";
-    PhoneClosed1001 = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"server_restart\",code=\"1001\""} "Sockets closed.";
-    PhoneClosed1006 = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"network_error\",code=\"1006\""} "Sockets closed.";
-    PhoneClosedOther = "mentra_connections_closed_total" {"kind=\"glasses\",reason=\"unknown\",code=\"other\""} "Sockets closed.";
-    AppClosed1000 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"normal_closure\",code=\"1000\""} "Sockets closed.";
-    AppClosed1001 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"server_restart\",code=\"1001\""} "Sockets closed.";
-    AppClosed1006 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"network_error\",code=\"1006\""} "Sockets closed.";
-    AppClosed1008 = "mentra_connections_closed_total" {"kind=\"app\",reason=\"unknown\",code=\"1008\""} "Sockets closed.";
-    AppClosedOther = "mentra_connections_closed_total" {"kind=\"app\",reason=\"unknown\",code=\"other\""} "Sockets closed.";
-    UpgradePhoneOk = "mentra_upgrade_total" {"kind=\"glasses\",result=\"ok\""} "Upgrade requests.";
-    UpgradePhoneNoToken = "mentra_upgrade_total" {"kind=\"glasses\",result=\"no_token\""} "Upgrade requests.";
-    UpgradePhoneBadToken = "mentra_upgrade_total" {"kind=\"glasses\",result=\"bad_token\""} "Upgrade requests.";
-    UpgradePhoneRefused = "mentra_upgrade_total" {"kind=\"glasses\",result=\"refused\""} "Upgrade requests.";
-    UpgradeAppOk = "mentra_upgrade_total" {"kind=\"app\",result=\"ok\""} "Upgrade requests.";
-    UpgradeAppBadToken = "mentra_upgrade_total" {"kind=\"app\",result=\"bad_token\""} "Upgrade requests.";
-    UpgradeShutdown = "mentra_upgrade_total" {"kind=\"any\",result=\"shutdown\""} "Upgrade requests.";
-    UpgradeNoDescriptors = "mentra_upgrade_total" {"kind=\"any\",result=\"no_descriptors\""} "Upgrade requests.";
-    UpgradeUnknownPath = "mentra_upgrade_total" {"kind=\"any\",result=\"unknown_path\""} "Upgrade requests.";
-    UpgradeBadHandshake = "mentra_upgrade_total" {"kind=\"any\",result=\"bad_handshake\""} "Upgrade requests.";
-    PhoneBadJson = "mentra_message_errors_total" {"side=\"glasses\",type=\"unparsable\",code=\"json\""} "Messages that could not be handled.";
-    PhoneHandlerFailed = "mentra_message_errors_total" {"side=\"glasses\",type=\"any\",code=\"handler\""} "Messages that could not be handled.";
-    AppBadJson = "mentra_message_errors_total" {"side=\"app\",type=\"unparsable\",code=\"json\""} "Messages that could not be handled.";
-    AppHandlerFailed = "mentra_message_errors_total" {"side=\"app\",type=\"any\",code=\"handler\""} "Messages that could not be handled.";
-    AppUnknownType = "mentra_message_errors_total" {"side=\"app\",type=\"unknown\",code=\"type\""} "Messages that could not be handled.";
-    ProtocolErrors = "mentra_message_errors_total" {"side=\"any\",type=\"frame\",code=\"protocol\""} "Messages that could not be handled.";
-    AppInitsRefused = "prism_app_inits_refused_total" {""} "Inits of apps that were refused.";
-    AppAddressRefused = "prism_app_address_refused_total" {""} "App sockets refused for their address.";
-    SessionsCreated = "prism_sessions_created_total" {""} "User sessions created.";
-    SessionsWithoutRecord = "prism_sessions_without_record_total" {""} "User sessions that began on defaults, as the store did not answer.";
-    SessionsDisposed = "prism_sessions_disposed_total" {""} "User sessions disposed.";
-    HandlerPanics = "prism_handler_panics_total" {""} "Messages of phones and apps that were dropped because of a defect of ours.";
-    SessionPanics = "prism_session_panics_total" {""} "User sessions ended by a defect of ours.";
-    PhoneReconnects = "prism_phone_reconnects_total" {""} "Phones that returned within the grace.";
-    PhoneTakeovers = "prism_phone_takeovers_total" {""} "Second phone sockets that took over.";
-    AppStartsOk = "prism_app_starts_total" {"outcome=\"ok\""} "Ended app starts.";
-    AppStartsWebhook = "prism_app_starts_total" {"outcome=\"WEBHOOK\""} "Ended app starts.";
-    AppStartsTimeout = "prism_app_starts_total" {"outcome=\"TIMEOUT\""} "Ended app starts.";
-    AppStartsOther = "prism_app_starts_total" {"outcome=\"other\""} "Ended app starts.";
-    ResurrectionsOk = "mentra_resurrections_total" {"result=\"ok\""} "Automatic restarts of apps.";
-    ResurrectionsFailed = "mentra_resurrections_total" {"result=\"failed\""} "Automatic restarts of apps.";
-    RecoveriesOk = "mentra_recoveries_total" {"result=\"ok\""} "App-server recoveries.";
-    RecoveriesFailed = "mentra_recoveries_total" {"result=\"failed\""} "App-server recoveries.";
-    HealthTimeoutPhone = "mentra_health_timeouts_total" {"kind=\"glasses\""} "Sockets found dead.";
-    HealthTimeoutApp = "mentra_health_timeouts_total" {"kind=\"app\""} "Sockets found dead.";
-    DroppedAudio = "mentra_send_queue_dropped_total" {"kind=\"app\",class=\"audio\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
-    DroppedInterim = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"interim\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
-    DroppedDisplay = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"display\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
-    DroppedClosed = "mentra_send_queue_dropped_total" {"kind=\"any\",class=\"closed\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
-    DroppedPending = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"pending\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
-    DroppedAsked = "mentra_send_queue_dropped_total" {"kind=\"glasses\",class=\"asked\""} "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending).";
-    NoRoom = "prism_unfinished_overflow_total" {""} "Sockets closed because unfinished messages would have taken more than unfinished_bytes_max.";
-    Overloaded = "mentra_backpressure_total" {"kind=\"any\",class=\"control\""} "Sockets closed because control messages overflowed.";
-    AppToAppRefused = "prism_app_messages_refused_total" {""} "Messages of apps to other users that were refused, as they were more than app_messages_per_s.";
-    AudioBytesWs = "mentra_audio_bytes_total" {"transport=\"ws\""} "Microphone audio received.";
-    AudioBytesUdp = "mentra_audio_bytes_total" {"transport=\"udp\""} "Microphone audio received.";
-    Lc3Frames = "prism_lc3_frames_total" {""} "LC3 frames decoded: 10 ms of sound each.";
-    Lc3BadPackets = "prism_lc3_packets_dropped_total" {""} "LC3 packets dropped whole: some frame did not decode, or more frames than a packet may hold.";
-    Lc3Partial = "prism_lc3_partial_frames_total" {""} "Ends of LC3 packets that did not fill a frame and were dropped.";
-    DisplaySent = "mentra_display_total" {"outcome=\"sent\""} "Display requests.";
-    DisplayThrottled = "mentra_display_total" {"outcome=\"throttled\""} "Display requests.";
-    DisplayQueued = "mentra_display_total" {"outcome=\"queued\""} "Display requests.";
-    DisplayRejected = "mentra_display_total" {"outcome=\"rejected\""} "Display requests.";
-    DisplayNotConnected = "mentra_display_total" {"outcome=\"not_connected\""} "Display requests.";
-    SttErrorsSonioxTranscription = "mentra_stt_errors_total" {"provider=\"soniox\",kind=\"transcription\""} "Recognisers that failed.";
-    SttErrorsSonioxTranslation = "mentra_stt_errors_total" {"provider=\"soniox\",kind=\"translation\""} "Recognisers that failed.";
-    SttErrorsAlibabaTranscription = "mentra_stt_errors_total" {"provider=\"alibaba\",kind=\"transcription\""} "Recognisers that failed.";
-    SttErrorsAlibabaTranslation = "mentra_stt_errors_total" {"provider=\"alibaba\",kind=\"translation\""} "Recognisers that failed.";
-    SpeechUnsupported = "prism_speech_failures_total" {"class=\"unsupported\""} "Recognisers that failed, by class.";
-    SpeechPermanent = "prism_speech_failures_total" {"class=\"permanent\""} "Recognisers that failed, by class.";
-    SpeechResource = "prism_speech_failures_total" {"class=\"resource\""} "Recognisers that failed, by class.";
-    SpeechSessionLength = "prism_speech_failures_total" {"class=\"session_length\""} "Recognisers that failed, by class.";
-    SpeechCapacity = "prism_speech_failures_total" {"class=\"capacity\""} "Recognisers that failed, by class.";
-    SpeechTimeout = "prism_speech_failures_total" {"class=\"timeout\""} "Recognisers that failed, by class.";
-    SpeechServer = "prism_speech_failures_total" {"class=\"server\""} "Recognisers that failed, by class.";
-    SpeechTransport = "prism_speech_failures_total" {"class=\"transport\""} "Recognisers that failed, by class.";
-    SpeechAudioLost = "prism_speech_audio_refused_total" {""} "Chunks of audio for recognisers that the outside thread had no room for.";
-    MicStateChanges = "mentra_mic_state_changes_total" {""} "Microphone state messages.";
-    UnauthorizedAudio = "mentra_unauthorized_audio_total" {""} "Times an unwanted microphone was switched off.";
-    DeviceStateTotal = "mentra_device_state_total" {"result=\"total\""} "Device state updates.";
-    DeviceStateDeduped = "mentra_device_state_total" {"result=\"deduped\""} "Device state updates.";
-    DeviceStateApplied = "mentra_device_state_total" {"result=\"applied\""} "Device state updates.";
-    DeviceStateRateLimited = "mentra_device_state_total" {"result=\"rate_limited\""} "Device state updates.";
-    SlowUserLoad = "prism_slow_total" {"what=\"user_load\""} "Things that took longer than their threshold.";
-    SlowAudioRelay = "prism_slow_total" {"what=\"audio_relay\""} "Things that took longer than their threshold.";
-    SlowUdpAudio = "prism_slow_total" {"what=\"udp_audio\""} "Things that took longer than their threshold.";
-    SlowAudioStage = "prism_slow_total" {"what=\"audio_stage\""} "Things that took longer than their threshold.";
-    CorrelationOrphans = "mentra_correlation_orphans_total" {""} "Results that found their session gone.";
-    HandoffsOut = "prism_handoffs_total" {""} "Connections handed to their home shard.";
-    MailboxFull = "prism_mailbox_full_total" {""} "Cross-shard messages refused by a full inbox.";
-    ReceiveStarved = "prism_receive_starved_total" {""} "Receive operations ended because all receive buffers were taken.";
-    UdpReceived = "mentra_udp_packets_received_total" {""} "UDP packets received.";
-    UdpDropped = "mentra_udp_packets_dropped_total" {""} "UDP packets dropped.";
-    UdpPings = "mentra_udp_pings_received_total" {""} "UDP probes received.";
-    UdpOtherHash = "prism_udp_other_hashes_total" {""} "Phones that announced another UDP hash than that of their user id.";
-    UdpRefused = "prism_udp_registrations_refused_total" {""} "UDP hashes that were somebody else's already.";
-    UdpDecrypted = "mentra_udp_packets_decrypted_total" {""} "UDP packets decrypted.";
-    UdpDecryptionFailures = "mentra_udp_decryption_failures_total" {""} "UDP packets that failed to decrypt.";
+    "mentra_ws_client_messages_in_total" "Frames received from phones." { PhoneMessagesIn }
+    "mentra_ws_client_messages_out_total" "Frames sent to phones." { PhoneMessagesOut }
+    "mentra_ws_miniapp_messages_in_total" "Frames received from app servers." { AppMessagesIn }
+    "mentra_ws_miniapp_messages_out_total" "Frames sent to app servers." { AppMessagesOut }
+    "mentra_http_requests_total" "HTTP requests answered." {
+        Http2xx = "status=\"2xx\"",
+        Http3xx = "status=\"3xx\"",
+        Http4xx = "status=\"4xx\"",
+        Http5xx = "status=\"5xx\"",
+    }
+    "prism_http_refused_total" "HTTP connections refused or cut off, by reason." {
+        HttpRefused = "reason=\"malformed\"",
+        HttpTls = "reason=\"tls\"",
+        HttpTimeout = "reason=\"timeout\"",
+        HttpOverLimit = "reason=\"limit\"",
+    }
+    "prism_http_upstream_total" "Requests handed to the fallback upstream." { HttpUpstream }
+    "mentra_connections_opened_total" "Sockets opened." {
+        PhoneOpened = "kind=\"glasses\",result=\"ok\"",
+        AppOpened = "kind=\"app\",result=\"ok\"",
+    }
+    "mentra_connections_closed_total" "Sockets closed." {
+        PhoneClosed1000 = "kind=\"glasses\",reason=\"normal_closure\",code=\"1000\"",
+        PhoneClosed1001 = "kind=\"glasses\",reason=\"server_restart\",code=\"1001\"",
+        PhoneClosed1006 = "kind=\"glasses\",reason=\"network_error\",code=\"1006\"",
+        PhoneClosedOther = "kind=\"glasses\",reason=\"unknown\",code=\"other\"",
+        AppClosed1000 = "kind=\"app\",reason=\"normal_closure\",code=\"1000\"",
+        AppClosed1001 = "kind=\"app\",reason=\"server_restart\",code=\"1001\"",
+        AppClosed1006 = "kind=\"app\",reason=\"network_error\",code=\"1006\"",
+        AppClosed1008 = "kind=\"app\",reason=\"unknown\",code=\"1008\"",
+        AppClosedOther = "kind=\"app\",reason=\"unknown\",code=\"other\"",
+    }
+    "mentra_upgrade_total" "Upgrade requests." {
+        UpgradePhoneOk = "kind=\"glasses\",result=\"ok\"",
+        UpgradePhoneNoToken = "kind=\"glasses\",result=\"no_token\"",
+        UpgradePhoneBadToken = "kind=\"glasses\",result=\"bad_token\"",
+        UpgradePhoneRefused = "kind=\"glasses\",result=\"refused\"",
+        UpgradeAppOk = "kind=\"app\",result=\"ok\"",
+        UpgradeAppBadToken = "kind=\"app\",result=\"bad_token\"",
+        UpgradeShutdown = "kind=\"any\",result=\"shutdown\"",
+        UpgradeNoDescriptors = "kind=\"any\",result=\"no_descriptors\"",
+        UpgradeUnknownPath = "kind=\"any\",result=\"unknown_path\"",
+        UpgradeBadHandshake = "kind=\"any\",result=\"bad_handshake\"",
+    }
+    "mentra_message_errors_total" "Messages that could not be handled." {
+        PhoneBadJson = "side=\"glasses\",type=\"unparsable\",code=\"json\"",
+        PhoneHandlerFailed = "side=\"glasses\",type=\"any\",code=\"handler\"",
+        AppBadJson = "side=\"app\",type=\"unparsable\",code=\"json\"",
+        AppHandlerFailed = "side=\"app\",type=\"any\",code=\"handler\"",
+        AppUnknownType = "side=\"app\",type=\"unknown\",code=\"type\"",
+        ProtocolErrors = "side=\"any\",type=\"frame\",code=\"protocol\"",
+    }
+    "prism_app_inits_refused_total" "Inits of apps that were refused." { AppInitsRefused }
+    "prism_app_address_refused_total" "App sockets refused for their address." { AppAddressRefused }
+    "prism_sessions_created_total" "User sessions created." { SessionsCreated }
+    "prism_sessions_without_record_total" "User sessions that began on defaults, as the store did not answer." { SessionsWithoutRecord }
+    "prism_sessions_disposed_total" "User sessions disposed." { SessionsDisposed }
+    "prism_handler_panics_total" "Messages of phones and apps that were dropped because of a defect of ours." { HandlerPanics }
+    "prism_session_panics_total" "User sessions ended by a defect of ours." { SessionPanics }
+    "prism_phone_reconnects_total" "Phones that returned within the grace." { PhoneReconnects }
+    "prism_phone_takeovers_total" "Second phone sockets that took over." { PhoneTakeovers }
+    "prism_app_starts_total" "Ended app starts." {
+        AppStartsOk = "outcome=\"ok\"",
+        AppStartsWebhook = "outcome=\"WEBHOOK\"",
+        AppStartsTimeout = "outcome=\"TIMEOUT\"",
+        AppStartsOther = "outcome=\"other\"",
+    }
+    "mentra_resurrections_total" "Automatic restarts of apps." {
+        ResurrectionsOk = "result=\"ok\"",
+        ResurrectionsFailed = "result=\"failed\"",
+    }
+    "mentra_recoveries_total" "App-server recoveries." {
+        RecoveriesOk = "result=\"ok\"",
+        RecoveriesFailed = "result=\"failed\"",
+    }
+    "mentra_health_timeouts_total" "Sockets found dead." {
+        HealthTimeoutPhone = "kind=\"glasses\"",
+        HealthTimeoutApp = "kind=\"app\"",
+    }
+    "mentra_send_queue_dropped_total" "Messages dropped: from full send queues (audio, interim, display), what an app asked of a phone beyond its share (asked), for closed sockets (closed), while a session loads (pending)." {
+        DroppedAudio = "kind=\"app\",class=\"audio\"",
+        DroppedInterim = "kind=\"any\",class=\"interim\"",
+        DroppedDisplay = "kind=\"glasses\",class=\"display\"",
+        DroppedClosed = "kind=\"any\",class=\"closed\"",
+        DroppedPending = "kind=\"glasses\",class=\"pending\"",
+        DroppedAsked = "kind=\"glasses\",class=\"asked\"",
+    }
+    "prism_unfinished_overflow_total" "Sockets closed because unfinished messages would have taken more than unfinished_bytes_max." { NoRoom }
+    "mentra_backpressure_total" "Sockets closed because control messages overflowed." {
+        Overloaded = "kind=\"any\",class=\"control\"",
+    }
+    "prism_app_messages_refused_total" "Messages of apps to other users that were refused, as they were more than app_messages_per_s." { AppToAppRefused }
+    "mentra_audio_bytes_total" "Microphone audio received." {
+        AudioBytesWs = "transport=\"ws\"",
+        AudioBytesUdp = "transport=\"udp\"",
+    }
+    "prism_lc3_frames_total" "LC3 frames decoded: 10 ms of sound each." { Lc3Frames }
+    "prism_lc3_packets_dropped_total" "LC3 packets dropped whole: some frame did not decode, or more frames than a packet may hold." { Lc3BadPackets }
+    "prism_lc3_partial_frames_total" "Ends of LC3 packets that did not fill a frame and were dropped." { Lc3Partial }
+    "mentra_display_total" "Display requests." {
+        DisplaySent = "outcome=\"sent\"",
+        DisplayThrottled = "outcome=\"throttled\"",
+        DisplayQueued = "outcome=\"queued\"",
+        DisplayRejected = "outcome=\"rejected\"",
+        DisplayNotConnected = "outcome=\"not_connected\"",
+    }
+    "mentra_stt_errors_total" "Recognisers that failed." {
+        SttErrorsSonioxTranscription = "provider=\"soniox\",kind=\"transcription\"",
+        SttErrorsSonioxTranslation = "provider=\"soniox\",kind=\"translation\"",
+        SttErrorsAlibabaTranscription = "provider=\"alibaba\",kind=\"transcription\"",
+        SttErrorsAlibabaTranslation = "provider=\"alibaba\",kind=\"translation\"",
+    }
+    "prism_speech_failures_total" "Recognisers that failed, by class." {
+        SpeechUnsupported = "class=\"unsupported\"",
+        SpeechPermanent = "class=\"permanent\"",
+        SpeechResource = "class=\"resource\"",
+        SpeechSessionLength = "class=\"session_length\"",
+        SpeechCapacity = "class=\"capacity\"",
+        SpeechTimeout = "class=\"timeout\"",
+        SpeechServer = "class=\"server\"",
+        SpeechTransport = "class=\"transport\"",
+    }
+    "prism_speech_audio_refused_total" "Chunks of audio for recognisers that the outside thread had no room for." { SpeechAudioLost }
+    "mentra_mic_state_changes_total" "Microphone state messages." { MicStateChanges }
+    "mentra_unauthorized_audio_total" "Times an unwanted microphone was switched off." { UnauthorizedAudio }
+    "mentra_device_state_total" "Device state updates." {
+        DeviceStateTotal = "result=\"total\"",
+        DeviceStateDeduped = "result=\"deduped\"",
+        DeviceStateApplied = "result=\"applied\"",
+        DeviceStateRateLimited = "result=\"rate_limited\"",
+    }
+    "prism_slow_total" "Things that took longer than their threshold." {
+        SlowUserLoad = "what=\"user_load\"",
+        SlowAudioRelay = "what=\"audio_relay\"",
+        SlowUdpAudio = "what=\"udp_audio\"",
+        SlowAudioStage = "what=\"audio_stage\"",
+    }
+    "mentra_correlation_orphans_total" "Results that found their session gone." { CorrelationOrphans }
+    "prism_handoffs_total" "Connections handed to their home shard." { HandoffsOut }
+    "prism_mailbox_full_total" "Cross-shard messages refused by a full inbox." { MailboxFull }
+    "prism_receive_starved_total" "Receive operations ended because all receive buffers were taken." { ReceiveStarved }
+    "mentra_udp_packets_received_total" "UDP packets received." { UdpReceived }
+    "mentra_udp_packets_dropped_total" "UDP packets dropped." { UdpDropped }
+    "mentra_udp_pings_received_total" "UDP probes received." { UdpPings }
+    "prism_udp_other_hashes_total" "Phones that announced another UDP hash than that of their user id." { UdpOtherHash }
+    "prism_udp_registrations_refused_total" "UDP hashes that were somebody else's already." { UdpRefused }
+    "mentra_udp_packets_decrypted_total" "UDP packets decrypted." { UdpDecrypted }
+    "mentra_udp_decryption_failures_total" "UDP packets that failed to decrypt." { UdpDecryptionFailures }
 }
 
 /// Which peers a table of messages or frames is about.

@@ -14,11 +14,12 @@ const PAUSE_MS: u64 = 50;
 /// Between two lines of failures: at the limit each connection that goes lets one in before the next fails.
 const QUIET_MS: u64 = 10_000;
 
-/// Descriptors that WebSockets may not take: probes, REST and our own calls go on with them.
+/// How many descriptors WebSockets may not take: probes, REST and our own calls go on with them. A part of all, within this range.
 const SPARE: std::ops::RangeInclusive<u64> = 8..=256;
-/// Where they begin, by this part of all.
+/// That part: one in so many.
 const SPARE_PART: u64 = 16;
-/// A connection that brings no request has this long, and the next look for such is as far (ms).
+/// While descriptors are short, a connection that brings no request is cut after this long, and such connections are looked for
+/// as often (ms).
 const HURRY_MS: u64 = 250;
 
 /// The first descriptor that is kept free of WebSockets. The kernel gives the lowest free one, so a connection at it or above says

@@ -113,7 +113,7 @@ pub(crate) fn receive(node: &Rc<Node>, content: Box<dyn Any + Send>) {
     adopt(node, Socket::new(node, fd), leftover, arrival);
 }
 
-/// As what an upgrade counts: known here only, where its place is.
+/// The counter for how an upgrade ended. Only here, at its home, is that known; `None`: it was counted before, or is not counted.
 fn outcome(arrival: &Arrival, opened: bool, reason: CloseReason) -> Option<Counter> {
     let draining = reason == CloseReason::ServerShutdown;
     match (arrival, opened) {

@@ -95,7 +95,7 @@ pub(crate) struct Node {
     unix_offset_ms: Cell<u64>,
     /// The clock as it was read last.
     read_ns: Cell<u64>,
-    /// A turn has gone by since.
+    /// A turn has begun since that reading: the time is later by now.
     behind: Cell<bool>,
     pub(crate) keys: TokenKeys,
     pub(crate) shared: Arc<Shared>,

@@ -142,7 +142,7 @@ pub(crate) async fn answer(
             if after == After::Broken
                 && let Some(user) = streamed_for
             {
-                tell_gone(node, user, *key);
+                tell_gone(node, &user, *key);
             }
             return after;
         }
@@ -303,16 +303,16 @@ async fn next(node: &Node, key: Key) -> Option<Answer> {
     poll_fn(|context| node.waiters.borrow_mut().poll(key, context.waker())).await
 }
 
-fn tell_gone(node: &Node, user: UserId, key: Key) {
+fn tell_gone(node: &Node, user: &UserId, key: Key) {
     let (now, _) = node.now();
     let reply = ReplyTo {
         origin: Origin::Shard(node.shard.borrow().id()),
         id: key,
     };
-    if node.shard.borrow().is_home(&user) {
+    if node.shard.borrow().is_home(user) {
         node.with(|shard| {
             shard.at(now);
-            shard.reply_gone(&user, reply);
+            shard.reply_gone(user, reply);
         });
     } else {
         let message = ToShard::ReplyGone {
@@ -320,7 +320,7 @@ fn tell_gone(node: &Node, user: UserId, key: Key) {
             reply,
         };
         // If it is refused, the stream ends by its own limits.
-        let _ = node.mail.send_home(&user, message);
+        let _ = node.mail.send_home(user, message);
     }
 }
 

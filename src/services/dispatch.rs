@@ -118,10 +118,7 @@ impl Dispatcher {
 
     fn result(&self, user: UserId, epoch: u64, event: Event) {
         let cx = Arc::clone(&self.cx);
-        tokio::spawn(async move {
-            cx.deliver_home(&user.clone(), ToShard::Result { user, epoch, event })
-                .await
-        });
+        tokio::spawn(async move { tell(&cx, user, epoch, event).await });
     }
 
     fn load(&self, user: UserId, epoch: u64) {
@@ -149,12 +146,7 @@ impl Dispatcher {
                 }
                 Err(_) => None,
             };
-            let message = ToShard::Result {
-                user: user.clone(),
-                epoch,
-                event: Event::UserLoaded { record },
-            };
-            cx.deliver_home(&user, message).await;
+            tell(&cx, user, epoch, Event::UserLoaded { record }).await;
         });
     }
 
@@ -169,18 +161,9 @@ impl Dispatcher {
             return;
         };
         // Queued here, not in the task: order per user is the order of the inbox.
-        let pending = match self.cx.writes.begin(change) {
-            Ok(pending) => pending,
-            Err(_) => {
-                return self.result(
-                    user,
-                    epoch,
-                    Event::Stored {
-                        call,
-                        outcome: StoreOutcome::Failed,
-                    },
-                );
-            }
+        let Ok(pending) = self.cx.writes.begin(change) else {
+            let outcome = StoreOutcome::Failed;
+            return self.result(user, epoch, Event::Stored { call, outcome });
         };
         let cx = Arc::clone(&self.cx);
         tokio::spawn(async move {
@@ -188,12 +171,7 @@ impl Dispatcher {
                 .wait()
                 .await
                 .map_or(StoreOutcome::Failed, |_| StoreOutcome::Done);
-            let message = ToShard::Result {
-                user: user.clone(),
-                epoch,
-                event: Event::Stored { call, outcome },
-            };
-            cx.deliver_home(&user, message).await;
+            tell(&cx, user, epoch, Event::Stored { call, outcome }).await;
         });
     }
 
@@ -230,12 +208,7 @@ impl Dispatcher {
                 let outcome = outcome.unwrap_or_else(|_| HttpOutcome::Failed {
                     error: "internal error".into(),
                 });
-                let message = ToShard::Result {
-                    user: user.clone(),
-                    epoch,
-                    event: Event::Http { call: id, outcome },
-                };
-                cx.deliver_home(&user, message).await;
+                tell(&cx, user, epoch, Event::Http { call: id, outcome }).await;
             }
         });
         self.cx.webhooks.track(key, task.abort_handle());
@@ -275,6 +248,13 @@ impl Dispatcher {
             cx.answer(reply, answer).await;
         });
     }
+}
+
+/// Brings a session the result that it waits for.
+async fn tell(cx: &Services, user: UserId, epoch: u64, event: Event) {
+    let home = user.clone();
+    cx.deliver_home(&home, ToShard::Result { user, epoch, event })
+        .await;
 }
 
 /// One call of a session.

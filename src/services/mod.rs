@@ -68,7 +68,7 @@ impl Reload {
         }
     }
 
-    /// The same, with a change to whatever is read.
+    /// This way to read, with a change to whatever was read.
     #[must_use]
     pub fn with(self, change: impl Fn(&mut Settings) + Send + Sync + 'static) -> Self {
         let read = self.read;

@@ -44,15 +44,15 @@ impl Removals {
         let tries = if all <= WAITING_MAX { TRIES } else { 1 };
         let mut outcome = cx.webhooks.call(call.clone(), None).await;
         for done in 1..tries {
-            let Some(wished_s) = may_retry(&outcome) else {
+            if !outcome.may_pass() {
                 break;
-            };
+            }
             let pause_ms = cx.settings().streaming.managed_api_backoff_ms << (done - 1);
-            let wished = Duration::from_secs(wished_s.min(PAUSE_MAX_S));
+            let wished = wished_pause(&outcome);
             sleep(wished.max(Duration::from_millis(pause_ms))).await;
             outcome = cx.webhooks.call(call.clone(), None).await;
         }
-        if may_retry(&outcome).is_some() {
+        if outcome.may_pass() {
             tracing::warn!(url = call.url, ?outcome, "live-input-left");
         }
         outcome
@@ -66,15 +66,11 @@ impl Removals {
     }
 }
 
-/// Whether another attempt may succeed, and after how many seconds the provider wants it.
-fn may_retry(outcome: &HttpOutcome) -> Option<u64> {
-    match outcome {
-        HttpOutcome::Failed { .. } => Some(0),
-        HttpOutcome::Answer {
-            status: 429 | 500..=599,
-            retry_after_s,
-            ..
-        } => Some(retry_after_s.unwrap_or(0)),
-        HttpOutcome::Answer { .. } => None,
-    }
+/// How long the provider wants to be left alone.
+fn wished_pause(outcome: &HttpOutcome) -> Duration {
+    let wished_s = match outcome {
+        HttpOutcome::Answer { retry_after_s, .. } => retry_after_s.unwrap_or(0),
+        HttpOutcome::Failed { .. } => 0,
+    };
+    Duration::from_secs(wished_s.min(PAUSE_MAX_S))
 }

@@ -41,7 +41,7 @@ pub enum HttpKind {
     Tool,
     /// Managed streaming provider.
     Provider,
-    /// The same: a live input is removed. Nobody needs the answer; attempts that fail are repeated outside.
+    /// Managed streaming provider: a live input is removed. Nobody needs the answer; attempts that fail are repeated outside.
     Removal,
     /// Weather.
     Weather,
@@ -150,7 +150,7 @@ pub enum LinkChange {
     Attached,
     /// Lost unexpectedly (kept for recovery).
     Lost,
-    /// The same, because nothing was heard of it any more.
+    /// Lost (and kept for recovery) because nothing was heard of it any more.
     LostSilent,
     /// Stopped, released or disposed.
     Ended,
@@ -253,19 +253,19 @@ pub enum Effect {
         /// `Content-Type`.
         content_type: String,
     },
-    /// Appends to it.
+    /// Appends to a chunked answer.
     ReplyChunk {
         /// Whom the answer is for.
         reply: ReplyTo,
         /// Bytes.
         data: Bytes,
     },
-    /// Ends it.
+    /// Ends a chunked answer.
     ReplyEnd {
         /// Whom the answer is for.
         reply: ReplyTo,
     },
-    /// Breaks it off, so that its reader sees that more was to come.
+    /// Breaks a chunked answer off, so that its reader sees that more was to come.
     ReplyAbort {
         /// Whom the answer is for.
         reply: ReplyTo,
@@ -288,7 +288,7 @@ pub enum Effect {
         /// As the phone announced it.
         hash: u32,
     },
-    /// They are nobody's any more.
+    /// Datagrams with this user id hash are nobody's any more.
     UdpUnregister {
         /// As the phone announced it.
         hash: u32,

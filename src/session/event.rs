@@ -120,30 +120,7 @@ pub struct AppHello {
     pub address: Option<std::net::IpAddr>,
 }
 
-impl AppHello {
-    /// Longest member of the message that counts (bytes); a longer one is as absent as one of another type. Anybody may send one,
-    /// and it is kept, compared and logged.
-    pub const FIELD_BYTES_MAX: usize = 4096;
-
-    /// Longest message whose members are read at all (bytes). Read members take a hundred times the room of their text, and for
-    /// a long one the time in which phones give a connection up.
-    pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-
-    /// A member of the message, if it says anything.
-    #[must_use]
-    pub fn field(value: Option<serde_json::Value>) -> Option<String> {
-        match value {
-            Some(serde_json::Value::String(text))
-                if (1..=Self::FIELD_BYTES_MAX).contains(&text.len()) =>
-            {
-                Some(text)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Which of the two.
+/// Which of the two messages a hello is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HelloKind {
     /// `tpa_connection_init`, `connection_init` or an upgrade JWT.
@@ -186,6 +163,19 @@ pub enum HttpOutcome {
 }
 
 impl HttpOutcome {
+    /// Whether another attempt may succeed: there was no answer, or the server is busy or broken.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed { .. }
+                | Self::Answer {
+                    status: 429 | 500..=599,
+                    ..
+                }
+        )
+    }
+
     /// 2xx.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -266,7 +256,7 @@ pub enum Event {
         /// Payload.
         data: Bytes,
     },
-    /// Such a socket is gone.
+    /// An app socket that said hello to this session is gone.
     AppClosed {
         /// Socket.
         conn: ConnId,
@@ -353,7 +343,7 @@ pub enum Event {
     },
 }
 
-/// Close codes as the peer sees them, for tests and logs.
+/// The end of a socket that we close ourselves, told to whom it belonged.
 impl From<CloseReason> for CloseInfo {
     fn from(reason: CloseReason) -> Self {
         Self {

@@ -11,7 +11,7 @@ const EVERY_MS: u64 = 1000;
 pub enum Line {
     /// An app server with a wrong key, or of an app that nobody started, comes again and again.
     InitRefused,
-    /// So does one from a wrong address.
+    /// An app server comes from a wrong address again and again.
     AddressRefused,
     /// An attached app names another app or user.
     IdentityChanged,

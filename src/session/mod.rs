@@ -170,7 +170,7 @@ impl Session {
     pub fn on_event(&mut self, event: Event, cx: &mut Cx<'_>) {
         self.next_message();
         if self.state == State::Disposed {
-            flow::lifecycle::after_disposal(self, event, cx);
+            flow::lifecycle::after_disposal(&event, cx);
             return;
         }
         flow::dispatch::event(self, event, cx);

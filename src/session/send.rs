@@ -41,7 +41,7 @@ impl Session {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> SendOutcome {
         let acked = self.state != State::Initializing;
-        self.send_conn(self.m.phone.open().filter(|_| acked), cx, class, write)
+        to_socket(self.m.phone.open().filter(|_| acked), cx, class, write)
     }
 
     /// Sends what `package` asks of the phone. Where its part of what waits for the phone is full, it is dropped and the app
@@ -59,7 +59,7 @@ impl Session {
                 cx.fx.asked(phone, by, write);
                 SendOutcome::Sent
             }
-            (phone, _) => self.send_conn(phone, cx, Class::Control, write),
+            (phone, _) => to_socket(phone, cx, Class::Control, write),
         }
     }
 
@@ -84,25 +84,24 @@ impl Session {
         class: Class,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> SendOutcome {
-        self.send_conn(self.m.apps.open_conn(package), cx, class, write)
+        to_socket(self.m.apps.open_conn(package), cx, class, write)
     }
+}
 
-    fn send_conn(
-        &self,
-        conn: Option<ConnId>,
-        cx: &mut Cx<'_>,
-        class: Class,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> SendOutcome {
-        match conn {
-            Some(conn) => {
-                cx.fx.text(conn, class, write);
-                SendOutcome::Sent
-            }
-            None => {
-                cx.metrics.inc(Counter::DroppedClosed);
-                SendOutcome::NotOpen
-            }
+fn to_socket(
+    conn: Option<ConnId>,
+    cx: &mut Cx<'_>,
+    class: Class,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> SendOutcome {
+    match conn {
+        Some(conn) => {
+            cx.fx.text(conn, class, write);
+            SendOutcome::Sent
+        }
+        None => {
+            cx.metrics.inc(Counter::DroppedClosed);
+            SendOutcome::NotOpen
         }
     }
 }

@@ -77,7 +77,7 @@ pub enum Timer {
     Photo(String),
     /// Stream keep-alive.
     StreamKeepAlive(String),
-    /// Its answer is missing.
+    /// The answer to a stream keep-alive is missing.
     StreamAck(String),
     /// An unmanaged stream never became active.
     StreamStart(String),
@@ -89,7 +89,7 @@ pub enum Timer {
     AudioOut(String, AudioOutTimer),
     /// A play request's mapping is forgotten.
     AudioPlay(String),
-    /// An app-store acknowledgement for a REST answer is late.
+    /// The store's acknowledgement, for which a REST answer waits, is late.
     StoreAck(CallId),
     /// A direct message whose delivery nobody confirmed.
     DirectMessage {

@@ -5,10 +5,10 @@ use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::{Package, UserId};
 use crate::session::event::{AppHello, HelloKind, Sdk};
+use crate::wire::hello::{self, HelloFields};
 use crate::wire::ids::parse_app_session_id;
 use crate::wire::json::{ObjectWriter, Scratch, kind};
 use crate::wire::upgrade::AppHeaders;
-use serde::Deserialize;
 use std::net::IpAddr;
 
 /// What an un-initialised app socket said about itself so far.
@@ -108,16 +108,6 @@ pub(super) enum HelloStep {
     Hello(UserId, AppHello),
 }
 
-/// Fields of `tpa_connection_init` and `reconnect`; odd values count as absent.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Hello {
-    package_name: Option<serde_json::Value>,
-    api_key: Option<serde_json::Value>,
-    session_id: Option<serde_json::Value>,
-    sdk_version: Option<serde_json::Value>,
-}
-
 pub(super) const MALFORMED: Notice = Notice::Error("MALFORMED_MESSAGE", "Invalid JSON message");
 pub(super) const NO_SESSION: Notice = Notice::Error("SESSION_NOT_FOUND", "Session not found");
 
@@ -144,19 +134,13 @@ pub(super) fn judge(
             };
         }
     };
-    let hello = match message.len() {
-        ..=AppHello::MESSAGE_BYTES_MAX => scratch.parse(message.as_bytes()),
-        _ => Ok(Hello::default()),
+    let Ok(hello) = HelloFields::read(message.as_bytes(), scratch) else {
+        return malformed(candidate, invalid_json_before_close);
     };
-    match hello {
-        Ok(hello) => {
-            candidate.invalid_json = 0;
-            match hello_kind {
-                HelloKind::Init => init(hello, candidate, is_live),
-                HelloKind::Reconnect => reconnect(hello, candidate, is_live),
-            }
-        }
-        Err(_) => malformed(candidate, invalid_json_before_close),
+    candidate.invalid_json = 0;
+    match hello_kind {
+        HelloKind::Init => init(hello, candidate, is_live),
+        HelloKind::Reconnect => reconnect(hello, candidate, is_live),
     }
 }
 
@@ -170,30 +154,32 @@ fn malformed(candidate: &mut Candidate, before_close: u64) -> HelloStep {
 }
 
 /// protocol.md §3.2 row 1. The header names the user; only without one the session id does.
-fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> HelloStep {
+fn init(hello: HelloFields, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> HelloStep {
     let headers = &candidate.headers;
-    let session_id = AppHello::field(hello.session_id);
+    let session_id = hello.session_id;
     let parsed = session_id
         .as_deref()
         .and_then(|id| parse_app_session_id(id, is_live));
     let (parsed_user, parsed_package) = parsed.unzip();
     let resolved = candidate.resolved.as_ref().map(|user| user.to_string());
     let user = headers.user.clone().or(resolved).or(parsed_user);
-    let package = AppHello::field(hello.package_name)
+    let package = hello
+        .package_name
         .or_else(|| headers.package.clone())
         .or(parsed_package);
     let (Some(user), Some(package)) = (user, package) else {
         return HelloStep::Close(None, CloseReason::IdentityMissing);
     };
     // The header counts for other ways in only (protocol.md §0.1).
-    let version = AppHello::field(hello.sdk_version);
+    let version = hello.sdk_version;
     HelloStep::Hello(
         UserId::new(&user),
         AppHello {
             kind: HelloKind::Init,
             package: Package::new(&package),
             // An absent key is a wrong key (row 4), not another case.
-            api_key: AppHello::field(hello.api_key)
+            api_key: hello
+                .api_key
                 .or_else(|| headers.api_key.clone())
                 .or_else(|| Some(String::new())),
             session_id,
@@ -204,20 +190,21 @@ fn init(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> 
 }
 
 /// protocol.md §3.4 rows 1 and 2. The user is never taken from the session id.
-fn reconnect(hello: Hello, candidate: &Candidate, is_live: impl Fn(&str) -> bool) -> HelloStep {
+fn reconnect(
+    hello: HelloFields,
+    candidate: &Candidate,
+    is_live: impl Fn(&str) -> bool,
+) -> HelloStep {
     let headers = &candidate.headers;
-    let version = AppHello::field(hello.sdk_version).or_else(|| headers.sdk_version.clone());
+    let version = hello.sdk_version.or_else(|| headers.sdk_version.clone());
     let sdk = Sdk::from_version(version.as_deref());
     if sdk != Sdk::V3 {
         return HelloStep::Linger(
-            Notice::Rejected(
-                "SESSION_NOT_FOUND",
-                "Reconnect is only supported for SDK v3",
-            ),
+            Notice::Rejected("SESSION_NOT_FOUND", hello::V3_ONLY),
             CloseReason::ReconnectUnsupported,
         );
     }
-    let session_id = AppHello::field(hello.session_id);
+    let session_id = hello.session_id;
     let claims = headers.jwt.as_ref();
     let package = headers
         .package
@@ -360,7 +347,7 @@ mod tests {
 
     #[test]
     fn what_no_name_or_key_is_as_long_as_counts_as_absent() {
-        let long = "x".repeat(AppHello::FIELD_BYTES_MAX + 1);
+        let long = "x".repeat(hello::FIELD_BYTES_MAX + 1);
         let named = |user, package: &str, key: &str| {
             let text = format!(
                 r#"{{"type":"tpa_connection_init","packageName":"{package}","apiKey":"{key}"}}"#
@@ -379,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_for_a_hello_says_nothing_but_its_type() {
-        let numbers = "0,".repeat(AppHello::MESSAGE_BYTES_MAX / 2);
+        let numbers = "0,".repeat(hello::MESSAGE_BYTES_MAX / 2);
         let long = format!(
             r#"{{"type":"tpa_connection_init","packageName":"a.b","sessionId":[{numbers}0]}}"#
         );

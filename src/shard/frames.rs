@@ -4,11 +4,11 @@ use super::conns::{PeerKind, Role};
 use super::entries::SESSION_LINES;
 use super::latency::What;
 use super::trail::Trail;
-use super::{Shard, admission, outbound};
+use super::{Shard, admission};
 use crate::base::clock::Now;
 use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, UserId};
-use crate::base::metrics::Counter;
+use crate::base::metrics::{Counter, Timing};
 use crate::session::effects::Class;
 use crate::session::event::{Chunk, CloseInfo, Event, Sender};
 use crate::wire::frame::{Lent, Message, Opcode, ProtocolError, Utf8Bytes};
@@ -46,9 +46,7 @@ impl Shard {
     #[inline]
     pub fn end_turn(&mut self, id: ConnId, now_ns: impl FnOnce() -> u64) -> &Trail {
         if let Some(took_ns) = self.out.records.end(&mut self.workspace.metrics, now_ns) {
-            self.workspace
-                .metrics
-                .time(crate::base::metrics::Timing::TurnLength, took_ns);
+            self.workspace.metrics.time(Timing::TurnLength, took_ns);
             if let Some(kinds) = self.out.records.take_slow_turn(took_ns) {
                 self.tell_slow(id, took_ns / 1_000_000, &kinds);
             }
@@ -385,8 +383,8 @@ impl Shard {
         let mut text = Vec::with_capacity(192);
         answer.write(self.now, &mut text);
         let metrics = &mut self.workspace.metrics;
-        let out: &mut outbound::Outbound = &mut self.out;
-        out.send(id, Opcode::Text, Class::Control, &text, 0, metrics);
+        self.out
+            .send(id, Opcode::Text, Class::Control, &text, 0, metrics);
     }
 }
 

@@ -45,7 +45,12 @@ impl LeftBehind {
         }
     }
 
-    /// Stops beyond [`STOPS_MAX`] are returned.
+    /// What a session still waits for; stops beyond [`STOPS_MAX`] are returned.
+    fn note(&mut self, session: &mut Session) -> Vec<Stop> {
+        self.note_creations(session);
+        self.note_stops(session)
+    }
+
     fn note_stops(&mut self, session: &mut Session) -> Vec<Stop> {
         let (user, epoch) = (session.user.clone(), session.epoch);
         for ack in session.m.apps.intent.take_acks(Wanted::No) {
@@ -63,20 +68,15 @@ impl LeftBehind {
 impl Shard {
     /// A session goes, whatever ended it.
     pub(super) fn remember_calls(&mut self, session: &mut Session) {
-        self.left_behind.note_creations(session);
-        for lost in self.left_behind.note_stops(session) {
-            self.answer_stop(&lost, StoreOutcome::Failed);
-        }
+        let surplus = self.left_behind.note(session);
+        self.answer_lost(&surplus);
     }
 
     /// Session `at` hears no answers any more.
     pub(super) fn remember_calls_of(&mut self, at: u32) {
         if let Some(entry) = self.entries.get_mut(at) {
-            self.left_behind.note_creations(&entry.session);
-            let lost = self.left_behind.note_stops(&mut entry.session);
-            for lost in lost {
-                self.answer_stop(&lost, StoreOutcome::Failed);
-            }
+            let surplus = self.left_behind.note(&mut entry.session);
+            self.answer_lost(&surplus);
         }
     }
 
@@ -117,10 +117,14 @@ impl Shard {
         }
         let is_overdue = |stop: &Stop| stop.due_ms <= now_ms;
         let all = std::mem::take(&mut self.left_behind.stops);
-        let (overdue, others): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(is_overdue);
-        self.left_behind.stops = others;
-        for stop in overdue {
-            self.answer_stop(&stop, StoreOutcome::Failed);
+        let (overdue, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_overdue);
+        self.left_behind.stops = others.into();
+        self.answer_lost(&overdue);
+    }
+
+    fn answer_lost(&mut self, stops: &[Stop]) {
+        for stop in stops {
+            self.answer_stop(stop, StoreOutcome::Failed);
         }
     }
 

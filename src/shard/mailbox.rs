@@ -13,6 +13,7 @@ use crate::session::effects::{HttpCall, IncidentLogs, RestAnswer, StoreOp};
 pub use crate::session::effects::{LinkChange, UnderWay};
 use crate::session::event::Event;
 use crate::session::managers::app_messages::Incoming;
+use crate::session::managers::apps::AppState;
 use crate::session::rest::Call;
 use crate::wire::records::Registry;
 use crate::wire::speech::SpeechOrder;
@@ -95,7 +96,7 @@ pub enum ToShard {
         /// Where it lives.
         shard: ShardId,
     },
-    /// That hash is the session's no more.
+    /// A session has given up its hash.
     ///
     /// If dropped: its datagrams are dropped where the session was; another user gets the hash once the session's has none.
     UdpRelease {
@@ -282,8 +283,8 @@ pub struct ShardReport {
     pub pending_apps: u64,
     /// Plain HTTP connections.
     pub http: u64,
-    /// App sessions by state, in the order of `AppState`.
-    pub app_states: [u64; 8],
+    /// App sessions by state, in the order of [`AppState::ALL`].
+    pub app_states: [u64; AppState::ALL.len()],
     /// Sessions whose microphone is on.
     pub mic_active: u64,
     /// Sessions whose phone registered for UDP audio.

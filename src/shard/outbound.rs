@@ -98,7 +98,7 @@ impl Outbound {
                 }
                 kind.count(metrics);
             }
-            other => self.odd(id, kind, class, other, mark, metrics),
+            other => self.settle(id, kind, class, other, mark, metrics),
         }
     }
 
@@ -126,7 +126,7 @@ impl Outbound {
         let asked = conn.outbox.ask(frame, by, &mut self.pool);
         let kind = SentKind::of(conn.kind, Opcode::Text, payload);
         match asked {
-            Ok(pushed) => self.odd(id, kind, class, pushed, mark, metrics),
+            Ok(pushed) => self.settle(id, kind, class, pushed, mark, metrics),
             Err(shed) => {
                 count_shed(shed, metrics);
                 metrics.inc(Counter::DroppedAsked);
@@ -161,11 +161,12 @@ impl Outbound {
         };
         let pushed = conn.outbox.push_reference(frame, payload, &mut self.pool);
         let kind = SentKind::of(conn.kind, op, payload);
-        self.odd(id, kind, class, pushed, mark, metrics);
+        self.settle(id, kind, class, pushed, mark, metrics);
     }
 
-    /// Counts what became of a frame, and closes a connection whose control messages no longer fit.
-    fn odd(
+    /// Does what follows from what became of a frame: counts it, marks the connection for its writer, or closes one whose control
+    /// messages no longer fit.
+    fn settle(
         &mut self,
         id: ConnId,
         kind: SentKind,

@@ -28,7 +28,8 @@ impl Shard {
                 _ => {}
             }
         }
-        let (mut app_states, mut mic_active, mut speech_streams) = ([0; 8], 0, [0; 2]);
+        let (mut app_states, mut mic_active, mut speech_streams) =
+            ([0; AppState::ALL.len()], 0, [0; 2]);
         for entry in self.entries.iter() {
             mic_active += u64::from(entry.session.m.microphone.is_on());
             for (sum, live) in
@@ -37,7 +38,7 @@ impl Shard {
                 *sum += live;
             }
             for app in entry.session.m.apps.iter() {
-                app_states[state_index(app.state)] += 1;
+                app_states[app.state as usize] += 1;
             }
         }
         (self.owners.outbound_bytes, self.owners.inbound_bytes) =
@@ -72,18 +73,5 @@ impl Shard {
     /// Counts this shard among those whose sockets are all gone; the shutdown waits for all of them.
     pub fn report_drained(&self) {
         self.shared.shard_drained();
-    }
-}
-
-fn state_index(state: AppState) -> usize {
-    match state {
-        AppState::Stopped => 0,
-        AppState::Connecting => 1,
-        AppState::Running => 2,
-        AppState::GracePeriod => 3,
-        AppState::TransportDown => 4,
-        AppState::Resurrecting => 5,
-        AppState::Dormant => 6,
-        AppState::Stopping => 7,
     }
 }

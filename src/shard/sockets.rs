@@ -100,7 +100,7 @@ impl Shard {
         self.out.watch(id, limit);
         if let Some((user, hello)) = hello {
             assert!(self.is_home(&user), "named apps are adopted at home");
-            self.hello(id, user, hello);
+            self.hello(id, &user, hello);
         }
         Some(id)
     }
@@ -191,7 +191,7 @@ impl Shard {
                     HelloKind::Reconnect => AppKind::Reconnect,
                 };
                 self.workspace.metrics.message(Side::App, kind as usize);
-                self.hello(id, user, hello);
+                self.hello(id, &user, hello);
                 // Where there is no session, nobody took it.
                 self.workspace.metrics.take_last_message();
             }
@@ -199,8 +199,8 @@ impl Shard {
     }
 
     /// An app socket named itself, at its user's home.
-    fn hello(&mut self, id: ConnId, user: UserId, hello: AppHello) {
-        let Some(at) = self.users.get(&user).copied() else {
+    fn hello(&mut self, id: ConnId, user: &UserId, hello: AppHello) {
+        let Some(at) = self.users.get(user).copied() else {
             let addresses = self.cfg.apps.app_ip_validation_enabled;
             match unowned::without_session(&hello, &self.apps, addresses) {
                 Unowned::Refuse(step) => {
@@ -213,7 +213,7 @@ impl Shard {
                     }
                     self.execute(id, step);
                 }
-                Unowned::Park => self.park_new(id, &user, hello),
+                Unowned::Park => self.park_new(id, user, hello),
             }
             return;
         };

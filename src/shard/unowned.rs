@@ -5,6 +5,7 @@ use super::admission::{HelloStep, NO_SESSION, Notice};
 use crate::base::close::CloseReason;
 use crate::session::event::{AppHello, HelloKind};
 use crate::wire::auth::api_key_matches;
+use crate::wire::hello::{self, KEY_NEEDED};
 use crate::wire::records::Registry;
 
 /// What a hello comes to where its user has no session.
@@ -26,10 +27,7 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
     }
     let Some(key) = hello.api_key.as_deref().filter(|key| !key.is_empty()) else {
         return Unowned::Refuse(HelloStep::Linger(
-            Notice::Rejected(
-                "SESSION_NOT_FOUND",
-                "Reconnect requires apiKey when cloud state is unavailable",
-            ),
+            Notice::Rejected("SESSION_NOT_FOUND", KEY_NEEDED),
             CloseReason::ReconnectUnauthenticated,
         ));
     };
@@ -59,10 +57,7 @@ pub(super) fn without_session(hello: &AppHello, apps: &Registry, addresses: bool
 }
 
 /// A parked socket ran out of time.
-pub(super) const BOOT_TIMEOUT: Notice = Notice::Rejected(
-    "BOOT_TIMEOUT",
-    "Cloud did not restore app state before the deferred reconnect timed out",
-);
+pub(super) const BOOT_TIMEOUT: Notice = Notice::Rejected("BOOT_TIMEOUT", hello::BOOT_TIMEOUT);
 
 #[cfg(test)]
 mod tests {

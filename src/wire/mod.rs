@@ -4,6 +4,7 @@ pub mod auth;
 pub mod capabilities;
 pub mod dates;
 pub mod frame;
+pub mod hello;
 pub mod http;
 pub mod ids;
 pub mod json;

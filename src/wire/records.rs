@@ -144,6 +144,19 @@ impl AppRecord {
         }
     }
 
+    /// Where its server answers, without a trailing slash; empty where it has none.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        self.public_url.trim_end_matches('/')
+    }
+
+    /// The URL of `path` (`/webhook`) at its server; `None` where it has none.
+    #[must_use]
+    pub fn endpoint(&self, path: &str) -> Option<String> {
+        let base = self.base_url();
+        (!base.is_empty()).then(|| format!("{base}{path}"))
+    }
+
     /// Whether the record grants `wanted`; `ALL` grants everything, the legacy `NOTIFICATIONS` grants reading them.
     #[must_use]
     pub fn grants(&self, wanted: Permission) -> bool {
@@ -210,8 +223,8 @@ impl Registry {
         self.apps.get(package)
     }
 
-    /// The same, which remembers the apps of the snapshot before it that it does not have, and of those that went earlier as many
-    /// as there is room for. One that is forgotten counts as never known.
+    /// This snapshot, remembering the apps of the one before it that it does not have, and of those that went earlier as many as
+    /// there is room for. One that is forgotten counts as never known.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
         let is_gone = |row: &(&Package, &Arc<AppRecord>)| !self.apps.contains_key(row.0);
@@ -230,6 +243,13 @@ impl Registry {
     #[must_use]
     pub fn last_known(&self, package: &str) -> Option<&Arc<AppRecord>> {
         self.get(package).or_else(|| self.former.get(package))
+    }
+
+    /// Whether an app is, or was, one of those of which a user has one at a time.
+    #[must_use]
+    pub fn is_standard(&self, package: &str) -> bool {
+        self.last_known(package)
+            .is_some_and(|record| record.app_type == AppType::Standard)
     }
 
     /// `package` as a [`Package`]; all users of a known app share one allocation, which is likely to be in the cache.

@@ -72,6 +72,23 @@ pub struct Subscription {
     pub parsed: Sub,
 }
 
+/// What the subscriptions that count ask of the microphone, all together (behaviour.md §3.5). Wildcards ask for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Need {
+    /// Somebody has `audio_chunk`.
+    pub pcm: bool,
+    /// Somebody has a transcription or translation stream.
+    pub speech: bool,
+}
+
+impl Need {
+    /// Whether the microphone is needed at all.
+    #[must_use]
+    pub fn media(self) -> bool {
+        self.pcm || self.speech
+    }
+}
+
 /// Reads a subscription string. Every string is a subscription: what has no meaning here matches
 /// messages of that name. The bare `transcription` becomes `transcription:en-US`.
 #[must_use]

@@ -19,6 +19,32 @@ pub(crate) fn postgres_url() -> Option<String> {
     url
 }
 
+/// Runs what speaks to a store to its end.
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test)
+}
+
+/// A connection of somebody else, for as long as it is kept.
+pub(crate) async fn somebody(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+/// Runs statements over a connection of its own.
+pub(crate) async fn sql(url: &str, statements: &[&str]) {
+    let client = somebody(url).await;
+    for statement in statements {
+        client.batch_execute(statement).await.expect(statement);
+    }
+}
+
 /// A server of its own; gone with its data when dropped.
 pub(crate) struct OwnPostgres {
     folder: String,

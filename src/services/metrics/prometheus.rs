@@ -7,6 +7,7 @@ use crate::base::metrics::{Counter, Latency, Side, Timing};
 use crate::base::settings::DeploymentRegion;
 use crate::services::context::Services;
 use crate::services::lock::lock;
+use crate::session::managers::apps::AppState;
 use crate::wire::sent_kinds::{TO_APP, TO_PHONE, places};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -139,22 +140,15 @@ fn gauges(page: &mut Page, all: &Aggregate) {
         "kind",
         connections,
     );
-    let states = [
-        "stopped",
-        "connecting",
-        "running",
-        "grace_period",
-        "transport_down",
-        "resurrecting",
-        "dormant",
-        "stopping",
-    ];
-    let counts = (0..).map(|index: usize| all.gauge(|shard| shard.app_states[index]));
+    let states = AppState::ALL.map(|state| {
+        let count = all.gauge(|shard| shard.app_states[state as usize]);
+        (state.as_str(), count)
+    });
     page.by(
         "mentra_app_state",
         "App sessions by state.",
         "state",
-        states.into_iter().zip(counts),
+        states,
     );
 }
 

@@ -144,8 +144,7 @@ async fn update(
                 },
             )
             .await;
-        if !told && !record.public_url.is_empty() {
-            let call = settings_call(cx, user, record, &settings);
+        if !told && let Some(call) = settings_call(cx, user, record, &settings) {
             // Not awaited: the answer does not depend on the app server (protocol.md §13.3).
             let webhook = Arc::clone(&cx.webhooks);
             tokio::spawn(async move { webhook.call(call, None).await });
@@ -157,19 +156,25 @@ async fn update(
     ))
 }
 
-fn settings_call(cx: &Services, user: &UserId, record: &AppRecord, stored: &[Value]) -> HttpCall {
+/// `None`: the app has no server.
+fn settings_call(
+    cx: &Services,
+    user: &UserId,
+    record: &AppRecord,
+    stored: &[Value],
+) -> Option<HttpCall> {
     let settings = full_values(stored, &record.settings);
-    HttpCall {
+    Some(HttpCall {
         call: CallId(0),
         kind: HttpKind::Settings,
         method: HttpMethod::Post,
-        url: format!("{}/settings", record.public_url.trim_end_matches('/')),
+        url: record.endpoint("/settings")?,
         headers: Vec::new(),
         body: json!({ "userIdForSettings": user.as_str(), "settings": settings })
             .to_string()
             .into(),
         timeout_ms: cx.settings().apps.settings_webhook_timeout_ms,
-    }
+    })
 }
 
 /// `GET /appsettings/user/:pkg`: app credentials with `x-user-id`, or the id of a live app session; never a bare e-mail.
@@ -228,7 +233,7 @@ mod tests {
             let mut record = AppRecord::clone(kit.cx.registry().get(APP).expect("known"));
             record.public_url = "https://scribe.acme.dev/".into();
             let stored = [json!({"key": "size", "value": 3})];
-            let call = settings_call(&kit.cx, &Kit::user(), &record, &stored);
+            let call = settings_call(&kit.cx, &Kit::user(), &record, &stored).expect("an address");
             assert_eq!(call.url, "https://scribe.acme.dev/settings");
             assert_eq!(
                 serde_json::from_slice::<Value>(&call.body).expect("JSON"),

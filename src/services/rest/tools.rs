@@ -64,7 +64,7 @@ async fn post(cx: &Services, record: &AppRecord, body: Bytes, manner: Manner) ->
             call: CallId(0),
             kind: HttpKind::Tool,
             method: HttpMethod::Post,
-            url: format!("{}/tool", record.public_url.trim_end_matches('/')),
+            url: format!("{}/tool", record.base_url()),
             headers: if manner.with_key {
                 vec![("x-app-api-key", record.key_sha256.clone())]
             } else {

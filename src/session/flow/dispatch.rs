@@ -1,8 +1,9 @@
 //! Layer 2, flow: one event to its flow or handler.
 
 use crate::base::close::CloseReason;
+use crate::base::ids::{CallId, ConnId};
 use crate::base::metrics::Counter;
-use crate::session::event::Event;
+use crate::session::event::{Event, HttpOutcome};
 use crate::session::flow::{
     answers, app_in, app_messages, audio_output, dashboard, device, heartbeat, hello, lifecycle,
     lost, ranking, recognisers, requests, stop, sync, timers, webhook,
@@ -48,12 +49,7 @@ pub(crate) fn event(s: &mut Session, event: Event, cx: &mut Cx<'_>) {
     }
 }
 
-fn http(
-    s: &mut Session,
-    call: crate::base::ids::CallId,
-    outcome: &crate::session::event::HttpOutcome,
-    cx: &mut Cx<'_>,
-) {
+fn http(s: &mut Session, call: CallId, outcome: &HttpOutcome, cx: &mut Cx<'_>) {
     if let Some(package) = s.m.apps.by_start_call(call).cloned() {
         webhook::session_request_result(s, &package, outcome, cx);
     } else if let Some(package) = s.m.apps.by_stop_call(call).cloned() {
@@ -68,7 +64,7 @@ fn http(
 }
 
 /// The transport is closing this socket with 1013; for us it is gone now.
-fn overloaded(s: &mut Session, conn: crate::base::ids::ConnId, cx: &mut Cx<'_>) {
+fn overloaded(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     let info = CloseReason::Overloaded.into();
     if s.m.phone.knows(conn) {
         lifecycle::phone_closed(s, conn, &info, cx);

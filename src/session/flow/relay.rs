@@ -76,7 +76,7 @@ fn leads_as_found(s: &Session, route: &Route, name: &str, cx: &Cx<'_>) -> bool {
 
 /// What the phone itself recognised in `language`, routed like a recogniser's result: mini-apps on the phone wait for it too.
 pub(crate) fn phone_speech(
-    s: &mut Session,
+    s: &Session,
     language: &str,
     text: &[u8],
     class: Class,
@@ -89,7 +89,7 @@ pub(crate) fn phone_speech(
 
 /// Like [`phone_message`], but wildcards do not count: their apps have the event under another name already.
 pub(crate) fn phone_message_explicit(
-    s: &mut Session,
+    s: &Session,
     name: &str,
     text: &[u8],
     class: Class,
@@ -107,7 +107,7 @@ pub(crate) fn phone_message_explicit(
 }
 
 /// Delivers server-made data as stream `name` to every subscribed app.
-pub(crate) fn server_event(s: &mut Session, name: &str, data: &[u8], cx: &mut Cx<'_>) {
+pub(crate) fn server_event(s: &Session, name: &str, data: &[u8], cx: &mut Cx<'_>) {
     recognised(s, &StreamEvent::new(name), data, Class::Control, cx);
 }
 
@@ -137,13 +137,7 @@ pub(crate) fn recognised(
 }
 
 /// One envelope to one app, whatever it subscribed to (replays, poll answers).
-pub(crate) fn to_app(
-    s: &mut Session,
-    package: &str,
-    stream_type: &str,
-    data: &[u8],
-    cx: &mut Cx<'_>,
-) {
+pub(crate) fn to_app(s: &Session, package: &str, stream_type: &str, data: &[u8], cx: &mut Cx<'_>) {
     let stamp = cx.now.iso();
     let _ = s.send_app(package, cx, Class::Control, |out| {
         match s.m.subscriptions.get(package) {

@@ -4,12 +4,12 @@
 use super::{calendar, location, notices};
 use crate::base::ids::Package;
 use crate::session::lines::Line;
-use crate::session::managers::apps::{AppState, Apps};
+use crate::session::managers::apps::Apps;
 use crate::session::managers::speech::Trigger;
 use crate::session::managers::subscriptions::Newly;
 use crate::session::{Cx, Session};
 use crate::wire::json::ArrayWriter;
-use crate::wire::streams::{AUDIO_CHUNK, Permission, StreamEvent};
+use crate::wire::streams::{AUDIO_CHUNK, Need, Permission, StreamEvent};
 
 /// Recomputes what derives from subscriptions and sockets: audio targets, microphone need, location tier, replays.
 /// Called after every applied update; `package`: the app that asked.
@@ -107,19 +107,13 @@ pub(crate) fn granted(cx: &Cx<'_>, package: &str, permission: Permission) -> boo
 }
 
 /// What all counting sets need of the microphone.
-pub(crate) fn need(s: &Session) -> crate::session::managers::subscriptions::Need {
+pub(crate) fn need(s: &Session) -> Need {
     s.m.subscriptions.need(|package| counts(&s.m.apps, package))
 }
 
 /// Sets of apps that will not come back by themselves count for nothing (behaviour.md §2.9).
 pub(crate) fn counts(apps: &Apps, package: &str) -> bool {
-    package == Package::PHONE
-        || apps.get(package).is_some_and(|app| {
-            !matches!(
-                app.state,
-                AppState::Stopped | AppState::Stopping | AppState::Dormant
-            )
-        })
+    package == Package::PHONE || apps.get(package).is_some_and(|app| app.state.is_expected())
 }
 
 fn refresh_speech(s: &mut Session) -> bool {

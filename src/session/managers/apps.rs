@@ -44,7 +44,19 @@ pub enum AppState {
 }
 
 impl AppState {
-    /// The word of protocol.md §3.5, for logs and admin answers.
+    /// All of them, in declaration order.
+    pub const ALL: [Self; 8] = [
+        Self::Stopped,
+        Self::Connecting,
+        Self::Running,
+        Self::GracePeriod,
+        Self::TransportDown,
+        Self::Resurrecting,
+        Self::Dormant,
+        Self::Stopping,
+    ];
+
+    /// The word of protocol.md §3.5, for logs, figures and admin answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -71,7 +71,7 @@ pub enum UpdateAdmission {
     Accepted,
     /// Too many in this second.
     Refused,
-    /// The same, and a warning is due.
+    /// Too many in this second, and a warning is due.
     RefusedWarn,
 }
 

@@ -37,9 +37,9 @@ pub const APP_ID: &str = "MANAGED_STREAM";
 pub enum Ingest {
     /// Without restream destinations.
     Whip,
-    /// With them.
+    /// With restream destinations.
     Srt,
-    /// With one of the family that understands nothing else.
+    /// With one at `pscp.tv`, which understands nothing else.
     Rtmp,
 }
 
@@ -62,11 +62,11 @@ impl Ingest {
 pub struct LiveInput {
     /// The provider's id.
     pub uid: String,
-    /// Ingest URLs; empty when not offered.
+    /// Where WHIP goes; empty where that is not offered, as the next two.
     pub whip: String,
-    /// With stream id and passphrase in the query.
+    /// Where SRT goes, with stream id and passphrase in the query.
     pub srt: String,
-    /// With the stream key at its end.
+    /// Where RTMP goes, with the stream key at its end.
     pub rtmp: String,
     /// Playback.
     pub playback: Playback,

@@ -1,10 +1,10 @@
 //! Layer 2, manager: whether the phone's microphone should be on, and what the phone was last told (behaviour.md §4).
 //! Decides and keeps its timers; the flow sends.
 
-use super::subscriptions::Need;
 use crate::base::clock::Now;
 use crate::base::settings::{Microphone as Config, Settings};
 use crate::session::timers::{Timer, Timers};
+use crate::wire::streams::Need;
 
 /// An unchanged state is not repeated by a leading send within this time (ms, behaviour.md §4.3).
 const REPEAT_AFTER_MS: u64 = 10_000;
@@ -46,6 +46,17 @@ enum Grace {
     Settling,
     /// Off is held back since (`mono_ms`).
     HoldDown(u64),
+}
+
+/// What a due keep-alive comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeepAlive {
+    /// The phone is told this state again.
+    Repeat(MicState),
+    /// The microphone is believed off though it is needed.
+    Resync,
+    /// Nobody needs it.
+    Nothing,
 }
 
 /// What received audio says.
@@ -165,19 +176,16 @@ impl Microphone {
         self.state()
     }
 
-    /// Keep-alive is due. A state to repeat; `Err`: believed off though needed.
-    ///
-    /// # Errors
-    /// A re-sync is needed instead.
-    pub fn keep_alive_due(&mut self, need: Need) -> Result<Option<MicState>, Evidence> {
+    /// Keep-alive is due.
+    pub fn keep_alive_due(&mut self, need: Need) -> KeepAlive {
         self.need = need;
         match (need.media(), self.enabled) {
             (true, true) => {
                 self.bypass_vad = need.pcm;
-                Ok(Some(self.state()))
+                KeepAlive::Repeat(self.state())
             }
-            (true, false) => Err(Evidence::Resync),
-            (false, _) => Ok(None),
+            (true, false) => KeepAlive::Resync,
+            (false, _) => KeepAlive::Nothing,
         }
     }
 

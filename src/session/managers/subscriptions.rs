@@ -4,7 +4,7 @@
 use crate::base::footprint::owns;
 use crate::base::ids::{ConnId, Package};
 use crate::wire::json::write_str;
-use crate::wire::streams::{self, Permission, StreamEvent, Subscription};
+use crate::wire::streams::{self, LOCATION_STREAM, Need, Permission, StreamEvent, Subscription};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,23 +23,6 @@ const DEFAULT_RATE: &str = "standard";
 const NAME_BYTES_MAX: usize = 32 * 1024;
 /// Names of one set together (bytes); what is beyond is dropped too. The last sets of every app are remembered for diagnostics.
 const SET_BYTES_MAX: usize = 128 * 1024;
-
-/// What all counting sets together ask of the microphone (behaviour.md §3.5). Wildcards count for nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Need {
-    /// Somebody has `audio_chunk`.
-    pub pcm: bool,
-    /// Somebody has a transcription or translation stream.
-    pub speech: bool,
-}
-
-impl Need {
-    /// `has_media`.
-    #[must_use]
-    pub fn media(self) -> bool {
-        self.pcm || self.speech
-    }
-}
 
 /// What happened to a set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,13 +73,13 @@ impl Wish {
             match element {
                 Value::String(text) => wish.add(streams::parse(text), max),
                 Value::Object(object)
-                    if object.get("stream").and_then(Value::as_str) == Some("location_stream") =>
+                    if object.get("stream").and_then(Value::as_str) == Some(LOCATION_STREAM) =>
                 {
                     wish.rate = object
                         .get("rate")
                         .and_then(Value::as_str)
                         .map(str::to_owned);
-                    wish.add(streams::parse("location_stream"), max);
+                    wish.add(streams::parse(LOCATION_STREAM), max);
                 }
                 _ => {}
             }
@@ -273,7 +256,7 @@ impl Subscriptions {
     pub fn location_rates(&self) -> impl Iterator<Item = (&Package, Option<&str>)> {
         self.subscribers
             .iter()
-            .filter(|one| one.holds("location_stream"))
+            .filter(|one| one.holds(LOCATION_STREAM))
             .map(|one| (&one.package, one.rate()))
     }
 
@@ -306,7 +289,7 @@ impl Subscriptions {
         one.newly.location = has_location && (one.newly.location || !had_location);
         one.newly.calendar = one.holds("calendar_event") && (one.newly.calendar || !had_calendar);
         let rate = wish.rate.as_deref().unwrap_or(DEFAULT_RATE);
-        one.rate = one.holds("location_stream").then(|| rate.to_owned());
+        one.rate = one.holds(LOCATION_STREAM).then(|| rate.to_owned());
         one.asked_rate = wish.rate;
         one.withheld = wish.withheld;
     }

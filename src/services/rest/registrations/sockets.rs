@@ -49,13 +49,11 @@ pub(crate) fn note(cx: &Arc<Services>, link: &AppLink) {
 /// A server that never registers gets a registration of its own when its first socket attaches, so that recovery reaches it.
 fn note_server(cx: &Arc<Services>, package: &str, key_sha256: &str) {
     let registry = cx.registry();
-    let base = registry
-        .get(package)
-        .map(|record| record.public_url.trim_end_matches('/'));
-    let Some(base) = base.filter(|base| !base.is_empty()) else {
+    let record = registry.get(package);
+    let Some(webhook) = record.and_then(|record| record.endpoint("/webhook")) else {
         return;
     };
-    let server = (package.to_owned(), format!("{base}/webhook"));
+    let server = (package.to_owned(), webhook);
     {
         let mut noted = lock(&cx.memory.noted_servers);
         if noted.len() >= REGISTRATIONS_MAX {

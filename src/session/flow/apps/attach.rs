@@ -6,7 +6,7 @@ use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Timing;
 use crate::session::effects::{Class, Effect, LinkChange};
 use crate::session::event::{AppHello, HelloKind, Sdk};
-use crate::session::flow::{answers, device, notices, requests, restart, start, stop, sync};
+use crate::session::flow::{answers, device, lost, notices, requests, restart, start, stop, sync};
 use crate::session::lines::Line;
 use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::intent::Wanted;
@@ -15,6 +15,7 @@ use crate::session::managers::apps::start::StartOrigin;
 use crate::session::managers::health::{EndReason, Peer};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
+use crate::wire::hello::BOOT_TIMEOUT;
 use crate::wire::json::ObjectWriter;
 
 /// Attaches a socket whose checks have passed.
@@ -24,13 +25,8 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     forget_unattached(s, conn);
     replace_old(s, &package, conn, cx);
     stop::drop_restart_stop(s, &package, cx);
-    for timer in [
-        Timer::AppGrace(package.clone()),
-        Timer::AppRestart(package.clone()),
-        Timer::AppStuck(package.clone()),
-    ] {
-        s.timers.cancel(&timer);
-    }
+    lost::end_grace(s, &package);
+    s.timers.cancel(&Timer::AppStuck(package.clone()));
     let now_ms = cx.now.mono_ms;
     let app = s.m.apps.ensure(&package);
     if let Some(lost_ms) = app.lost_ms.take()
@@ -82,7 +78,7 @@ fn store_running(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 
 /// `tpa_connection_ack` or `reconnect_ack` (protocol.md §9.1, 9.2).
 pub(crate) fn send_ack(
-    s: &mut Session,
+    s: &Session,
     package: &Package,
     conn: ConnId,
     kind: HelloKind,
@@ -145,8 +141,7 @@ pub(crate) fn detach_for_restart(s: &mut Session, package: &Package, cx: &mut Cx
         app.state = AppState::Resurrecting;
     }
     stop::drop_restart_stop(s, package, cx);
-    s.timers.cancel(&Timer::AppGrace(package.clone()));
-    s.timers.cancel(&Timer::AppRestart(package.clone()));
+    lost::end_grace(s, package);
     sync::sockets_changed(s, cx);
 }
 
@@ -162,10 +157,12 @@ pub(crate) fn replaced_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'
     }
 }
 
-fn forget_unattached(s: &mut Session, conn: ConnId) {
+/// The socket is none of those that are attached to no app any more: nothing of that kind is due for it.
+pub(crate) fn forget_unattached(s: &mut Session, conn: ConnId) {
     if s.m.apps.sockets.forget(conn) {
-        s.timers.cancel(&Timer::Parked(conn));
-        s.timers.cancel(&Timer::RejectLinger(conn));
+        for timer in [Timer::Parked, Timer::RejectLinger, Timer::Replaced] {
+            s.timers.cancel(&timer(conn));
+        }
     }
 }
 
@@ -209,9 +206,8 @@ pub(crate) fn attach_parked(s: &mut Session, package: &Package, cx: &mut Cx<'_>)
 
 /// A parked socket's time is over.
 pub(crate) fn parked_expired(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
-    const TEXT: &str = "Cloud did not restore app state before the deferred reconnect timed out";
     if s.m.apps.sockets.forget(conn) {
-        boot_timeout(conn, TEXT, cx);
+        boot_timeout(conn, BOOT_TIMEOUT, cx);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::{ConnId, Package};
 use crate::base::metrics::Counter;
 use crate::session::event::{AppHello, HelloKind, Sdk};
-use crate::session::flow::{attach, notices, start};
+use crate::session::flow::{attach, lost, notices, start};
 use crate::session::lines::Line;
 use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::sockets::{EarlyHello, Lingering};
@@ -12,10 +12,10 @@ use crate::session::managers::apps::start::{StartError, StartStage};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State};
 use crate::wire::auth::api_key_matches;
+use crate::wire::hello::{HelloFields, KEY_NEEDED, V3_ONLY};
+use crate::wire::ids::parse_app_session_id;
 use crate::wire::json::JsonError;
 use crate::wire::records::AppRecord;
-use serde::Deserialize;
-use serde_json::Value;
 use std::sync::Arc;
 
 /// A refusal with its answer and close.
@@ -89,9 +89,7 @@ fn init(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
             if let Some(more) = cx.lines.may(Line::InitRefused, cx.now.mono_ms) {
                 tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %hello.package, conn = %conn.tag(), code = refusal.code, more, "app init refused");
             }
-            if s.m.apps.sockets.forget(conn) {
-                s.timers.cancel(&Timer::RejectLinger(conn));
-            }
+            attach::forget_unattached(s, conn);
             refusal.send(conn, cx);
             match refusal.reason {
                 CloseReason::AppNotStarted => start::came_too_early(s, &hello.package, cx),
@@ -188,16 +186,14 @@ fn reconnect(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
         return;
     }
     if hello.api_key.is_none() {
-        const TEXT: &str = "Reconnect requires apiKey when cloud state is unavailable";
         let reason = CloseReason::ReconnectUnauthenticated;
-        reject_later(s, conn, hello, "SESSION_NOT_FOUND", TEXT, reason, cx);
+        let refusal = Refusal::new("SESSION_NOT_FOUND", KEY_NEEDED, reason);
+        reject_later(s, conn, hello, &refusal, cx);
         return;
     }
     let checked = check_key(&hello, cx).and_then(|record| check_address(s, &record, &hello, cx));
     if let Err(refusal) = checked {
-        if s.m.apps.sockets.forget(conn) {
-            s.timers.cancel(&Timer::RejectLinger(conn));
-        }
+        attach::forget_unattached(s, conn);
         refusal.send(conn, cx);
         fail_start(s, &hello.package, refusal.reason, cx);
         return;
@@ -258,9 +254,7 @@ fn checked_reconnect(
     }
     if app.is_none_or(|app| !app.state.accepts_socket() || app.user_stopped) {
         const TEXT: &str = "App is not expected to run for this user session";
-        if s.m.apps.sockets.forget(conn) {
-            s.timers.cancel(&Timer::RejectLinger(conn));
-        }
+        attach::forget_unattached(s, conn);
         notices::reconnect_rejected(conn, "NOT_RUNNING", TEXT, cx);
         cx.fx.close(conn, CloseReason::AppNotRunning);
         return;
@@ -270,16 +264,16 @@ fn checked_reconnect(
 
 /// Row 1 of protocol.md §3.4.
 fn reject_old_sdk(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
-    const TEXT: &str = "Reconnect is only supported for SDK v3";
     let reason = CloseReason::ReconnectUnsupported;
-    reject_later(s, conn, hello, "SESSION_NOT_FOUND", TEXT, reason, cx);
+    let refusal = Refusal::new("SESSION_NOT_FOUND", V3_ONLY, reason);
+    reject_later(s, conn, hello, &refusal, cx);
 }
 
 /// Row 7.
 fn reject_expired(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'_>) {
     const TEXT: &str = "Reconnect session identity does not match the active app session";
-    let reason = CloseReason::SessionExpired;
-    reject_later(s, conn, hello, "SESSION_EXPIRED", TEXT, reason, cx);
+    let refusal = Refusal::new("SESSION_EXPIRED", TEXT, CloseReason::SessionExpired);
+    reject_later(s, conn, hello, &refusal, cx);
 }
 
 /// Rejects, and closes after `reject_linger_ms` unless an init on the same socket is accepted meanwhile.
@@ -287,12 +281,10 @@ fn reject_later(
     s: &mut Session,
     conn: ConnId,
     hello: AppHello,
-    code: &str,
-    text: &str,
-    reason: CloseReason,
+    refusal: &Refusal,
     cx: &mut Cx<'_>,
 ) {
-    notices::reconnect_rejected(conn, code, text, cx);
+    notices::reconnect_rejected(conn, refusal.code, &refusal.text, cx);
     let sockets = &mut s.m.apps.sockets;
     if let Some(row) = sockets.lingering.iter_mut().find(|row| row.conn == conn) {
         // Its close is due already; saying it again does not keep the socket.
@@ -303,7 +295,7 @@ fn reject_later(
     sockets.lingering.push(Lingering {
         conn,
         hello,
-        reason,
+        reason: refusal.reason,
         invalid_json: 0,
     });
     let at_ms = cx.now.mono_ms + cx.cfg.connections.reject_linger_ms;
@@ -314,7 +306,7 @@ fn reject_later(
 pub(crate) fn reject_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     if let Some(row) = s.m.apps.sockets.take_lingering(conn) {
         cx.fx.close(conn, row.reason);
-        crate::session::flow::lost::closed(s, conn, &row.reason.into(), cx);
+        lost::closed(s, conn, &row.reason.into(), cx);
     }
 }
 
@@ -355,7 +347,7 @@ fn mismatch(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
     }
     cx.fx.close(conn, CloseReason::IdentityMismatch);
     let info = CloseReason::IdentityMismatch.into();
-    crate::session::flow::lost::closed(s, conn, &info, cx);
+    lost::closed(s, conn, &info, cx);
 }
 
 fn names_another_user(s: &Session, hello: &AppHello) -> bool {
@@ -365,18 +357,8 @@ fn names_another_user(s: &Session, hello: &AppHello) -> bool {
     if id == s.app_session_id(&hello.package) {
         return false;
     }
-    crate::wire::ids::parse_app_session_id(id, |user| user == s.user.as_str())
+    parse_app_session_id(id, |user| user == s.user.as_str())
         .is_some_and(|(user, _)| *user != *s.user)
-}
-
-/// What an init or reconnect message carries; everything is optional and of any type here.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct Body {
-    package_name: Option<Value>,
-    api_key: Option<Value>,
-    session_id: Option<Value>,
-    sdk_version: Option<Value>,
 }
 
 /// An init or reconnect as a text on a socket that said hello before: what it leaves out is taken from that hello.
@@ -387,10 +369,7 @@ pub(crate) fn said_again(
     text: &[u8],
     cx: &mut Cx<'_>,
 ) -> Result<(), JsonError> {
-    let body: Body = match text.len() {
-        ..=AppHello::MESSAGE_BYTES_MAX => cx.scratch.parse(text)?,
-        _ => Body::default(),
-    };
+    let fields = HelloFields::read(text, cx.scratch)?;
     let earlier = match s.m.apps.by_conn(conn) {
         Some(app) => app.hello.as_deref(),
         None => s.m.apps.sockets.lingering(conn),
@@ -398,17 +377,18 @@ pub(crate) fn said_again(
     let Some(earlier) = earlier.cloned() else {
         return Ok(());
     };
-    let version = AppHello::field(body.sdk_version);
+    let version = fields.sdk_version.as_deref();
     let hello = AppHello {
         kind,
-        package: AppHello::field(body.package_name).map_or(earlier.package, |name| {
-            crate::base::ids::Package::new(&name)
-        }),
-        api_key: AppHello::field(body.api_key).or(earlier.api_key),
-        session_id: AppHello::field(body.session_id),
-        sdk: match (kind, &version) {
+        package: match fields.package_name {
+            Some(name) => Package::new(&name),
+            None => earlier.package,
+        },
+        api_key: fields.api_key.or(earlier.api_key),
+        session_id: fields.session_id,
+        sdk: match (kind, version) {
             (HelloKind::Reconnect, None) => earlier.sdk,
-            _ => Sdk::from_version(version.as_deref()),
+            _ => Sdk::from_version(version),
         },
         address: earlier.address,
     };

@@ -21,9 +21,7 @@ pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut C
         if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
             tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), code = info.code, reason = %info.reason, attached_ms, more, "app-ws-close");
         }
-        if s.m.apps.sockets.forget(conn) {
-            s.timers.cancel(&Timer::RejectLinger(conn));
-        }
+        attach::forget_unattached(s, conn);
         lost(s, &package, EndReason::from_close(info), cx);
         return;
     }
@@ -32,15 +30,7 @@ pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut C
         stop::socket_closed(s, &package);
         return;
     }
-    if s.m.apps.sockets.forget(conn) {
-        for timer in [
-            Timer::Parked(conn),
-            Timer::RejectLinger(conn),
-            Timer::Replaced(conn),
-        ] {
-            s.timers.cancel(&timer);
-        }
-    }
+    attach::forget_unattached(s, conn);
 }
 
 /// The attached socket of a running app is gone unexpectedly.
@@ -74,6 +64,13 @@ pub(crate) fn lost(s: &mut Session, package: &Package, reason: EndReason, cx: &m
         },
     });
     sync::sockets_changed(s, cx);
+}
+
+/// A lost app is waited for no longer: it is back, is being started or stopped, or has fallen.
+pub(crate) fn end_grace(s: &mut Session, package: &Package) {
+    for timer in [Timer::AppGrace, Timer::AppRestart] {
+        s.timers.cancel(&timer(package.clone()));
+    }
 }
 
 /// The grace (or the jitter after it) ended without a new socket.

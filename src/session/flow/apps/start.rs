@@ -7,8 +7,9 @@ use crate::base::rarely::CLIENT_MS;
 use crate::base::settings::{DashboardMode, Settings};
 use crate::session::effects::{Effect, UnderWay};
 use crate::session::flow::recover::{self, Recovered};
-use crate::session::flow::{answers, attach, device, notices, requests, restart, screen, stop};
-use crate::session::flow::{sync, webhook};
+use crate::session::flow::{
+    answers, attach, device, lost, notices, requests, restart, screen, stop, sync, webhook,
+};
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::{Phase, Start, StartError, StartOrigin, StartStage};
 use crate::session::managers::apps::{AppSession, AppState, StopWhy, Waiter};
@@ -132,14 +133,9 @@ pub(crate) fn reserve(
 }
 
 fn other_standard_apps(s: &Session, package: &Package, cx: &Cx<'_>) -> Vec<Package> {
-    let is_standard = |name: &Package| {
-        cx.apps
-            .last_known(name)
-            .is_some_and(|record| record.app_type == AppType::Standard)
-    };
-    s.m.apps
-        .iter()
-        .filter(|app| app.package != *package && app.is_active() && is_standard(&app.package))
+    let others = s.m.apps.iter().filter(|app| app.package != *package);
+    others
+        .filter(|app| app.is_active() && cx.apps.is_standard(&app.package))
         .map(|app| app.package.clone())
         .collect()
 }
@@ -260,8 +256,7 @@ fn begin(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     app.state = AppState::Connecting;
     app.restart_jitter_ms = 0;
     app.wanted_since_ms.get_or_insert(now_ms);
-    s.timers.cancel(&Timer::AppGrace(package.clone()));
-    s.timers.cancel(&Timer::AppRestart(package.clone()));
+    lost::end_grace(s, package);
     s.timers.set(Timer::AppStart(package.clone()), deadline_ms);
     let stuck_ms = now_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
@@ -387,13 +382,8 @@ pub(crate) fn fall(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
         app.wanted_since_ms = None;
         app.released = false;
     }
-    for timer in [
-        Timer::AppGrace(package.clone()),
-        Timer::AppRestart(package.clone()),
-        Timer::AppStuck(package.clone()),
-    ] {
-        s.timers.cancel(&timer);
-    }
+    lost::end_grace(s, package);
+    s.timers.cancel(&Timer::AppStuck(package.clone()));
     sync::subscriptions_removed(s, package, cx);
     requests::app_stopped(s, package, cx);
     screen::app_gone(s, package, cx);
@@ -402,12 +392,8 @@ pub(crate) fn fall(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 
 fn take(s: &mut Session, package: &Package, under_way: UnderWay, cx: &mut Cx<'_>) -> Option<Start> {
     let start = s.m.apps.get_mut(package)?.start.take()?;
-    for timer in [
-        Timer::AppStart(package.clone()),
-        Timer::WebhookRetry(package.clone()),
-        Timer::AppStuck(package.clone()),
-    ] {
-        s.timers.cancel(&timer);
+    for timer in [Timer::AppStart, Timer::WebhookRetry, Timer::AppStuck] {
+        s.timers.cancel(&timer(package.clone()));
     }
     if let Some(call) = start.call {
         cx.fx.push(Effect::CancelHttp { call, under_way });

@@ -4,7 +4,7 @@ use crate::base::close::CloseReason;
 use crate::base::ids::Package;
 use crate::session::effects::{Effect, UnderWay};
 use crate::session::flow::{
-    answers, attach, notices, requests, restart, screen, start, sync, webhook,
+    answers, attach, lost, notices, requests, restart, screen, start, sync, webhook,
 };
 use crate::session::managers::apps::intent::Wanted;
 use crate::session::managers::apps::start::{StartError, StartStage};
@@ -121,12 +121,7 @@ fn begin(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>,
         conn,
         waiters,
     });
-    for timer in [
-        Timer::AppGrace(package.clone()),
-        Timer::AppRestart(package.clone()),
-    ] {
-        s.timers.cancel(&timer);
-    }
+    lost::end_grace(s, package);
     webhook::forget_refusal(s, package);
     let stuck_ms = cx.now.mono_ms + cx.cfg.apps.app_stuck_ms;
     s.timers.set(Timer::AppStuck(package.clone()), stuck_ms);
@@ -192,12 +187,10 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
     attach::link_ended(package, cx);
     if why == StopWhy::Incompatible {
         answers::succeed(s, Wanted::No, package, &waiters, cx);
+        notices::tell_phone_stopped(s, package, cx);
     } else {
         notices::touched(s, package, cx);
         answers::store_intent(s, package, Wanted::No, waiters, cx);
-    }
-    if why == StopWhy::Incompatible {
-        notices::tell_phone_stopped(s, package, cx);
     }
     notices::app_state_changed(s, cx);
     start::unblock(s, package, cx);

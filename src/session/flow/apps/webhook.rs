@@ -232,9 +232,7 @@ fn pending<'a>(s: &'a mut Session, package: &str) -> Option<&'a mut Start> {
 }
 
 fn webhook_url(package: &str, cx: &Cx<'_>) -> Option<String> {
-    let record = cx.apps.get(package)?;
-    let base = record.public_url.trim_end_matches('/');
-    (!base.is_empty()).then(|| format!("{base}/webhook"))
+    cx.apps.get(package)?.endpoint("/webhook")
 }
 
 fn session_request_body(s: &Session, package: &str, base: &str, cx: &Cx<'_>) -> Vec<u8> {

@@ -29,14 +29,8 @@ pub(crate) fn events_arrived(s: &mut Session, events: Vec<CalendarEvent>, cx: &m
 }
 
 /// An app that newly listens gets every cached event, each in its own envelope.
-pub(crate) fn replay(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
-    let cached: Vec<Vec<u8>> =
-        s.m.calendar
-            .events()
-            .iter()
-            .map(CalendarEvent::data)
-            .collect();
-    for data in cached {
-        relay::to_app(s, package, "calendar_event", &data, cx);
+pub(crate) fn replay(s: &Session, package: &str, cx: &mut Cx<'_>) {
+    for event in s.m.calendar.events() {
+        relay::to_app(s, package, "calendar_event", &event.data(), cx);
     }
 }

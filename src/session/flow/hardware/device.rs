@@ -224,7 +224,7 @@ fn may_see_all(package: &str, cx: &Cx<'_>) -> bool {
 }
 
 /// `device_state_update` with `fullSnapshot: true` to one app socket, after its ack.
-pub(crate) fn send_snapshot(s: &mut Session, package: &str, conn: ConnId, cx: &mut Cx<'_>) {
+pub(crate) fn send_snapshot(s: &Session, package: &str, conn: ConnId, cx: &mut Cx<'_>) {
     let everything = s.m.device.state();
     let now = cx.now.iso();
     let trusted = may_see_all(package, cx);

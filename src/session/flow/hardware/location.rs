@@ -8,6 +8,7 @@ use crate::session::managers::location::{Fix, Poll, WEAKEST, effective_tier};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
+use crate::wire::streams::LOCATION_UPDATE;
 
 /// An app that changes its mind without end must not fill the phone's queue with tiers; the last one is told a second later.
 const TIERS_PER_S: u64 = 20;
@@ -27,12 +28,12 @@ pub(crate) fn fix_arrived(
             let data = fix.event(cx.now, Some(id));
             for poll in s.m.location.answered(id) {
                 s.timers.cancel(&Timer::LocationPoll(poll.call));
-                relay::to_app(s, &poll.package, "location_update", &data, cx);
+                relay::to_app(s, &poll.package, LOCATION_UPDATE, &data, cx);
             }
         }
         _ => {
             let data = fix.event(cx.now, None);
-            relay::server_event(s, "location_update", &data, cx);
+            relay::server_event(s, LOCATION_UPDATE, &data, cx);
         }
     }
     if let Some((lat, lng)) = s.m.location.last().map(|fix| (fix.lat, fix.lng)) {
@@ -53,7 +54,7 @@ pub(crate) fn poll(
             .fresh(accuracy, &cx.cfg.device.location_tier_ages_s, cx.now)
     {
         let data = fix.event(cx.now, Some(correlation_id));
-        relay::to_app(s, package, "location_update", &data, cx);
+        relay::to_app(s, package, LOCATION_UPDATE, &data, cx);
         return;
     }
     let poll = Poll {
@@ -144,10 +145,10 @@ pub(crate) fn socket_promoted(s: &mut Session, cx: &mut Cx<'_>) {
 }
 
 /// An app that newly listens gets the last known location, once.
-pub(crate) fn replay(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+pub(crate) fn replay(s: &Session, package: &str, cx: &mut Cx<'_>) {
     if let Some(fix) = s.m.location.last() {
         let data = fix.event(cx.now, None);
-        relay::to_app(s, package, "location_update", &data, cx);
+        relay::to_app(s, package, LOCATION_UPDATE, &data, cx);
     }
 }
 

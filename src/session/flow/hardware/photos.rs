@@ -137,14 +137,14 @@ pub(crate) fn answered(
         (Asker::Phone, Outcome::Ready { .. }) => return true,
         (Asker::Phone, Outcome::Failed { code, .. }) => {
             let code = code.clone();
-            finish(s, request_id);
+            forget(s, request_id);
             phone_failed(s, request_id, &code, cx);
         }
         (Asker::App(package), _) => {
             let package = package.clone();
             // The app stops waiting when we do.
             let until_ms = s.timers.at(&Timer::Photo(request_id.to_owned()));
-            finish(s, request_id);
+            forget(s, request_id);
             let body = response(request_id, outcome);
             requests::tell_end(s, &package, body, until_ms.unwrap_or_default(), cx);
         }
@@ -190,7 +190,7 @@ pub(crate) fn uploaded(
     if s.m.photos.asker(request_id) != Some(&Asker::Phone) {
         return;
     }
-    finish(s, request_id);
+    forget(s, request_id);
     match result {
         Err(code) => phone_failed(s, request_id, code, cx),
         Ok((url, mime_type, size)) => {
@@ -287,10 +287,6 @@ fn phone_failed(s: &mut Session, request_id: &str, code: &str, cx: &mut Cx<'_>) 
 
 /// Nobody waits under this id any more.
 pub(crate) fn forget(s: &mut Session, request_id: &str) {
-    finish(s, request_id);
-}
-
-fn finish(s: &mut Session, request_id: &str) {
     s.m.photos.take(request_id);
     s.timers.cancel(&Timer::Photo(request_id.to_owned()));
 }

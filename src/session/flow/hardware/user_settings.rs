@@ -25,7 +25,7 @@ pub(crate) fn user_changed(s: &mut Session, changes: &Map<String, Value>, cx: &m
 }
 
 /// The full map, to every app that listens to any user setting.
-pub(crate) fn tell_apps(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn tell_apps(s: &Session, cx: &mut Cx<'_>) {
     let settings = device::mentraos_settings_json(s);
     let now = cx.now.iso();
     for package in relay::settings_subscribers(s) {
@@ -80,11 +80,8 @@ pub(crate) fn app_changed(s: &mut Session, package: &str, stored: Vec<Value>, cx
 }
 
 fn webhook(s: &mut Session, package: &str, values: &[Value], cx: &mut Cx<'_>) {
-    let base = cx
-        .apps
-        .get(package)
-        .map(|record| record.public_url.trim_end_matches('/'));
-    let Some(base) = base.filter(|base| !base.is_empty()) else {
+    let record = cx.apps.get(package);
+    let Some(url) = record.and_then(|record| record.endpoint("/settings")) else {
         return;
     };
     let mut body = Vec::with_capacity(128);
@@ -99,7 +96,7 @@ fn webhook(s: &mut Session, package: &str, values: &[Value], cx: &mut Cx<'_>) {
         call,
         kind: HttpKind::Settings,
         method: HttpMethod::Post,
-        url: format!("{base}/settings"),
+        url,
         headers: Vec::new(),
         body: body.into(),
         timeout_ms: cx.cfg.apps.settings_webhook_timeout_ms,

@@ -138,7 +138,7 @@ pub(crate) fn pong(s: &mut Session, conn: ConnId, payload: &[u8], cx: &mut Cx<'_
 }
 
 /// The periodic statistics line.
-pub(crate) fn log_stats(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn log_stats(s: &mut Session, cx: &Cx<'_>) {
     let at_ms = cx.now.mono_ms + cx.cfg.health.health_stats_log_ms;
     s.timers.set(Timer::HealthStats, at_ms);
     let rows = s.m.health.rows();

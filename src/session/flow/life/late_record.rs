@@ -15,7 +15,7 @@ const PAUSE_MAX_MS: u64 = 30_000;
 
 /// One more attempt failed: the next follows after `db_retry_ms`, doubled each time; up to a quarter sooner, so that the users of
 /// an outage do not come back to the store all at once.
-pub(crate) fn missed(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn missed(s: &mut Session, cx: &Cx<'_>) {
     let unread = &mut s.m.apps.intent.unread;
     let failed_before = unread.map_or(0, |tries| tries.saturating_add(1));
     *unread = Some(failed_before);

@@ -18,7 +18,7 @@ use crate::session::managers::phone::{Held, SentSoFar};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session, State, rest};
 use crate::wire::json::ObjectWriter;
-use crate::wire::records::{AppType, UserRecord};
+use crate::wire::records::UserRecord;
 use base64::Engine as _;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -226,10 +226,8 @@ fn start_apps(s: &mut Session, cx: &mut Cx<'_>) {
 /// started before the list was known is a later word than the list.
 pub(crate) fn start_listed(s: &mut Session, cx: &mut Cx<'_>) {
     let is_busy = |app: &AppSession| app.state != AppState::Stopped || app.start.is_some();
-    let is_standard = |package: &str| {
-        let record = cx.apps.last_known(package);
-        record.is_some_and(|record| record.app_type == AppType::Standard)
-    };
+    let apps = cx.apps;
+    let is_standard = |package: &str| apps.is_standard(package);
     let is_foreground = |app: &AppSession| is_busy(app) && is_standard(&app.package);
     let taken = s.m.apps.iter().any(is_foreground);
     let is_idle = |package: &&Package| {
@@ -289,7 +287,7 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
             .udp_key
             .filter(|_| flags.udp_encryption && udp.udp_enabled)
             .map(|key| base64::engine::general_purpose::STANDARD.encode(key.0));
-    let (host, env) = (udp.udp_host.clone(), cx.cfg.server.env.clone());
+    let env = &cx.cfg.server.env;
     let now = cx.now.iso();
     cx.fx.text(conn, Class::Control, |out| {
         let mut message = ObjectWriter::begin(out);
@@ -297,9 +295,9 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
             .str("type", "connection_ack")
             .str("sessionId", &s.user)
             .str("timestamp", now.as_str())
-            .str("env", &env);
+            .str("env", env);
         if offered {
-            message.str("udpHost", &host).num("udpPort", port);
+            message.str("udpHost", &udp.udp_host).num("udpPort", port);
         }
         if let Some(key) = &key {
             message.object("udpEncryption", |encryption| {
@@ -313,7 +311,7 @@ fn send_ack(s: &Session, conn: ConnId, flags: &PhoneFlags, cx: &mut Cx<'_>) {
 }
 
 /// A phone socket is gone. Only the current one matters (behaviour.md §1.8).
-pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut Cx<'_>) {
+pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &Cx<'_>) {
     s.m.health
         .unregister(conn, EndReason::from_close(info), cx.now.mono_ms);
     if s.m.phone.current != Some(conn) {
@@ -336,16 +334,16 @@ pub(crate) fn phone_closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: 
 }
 
 /// Events that still arrive after disposal: refuse what waits for an answer, ignore the rest.
-pub(crate) fn after_disposal(_: &Session, event: Event, cx: &mut Cx<'_>) {
+pub(crate) fn after_disposal(event: &Event, cx: &mut Cx<'_>) {
     match event {
-        Event::Rest { reply, .. } => answers::no_session(reply, cx),
+        Event::Rest { reply, .. } => answers::no_session(*reply, cx),
         Event::AppHello { conn, .. } | Event::AppParked { conn, .. } => {
-            notices::app_error(conn, "SESSION_NOT_FOUND", "Session not found", cx);
-            cx.fx.close(conn, CloseReason::SessionEnded);
+            notices::app_error(*conn, "SESSION_NOT_FOUND", "Session not found", cx);
+            cx.fx.close(*conn, CloseReason::SessionEnded);
         }
         Event::PhoneConnected { conn, .. } => {
             // The phone comes back and finds a new session.
-            cx.fx.close(conn, CloseReason::UserSessionEnded);
+            cx.fx.close(*conn, CloseReason::UserSessionEnded);
         }
         Event::Http { .. } | Event::Stored { .. } | Event::UserLoaded { .. } => {
             cx.metrics.inc(Counter::CorrelationOrphans);

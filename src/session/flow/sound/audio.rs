@@ -4,7 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::session::effects::Effect;
 use crate::session::event::Chunk;
-use crate::session::flow::recognisers;
+use crate::session::flow::{microphone, recognisers};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
 
@@ -36,7 +36,7 @@ pub(crate) fn hear(s: &mut Session, data: Chunk<'_>, cx: &mut Cx<'_>) {
     }
     // What comes by UDP while the phone reconnects proves nothing: nobody could tell it.
     if s.m.phone.open().is_some() {
-        crate::session::flow::microphone::audio_arrived(s, cx);
+        microphone::audio_arrived(s, cx);
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn gap_due(s: &mut Session, cx: &mut Cx<'_>) {
         return;
     }
     let next = cx.now.mono_ms + settings.audio_gap_cooldown_ms;
-    crate::session::flow::microphone::resync(s, cx);
+    microphone::resync(s, cx);
     s.timers.set(Timer::AudioGap, next);
 }
 

@@ -4,12 +4,12 @@
 use crate::base::metrics::Counter;
 use crate::session::effects::Class;
 use crate::session::flow::sync::need;
-use crate::session::managers::microphone::{Evidence, MicState};
+use crate::session::managers::microphone::{Evidence, KeepAlive, MicState};
 use crate::session::{Cx, Session};
 use crate::wire::json::ObjectWriter;
 
 /// Some counting set changed.
-pub(crate) fn subscriptions_changed(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn subscriptions_changed(s: &mut Session, cx: &Cx<'_>) {
     let need = need(s);
     let cfg = &cx.cfg.microphone;
     s.m.microphone
@@ -47,8 +47,9 @@ pub(crate) fn window_ended(s: &mut Session, cx: &mut Cx<'_>) {
 pub(crate) fn keep_alive_due(s: &mut Session, cx: &mut Cx<'_>) {
     let need = need(s);
     match s.m.microphone.keep_alive_due(need) {
-        Ok(state) => send_some(s, state, cx),
-        Err(_) => resync(s, cx),
+        KeepAlive::Repeat(state) => send(s, state, cx),
+        KeepAlive::Resync => resync(s, cx),
+        KeepAlive::Nothing => {}
     }
 }
 

@@ -158,15 +158,7 @@ fn created(s: &mut Session, stream_id: &str, outcome: &HttpOutcome, cx: &mut Cx<
             let Stage::Creating { tries } = stream.stage else {
                 return;
             };
-            let may_retry = matches!(
-                outcome,
-                HttpOutcome::Failed { .. }
-                    | HttpOutcome::Answer {
-                        status: 429 | 500..=599,
-                        ..
-                    }
-            );
-            if may_retry && tries < cx.cfg.streaming.managed_api_retries {
+            if outcome.may_pass() && tries < cx.cfg.streaming.managed_api_retries {
                 let backoff_ms = cx.cfg.streaming.managed_api_backoff_ms << (tries - 1).min(10);
                 let pause_ms = backoff_ms.max(wished_pause_ms(outcome));
                 s.timers.set(Timer::ManagedPoll, cx.now.mono_ms + pause_ms);
@@ -218,7 +210,7 @@ fn polled(s: &mut Session, stream_id: &str, outcome: &HttpOutcome, cx: &mut Cx<'
 /// One provider call.
 pub(crate) fn call(
     s: &mut Session,
-    provider: &impl Provider,
+    provider: &Provider<'_>,
     request: Request,
     purpose: Purpose,
     cx: &mut Cx<'_>,

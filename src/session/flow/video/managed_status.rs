@@ -120,7 +120,7 @@ fn status_body(
 }
 
 /// A v3 viewer came back (never told to v2, which would take it for a stream of its own).
-pub(crate) fn app_attached(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
+pub(crate) fn app_attached(s: &Session, package: &str, cx: &mut Cx<'_>) {
     let is_v3 = s.m.apps.get(package).is_some_and(|app| app.sdk == Sdk::V3);
     let Some(stream) = s.m.managed_streams.current.as_ref().filter(|stream| {
         is_v3 && stream.input.is_some() && stream.viewers.iter().any(|viewer| &**viewer == package)

@@ -6,7 +6,7 @@ use crate::session::event::Sdk;
 use crate::session::flow::gate::{self, internal};
 use crate::session::flow::live_input::{call, create};
 use crate::session::flow::managed_status::{WAITING, tell, tell_all, tell_alone, tell_joined};
-use crate::session::flow::provider::{self, Provider as _};
+use crate::session::flow::provider;
 use crate::session::flow::{keep_alive, outputs, streams};
 use crate::session::handlers::Reject;
 use crate::session::managers::managed_streams::{APP_ID, Ingest, Managed, Purpose, Stage};
@@ -38,11 +38,10 @@ pub(crate) fn request(
         tell_alone(s, viewer, "error", text, request_id.as_deref(), cx);
         return Ok(());
     }
-    let urls: Vec<&str> = outputs::destinations(&m).map(|(url, _)| url).collect();
-    let ingest = Ingest::choose(urls.into_iter());
+    let ingest = Ingest::choose(outputs::destinations(&m).map(|(url, _)| url));
     let id = keep_alive::short_id(s, 'm', 10);
     s.m.managed_streams.current = Some(Managed {
-        id: id.clone(),
+        id,
         viewers: vec![viewer.clone()],
         anew: Vec::new(),
         early: Vec::new(),

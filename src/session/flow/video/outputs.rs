@@ -5,7 +5,7 @@ use crate::session::effects::RestAnswer;
 use crate::session::event::HttpOutcome;
 use crate::session::flow::live_input::call;
 use crate::session::flow::managed_status::tell_all;
-use crate::session::flow::provider::{self, Provider};
+use crate::session::flow::provider;
 use crate::session::managers::managed_streams::{Managed, Output, Purpose, Stage};
 use crate::session::rest::OutputAction;
 use crate::session::{Cx, Session};

@@ -27,7 +27,7 @@ impl Request {
     pub(crate) fn into_call(
         self,
         call: CallId,
-        provider: &impl Provider,
+        provider: &Provider<'_>,
         timeout_ms: u64,
     ) -> HttpCall {
         HttpCall {
@@ -53,40 +53,18 @@ pub(crate) fn unclaimed(cfg: &Streaming, call: CallId, outcome: &HttpOutcome) ->
     Some(request.into_call(call, &provider, cfg.managed_api_timeout_ms))
 }
 
-/// A service that takes one ingest and gives many playback addresses.
-pub(crate) trait Provider {
-    /// Makes a live input.
-    fn create(&self, name: &str) -> Request;
-    /// Asks for the state of one.
-    fn status(&self, uid: &str) -> Request;
-    /// Removes one.
-    fn delete(&self, uid: &str) -> Request;
-    /// Sends it on to a URL.
-    fn add_output(&self, uid: &str, url: &str) -> Request;
-    /// No longer does.
-    fn remove_output(&self, uid: &str, output_id: &str) -> Request;
-    /// Reads the answer to `create`.
-    fn created(&self, body: &[u8]) -> Option<LiveInput>;
-    /// Reads the answer to `status`: whether video arrives.
-    fn is_live(&self, body: &[u8]) -> bool;
-    /// Reads the answer to `add_output`.
-    fn output_id(&self, body: &[u8]) -> Option<String>;
-    /// Headers of every call.
-    fn headers(&self) -> Vec<(&'static str, String)>;
-}
-
 /// The configured provider; `None`: this deployment has none.
-pub(crate) fn configured(cfg: &Streaming) -> Option<LiveInputs<'_>> {
+pub(crate) fn configured(cfg: &Streaming) -> Option<Provider<'_>> {
     (!cfg.managed_api_url.is_empty() && !cfg.managed_account_id.is_empty())
-        .then_some(LiveInputs { cfg })
+        .then_some(Provider { cfg })
 }
 
-/// Cloudflare Stream live inputs, or a service with the same API.
-pub(crate) struct LiveInputs<'a> {
+/// A service that takes one ingest and gives many playback addresses: Cloudflare Stream live inputs, or one with the same API.
+pub(crate) struct Provider<'a> {
     cfg: &'a Streaming,
 }
 
-impl LiveInputs<'_> {
+impl Provider<'_> {
     fn url(&self, rest: &str) -> String {
         let base = self.cfg.managed_api_url.trim_end_matches('/');
         let account = &self.cfg.managed_account_id;
@@ -140,24 +118,28 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-impl Provider for LiveInputs<'_> {
-    fn create(&self, name: &str) -> Request {
+impl Provider<'_> {
+    /// Makes a live input.
+    pub(crate) fn create(&self, name: &str) -> Request {
         let body = json!({"meta": {"name": name}, "recording": {"mode": "automatic"}, "deleteRecordingAfterDays": 30});
         request(HttpMethod::Post, self.url(""), Some(&body))
     }
 
-    fn status(&self, uid: &str) -> Request {
+    /// Asks for the state of one.
+    pub(crate) fn status(&self, uid: &str) -> Request {
         request(HttpMethod::Get, self.url(&format!("/{uid}")), None)
     }
 
-    fn delete(&self, uid: &str) -> Request {
+    /// Removes one.
+    pub(crate) fn delete(&self, uid: &str) -> Request {
         Request {
             kind: HttpKind::Removal,
             ..request(HttpMethod::Delete, self.url(&format!("/{uid}")), None)
         }
     }
 
-    fn add_output(&self, uid: &str, url: &str) -> Request {
+    /// Sends it on to a URL.
+    pub(crate) fn add_output(&self, uid: &str, url: &str) -> Request {
         // The provider wants the last path segment, which is the key, on its own.
         let (base, key) = url.rsplit_once('/').unwrap_or((url, ""));
         let body = json!({"url": format!("{base}/"), "streamKey": key, "enabled": true});
@@ -168,7 +150,8 @@ impl Provider for LiveInputs<'_> {
         )
     }
 
-    fn remove_output(&self, uid: &str, output_id: &str) -> Request {
+    /// No longer does.
+    pub(crate) fn remove_output(&self, uid: &str, output_id: &str) -> Request {
         request(
             HttpMethod::Delete,
             self.url(&format!("/{uid}/outputs/{output_id}")),
@@ -176,7 +159,8 @@ impl Provider for LiveInputs<'_> {
         )
     }
 
-    fn created(&self, body: &[u8]) -> Option<LiveInput> {
+    /// Reads the answer to `create`.
+    pub(crate) fn created(&self, body: &[u8]) -> Option<LiveInput> {
         let made = result(body)?;
         let uid = made["uid"].as_str().filter(|uid| !uid.is_empty())?;
         let joined = |base: &Value, rest: String| match base.as_str() {
@@ -198,7 +182,8 @@ impl Provider for LiveInputs<'_> {
         })
     }
 
-    fn is_live(&self, body: &[u8]) -> bool {
+    /// Reads the answer to `status`: whether video arrives.
+    pub(crate) fn is_live(&self, body: &[u8]) -> bool {
         result(body).is_some_and(|input| {
             let status = &input["status"];
             let state = status["current"]["state"]
@@ -208,11 +193,13 @@ impl Provider for LiveInputs<'_> {
         })
     }
 
-    fn output_id(&self, body: &[u8]) -> Option<String> {
+    /// Reads the answer to `add_output`.
+    pub(crate) fn output_id(&self, body: &[u8]) -> Option<String> {
         let output = result(body)?;
         output["uid"].as_str().map(str::to_owned)
     }
 
+    /// Headers of every call.
     fn headers(&self) -> Vec<(&'static str, String)> {
         vec![(
             "authorization",

@@ -7,6 +7,7 @@ use crate::session::effects::{Class, Effect, HttpCall, HttpKind, HttpMethod};
 use crate::session::event::HttpOutcome;
 use crate::session::flow::ranking;
 use crate::session::flow::screen::{reachable, send_own, text_wall};
+use crate::session::flow::start::is_dashboard_app;
 use crate::session::managers::dashboard::{Mode, Section, Units, content_text};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -22,7 +23,7 @@ enum Repeat {
 }
 
 /// Some input changed: one render after the debounce.
-pub(crate) fn input_changed(s: &mut Session, cx: &mut Cx<'_>) {
+pub(crate) fn input_changed(s: &mut Session, cx: &Cx<'_>) {
     let now_ms = cx.now.mono_ms;
     let cfg = &cx.cfg.dashboard;
     if s.timers.at(&Timer::DashboardRender).is_none() {
@@ -161,15 +162,9 @@ pub(crate) fn content(
     input_changed(s, cx);
 }
 
-/// Whether `package` is the system dashboard of `dashboard_mode: app`.
-pub(crate) fn is_system_dashboard(package: &str, cx: &Cx<'_>) -> bool {
-    cx.cfg.dashboard.dashboard_mode == DashboardMode::App
-        && cx.cfg.dashboard.dashboard_package_name == package
-}
-
 /// Whose `dashboard` view stays one (behaviour.md §6.1.3): the system's.
 pub(crate) fn may_draw(package: &str, cx: &Cx<'_>) -> bool {
-    cx.cfg.display.os_package_name == package || is_system_dashboard(package, cx)
+    cx.cfg.display.os_package_name == package || is_dashboard_app(cx.cfg, package)
 }
 
 /// The system dashboard sets a corner; from others it is ignored without an error (behaviour.md §2.20).
@@ -180,7 +175,7 @@ pub(crate) fn section(
     text: String,
     cx: &mut Cx<'_>,
 ) {
-    if is_system_dashboard(package, cx) {
+    if is_dashboard_app(cx.cfg, package) {
         s.m.dashboard.sections.set_corner(section, text);
         input_changed(s, cx);
     }
@@ -188,7 +183,7 @@ pub(crate) fn section(
 
 /// The system dashboard changes the mode; all apps hear of it.
 pub(crate) fn mode(s: &mut Session, package: &str, mode: Mode, cx: &mut Cx<'_>) {
-    if !is_system_dashboard(package, cx) {
+    if !is_dashboard_app(cx.cfg, package) {
         return;
     }
     let Some(before) = s.m.dashboard.sections.set_mode(mode) else {

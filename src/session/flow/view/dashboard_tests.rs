@@ -43,7 +43,7 @@ fn changes_are_rendered_once_after_half_a_second() {
 #[test]
 fn the_heartbeat_repeats_every_minute_while_a_phone_is_there() {
     let mut kit = Kit::new();
-    kit.run(super::input_changed);
+    kit.run(|s, cx| super::input_changed(s, cx));
     kit.advance(130_000);
     let times: Vec<u64> = dashboards(&mut kit).into_iter().map(|one| one.0).collect();
     assert_eq!(times, [500, 60_500, 120_500]);

@@ -4,12 +4,12 @@
 use crate::base::ids::Package;
 use crate::base::metrics::Counter;
 use crate::session::effects::{Class, Effect, StoreOp};
+use crate::session::flow::{dashboard, device};
 use crate::session::managers::apps::AppState;
 use crate::session::managers::dashboard::AgendaEvent;
-use crate::session::managers::display::{Outcome, Paint, Request, Stage};
+use crate::session::managers::display::{Display, Outcome, Paint, Request, Stage};
 use crate::session::{Cx, Session};
 use crate::wire::json::{ObjectWriter, write_str};
-use crate::wire::records::AppType;
 
 /// An app's start passed its checks: boot screen.
 pub(crate) fn app_starting(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
@@ -26,19 +26,19 @@ pub(crate) fn app_starting(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
 /// An app stopped, failed to start, went dormant or released: display and dashboard content goes.
 pub(crate) fn app_gone(s: &mut Session, package: &str, cx: &mut Cx<'_>) {
     with_stage(s, cx, |display, stage| display.app_gone(package, stage));
-    crate::session::flow::dashboard::app_gone(s, package, cx);
+    dashboard::app_gone(s, package, cx);
 }
 
 /// The phone or the glasses (re)appeared: repaint.
 pub(crate) fn repaint(s: &mut Session, cx: &mut Cx<'_>) {
     with_stage(s, cx, |display, stage| display.repaint(stage));
-    crate::session::flow::dashboard::repaint(s, cx);
+    dashboard::repaint(s, cx);
 }
 
 /// The user's calendar changed.
 pub(crate) fn agenda_changed(s: &mut Session, events: Vec<AgendaEvent>, cx: &mut Cx<'_>) {
     s.m.dashboard.set_agenda(events);
-    crate::session::flow::dashboard::input_changed(s, cx);
+    dashboard::input_changed(s, cx);
 }
 
 /// What the stored user record says about onboarding; the record is read once, at the session's start.
@@ -75,7 +75,7 @@ pub(crate) fn request(s: &mut Session, request: Request, cx: &mut Cx<'_>) -> Out
 /// glasses (`validation_enabled`).
 pub(crate) fn reachable(s: &Session, cx: &Cx<'_>) -> bool {
     let judged = cx.cfg.device.validation_enabled;
-    s.m.phone.open().is_some() && (!judged || crate::session::flow::device::glasses_connected(s))
+    s.m.phone.open().is_some() && (!judged || device::glasses_connected(s))
 }
 
 /// The boot screen of an app is over.
@@ -98,7 +98,7 @@ pub(crate) fn boot_due(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
 pub(crate) fn with_stage<R>(
     s: &mut Session,
     cx: &mut Cx<'_>,
-    decide: impl FnOnce(&mut crate::session::managers::display::Display, &mut Stage<'_>) -> R,
+    decide: impl FnOnce(&mut Display, &mut Stage<'_>) -> R,
 ) -> R {
     let mut out = Vec::new();
     let (reachable, main_app) = (reachable(s, cx), main_app(s, cx));
@@ -123,14 +123,9 @@ pub(crate) fn with_stage<R>(
 
 /// The foreground app: type `standard`, connecting, running or in grace. Derived, never stored (behaviour.md §6.1.1).
 fn main_app(s: &Session, cx: &Cx<'_>) -> Option<Package> {
-    let is_standard = |package: &str| {
-        cx.apps
-            .last_known(package)
-            .is_some_and(|record| record.app_type == AppType::Standard)
-    };
     s.m.apps
         .iter()
-        .filter(|app| is_standard(&app.package))
+        .filter(|app| cx.apps.is_standard(&app.package))
         .filter_map(|app| {
             let rank = match app.state {
                 AppState::Running => 2,

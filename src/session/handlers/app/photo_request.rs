@@ -36,9 +36,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     let own = cx
         .apps
         .get(m.package)
-        .map(|record| record.public_url.trim_end_matches('/'))
-        .filter(|base| !base.is_empty())
-        .map(|base| format!("{base}/photo-upload"));
+        .and_then(|record| record.endpoint("/photo-upload"));
     let upload = Upload {
         url: custom.or(own.as_deref()),
         token: members.filled("authToken"),
