@@ -1,6 +1,7 @@
 //! Layer 5: builds the process and takes it down: cores, mesh of mailboxes, listeners, the outside thread, signals, shutdown.
 //! It decides nothing about connections or sessions.
 
+mod alarm;
 mod cpus;
 mod limits;
 mod shutdown;
@@ -75,7 +76,7 @@ pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Runs the server until SIGTERM or SIGINT. Does not return after a clean shutdown.
+/// Runs the server until SIGTERM or SIGINT, or until a shard ends. Does not return once it has started.
 ///
 /// # Errors
 /// The process could not start.
@@ -123,7 +124,9 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
         reload,
         dropped_log_lines: crate::logs::dropped_lines,
     })?;
+    let alarm = alarm::Alarm::new(signals.handle(), shared.clone());
     let mesh = Mesh {
+        alarm: alarm.clone(),
         settings: settings.clone(),
         shared: shared.clone(),
         mail: mail.clone(),
@@ -138,6 +141,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     crate::logs::announce(&format!("prism: listening on http://{}", listeners.address));
     wait(signals, &services);
     let closing = shutdown::Closing {
+        alarm: &alarm,
         settings: &settings,
         shared: &shared,
         mail: &mail,
@@ -148,7 +152,7 @@ pub fn run(plan: Plan, logs: Logs) -> Result<(), BootError> {
     shutdown::run(closing, &watchdog)
 }
 
-/// Answers SIGHUP until a signal asks the process to go.
+/// Answers SIGHUP until a signal asks the process to go, or a shard ends.
 fn wait(mut signals: Signals, services: &Running) {
     for signal in signals.forever() {
         if signal != SIGHUP {
@@ -157,6 +161,7 @@ fn wait(mut signals: Signals, services: &Running) {
         }
         services.reload();
     }
+    tracing::error!("a shard ended: going down");
 }
 
 fn bind(settings: &Settings, shards: u16) -> Result<crate::net::Listeners, BootError> {
@@ -218,6 +223,7 @@ fn know_datagrams(settings: &mut Settings, reload: Reload, is_heard: bool, port:
 
 /// What every shard's thread is given a part of.
 struct Mesh {
+    alarm: alarm::Alarm,
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     mail: Mailboxes,
@@ -240,7 +246,7 @@ fn start_shards(
     let mut datagrams = datagrams.into_iter();
     for (index, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
         let id = ShardId(index as u16);
-        let (ready, failed) = (started.clone(), started.clone());
+        let (ready, failed, alarm) = (started.clone(), started.clone(), mesh.alarm.clone());
         let parts = NodeParts {
             shard: Parts {
                 id,
@@ -273,10 +279,10 @@ fn start_shards(
                 if let Some(core) = core {
                     cpus::pin(core);
                 }
-                if let Err(error) = run_shard(parts) {
-                    tracing::error!(shard = id.0, %error, "shard ended");
-                    let _ = failed.send(Err(error));
-                }
+                let Err(error) = run_shard(parts);
+                tracing::error!(shard = id.0, %error, "shard ended");
+                let _ = failed.send(Err(error));
+                alarm.raise(id);
             })
             .map_err(|error| BootError::Thread("a shard", error))?;
     }

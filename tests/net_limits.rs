@@ -6,7 +6,8 @@ mod support;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use support::{
-    DRIVERS, Place, Server, Site, Socket, close_of, eventually, is_alive, rest_of, token, wait_for,
+    DRIVERS, Place, Server, Site, Socket, close_of, eventually, is_alive, open, rest_of, token,
+    wait_for,
 };
 use tungstenite::Message;
 use tungstenite::stream::MaybeTlsStream;
@@ -163,6 +164,23 @@ fn slow_heads_and_bodies_are_cut() {
         let server = Server::with_env(driver, &[("PRISM_HTTP_KEEPALIVE_MS", "150")]);
         let idle = server.raw("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(idle.ends_with("\r\n\r\nok"), "{driver}: {idle}");
+    }
+}
+
+#[test]
+fn who_asks_for_nothing_makes_room_for_others_where_all_places_are_taken() {
+    let limits = [
+        ("PRISM_HTTP_CONNECTIONS_MAX", "16"),
+        ("PRISM_HTTP_HEAD_TIMEOUT_MS", "600000"),
+    ];
+    for driver in DRIVERS {
+        let server = Server::with_env(driver, &limits);
+        // More than both shards have places for.
+        let idle: Vec<_> = (0..100).map(|_| server.tcp()).collect();
+        let path = format!("/glasses-ws?token={}", token("ana@lumen.io"));
+        let phone = eventually(|| open(server.address, &path).ok());
+        assert!(phone.is_some(), "{driver}: nobody gets in");
+        drop(idle);
     }
 }
 

@@ -7,42 +7,19 @@ use prism::base::clock::Clock;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use support::{
-    DRIVERS, Server, Site, close_of, eventually, is_alive, listening, open, token, wait_for,
+    DRIVERS, Server, Site, close_of, eventually, is_alive, listening, open, seccomp, token,
+    wait_for,
 };
 
 /// As a container's seccomp profile does: `io_uring_setup` fails with EPERM in the new process.
 fn forbid_io_uring(command: &mut Command) {
-    let rule = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let (load, equal, answer) = (0x20, 0x15, 0x06);
     let filter = [
-        rule(load, 0, 0, 0), // the system call's number
-        rule(equal, 0, 1, libc::SYS_io_uring_setup as u32),
-        rule(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        rule(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+        seccomp::step(seccomp::LOAD, 0, 0, 0), // the system call's number
+        seccomp::step(seccomp::EQUAL, 0, 1, libc::SYS_io_uring_setup as u32),
+        seccomp::fails(libc::EPERM),
+        seccomp::allowed(),
     ];
-    let install = move || {
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_ptr().cast_mut(),
-        };
-        // SAFETY: two system calls with constant arguments and a program that lives during the call; nothing is allocated.
-        let results = unsafe {
-            [
-                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-                libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const program,
-                ),
-            ]
-        };
-        match results {
-            [0, 0] => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: between fork and exec only the two system calls above are made.
-    unsafe { command.pre_exec(install) };
+    seccomp::put(command, filter);
 }
 
 /// Runs a server that is to fail; its exit code and what it said.

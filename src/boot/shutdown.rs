@@ -1,5 +1,6 @@
 //! Layer 5: the way down (behaviour.md §10.6). Everything is bounded by a watchdog on a thread of its own.
 
+use super::alarm::Alarm;
 use crate::base::ids::ShardId;
 use crate::base::settings::Settings;
 use crate::logs::{Logs, announce};
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(5);
+/// Exit code where a shard ended by itself.
+const SHARD_LOST: i32 = 3;
 /// Time for the store's last writes.
 const STORE: Duration = Duration::from_millis(500);
 
@@ -51,6 +54,7 @@ impl Watchdog {
 
 /// Everything that is closed on the way down; [`run`] knows the order.
 pub(super) struct Closing<'a> {
+    pub(super) alarm: &'a Alarm,
     pub(super) settings: &'a Settings,
     pub(super) shared: &'a Shared,
     pub(super) mail: &'a Mailboxes,
@@ -59,9 +63,10 @@ pub(super) struct Closing<'a> {
     pub(super) door: &'a Door,
 }
 
-/// Closes everything and ends the process: 0, or 1 from the watchdog.
+/// Closes everything and ends the process: 0, 3 where a shard was lost, or 1 from the watchdog.
 pub(super) fn run(closing: Closing<'_>, watchdog: &Watchdog) -> ! {
     let Closing {
+        alarm,
         settings,
         shared,
         mail,
@@ -70,6 +75,10 @@ pub(super) fn run(closing: Closing<'_>, watchdog: &Watchdog) -> ! {
         door,
     } = closing;
     shared.start_draining();
+    if alarm.is_raised() {
+        // Connections to the shard that ended would wait for nobody.
+        door.shut();
+    }
     announce("shutdown-started");
     let budget = Duration::from_millis(settings.server.shutdown_budget_ms);
     let _ = watchdog.0.send(budget);
@@ -93,5 +102,5 @@ pub(super) fn run(closing: Closing<'_>, watchdog: &Watchdog) -> ! {
     });
     door.shut();
     announce("shutdown-complete");
-    process::exit(0);
+    process::exit(if alarm.is_raised() { SHARD_LOST } else { 0 });
 }

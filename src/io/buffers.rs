@@ -107,6 +107,11 @@ impl Buffers {
         }
     }
 
+    /// Buffers in use.
+    pub(super) fn count(&self) -> u16 {
+        self.used
+    }
+
     /// Memory of the buffers in use.
     pub(super) fn len(&self) -> usize {
         usize::from(self.used) * self.sizes.buffer_bytes

@@ -3,7 +3,8 @@
 //! block, and go on when the socket can again.
 
 use super::bell::Bell;
-use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming};
+use super::put_off::SCARCE_NS;
+use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming, passes};
 use crate::base::clock::Clock;
 use crate::base::rarely::{CLIENT_MS, Rarely};
 use rustix::buffer::spare_capacity;
@@ -73,6 +74,9 @@ pub(crate) struct Epoll {
     sockets: Vec<Watched>,
     /// Sockets whose receive may bring something, in turn.
     readable: VecDeque<Token>,
+    /// Sockets whose receive found no memory; they are tried again then.
+    scarce: Vec<Token>,
+    scarce_until_ns: u64,
     /// Results that are there already.
     done: VecDeque<Done>,
     /// Sends that did not go whole.
@@ -125,6 +129,8 @@ impl Epoll {
             events: Vec::with_capacity(EVENTS),
             sockets: Vec::new(),
             readable: VecDeque::new(),
+            scarce: Vec::new(),
+            scarce_until_ns: 0,
             done: VecDeque::new(),
             short: Vec::new(),
             listener: None,
@@ -295,11 +301,16 @@ impl Epoll {
         }
         if was.queued {
             self.readable.retain(|other| *other != token);
+            self.scarce.retain(|other| *other != token);
         }
     }
 
     /// Without a way to let events gather in the kernel, a wait that is to do so sleeps first.
     pub(super) fn wait(&mut self, limit: Duration, gather: Option<Gather>) -> io::Result<()> {
+        let limit = match self.scarce.is_empty() {
+            true => limit,
+            false => limit.min(self.try_scarce()),
+        };
         let busy = !self.done.is_empty()
             || !self.short.is_empty()
             || !self.readable.is_empty()
@@ -326,6 +337,16 @@ impl Epoll {
             }
         }
         Ok(())
+    }
+
+    /// Tries those again that found no memory, or says how long it is until then.
+    #[cold]
+    fn try_scarce(&mut self) -> Duration {
+        let left_ns = self.scarce_until_ns.saturating_sub(self.clock.mono_ns());
+        if left_ns == 0 {
+            self.readable.extend(self.scarce.drain(..));
+        }
+        Duration::from_nanos(left_ns)
     }
 
     #[inline]
@@ -428,10 +449,21 @@ impl Epoll {
                 return Some(Done::Received { token, last });
             }
             0 => End::Closed,
-            _ => match io::Error::last_os_error().kind() {
-                io::ErrorKind::WouldBlock if !socket.refused => return None,
-                io::ErrorKind::Interrupted => {
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock && !socket.refused => {
+                    return None;
+                }
+                error if error.kind() == io::ErrorKind::Interrupted => {
                     self.try_later(token);
+                    return None;
+                }
+                error if error.raw_os_error().is_some_and(passes) => {
+                    // It counts as queued; nothing else brings it back before its time.
+                    socket.queued = true;
+                    if self.scarce.is_empty() {
+                        self.scarce_until_ns = self.clock.mono_ns() + SCARCE_NS;
+                    }
+                    self.scarce.push(token);
                     return None;
                 }
                 _ => End::Closed,

@@ -6,6 +6,7 @@ mod bell;
 mod buffers;
 mod epoll;
 mod gather;
+mod put_off;
 mod ring;
 mod trial;
 
@@ -27,6 +28,9 @@ pub enum DriverError {
     /// Not even epoll.
     #[error("no I/O driver: {0}")]
     None(io::Error),
+    /// It ran, and does no more.
+    #[error("the I/O driver broke: {0}")]
+    Broke(io::Error),
 }
 
 /// The result of an operation.
@@ -82,12 +86,17 @@ pub(crate) enum Upcoming {
 /// Why a receive operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
-    /// It was stopped: it may be started again.
+    /// It was stopped, or there was no memory: it may be started again.
     Paused,
     /// The driver ran out of buffers: it may be started again.
     Starved,
     /// Nothing more comes: the peer ended its side, or the connection broke.
     Closed,
+}
+
+/// Whether a receive failed for something that has nothing to do with its socket, and can be had again after a moment: memory.
+fn passes(errno: i32) -> bool {
+    matches!(errno, libc::ENOMEM | libc::ENOBUFS)
 }
 
 /// How long a receive operation goes on.

@@ -2,7 +2,8 @@
 
 use super::bell::Bell;
 use super::buffers::{Buffers, GROUP};
-use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming, gather};
+use super::put_off::PutOff;
+use super::{Done, End, Gather, Short, Sizes, Token, Until, Upcoming, gather, passes};
 use io_uring::types::{Fd, Timespec};
 use io_uring::{Builder, EnterFlags, IoUring, cqueue, opcode, squeue};
 use rustix::thread::nanosleep;
@@ -60,6 +61,9 @@ pub(crate) struct Ring {
     pub(super) buffers: Buffers,
     /// The number of buffers in use was already raised since the last wait: other sockets that ran out meanwhile do not raise it again.
     grew: bool,
+    /// A receive found no buffer or no memory: who starts one stands behind those that wait.
+    pub(super) strained: bool,
+    pub(super) put_off: PutOff,
     flags: &'static str,
     /// The kernel can let results gather.
     pub(super) gathers: bool,
@@ -123,6 +127,8 @@ impl Ring {
             uring,
             buffers,
             grew: false,
+            strained: false,
+            put_off: PutOff::new(),
             flags,
             bell: Arc::new(Bell::new()?),
             rung: Box::new(0),
@@ -193,6 +199,14 @@ impl Ring {
 
     #[inline]
     pub(super) fn receive(&mut self, token: Token, fd: RawFd, until: Until) {
+        if self.strained {
+            return self.put_off.push(token, fd, until);
+        }
+        self.start_receive(token, fd, until);
+    }
+
+    #[inline]
+    pub(super) fn start_receive(&mut self, token: Token, fd: RawFd, until: Until) {
         let entry = match until {
             Until::Stopped => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
             // The result is the datagram's length, whatever the buffer held of it.
@@ -208,6 +222,9 @@ impl Ring {
     }
 
     pub(super) fn stop(&mut self, token: Token) {
+        if self.strained {
+            self.start_to_stop(token);
+        }
         let entry = opcode::AsyncCancel::new(data(token, kind::RECEIVE))
             .build()
             .user_data(data(token, kind::CANCEL));
@@ -314,6 +331,11 @@ impl Ring {
     pub(super) fn wait(&mut self, limit: Duration, gather: Option<Gather>) -> io::Result<()> {
         self.buffers.publish();
         self.grew = false;
+        let mut gather = gather.filter(|_| self.gathers);
+        let mut limit = limit;
+        if self.strained {
+            (limit, gather) = self.start_put_off(limit, gather);
+        }
         // Results that were taken and not handed over are no reason to sleep.
         let outcome = if limit.is_zero() || !self.sent || self.at < self.batch.len() {
             let entries = self.uring.submission().len() as u32;
@@ -324,7 +346,7 @@ impl Ring {
                     .submitter()
                     .enter::<libc::sigset_t>(entries, 0, flags, None)
             }
-        } else if let Some(gather) = gather.filter(|_| self.gathers) {
+        } else if let Some(gather) = gather {
             self.gather(limit, gather)
         } else {
             self.arm_bell();
@@ -440,19 +462,32 @@ impl Ring {
                 return Done::TooLong { token, last };
             }
         }
-        if entry.result() == -libc::ENOBUFS && !std::mem::replace(&mut self.grew, true) {
-            self.buffers.grow();
-        }
         match -entry.result() {
             _ if len > 0 => Done::Received { token, last },
             errno => Done::ReceiveEnded {
                 token,
-                end: match errno {
-                    libc::ENOBUFS => End::Starved,
-                    libc::ECANCELED | libc::EINTR | libc::EAGAIN => End::Paused,
-                    _ => End::Closed,
-                },
+                end: self.ended(errno),
             },
+        }
+    }
+
+    /// Why a receive ended without bytes.
+    pub(super) fn ended(&mut self, errno: i32) -> End {
+        match errno {
+            libc::ENOBUFS => {
+                self.strained = true;
+                if !std::mem::replace(&mut self.grew, true) {
+                    self.buffers.grow();
+                }
+                End::Starved
+            }
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => End::Paused,
+            _ if passes(errno) => {
+                self.strained = true;
+                self.put_off.pause();
+                End::Paused
+            }
+            _ => End::Closed,
         }
     }
 }

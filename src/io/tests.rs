@@ -1,5 +1,6 @@
 //! Both drivers give the same results.
 
+mod scarce;
 mod strained;
 mod tcp;
 

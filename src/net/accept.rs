@@ -68,6 +68,14 @@ impl Accepting {
     }
 }
 
+/// A shard has as many plain connections as it may: who has sent no request yet, or none for a while, makes room for others.
+pub(super) fn make_room(node: &Node) {
+    let (now, _) = node.now();
+    let mut accepting = node.accepting.take();
+    accepting.look(node, now.mono_ms);
+    node.accepting.set(accepting);
+}
+
 /// What an accept brought.
 pub(super) fn accepted(node: &Rc<Node>, connection: io::Result<OwnedFd>, last: bool) {
     let mut accepting = node.accepting.take();

@@ -5,7 +5,7 @@ use super::node::Node;
 use super::reply::{self, After};
 use super::socket::Socket;
 use super::waiters::Key;
-use super::{peer, upgrade};
+use super::{accept, peer, upgrade};
 use crate::base::metrics::Counter;
 use crate::shard::mailbox::{ForUpstream, ToOutside};
 use crate::shard::routes;
@@ -28,6 +28,7 @@ pub(crate) async fn serve(node: Rc<Node>, socket: Socket, peer: IpAddr) {
         (http.http_connections_max, http.http_head_timeout_ms)
     };
     if node.waiters.borrow().len() as u64 >= max {
+        accept::make_room(&node);
         return node.with(|shard| shard.metrics().inc(Counter::HttpOverLimit));
     }
     let (now, _) = node.now();

@@ -15,7 +15,8 @@ use std::task::Waker;
 const CHUNK: usize = 64;
 /// Cache lines of a row that a turn touches.
 const ROW_LINES: usize = 3;
-const NO_FD: RawFd = -1;
+/// Of a place without a socket.
+pub(super) const NO_FD: RawFd = -1;
 
 /// What a link is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,6 +209,11 @@ impl Links {
         &mut self.chunks[at / CHUNK][at % CHUNK]
     }
 
+    /// Every place, free ones too.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.chunks.iter_mut().flat_map(|chunk| chunk.iter_mut())
+    }
+
     /// What the shard is told of it.
     pub(super) fn place(&mut self, token: Token) -> LinkRef {
         LinkRef {
@@ -282,7 +288,7 @@ impl Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        for link in self.chunks.iter_mut().flat_map(|chunk| chunk.iter_mut()) {
+        for link in self.all() {
             if link.fd != NO_FD {
                 // SAFETY: `insert` took it from its owner, and nobody else has it.
                 drop(unsafe { OwnedFd::from_raw_fd(link.fd) });

@@ -18,6 +18,7 @@ mod socket;
 mod tasks;
 mod upgrade;
 mod waiters;
+mod wreck;
 mod writer;
 
 pub use crate::io::DriverError;

@@ -2,15 +2,18 @@
 
 use super::accept::{self, Accepting};
 use super::datagrams::{self, Receiving};
+use super::guard::contain;
 use super::links::Links;
 use super::listen::{Datagrams, Listener};
 use super::pump::Pump;
 use super::socket::shutdown;
 use super::tasks::Task;
 use super::waiters::Waiters;
+use super::wreck;
 use super::writer::Flights;
 use crate::base::clock::{Clock, Now};
 use crate::base::ids::ConnId;
+use crate::base::panics;
 use crate::base::settings::Settings;
 use crate::io::{Driver, DriverError, Sizes, Token, Upcoming};
 use crate::shard::mailbox::{Mailboxes, ToOutside, ToShard};
@@ -21,7 +24,11 @@ use crate::wire::auth::TokenKeys;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -200,10 +207,14 @@ impl Node {
         self.with(|shard| shard.read_ended(id, now, ns));
     }
 
+    pub(super) fn listener(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+
     /// Accepts connections from now on.
     pub(super) fn accept(&self) {
         let mut net = self.net.borrow_mut();
-        net.driver.accept(self.listener.as_raw_fd());
+        net.driver.accept(self.listener());
     }
 
     /// Runs `task` from this turn on.
@@ -243,7 +254,7 @@ fn sizes(cfg: &Settings) -> Sizes {
 ///
 /// # Errors
 /// No I/O driver, one that broke, or a listener that cannot be used.
-pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
+pub fn run_shard(parts: NodeParts) -> Result<Infallible, DriverError> {
     let NodeParts {
         mut shard,
         inbox,
@@ -300,7 +311,11 @@ pub fn run_shard(parts: NodeParts) -> Result<(), DriverError> {
     node.accept();
     tracing::info!(shard = id.0, driver = name, flags, "shard runs");
     ready(name);
-    Pump::new(node, inbox, bell)
-        .run()
-        .map_err(DriverError::None)
+    // Never dropped: what of its memory the kernel still uses when it ends, nobody knows.
+    let mut pump = ManuallyDrop::new(Pump::new(node.clone(), inbox, bell));
+    let ended = catch_unwind(AssertUnwindSafe(|| pump.run()));
+    contain("the end of a shard", || wreck::leave(&node));
+    Err(DriverError::Broke(ended.unwrap_or_else(|panic| {
+        io::Error::other(panics::text(&*panic).to_owned())
+    })))
 }

@@ -67,14 +67,14 @@ impl Pump {
         }
     }
 
-    /// Runs the loop, for ever.
-    ///
-    /// # Errors
-    /// The driver is broken.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    /// Runs the loop until the driver is broken; says how.
+    pub(super) fn run(&mut self) -> io::Error {
         let mut now_ns = self.node.clock.mono_ns();
         loop {
-            now_ns = self.wait(now_ns)?;
+            now_ns = match self.wait(now_ns) {
+                Ok(now_ns) => now_ns,
+                Err(error) => return error,
+            };
             self.results(now_ns);
             if self.more_mail {
                 contain("mail", || self.mail());

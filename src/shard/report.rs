@@ -72,6 +72,6 @@ impl Shard {
 
     /// Counts this shard among those whose sockets are all gone; the shutdown waits for all of them.
     pub fn report_drained(&self) {
-        self.shared.shard_drained();
+        self.shared.shard_drained(self.id());
     }
 }

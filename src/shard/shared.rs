@@ -3,8 +3,9 @@
 
 use super::app_history::AppHistory;
 use super::live::LiveUsers;
+use crate::base::ids::ShardId;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// One shard's signs of life.
 #[derive(Default, Debug)]
@@ -12,6 +13,7 @@ pub struct Beat {
     turned_ms: AtomicU64,
     lag_us: AtomicU64,
     worst_lag_us: AtomicU64,
+    drained: AtomicBool,
     driver: OnceLock<&'static str>,
 }
 
@@ -63,7 +65,6 @@ pub struct Shared {
     pub app_history: AppHistory,
     draining: AtomicBool,
     overloaded: AtomicBool,
-    drained: AtomicU16,
     short_until_ms: AtomicU64,
 }
 
@@ -77,7 +78,6 @@ impl Shared {
             app_history: AppHistory::default(),
             draining: AtomicBool::new(false),
             overloaded: AtomicBool::new(false),
-            drained: AtomicU16::new(0),
             short_until_ms: AtomicU64::new(0),
         }
     }
@@ -116,14 +116,17 @@ impl Shared {
     }
 
     /// A shard has closed all its sockets.
-    pub(super) fn shard_drained(&self) {
-        self.drained.fetch_add(1, Ordering::Release);
+    pub fn shard_drained(&self, shard: ShardId) {
+        if let Some(beat) = self.beats.get(usize::from(shard.0)) {
+            beat.drained.store(true, Ordering::Release);
+        }
     }
 
     /// Whether every shard has.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        usize::from(self.drained.load(Ordering::Acquire)) >= self.beats.len()
+        let mut beats = self.beats.iter();
+        beats.all(|beat| beat.drained.load(Ordering::Acquire))
     }
 
     /// Whether new user sessions are refused because scheduling is late (behaviour.md §10.7).

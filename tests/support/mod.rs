@@ -8,6 +8,7 @@ mod app_server;
 mod client;
 mod log;
 pub(crate) mod postgres;
+pub(crate) mod seccomp;
 mod server;
 mod site;
 

@@ -88,6 +88,40 @@ fn results_that_the_queue_has_no_room_for_come_later_and_all_of_them() {
     }
 }
 
+/// They have something to say all at once, and there are 16 buffers.
+#[test]
+fn of_sockets_that_found_no_buffer_so_many_start_again_as_there_are_buffers() {
+    let mut driver = Driver::new(IoDriver::Uring, SIZES).expect("a ring");
+    let (near, far): (Vec<_>, Vec<_>) = pairs().into_iter().unzip();
+    for mut socket in &far {
+        socket.write_all(b"hello").expect("written");
+    }
+    let again = |driver: &mut Driver, token: Token| {
+        driver.receive(token, near[token as usize].as_raw_fd(), Until::Stopped);
+    };
+    (0..CROWD).for_each(|token| again(&mut driver, token));
+    let (mut arrived, mut starved, mut bytes) = (0, 0, Vec::new());
+    while arrived < CROWD {
+        driver.wait(NEVER, None).expect("a wait");
+        while let Some(done) = driver.next(&mut bytes) {
+            match done {
+                Done::Received { last, .. } => {
+                    assert!(!last && bytes == b"hello");
+                    arrived += 1;
+                }
+                Done::ReceiveEnded { token, end } => {
+                    assert_eq!(end, End::Starved);
+                    starved += 1;
+                    again(&mut driver, token);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(starved > 0, "there were buffers for all");
+    assert!(starved < 2 * CROWD, "{starved} receives for nothing");
+}
+
 /// From now on the kernel submits for this thread only in a call that takes results, and lets none of them sleep.
 fn refuse_to_submit_and_to_sleep() {
     let rule = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };

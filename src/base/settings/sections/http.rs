@@ -20,7 +20,7 @@ section! {
         http_body_timeout_ms: u64 = 30_000, 100..=600_000;
         /// Idle time between requests of one connection (ms).
         http_keepalive_ms: u64 = 75_000, 0..=3_600_000;
-        /// Most plain HTTP connections per shard; beyond it new ones are closed at once.
+        /// Most plain HTTP connections per shard; beyond it new ones are closed at once, and those without a request within 250 ms.
         http_connections_max: u64 = 16_384, 16..=1_000_000;
         /// Origins that browsers may call from: exact ones, or patterns such as https://*.example.net. Reloaded on SIGHUP.
         cors_origins: Vec<String> = Vec::new();
