@@ -50,7 +50,7 @@ section! {
         app_state_broadcast_coalesce_ms: u64 = 150, 0..=10_000;
         /// A 3.x app socket that is parked until its phone returns is rejected after this (ms).
         deferred_timeout_ms: u64 = 30_000, 100..=600_000;
-        /// Most parked app sockets per shard; beyond it a reconnect is rejected.
+        /// Most parked app sockets per shard; beyond it a reconnect is rejected, unless an app has more parked than the one that comes: then one of that app gives way.
         deferred_max: u64 = 10_000, 1..=10_000_000;
         /// Apps restarted at a time per user, when the phone returns to apps that were lost meanwhile.
         resurrect_concurrency: u64 = 4, 1..=1000;
