@@ -25,7 +25,7 @@ mod user_settings;
 mod versions;
 
 use super::context::Services;
-use super::crowd::{Asker, Turns};
+use super::crowd::{Asker, Crowd, Turns};
 use super::lines::{Line, may};
 use super::metrics;
 use super::store::StoreError;
@@ -57,6 +57,7 @@ pub(crate) struct RestMemory {
     signer: Option<signing::Signer>,
     turns: Turns,
 }
+    settings_calls: Crowd,
 
 impl RestMemory {
     pub(crate) fn new(settings: &Settings) -> Self {
@@ -74,6 +75,7 @@ impl RestMemory {
             turns: Turns::default(),
         }
     }
+            settings_calls: Crowd::new(app_settings::CALLS_BYTES_MAX),
 }
 
 /// Starts the loops that REST families need.

@@ -52,7 +52,13 @@ struct Manner {
 }
 
 /// Only the text of the call is kept while its answer is awaited: the values that it was made of are many times as large.
-async fn post(cx: &Services, record: &AppRecord, body: Bytes, manner: Manner) -> HttpOutcome {
+async fn post(
+    cx: &Services,
+    record: &AppRecord,
+    user: &UserId,
+    body: Bytes,
+    manner: Manner,
+) -> HttpOutcome {
     let mut outcome = HttpOutcome::Failed {
         error: "no attempt".into(),
     };
@@ -73,7 +79,7 @@ async fn post(cx: &Services, record: &AppRecord, body: Bytes, manner: Manner) ->
             body: body.clone(),
             timeout_ms: manner.limit_ms,
         };
-        outcome = cx.webhooks.call(call, None).await;
+        outcome = cx.webhooks.call_for(call, user).await;
         // As the server that this one replaces has it: an app that answers anything but success is asked once more.
         if matches!(
             outcome,
@@ -125,7 +131,7 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
         attempts: apps.tool_webhook_attempts,
         limit_ms: apps.tool_webhook_timeout_ms,
     };
-    relayed(post(cx, &record, body, manner).await)
+    relayed(post(cx, &record, &user, body, manner).await)
 }
 
 fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserId) -> Bytes {
@@ -175,7 +181,7 @@ async fn pass_on(cx: &Services, r: &OutsideRequest, user: &UserId, target: &str)
     };
     let call = fields.to_string().into();
     drop(fields);
-    passed_on(&post(cx, &record, call, manner).await)
+    passed_on(&post(cx, &record, user, call, manner).await)
 }
 
 fn passed_on(outcome: &HttpOutcome) -> Handled {
@@ -218,7 +224,7 @@ async fn invoke(
         attempts: 1,
         limit_ms,
     };
-    let call = post(cx, &record, call, manner);
+    let call = post(cx, &record, user, call, manner);
     let outcome = timeout(Duration::from_millis(limit_ms), call).await;
     let late = || HttpOutcome::Failed {
         error: "timeout".into(),

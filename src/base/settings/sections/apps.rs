@@ -34,7 +34,7 @@ section! {
         tool_webhook_attempts: u64 = 2, 1..=10;
         /// Time for a whole invoke-tool request, all attempts together (ms).
         tool_invoke_timeout_ms: u64 = 30_000, 10..=600_000;
-        /// Outbound HTTP calls under way at a time; more wait in order. Tools, settings and health checks get half of them at most, and half of those to one server.
+        /// Outbound HTTP calls under way at a time; more wait in order. An app server gets a quarter of them at most and a user an eighth (at least 4); tools, settings and health checks half of each.
         webhook_concurrency: u64 = 256, 1..=100_000 => AtStart;
         /// Outbound HTTP calls that may wait; beyond it new ones fail at once.
         webhook_queue_max: u64 = 65_536, 16..=10_000_000 => AtStart;
