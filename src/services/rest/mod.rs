@@ -50,6 +50,7 @@ pub(crate) struct RestMemory {
     health: Mutex<uptime::LastSeen>,
     links: Mutex<links::Links>,
     incident_search: tokio::sync::Mutex<()>,
+    pub(crate) reloads: tokio::sync::Mutex<()>,
     pub(crate) app_stats: Mutex<app_stats::AppStats>,
     /// Package and webhook URL of servers that have a registration.
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
@@ -68,6 +69,7 @@ impl RestMemory {
             health: Mutex::default(),
             links: Mutex::default(),
             incident_search: Default::default(),
+            reloads: Default::default(),
             app_stats: Mutex::default(),
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
