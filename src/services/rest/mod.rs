@@ -57,8 +57,8 @@ pub(crate) struct RestMemory {
     photo_keys: crate::wire::auth::TokenKeys,
     signer: Option<signing::Signer>,
     turns: Turns,
-}
     settings_calls: Crowd,
+}
 
 impl RestMemory {
     pub(crate) fn new(settings: &Settings) -> Self {
@@ -75,9 +75,9 @@ impl RestMemory {
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),
             turns: Turns::default(),
+            settings_calls: Crowd::new(app_settings::CALLS_BYTES_MAX),
         }
     }
-            settings_calls: Crowd::new(app_settings::CALLS_BYTES_MAX),
 }
 
 /// Starts the loops that REST families need.

@@ -12,6 +12,8 @@ section! {
         preinstalled_apps: Vec<String> = Vec::new();
         /// Packages of assistant apps, which may use /api/sdk/system-app and act for a user.
         system_app_packages: Vec<String> = Vec::new();
+        /// Addresses and CIDR blocks of assistant servers that call /api/tools without a token, for any user, as they could before; trusted_proxies must be set if a proxy stands in front.
+        assistant_addresses: Vec<String> = Vec::new();
         /// An app's start fails when its server has not connected by then (ms).
         app_start_timeout_ms: u64 = 6000, 100..=600_000;
         /// An app whose socket was lost may come back within this before it is restarted (ms).
