@@ -4,7 +4,13 @@
 /// gets half of `max`, the next one half of the rest, and so on; together they never exceed it.
 #[must_use]
 pub fn may_add(own: usize, all: usize, max: u64) -> bool {
-    (own as u64) < max.saturating_sub(all as u64)
+    may_add_more(own as u64, all as u64, 1, max)
+}
+
+/// The same for `more` at once: bytes, say.
+#[must_use]
+pub fn may_add_more(own: u64, all: u64, more: u64, max: u64) -> bool {
+    own.saturating_add(more) <= max.saturating_sub(all)
 }
 
 /// The index of the one that gives way for others: the first of the owner who has most.
@@ -45,6 +51,15 @@ mod tests {
         for max in 0..200 {
             assert!(greedy(20, max).iter().sum::<usize>() as u64 <= max);
         }
+    }
+
+    #[test]
+    fn much_at_once_counts_as_much() {
+        assert!(may_add_more(0, 0, 64, 64));
+        assert!(!may_add_more(0, 0, 65, 64));
+        assert!(may_add_more(20, 20, 24, 64));
+        assert!(!may_add_more(20, 20, 25, 64));
+        assert!(!may_add_more(0, 0, u64::MAX, 64));
     }
 
     #[test]

@@ -41,6 +41,18 @@ const CALLS_MAX: usize = 65_536;
 const DELIVERIES: u32 = 20;
 const DELIVERY_PAUSE: Duration = Duration::from_millis(10);
 
+/// A place in [`Services::calls`]; given back when nobody waits any more.
+struct Expected<'a> {
+    cx: &'a Services,
+    id: u64,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        lock(&self.cx.calls).remove(&self.id);
+    }
+}
+
 /// Shared by all tasks of the outside thread.
 pub(crate) struct Services {
     pub(crate) settings: RwLock<Arc<Settings>>,
@@ -180,6 +192,10 @@ impl Services {
         let Some((reply, answer)) = self.expect_answer() else {
             return RestAnswer::no_session();
         };
+        let _expected = Expected {
+            cx: self,
+            id: reply.id,
+        };
         let sent = self
             .deliver_home(
                 user,
@@ -196,7 +212,6 @@ impl Services {
         } else {
             None
         };
-        lock(&self.calls).remove(&reply.id);
         match answered {
             Some(Answer::Whole(answer) | Answer::WithHeaders(answer, _)) => answer,
             _ => RestAnswer::no_session(),
@@ -206,5 +221,23 @@ impl Services {
     /// As [`Services::call_session`], where only success matters; `false` without a live session.
     pub(crate) async fn tell_session(&self, user: &UserId, call: Call) -> bool {
         (200..300).contains(&self.call_session(user, call).await.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::rest::testkit::{Kit, SILENCE};
+
+    #[test]
+    fn a_call_that_is_given_up_keeps_no_place() {
+        Kit::run(|kit| async move {
+            kit.session(|_| Some(SILENCE));
+            let user = Kit::user();
+            let call = kit.cx.call_session(&user, Call::Snapshot);
+            let given_up = timeout(Duration::from_millis(1), call).await;
+            assert!(given_up.is_err());
+            assert!(lock(&kit.cx.calls).is_empty());
+        });
     }
 }

@@ -1,10 +1,11 @@
-//! Outside thread: REST requests that are being answered, and whose they are. Of the places there are, nobody gets so many that
-//! others get none: some answers take as long as an app server likes.
+//! Outside thread: what is under way, requests, logs or webhooks, and whose it is. Of the places there are,
+//! nobody gets so many that others get none: some answers take as long as an app server likes.
 
 use super::lock::lock;
 use crate::base::ids::{Package, UserId};
 use crate::base::share;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -20,6 +21,8 @@ pub(in crate::services) enum Asker {
     App(Package),
     /// Whoever shows neither, all together.
     Strangers,
+    /// From this address, whatever they show; of IPv6 its first half, which belongs to one customer.
+    At(IpAddr),
 }
 
 impl Asker {
@@ -30,15 +33,22 @@ impl Asker {
             (None, None) => Self::Strangers,
         }
     }
+
+    pub(in crate::services) fn at(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(v6) => Self::At(Ipv6Addr::from(u128::from(v6) >> 64 << 64).into()),
+            v4 => Self::At(v4),
+        }
+    }
 }
 
 #[derive(Default)]
 struct Counts {
-    all: usize,
-    of: HashMap<Asker, usize>,
+    all: u64,
+    of: HashMap<Asker, u64>,
 }
 
-/// All that are being answered.
+/// All that are being answered; or all bytes that are under way.
 pub(super) struct Crowd {
     max: u64,
     counts: Arc<Mutex<Counts>>,
@@ -54,15 +64,23 @@ impl Crowd {
 
     /// A place, unless too many are taken: for an asker already as soon as it has as many as are free.
     pub(super) fn enter(&self, asker: Asker) -> Option<Place> {
+        self.enter_with(asker, 1)
+    }
+
+    /// The same with so many places at once.
+    pub(super) fn enter_with(&self, asker: Asker, weight: u64) -> Option<Place> {
         let mut counts = lock(&self.counts);
         let own = counts.of.get(&asker).copied().unwrap_or(0);
-        if !share::may_add(own, counts.all, self.max) {
+        if !share::may_add_more(own, counts.all, weight, self.max) {
             return None;
         }
-        counts.all += 1;
-        counts.of.insert(asker.clone(), own + 1);
-        let counts = Arc::clone(&self.counts);
-        Some(Place { counts, asker })
+        counts.all += weight;
+        counts.of.insert(asker.clone(), own + weight);
+        Some(Place {
+            counts: Arc::clone(&self.counts),
+            asker,
+            weight,
+        })
     }
 }
 
@@ -70,14 +88,15 @@ impl Crowd {
 pub(super) struct Place {
     counts: Arc<Mutex<Counts>>,
     asker: Asker,
+    weight: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = lock(&self.counts);
-        counts.all -= 1;
+        counts.all -= self.weight;
         if let Some(own) = counts.of.get_mut(&self.asker) {
-            *own -= 1;
+            *own -= self.weight;
             if *own == 0 {
                 counts.of.remove(&self.asker);
             }
@@ -123,6 +142,15 @@ mod tests {
         assert!(take("nadia@lumen.io", 12 << 20).is_some());
         drop(first);
         assert!(take("eve@lumen.io", 12 << 20).is_some());
+    }
+
+    #[test]
+    fn who_has_a_network_of_ipv6_is_one_asker() {
+        let at = |text: &str| Asker::at(text.parse().expect("an address"));
+        assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));
+        assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
+        assert_eq!(at("::ffff:10.0.0.1"), at("10.0.0.1"));
+        assert_ne!(at("10.0.0.1"), at("10.0.0.2"));
     }
 
     #[test]

@@ -20,8 +20,12 @@ use tokio::time::timeout;
 
 /// REST requests being answered; beyond it 503.
 const REQUESTS_MAX: u64 = 8192;
-/// Requests that the fallback upstream answers, and logs of apps being stored; beyond it 503, or they are dropped.
-const OTHERS_MAX: usize = 8192;
+/// Requests that the fallback upstream answers; beyond it 503, and before it for an address that has as many as are free.
+const UPSTREAM_MAX: u64 = 8192;
+/// Logs of apps being stored (bytes), of which each counts as [`LOGS_LEAST`] at least; beyond it, and for an app that has as many as are
+/// free, they are dropped. While the store is away each waits for `db_timeout_ms`.
+const LOGS_BYTES_MAX: u64 = 32 << 20;
+const LOGS_LEAST: u64 = 4096;
 /// User records being read; beyond it the session starts with defaults.
 const LOADS_MAX: usize = 16_384;
 /// Messages taken before other tasks get their turn.
@@ -30,18 +34,14 @@ const TURN: u32 = 128;
 struct Dispatcher {
     cx: Arc<Services>,
     requests: Crowd,
-    others: Arc<Semaphore>,
+    upstream: Crowd,
+    logs: Crowd,
     loads: Arc<Semaphore>,
 }
 
 /// Runs until all senders are gone.
 pub(crate) async fn run(cx: Arc<Services>, inbox: flume::Receiver<ToOutside>) {
-    let dispatcher = Dispatcher {
-        cx,
-        requests: Crowd::new(REQUESTS_MAX),
-        others: Arc::new(Semaphore::new(OTHERS_MAX)),
-        loads: Arc::new(Semaphore::new(LOADS_MAX)),
-    };
+    let dispatcher = Dispatcher::new(cx);
     let mut taken = 0;
     while let Ok(message) = inbox.recv_async().await {
         dispatcher.step(message);
@@ -72,6 +72,16 @@ fn phase(message: &ToOutside) -> &'static str {
 }
 
 impl Dispatcher {
+    fn new(cx: Arc<Services>) -> Self {
+        Self {
+            cx,
+            requests: Crowd::new(REQUESTS_MAX),
+            upstream: Crowd::new(UPSTREAM_MAX),
+            logs: Crowd::new(LOGS_BYTES_MAX),
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+        }
+    }
+
     /// One message. Everything else on this thread waits for it, so a slow one is logged.
     fn step(&self, message: ToOutside) {
         let phase = phase(&message);
@@ -175,9 +185,14 @@ impl Dispatcher {
         });
     }
 
-    /// Nobody waits for an answer; too many at once are dropped like too many requests.
+    /// Nobody waits for an answer; too much at once is dropped.
     fn incident_logs(&self, user: UserId, logs: IncidentLogs) {
-        let Some(place) = place(&self.others) else {
+        let (app, bytes) = (Asker::App(logs.package.clone()), logs.logs.len());
+        let place = self.logs.enter_with(app, LOGS_LEAST.max(bytes as u64));
+        let Some(place) = place else {
+            if let Some(more) = may(Line::IncidentLogsDropped) {
+                tracing::warn!(user = user.log_tag(), package = %logs.package, bytes, more, "incident-logs-dropped");
+            }
             return;
         };
         let cx = Arc::clone(&self.cx);
@@ -215,7 +230,7 @@ impl Dispatcher {
     }
 
     fn upstream(&self, request: ForUpstream) {
-        let Some(place) = place(&self.others) else {
+        let Some(place) = self.upstream.enter(Asker::at(request.peer)) else {
             tokio::spawn(upstream::refuse_busy(request));
             return;
         };
@@ -271,4 +286,120 @@ async fn outbound(cx: &Services, call: HttpCall, key: (UserId, u64, CallId)) -> 
     let ask = cx.webhooks.call(call, None);
     let settings = cx.settings();
     cx.weather.ask(&url, &settings.dashboard, now_ms, ask).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Package;
+    use crate::base::log_capture::lines_of;
+    use crate::base::settings::Settings;
+    use crate::services::rest::testkit::{APP, Kit, USER};
+    use crate::services::store::DocKey;
+    use crate::shard::mailbox::OutsideRoute as Route;
+    use crate::wire::http::{HeadStatus, parse_head};
+    use bytes::BytesMut;
+    use serde_json::{Value, json};
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Sources of the logs that are stored with an incident.
+    async fn sources(kit: &Kit, id: &str) -> Vec<String> {
+        let incident = kit.cx.writes.read::<Value>(DocKey::incident(id)).await;
+        let incident = incident.expect("reads").expect("stored");
+        let logs = incident["logs"].as_array().expect("a list").iter();
+        logs.map(|entry| entry["source"].as_str().expect("a text").to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn logs_of_one_app_take_no_memory_without_end_and_leave_room_for_those_of_others() {
+        let lines = lines_of(|| {
+            Kit::run(|kit| async move {
+                let feedback = json!({"feedback": {"type": "bug"}});
+                let (_, body) = kit.client(Route::Incident, "POST", &[], feedback).await;
+                let id = body["incidentId"].as_str().expect("an id");
+                let dispatcher = Dispatcher {
+                    logs: Crowd::new(64 << 10),
+                    ..Dispatcher::new(Arc::clone(&kit.cx))
+                };
+                let send = |package: &str| {
+                    let logs = IncidentLogs {
+                        incident_id: id.to_owned(),
+                        package: Package::new(package),
+                        logs: format!("[\"{}\"]", "x".repeat((8 << 10) - 4)),
+                    };
+                    let (user, logs) = (UserId::new(USER), Box::new(logs));
+                    dispatcher.step(ToOutside::IncidentLogs { user, logs });
+                };
+                for _ in 0..10 {
+                    send(APP);
+                }
+                send("com.acme.other");
+                while sources(&kit, id).await.len() < 5 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                // What is stored makes room.
+                send(APP);
+                while sources(&kit, id).await.len() < 6 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let stored = sources(&kit, id).await;
+                let others = stored.iter().filter(|from| *from == "app:com.acme.other");
+                assert_eq!((stored.len(), others.count()), (6, 1), "{stored:?}");
+            });
+        });
+        let dropped = lines
+            .iter()
+            .filter(|line| line.contains("incident-logs-dropped"));
+        assert_eq!(dropped.count(), 1, "once a second: {lines:?}");
+    }
+
+    #[test]
+    fn one_address_leaves_places_at_the_server_behind_to_others() {
+        let hangs = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        hangs.set_nonblocking(true).expect("set");
+        let upstream = format!("http://{}", hangs.local_addr().expect("bound"));
+        let behind = |settings: &mut Settings| settings.http.fallback_upstream = upstream;
+        Kit::run_with(behind, |kit| async move {
+            let dispatcher = Dispatcher {
+                upstream: Crowd::new(4),
+                ..Dispatcher::new(Arc::clone(&kit.cx))
+            };
+            let door = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let ask = async |peer: [u8; 4]| {
+                let address = door.local_addr().expect("bound");
+                let client = TcpStream::connect(address).await.expect("connects");
+                let (accepted, _) = door.accept().await.expect("accepted");
+                let connection = accepted.into_std().expect("a socket").into();
+                let text = b"GET /old HTTP/1.1\r\nHost: x\r\n\r\n";
+                let Ok(HeadStatus::Complete { head, .. }) = parse_head(text) else {
+                    panic!("a head");
+                };
+                let request = ForUpstream {
+                    connection,
+                    head,
+                    early: BytesMut::new(),
+                    peer: peer.into(),
+                    request_id: "test".into(),
+                };
+                dispatcher.step(ToOutside::Upstream(Box::new(request)));
+                client
+            };
+            let refused = async |mut client: TcpStream| {
+                let mut answer = Vec::new();
+                client.read_to_end(&mut answer).await.expect("readable");
+                answer.starts_with(b"HTTP/1.1 503 ")
+            };
+            let _first = (ask([10, 0, 0, 1]).await, ask([10, 0, 0, 1]).await);
+            assert!(refused(ask([10, 0, 0, 1]).await).await, "it has half");
+            let _second = ask([10, 0, 0, 2]).await;
+            assert!(refused(ask([10, 0, 0, 2]).await).await, "half of the rest");
+            // All others were passed on.
+            let hangs = TcpListener::from_std(hangs).expect("a listener");
+            for _ in 0..3 {
+                hangs.accept().await.expect("asked");
+            }
+        });
+    }
 }

@@ -206,35 +206,48 @@ async fn run(
     let dispatcher = cx.keep("messages of shards", move |cx| {
         dispatch::run(cx, inbox.clone())
     });
+    obey(&cx, &mail, &control).await;
+    dispatcher.abort();
+}
+
+/// Does as it is told until it is told to stop. A reload that waits for the store must not keep it from that.
+async fn obey(
+    cx: &Arc<Services>,
+    mail: &flume::Receiver<ToOutside>,
+    control: &flume::Receiver<Control>,
+) {
     while let Ok(message) = control.recv_async().await {
         match message {
             Control::Reload => {
-                // A defect in it must not take the thread along.
-                let reload = AssertUnwindSafe(rest::admin::reload(&cx)).catch_unwind();
-                match reload.await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(problem)) => tracing::error!(%problem, "reload refused"),
-                    Err(_) => tracing::error!("a reload was ended by a defect"),
-                }
+                tokio::spawn(reload(Arc::clone(cx)));
             }
-            Control::Stop(limit) => {
-                let removals = cx.removals.done(|| mail.is_empty());
-                let (closed, removed) =
-                    tokio::join!(cx.writes.close(limit), timeout(REMOVALS, removals));
-                if removed.is_err() {
-                    tracing::warn!("live inputs were not removed before the exit");
-                }
-                if !closed {
-                    tracing::error!(
-                        waiting = cx.writes.depth(),
-                        "writes were not durable before the exit"
-                    );
-                }
-                break;
-            }
+            Control::Stop(limit) => return stop(cx, mail, limit).await,
         }
     }
-    dispatcher.abort();
+}
+
+async fn reload(cx: Arc<Services>) {
+    // The log says what became of it, after a defect too.
+    let reload = AssertUnwindSafe(rest::admin::reload(&cx)).catch_unwind();
+    match reload.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(problem)) => tracing::error!(%problem, "reload refused"),
+        Err(_) => tracing::error!("a reload was ended by a defect"),
+    }
+}
+
+async fn stop(cx: &Services, mail: &flume::Receiver<ToOutside>, limit: Duration) {
+    let removals = cx.removals.done(|| mail.is_empty());
+    let (closed, removed) = tokio::join!(cx.writes.close(limit), timeout(REMOVALS, removals));
+    if removed.is_err() {
+        tracing::warn!("live inputs were not removed before the exit");
+    }
+    if !closed {
+        tracing::error!(
+            waiting = cx.writes.depth(),
+            "writes were not durable before the exit"
+        );
+    }
 }
 
 /// Starts what goes on by itself.
@@ -312,4 +325,25 @@ async fn build(
     });
     let registry = cx.registry();
     Ok((cx, Ready { registry, admin }, listener))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::rest::testkit::Kit;
+
+    #[test]
+    fn a_reload_that_waits_does_not_keep_the_process_from_its_last_writes() {
+        Kit::run(|kit| async move {
+            let (_mailbox, mail) = flume::bounded(1);
+            let (orders, control) = flume::bounded(2);
+            let waits = kit.cx.memory.reloads.lock().await;
+            for order in [Control::Reload, Control::Stop(Duration::from_secs(5))] {
+                assert!(orders.send(order).is_ok());
+            }
+            let obeyed = timeout(Duration::from_secs(60), obey(&kit.cx, &mail, &control));
+            obeyed.await.expect("it stops");
+            drop(waits);
+        });
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) struct AppRecords {
     asked: AtomicU64,
     /// The latest of them whose answer was taken.
     taken: AtomicU64,
-    /// Some shard did not take the current ones.
+    /// Some shard did not take the current ones, or the settings.
     untold: Notify,
 }
 
@@ -280,13 +280,22 @@ async fn tell(cx: &Services) {
     }
 }
 
-/// Refreshes on announced changes and every `app_cache_refresh_ms`; a shard whose inbox was full is told again.
+/// Tells all shards the settings in force.
+pub(crate) async fn tell_settings(cx: &Services) {
+    let told = cx.broadcast(|| ToShard::Settings(cx.settings()));
+    if !told.await {
+        cx.apps.untold.notify_one();
+    }
+}
+
+/// Refreshes on announced changes and every `app_cache_refresh_ms`; a shard whose inbox was full is told again, the settings too.
 pub(crate) async fn keep_fresh(cx: Arc<Services>) {
     loop {
         let pause = Duration::from_millis(cx.settings().apps.app_cache_refresh_ms);
         tokio::select! {
             () = cx.apps.untold.notified() => {
                 sleep(TOLD_AGAIN).await;
+                tell_settings(&cx).await;
                 tell(&cx).await;
             }
             _ = timeout(pause, cx.writes.store().apps_changed()) => refresh(&cx).await,
@@ -370,6 +379,30 @@ mod tests {
                 }
             };
             timeout(Duration::from_secs(10), told).await.expect("told");
+            fresh.abort();
+        });
+    }
+
+    #[test]
+    fn a_shard_that_took_no_mail_for_a_while_gets_the_settings_all_the_same() {
+        use crate::services::rest::testkit::Kit;
+        Kit::run(|kit| async move {
+            kit.deafen(true).await;
+            let mut settings = Settings::default();
+            settings.health.latency_ring = 77;
+            *kit.cx.settings.write().expect("whole") = Arc::new(settings);
+            tell_settings(&kit.cx).await;
+            assert_eq!(kit.told_settings(), None);
+            kit.deafen(false).await;
+            let fresh = kit.cx.keep("app records", keep_fresh);
+            let told = async {
+                while kit.told_settings().is_none() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), told).await.expect("told");
+            let told = kit.told_settings().expect("told");
+            assert_eq!(told.health.latency_ring, 77);
             fresh.abort();
         });
     }

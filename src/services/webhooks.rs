@@ -1,5 +1,5 @@
 //! Outside thread: the HTTP client for webhooks, tools and providers. One attempt a call: retries belong to the caller. It
-//! follows no redirect, reads at most 256 KiB of an answer, and bounds what runs and what waits, in all and per origin.
+//! follows no redirect, reads at most 256 KiB of an answer, and bounds what runs and what waits, in all, per origin and per user.
 
 use super::addresses::{REFUSED, Reach, is_public};
 use super::lock::lock;
@@ -16,6 +16,7 @@ use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +30,15 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const IDLE_PER_HOST: usize = 16;
 /// One origin may hold this part of all running calls, so that a hanging app server does not stop the others.
 const ORIGIN_SHARE: usize = 4;
-/// Calls that anybody's request causes may hold this part of an origin's places, and of all: apps start however many are asked for.
+/// Calls for one user may hold this part of all running calls, which is half of an origin's, so that a user whose app servers all
+/// hang does not stop those of others.
+const USER_SHARE: usize = 8;
+/// They may always hold so many, if there are as many: so many apps a session restarts at a time.
+const USER_LEAST: usize = 4;
+/// Beyond so many origins, or users, those without a call are forgotten.
+const SHARES_KEPT: usize = 4096;
+/// Calls that anybody's request causes may hold this part of a user's and an origin's places, and of all: apps start however many are
+/// asked for.
 const ASKED_SHARE: usize = 2;
 
 /// Why there is no answer.
@@ -60,22 +69,64 @@ impl FetchError {
 }
 
 type CallKey = (UserId, u64, CallId);
-/// A place among the calls to one origin, and one among all; of calls that were asked for, those among their kind before them.
-type Places = SmallVec<[OwnedSemaphorePermit; 4]>;
+/// A place among the calls for one user, among those to one origin, and among all; of calls that were asked for, those among their kind
+/// too.
+type Places = SmallVec<[OwnedSemaphorePermit; 6]>;
 
-/// Places of one origin.
+/// Places of one origin, or of one user.
 #[derive(Clone)]
-struct Origin {
+struct Share {
     all: Arc<Semaphore>,
     asked: Arc<Semaphore>,
 }
 
-impl Origin {
+impl Share {
     fn new(places: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(places)),
             asked: Arc::new(Semaphore::new(asked_share(places))),
         }
+    }
+
+    /// Whether somebody has a place, or waits for one: they hold it.
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.all) > 1 || Arc::strong_count(&self.asked) > 1
+    }
+}
+
+/// Places by whose they are.
+struct Shares<K> {
+    places: usize,
+    known: Mutex<Known<K>>,
+}
+
+struct Known<K> {
+    of: HashMap<K, Share>,
+    /// At so many those without a call are forgotten.
+    sweep_at: usize,
+}
+
+impl<K: Eq + Hash> Shares<K> {
+    fn new(places: usize) -> Self {
+        let known = Known {
+            of: HashMap::new(),
+            sweep_at: SHARES_KEPT,
+        };
+        Self {
+            places,
+            known: Mutex::new(known),
+        }
+    }
+
+    fn of(&self, whose: K) -> Share {
+        let mut known = lock(&self.known);
+        if known.of.len() >= known.sweep_at {
+            known.of.retain(|_, share| share.is_used());
+            // When all are in use, not at every call anew.
+            known.sweep_at = SHARES_KEPT.max(2 * known.of.len());
+        }
+        let share = known.of.entry(whose);
+        share.or_insert_with(|| Share::new(self.places)).clone()
     }
 }
 
@@ -102,10 +153,10 @@ pub(crate) struct Webhooks {
     running: Arc<Semaphore>,
     /// Of them those that were asked for.
     asked: Arc<Semaphore>,
-    per_origin: usize,
+    origins: Shares<String>,
+    users: Shares<UserId>,
     queue_max: u64,
     waiting: AtomicU64,
-    origins: Mutex<HashMap<String, Origin>>,
     open: Mutex<HashMap<CallKey, Open>>,
     timings: Mutex<Timings>,
 }
@@ -127,10 +178,10 @@ impl Webhooks {
             clock,
             running: Arc::new(Semaphore::new(concurrency)),
             asked: Arc::new(Semaphore::new(asked_share(concurrency))),
-            per_origin: (concurrency / ORIGIN_SHARE).max(1),
+            origins: Shares::new((concurrency / ORIGIN_SHARE).max(1)),
+            users: Shares::new((concurrency / USER_SHARE).max(USER_LEAST)),
             queue_max: apps.webhook_queue_max,
             waiting: AtomicU64::new(0),
-            origins: Mutex::default(),
             open: Mutex::default(),
             timings: Mutex::default(),
         }
@@ -167,8 +218,18 @@ impl Webhooks {
         lock(&self.open).remove(key);
     }
 
-    /// One attempt for a session; what cancels it by `key` learns when it starts.
+    /// One attempt for a session; what cancels it by `key` learns when it starts. Without a key it is nobody's.
     pub(crate) async fn call(&self, call: HttpCall, key: Option<CallKey>) -> HttpOutcome {
+        let user = key.as_ref().map(|(user, ..)| user.clone());
+        self.run(call, user, key).await
+    }
+
+    /// One attempt for a user, which nothing cancels.
+    pub(crate) async fn call_for(&self, call: HttpCall, user: &UserId) -> HttpOutcome {
+        self.run(call, Some(user.clone()), None).await
+    }
+
+    async fn run(&self, call: HttpCall, user: Option<UserId>, key: Option<CallKey>) -> HttpOutcome {
         let kind = call.kind;
         let limit = Duration::from_millis(call.timeout_ms);
         let request = request_of(call);
@@ -183,10 +244,7 @@ impl Webhooks {
             Some(places)
         };
         let result = match request {
-            Some(request) => {
-                self.fetch(kind, request, limit, ANSWER_BYTES_MAX, started)
-                    .await
-            }
+            Some(request) => self.fetch((kind, user), request, limit, started).await,
             None => Err(FetchError::Invalid),
         };
         match result {
@@ -205,16 +263,16 @@ impl Webhooks {
     }
 
     /// One request with its whole time limit, waiting for a free place included. `started` may keep its places.
-    pub(crate) async fn fetch(
+    async fn fetch(
         &self,
-        kind: HttpKind,
+        (kind, user): (HttpKind, Option<UserId>),
         request: Request<Full<Bytes>>,
         limit: Duration,
-        bytes_max: usize,
         started: impl FnOnce(Places) -> Option<Places>,
     ) -> Result<Response<Bytes>, FetchError> {
         let begun = self.clock.mono_ns();
-        let result = match timeout(limit, self.attempt(kind, request, bytes_max, started)).await {
+        let attempt = self.attempt((kind, user), request, started);
+        let result = match timeout(limit, attempt).await {
             Ok(result) => result,
             Err(_) => Err(FetchError::Timeout),
         };
@@ -232,13 +290,12 @@ impl Webhooks {
 
     async fn attempt(
         &self,
-        kind: HttpKind,
+        (kind, user): (HttpKind, Option<UserId>),
         request: Request<Full<Bytes>>,
-        bytes_max: usize,
         started: impl FnOnce(Places) -> Option<Places>,
     ) -> Result<Response<Bytes>, FetchError> {
         self.check(request.uri())?;
-        let _places = started(self.place(kind, request.uri()).await?);
+        let _places = started(self.place(kind, user, request.uri()).await?);
         let answer = self
             .client
             .request(request)
@@ -249,7 +306,7 @@ impl Webhooks {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| FetchError::Failed(error.to_string()))?;
             if let Some(data) = frame.data_ref() {
-                let room = bytes_max - read.len();
+                let room = ANSWER_BYTES_MAX - read.len();
                 read.extend_from_slice(&data[..data.len().min(room)]);
                 if data.len() >= room {
                     break;
@@ -278,8 +335,21 @@ impl Webhooks {
         }
     }
 
-    async fn place(&self, kind: HttpKind, uri: &Uri) -> Result<Places, FetchError> {
-        let of_origin = self.origin(uri);
+    /// Places of a user come first: who waits for one of those holds no place of others.
+    async fn place(
+        &self,
+        kind: HttpKind,
+        user: Option<UserId>,
+        uri: &Uri,
+    ) -> Result<Places, FetchError> {
+        let asked_for = is_asked_for(kind);
+        let authority = uri.authority().map(ToString::to_string);
+        let of_user = user.map(|user| self.users.of(user));
+        let of_origin = self.origins.of(authority.unwrap_or_default());
+        let of_all = Share {
+            all: Arc::clone(&self.running),
+            asked: Arc::clone(&self.asked),
+        };
         let waiting = Waiting::enter(&self.waiting, self.queue_max).ok_or(FetchError::Full)?;
         let mut places = Places::new();
         let mut enter = async |among: Arc<Semaphore>| {
@@ -287,29 +357,20 @@ impl Webhooks {
             places.push(place);
             Ok(())
         };
-        if is_asked_for(kind) {
+        if let Some(of_user) = of_user {
+            if asked_for {
+                enter(of_user.asked).await?;
+            }
+            enter(of_user.all).await?;
+        }
+        if asked_for {
             enter(of_origin.asked).await?;
-            enter(Arc::clone(&self.asked)).await?;
+            enter(of_all.asked).await?;
         }
         enter(of_origin.all).await?;
-        enter(Arc::clone(&self.running)).await?;
+        enter(of_all.all).await?;
         drop(waiting);
         Ok(places)
-    }
-
-    fn origin(&self, uri: &Uri) -> Origin {
-        let name = uri.authority().map(ToString::to_string).unwrap_or_default();
-        let mut origins = lock(&self.origins);
-        if origins.len() > 4096 {
-            // Who waits for a place, or has one, holds it.
-            origins.retain(|_, places| {
-                Arc::strong_count(&places.all) > 1 || Arc::strong_count(&places.asked) > 1
-            });
-        }
-        let origin = origins.entry(name);
-        origin
-            .or_insert_with(|| Origin::new(self.per_origin))
-            .clone()
     }
 
     /// Durations so far, by kind and result.

@@ -20,6 +20,8 @@ pub(super) struct ParkedHello {
 #[derive(Default, Debug)]
 pub(super) struct ParkedHellos {
     users: HashMap<UserId, SmallVec<[ParkedHello; 1]>, FxBuildHasher>,
+    /// How many of each app.
+    apps: HashMap<Package, usize, FxBuildHasher>,
     count: usize,
 }
 
@@ -31,9 +33,11 @@ impl ParkedHellos {
                 .map(|waiting| size_of::<ParkedHello>() + waiting.hello.heap_bytes())
                 .sum()
         };
-        self.users
-            .iter()
+        let users = self.users.iter();
+        let apps = self.apps.keys();
+        users
             .map(|(user, list)| user.len() + held(list))
+            .chain(apps.map(|package| package.len()))
             .sum()
     }
 
@@ -50,9 +54,40 @@ impl ParkedHellos {
         match older {
             Some(slot) => Some(std::mem::replace(slot, waiting).conn),
             None => {
+                *self.apps.entry(waiting.hello.package.clone()).or_insert(0) += 1;
                 list.push(waiting);
                 self.count += 1;
                 None
+            }
+        }
+    }
+
+    /// Whether a socket of this app waits for this user: another one takes its place.
+    pub(super) fn waits(&self, user: &UserId, package: &Package) -> bool {
+        let list = self.users.get(user);
+        list.is_some_and(|list| list.iter().any(|other| other.hello.package == *package))
+    }
+
+    /// The socket that gives its place to one of `package` where all are taken: of the app that has most, the one that waited longest.
+    /// An app makes no room for another that has as many.
+    pub(super) fn gives_way(&self, package: &Package) -> Option<ConnId> {
+        let own = self.apps.get(package).copied().unwrap_or(0);
+        let (most, count) = self.apps.iter().max_by_key(|(_, count)| **count)?;
+        if *count <= own + 1 {
+            return None;
+        }
+        let all = self.users.values().flatten();
+        all.filter(|waiting| waiting.hello.package == *most)
+            .min_by_key(|waiting| waiting.expires_ms)
+            .map(|waiting| waiting.conn)
+    }
+
+    fn left(&mut self, package: &Package) {
+        self.count -= 1;
+        if let Some(own) = self.apps.get_mut(package) {
+            *own -= 1;
+            if *own == 0 {
+                self.apps.remove(package);
             }
         }
     }
@@ -64,16 +99,21 @@ impl ParkedHellos {
         };
         let before = list.len();
         list.retain(|waiting| waiting.hello.package != *package || waiting.conn != conn);
-        self.count -= before - list.len();
+        let is_gone = list.len() < before;
         if list.is_empty() {
             self.users.remove(user);
+        }
+        if is_gone {
+            self.left(package);
         }
     }
 
     /// Everything that waited for this user.
     pub(super) fn take(&mut self, user: &UserId) -> SmallVec<[ParkedHello; 1]> {
         let list = self.users.remove(user).unwrap_or_default();
-        self.count -= list.len();
+        for waiting in &list {
+            self.left(&waiting.hello.package);
+        }
         list
     }
 }

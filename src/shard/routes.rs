@@ -124,6 +124,12 @@ impl Route {
         !registers || cfg.apps.app_server_registration_enabled
     }
 
+    /// Whether a request that has its form asks for it. What proxies keep from strangers, by its path, has no other spelling.
+    fn is_open_to(&self, head: &RequestHead, cfg: &Settings) -> bool {
+        let is_hidden = self.is_for_operators() && !matches!(self.target, Target::Livez);
+        self.is_on(cfg) && (!is_hidden || params(self.pattern, head.path()).is_some())
+    }
+
     /// Whether it is there for those who run the server: the second listener has these and no others.
     fn is_for_operators(&self) -> bool {
         use OutsideRoute::{Health, Metrics};
@@ -191,7 +197,8 @@ pub fn goes_upstream(head: &RequestHead, cfg: &Settings, shared: &Shared) -> boo
                 Method::Head => Method::Get,
                 method => method,
             };
-            route.method == asked && route.is_on(cfg) && params(route.pattern, &path).is_some()
+            let is_asked = route.method == asked && route.is_open_to(head, cfg);
+            is_asked && params(route.pattern, &path).is_some()
         })
     };
     let is_left = |prefix: &String| {
@@ -237,7 +244,7 @@ pub fn decide(ask: &Ask<'_>) -> Decision {
         return Decision::Answer(empty(204));
     }
     let path = canonical(&ask.head.route_path());
-    let found = find(method, &path, |route| route.is_on(ask.cfg));
+    let found = find(method, &path, |route| route.is_open_to(ask.head, ask.cfg));
     let undisturbed = matches!(
         found,
         Some((

@@ -229,12 +229,19 @@ impl Shard {
     }
 
     fn park_new(&mut self, id: ConnId, user: &UserId, hello: AppHello) {
-        if self.parked.len() as u64 >= self.cfg.apps.deferred_max {
+        let is_full = self.parked.len() as u64 >= self.cfg.apps.deferred_max;
+        if is_full && !self.parked.waits(user, &hello.package) {
+            // Any app may name any number of users: one that does must not keep others from waiting.
+            let refused = self.parked.gives_way(&hello.package).unwrap_or(id);
             let full = admission::Notice::Rejected(
                 "SESSION_NOT_FOUND",
                 "Too many deferred connections; initialise again later",
             );
-            return self.execute(id, HelloStep::Close(Some(full), CloseReason::Overloaded));
+            let step = HelloStep::Close(Some(full), CloseReason::Overloaded);
+            self.execute(refused, step);
+            if refused == id {
+                return;
+            }
         }
         let timeout_ms = self.cfg.apps.deferred_timeout_ms;
         self.say(id, admission::Notice::Deferred(timeout_ms));

@@ -87,10 +87,14 @@ impl World {
     }
 
     fn app(&mut self, user: &str) -> ConnId {
+        self.app_of(user, "com.acme.x")
+    }
+
+    fn app_of(&mut self, user: &str, package: &str) -> ConnId {
         let candidate = Candidate {
             headers: AppHeaders {
                 user: Some(user.into()),
-                package: Some("com.acme.x".into()),
+                package: Some(package.into()),
                 api_key: Some("k1".into()),
                 ..AppHeaders::default()
             },

@@ -77,11 +77,13 @@ fn check_forms(s: &Settings, problems: &mut Vec<Problem>) {
         "every item must be \"*\", scheme://host or scheme://*.domain, without a path",
     );
     let is_network = |item: &String| item.parse::<Network>().is_ok();
-    rule(
-        s.server.trusted_proxies.iter().all(is_network),
-        "server.trusted_proxies",
-        "every item must be an address or CIDR",
-    );
+    for (place, list) in [
+        ("server.trusted_proxies", &s.server.trusted_proxies),
+        ("apps.assistant_addresses", &s.apps.assistant_addresses),
+    ] {
+        let text = "every item must be an address or CIDR";
+        rule(list.iter().all(is_network), place, text);
+    }
     let is_age = |item: &String| {
         item.split_once(':')
             .is_some_and(|(_, age_s)| age_s.trim().parse::<u32>().is_ok())
@@ -249,6 +251,10 @@ mod tests {
             (
                 "server:\n  trusted_proxies: [\"10.0.0.0/8\", \"proxy.example.net\"]\n",
                 "trusted_proxies",
+            ),
+            (
+                "apps:\n  assistant_addresses: [\"mira.example.net\"]\n",
+                "assistant_addresses",
             ),
             ("server:\n  store_url: mysql://db\n", "store_url"),
             ("server:\n  store_url: db.example.net\n", "store_url"),

@@ -12,7 +12,7 @@ use crate::services::metrics::{Aggregate, mean, quantile};
 use crate::services::registry::{self, AppsError};
 use crate::session::rest::Call;
 use crate::shard::app_history::{Past, Went};
-use crate::shard::mailbox::{OutsideRequest, ToShard};
+use crate::shard::mailbox::OutsideRequest;
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, PoisonError};
@@ -213,6 +213,8 @@ pub(crate) enum ReloadError {
 
 /// Reads settings and the files they name; all or none take effect. Returns the number of apps.
 pub(crate) async fn reload(cx: &Services) -> Result<usize, ReloadError> {
+    // Of two at once the one that read first must not have the last word.
+    let _alone = cx.memory.reloads.lock().await;
     let read = (cx.reload.read)()?;
     let settings = Arc::new(read.clone().in_force(&cx.started_with));
     let apps = registry::reread_apps_file(&settings, &cx.config_dir, cx.apps.in_file())?;
@@ -222,8 +224,7 @@ pub(crate) async fn reload(cx: &Services) -> Result<usize, ReloadError> {
         let mut current = cx.settings.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, Arc::clone(&settings))
     };
-    cx.broadcast(|| ToShard::Settings(Arc::clone(&settings)))
-        .await;
+    registry::tell_settings(cx).await;
     cx.apps.set_file(apps);
     cx.apps.set_profiles(profiles);
     registry::refresh(cx).await;

@@ -4,17 +4,23 @@
 use super::{Handled, auth, body, header, param, refuse, reply};
 use crate::base::ids::{CallId, UserId};
 use crate::services::context::Services;
-use crate::services::store::{Change, Outcome};
+use crate::services::crowd::Asker;
+use crate::services::lines::{Line, may};
+use crate::services::store::{Change, DocKey, Outcome};
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
 use crate::session::managers::settings::{full_values, in_force};
 use crate::session::rest::Call;
 use crate::shard::mailbox::OutsideRequest;
 use crate::wire::auth::TokenError;
 use crate::wire::ids::parse_app_session_id;
-use crate::wire::records::AppRecord;
+use crate::wire::records::{AppRecord, UserRecord};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+/// Bodies of webhooks that wait for their servers (bytes), of which each counts as [`CALL_LEAST`] at least. Beyond it, and for a user who
+/// has as many as are free, an app learns of its settings when it asks for them, or starts.
+pub(super) const CALLS_BYTES_MAX: u64 = 32 << 20;
+const CALL_LEAST: u64 = 4096;
 const BAD_PAYLOAD: &str =
     "Invalid update payload format. Expected an array of settings or a single setting object.";
 
@@ -144,16 +150,35 @@ async fn update(
                 },
             )
             .await;
-        if !told && let Some(call) = settings_call(cx, user, record, &settings) {
-            // Not awaited: the answer does not depend on the app server (protocol.md §13.3).
-            let webhook = Arc::clone(&cx.webhooks);
-            tokio::spawn(async move { webhook.call(call, None).await });
+        if !told {
+            tell_server(cx, user, record, &settings);
         }
     }
     Ok(reply(
         200,
         &json!({ "success": true, "message": "Settings updated successfully" }),
     ))
+}
+
+/// Not awaited: the answer does not depend on the app server (protocol.md §13.3). What waits for servers that hang is bounded.
+fn tell_server(cx: &Services, user: &UserId, record: &AppRecord, settings: &[Value]) {
+    let Some(call) = settings_call(cx, user, record, settings) else {
+        return;
+    };
+    let bytes = CALL_LEAST.max(call.body.len() as u64);
+    let asker = Asker::User(user.clone());
+    let Some(place) = cx.memory.settings_calls.enter_with(asker, bytes) else {
+        if let Some(more) = may(Line::SettingsUntold) {
+            let (user, package) = (user.log_tag(), &record.package_name);
+            tracing::warn!(user, package, bytes, more, "settings-untold");
+        }
+        return;
+    };
+    let (webhooks, user) = (Arc::clone(&cx.webhooks), user.clone());
+    tokio::spawn(async move {
+        let _place = place;
+        webhooks.call_for(call, &user).await
+    });
 }
 
 /// `None`: the app has no server.
@@ -197,7 +222,9 @@ pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
         }
     };
     let record = cx.registry().get(package).cloned().ok_or_else(not_found)?;
-    let stored = super::apps::user_record(cx, &user).await?;
+    // An app could name any number of users: none is made for it.
+    let stored: Option<UserRecord> = cx.writes.read(DocKey::user(&user)).await?;
+    let stored = stored.unwrap_or_default();
     let values = stored
         .app_settings
         .get(package)
@@ -226,6 +253,46 @@ pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
 mod tests {
     use super::*;
     use crate::services::rest::testkit::{APP, Kit};
+    use crate::shard::mailbox::OutsideRoute as Route;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn webhooks_of_changed_settings_take_no_memory_without_end() {
+        Kit::run(|kit| async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let mut record = AppRecord::clone(kit.cx.registry().get(APP).expect("known"));
+            record.public_url = format!("http://{}", listener.local_addr().expect("bound"));
+            kit.cx.apps.set_file(vec![record]);
+            crate::services::registry::refresh(&kit.cx).await;
+            let change = async |size: u64| {
+                let body = json!({"key": "size", "value": size});
+                let changed = kit.client(Route::AppSettings, "POST", &[APP], body);
+                assert_eq!(changed.await.0, 200);
+            };
+            let others = Asker::User(UserId::new("eve@lumen.io"));
+            let calls = &kit.cx.memory.settings_calls;
+            let taken = calls.enter_with(others, CALLS_BYTES_MAX - 1);
+            assert!(taken.is_some());
+            change(1).await;
+            drop(taken);
+            change(2).await;
+            let (mut socket, _) = listener.accept().await.expect("told");
+            let mut request = Vec::new();
+            while !String::from_utf8_lossy(&request).contains(r#""value":2"#) {
+                assert!(socket.read_buf(&mut request).await.expect("readable") > 0);
+            }
+            // Until it is answered.
+            let rest = Asker::User(UserId::new("eve@lumen.io"));
+            assert!(calls.enter_with(rest.clone(), CALLS_BYTES_MAX).is_none());
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            socket.write_all(answer).await.expect("writable");
+            while calls.enter_with(rest.clone(), CALLS_BYTES_MAX).is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
 
     #[test]
     fn the_webhook_carries_settings_that_the_user_never_touched_too() {

@@ -25,7 +25,7 @@ mod user_settings;
 mod versions;
 
 use super::context::Services;
-use super::crowd::{Asker, Turns};
+use super::crowd::{Asker, Crowd, Turns};
 use super::lines::{Line, may};
 use super::metrics;
 use super::store::StoreError;
@@ -50,12 +50,14 @@ pub(crate) struct RestMemory {
     health: Mutex<uptime::LastSeen>,
     links: Mutex<links::Links>,
     incident_search: tokio::sync::Mutex<()>,
+    pub(crate) reloads: tokio::sync::Mutex<()>,
     pub(crate) app_stats: Mutex<app_stats::AppStats>,
     /// Package and webhook URL of servers that have a registration.
     noted_servers: Mutex<std::collections::HashSet<(String, String)>>,
     photo_keys: crate::wire::auth::TokenKeys,
     signer: Option<signing::Signer>,
     turns: Turns,
+    settings_calls: Crowd,
 }
 
 impl RestMemory {
@@ -67,11 +69,13 @@ impl RestMemory {
             health: Mutex::default(),
             links: Mutex::default(),
             incident_search: Default::default(),
+            reloads: Default::default(),
             app_stats: Mutex::default(),
             noted_servers: Mutex::default(),
             photo_keys: crate::wire::auth::TokenKeys::new(&secret),
             signer: signing::Signer::new(&settings.device.webview_private_key),
             turns: Turns::default(),
+            settings_calls: Crowd::new(app_settings::CALLS_BYTES_MAX),
         }
     }
 }

@@ -60,6 +60,7 @@ struct Hearing {
     deaf: AtomicBool,
     /// Version of the app records it was told last.
     told: AtomicU64,
+    settings: Mutex<Option<Arc<Settings>>>,
 }
 
 fn records() -> Vec<AppRecord> {
@@ -202,6 +203,11 @@ impl Kit {
         self.hearing.told.load(Ordering::SeqCst)
     }
 
+    /// Settings that the shard was told last.
+    pub(crate) fn told_settings(&self) -> Option<Arc<Settings>> {
+        lock(&self.hearing.settings).clone()
+    }
+
     pub(crate) fn token(&self, email: &str) -> String {
         self.cx
             .tokens
@@ -305,6 +311,9 @@ async fn shard(
         }
         if let ToShard::Registry(apps) = &message {
             hearing.told.store(apps.version, Ordering::SeqCst);
+        }
+        if let ToShard::Settings(settings) = &message {
+            *lock(&hearing.settings) = Some(Arc::clone(settings));
         }
         if let ToShard::ReportNow(round) = message {
             crate::services::metrics::take_report(&cx, report(round));

@@ -1,14 +1,17 @@
 //! Outside thread, REST: tool schemas and tool calls (protocol.md §13.4, §18.16). Each needs the user, the app itself acting
-//! for its user, or a system app.
+//! for its user, a system app, or a server that the operator names: assistants that exist show no credentials. What tools an app has
+//! is no secret.
 
-use super::{Handled, auth, body, denied, member, param, query, reply, system_apps};
+use super::{Handled, auth, body, denied, header, member, param, query, reply, system_apps};
 use crate::base::ids::{CallId, UserId};
+use crate::base::network::any_contains;
 use crate::services::context::Services;
+use crate::services::store::DocKey;
 use crate::session::effects::{HttpCall, HttpKind, HttpMethod, RestAnswer};
 use crate::session::event::HttpOutcome;
 use crate::shard::mailbox::{OutsideRequest, TOOL_PAUSE_MS};
 use crate::wire::json::ObjectWriter;
-use crate::wire::records::AppRecord;
+use crate::wire::records::{AppRecord, UserRecord};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,6 +27,8 @@ enum Caller {
     User(UserId),
     App(String),
     System,
+    /// At an address of `assistant_addresses`, without credentials.
+    Assistant,
 }
 
 fn caller(cx: &Services, r: &OutsideRequest) -> Handled<Caller> {
@@ -32,6 +37,10 @@ fn caller(cx: &Services, r: &OutsideRequest) -> Handled<Caller> {
         return auth::system_app(cx, r)
             .map(|_| Caller::System)
             .map_err(|_| refused());
+    }
+    let is_named = || any_contains(&cx.settings().apps.assistant_addresses, r.peer);
+    if header(r, "authorization").is_none() && is_named() {
+        return Ok(Caller::Assistant);
     }
     if let Ok(user) = auth::client(cx, r) {
         return Ok(Caller::User(user));
@@ -52,7 +61,13 @@ struct Manner {
 }
 
 /// Only the text of the call is kept while its answer is awaited: the values that it was made of are many times as large.
-async fn post(cx: &Services, record: &AppRecord, body: Bytes, manner: Manner) -> HttpOutcome {
+async fn post(
+    cx: &Services,
+    record: &AppRecord,
+    user: &UserId,
+    body: Bytes,
+    manner: Manner,
+) -> HttpOutcome {
     let mut outcome = HttpOutcome::Failed {
         error: "no attempt".into(),
     };
@@ -73,7 +88,7 @@ async fn post(cx: &Services, record: &AppRecord, body: Bytes, manner: Manner) ->
             body: body.clone(),
             timeout_ms: manner.limit_ms,
         };
-        outcome = cx.webhooks.call(call, None).await;
+        outcome = cx.webhooks.call_for(call, user).await;
         // As the server that this one replaces has it: an app that answers anything but success is asked once more.
         if matches!(
             outcome,
@@ -112,6 +127,7 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
         Caller::User(own) => *own == user,
         Caller::App(own) => own == package,
         Caller::System => query(r, "userId").is_some_and(|own| UserId::new(own) == user),
+        Caller::Assistant => true,
     };
     if !allowed {
         return Err(error(401, "Unauthorized"));
@@ -125,7 +141,7 @@ pub(super) async fn call(cx: &Services, r: &OutsideRequest) -> Handled {
         attempts: apps.tool_webhook_attempts,
         limit_ms: apps.tool_webhook_timeout_ms,
     };
-    relayed(post(cx, &record, body, manner).await)
+    relayed(post(cx, &record, &user, body, manner).await)
 }
 
 fn tool_body(cx: &Services, tool: &str, parameters: Option<&Value>, user: &UserId) -> Bytes {
@@ -175,7 +191,7 @@ async fn pass_on(cx: &Services, r: &OutsideRequest, user: &UserId, target: &str)
     };
     let call = fields.to_string().into();
     drop(fields);
-    passed_on(&post(cx, &record, call, manner).await)
+    passed_on(&post(cx, &record, user, call, manner).await)
 }
 
 fn passed_on(outcome: &HttpOutcome) -> Handled {
@@ -218,7 +234,7 @@ async fn invoke(
         attempts: 1,
         limit_ms,
     };
-    let call = post(cx, &record, call, manner);
+    let call = post(cx, &record, user, call, manner);
     let outcome = timeout(Duration::from_millis(limit_ms), call).await;
     let late = || HttpOutcome::Failed {
         error: "timeout".into(),
@@ -304,29 +320,31 @@ fn known_app(cx: &Services, package: &str) -> Result<Arc<AppRecord>, RestAnswer>
 
 /// `GET /api/tools/apps/:pkg/tools`.
 pub(super) fn of_app(cx: &Services, r: &OutsideRequest) -> Handled {
-    let package = param(r, 0);
-    if matches!(caller(cx, r)?, Caller::App(own) if own != package) {
-        return Err(error(401, "Unauthorized"));
-    }
-    let record = known_app(cx, package)?;
+    let record = known_app(cx, param(r, 0))?;
     Ok(reply(200, &Value::Array(schemas(&record).collect())))
 }
 
 /// `GET /api/tools/users/:userId/tools`.
 pub(super) async fn of_user(cx: &Services, r: &OutsideRequest) -> Handled {
     let user = UserId::new(param(r, 0));
-    let tools = match caller(cx, r)? {
-        Caller::User(own) if own == user => installed_tools(cx, &user).await?,
-        Caller::System if query(r, "userId").is_some_and(|own| UserId::new(own) == user) => {
-            installed_tools(cx, &user).await?
-        }
-        Caller::App(own) => {
-            let mut tools = installed_tools(cx, &user).await?;
-            tools.retain(|tool| tool["appPackageName"] == own.as_str());
-            tools
-        }
-        _ => return Err(error(401, "Unauthorized")),
+    let caller = caller(cx, r)?;
+    let allowed = match &caller {
+        Caller::User(own) => *own == user,
+        Caller::System => query(r, "userId").is_some_and(|own| UserId::new(own) == user),
+        Caller::App(_) | Caller::Assistant => true,
     };
+    if !allowed {
+        return Err(error(401, "Unauthorized"));
+    }
+    // Who asks for others could name any number of users: none is made for it.
+    let known: Option<UserRecord> = cx.writes.read(DocKey::user(&user)).await?;
+    if known.is_none() {
+        return Err(error(404, "User not found"));
+    }
+    let mut tools = installed_tools(cx, &user).await?;
+    if let Caller::App(own) = caller {
+        tools.retain(|tool| tool["appPackageName"] == own.as_str());
+    }
     Ok(reply(200, &Value::Array(tools)))
 }
 

@@ -19,8 +19,9 @@ use std::time::Duration;
 
 /// Polls at a time.
 const POLLS: usize = 16;
-/// Sessions told before other tasks have their turn.
-const TOLD_PER_TURN: usize = 256;
+/// Sessions told at a time, and the pause before the next ones: inboxes have room for what matters, however many apps are down.
+const TOLD_AT_A_TIME: usize = 32;
+const TOLD_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is known of apps' health; entries of unknown packages go at each poll.
 #[derive(Default)]
@@ -81,27 +82,52 @@ async fn ask(cx: &Services, public_url: &str) -> Option<(u16, Bytes)> {
     }
 }
 
-/// Whether the page of a known app is there. Who asks while another one waits for the answer gets the same.
-fn is_there(
+/// A check under way; forgotten however it ends.
+struct Asked {
+    cx: Arc<Services>,
+    package: String,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        lock(&self.cx.memory.health).asked.remove(&self.package);
+    }
+}
+
+/// What `check` says of an app. Who asks while another one waits for the answer gets the same; it goes on if nobody waits any more,
+/// and a check that was lost to a defect says no.
+fn once(
     cx: &Arc<Services>,
     package: &str,
-    public_url: String,
+    check: impl Future<Output = bool> + Send + 'static,
 ) -> Shared<BoxFuture<'static, bool>> {
     let mut health = lock(&cx.memory.health);
     if let Some(asked) = health.asked.get(package) {
         return asked.clone();
     }
-    let (cx, name) = (Arc::clone(cx), package.to_owned());
-    let check = async move {
-        let there = !public_url.is_empty() && answers(ask(&cx, &public_url).await);
-        let mut health = lock(&cx.memory.health);
-        health.asked.remove(&name);
-        health.healthy.insert(name, there);
-        there
+    let asked = Asked {
+        cx: Arc::clone(cx),
+        package: package.to_owned(),
     };
-    let check = check.boxed().shared();
-    health.asked.insert(package.to_owned(), check.clone());
-    check
+    let task = tokio::spawn(async move {
+        let there = check.await;
+        // Who was away for a moment would be shown as away until somebody asks again, where nobody polls.
+        if there || asked.cx.settings().apps.uptime_checker_enabled {
+            let mut health = lock(&asked.cx.memory.health);
+            health.healthy.insert(asked.package.clone(), there);
+        }
+        there
+    });
+    let there = async { task.await.unwrap_or(false) }.boxed().shared();
+    health.asked.insert(package.to_owned(), there.clone());
+    there
+}
+
+/// Whether the page of a known app is there.
+async fn is_there(cx: &Arc<Services>, package: &str, public_url: String) -> bool {
+    let asking = Arc::clone(cx);
+    let check = async move { !public_url.is_empty() && answers(ask(&asking, &public_url).await) };
+    once(cx, package, check).await
 }
 
 /// Enough for a phone: the page is there.
@@ -183,7 +209,7 @@ async fn tell_sessions(cx: &Services, package: &str, healthy: bool) {
         origin: Origin::Outside,
         id: u64::MAX,
     };
-    for users in cx.shared.live.all().chunks(TOLD_PER_TURN) {
+    for users in cx.shared.live.all().chunks(TOLD_AT_A_TIME) {
         for user in users {
             let call = Call::HealthPolled {
                 package: package.to_owned(),
@@ -197,7 +223,7 @@ async fn tell_sessions(cx: &Services, package: &str, healthy: bool) {
             // A full inbox has better things to do; the next poll tells again.
             let _ = cx.shards.send_home(user, message);
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(TOLD_PAUSE).await;
     }
 }
 
@@ -272,6 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_was_lost_or_that_nobody_waits_for_does_not_stay() {
+        Kit::run(|kit| async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+            let address = listener.local_addr().expect("bound");
+            let lost = async { panic!("told to") };
+            assert!(!once(&kit.cx, APP, lost).await, "it says no");
+            assert!(once(&kit.cx, APP, async { true }).await, "asked anew");
+
+            let waiting = is_there(&kit.cx, APP, format!("http://{address}"));
+            let gone = tokio::time::timeout(Duration::from_millis(0), waiting);
+            assert!(gone.await.is_err());
+            let (mut socket, _) = listener.accept().await.expect("asked all the same");
+            let page = b"HTTP/1.1 404 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            socket.write_all(page).await.expect("writable");
+            while !lock(&kit.cx.memory.health).asked.is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert!(is_healthy(&kit.cx, APP), "nobody polls: it is asked anew");
+            assert!(once(&kit.cx, APP, async { true }).await, "asked anew");
+        });
+    }
+
+    #[test]
     fn live_sessions_are_told_of_an_app_that_is_down() {
         Kit::run(|kit| async move {
             kit.session(|_| Some(crate::session::effects::RestAnswer::json(200, "{}")));
@@ -285,6 +334,22 @@ mod tests {
                 healthy: false,
             };
             assert_eq!(*lock(&kit.calls), [told]);
+        });
+    }
+
+    #[test]
+    fn what_sessions_are_told_of_apps_fills_no_inbox() {
+        Kit::run(|kit| async move {
+            kit.session(|_| Some(crate::session::effects::RestAnswer::json(200, "{}")));
+            // More than the inbox holds.
+            for at in 0..200 {
+                let user = crate::base::ids::UserId::new(&format!("{at}@lumen.io"));
+                kit.cx.shared.live.enter(user);
+            }
+            tell_sessions(&kit.cx, APP, false).await;
+            while lock(&kit.calls).len() < 200 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         });
     }
 }

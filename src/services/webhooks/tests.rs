@@ -243,6 +243,72 @@ fn calls_that_anybody_asks_for_leave_places_for_those_that_start_apps() {
     });
 }
 
+/// A server that answers nobody and says who asks: the paths of its requests.
+async fn hanging_server(asked: tokio::sync::mpsc::UnboundedSender<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let base = format!("http://{}", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let count = socket.read(&mut request).await.expect("readable");
+                let head = String::from_utf8_lossy(&request[..count]);
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                asked.send(path.to_owned()).expect("the test waits");
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    base
+}
+
+#[test]
+fn a_user_whose_app_servers_hang_leaves_places_for_other_users() {
+    run(async {
+        // Of each origin 16 at a time, for each user 8 of all, of which 4 tools.
+        let client = Arc::new(client(|settings| settings.apps.webhook_concurrency = 64));
+        let ask = |name: &str, kind, base: &str| {
+            let user = UserId::new(name);
+            let call = HttpCall {
+                kind,
+                ..call(format!("{base}/{name}"), 60_000)
+            };
+            let client = Arc::clone(&client);
+            tokio::spawn(async move {
+                match kind {
+                    HttpKind::Tool => client.call_for(call, &user).await,
+                    _ => client.call(call, Some((user, 1, CallId(1)))).await,
+                }
+            });
+        };
+        let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let mut bases = Vec::new();
+        for _ in 0..4 {
+            bases.push(hanging_server(sender.clone()).await);
+        }
+        for base in &bases {
+            for kind in [HttpKind::Tool, HttpKind::SessionRequest].repeat(40) {
+                ask("eve", kind, base);
+            }
+        }
+        assert_eq!(asked.recv().await.as_deref(), Some("/eve"));
+        for base in &bases {
+            ask("nadia", HttpKind::Tool, base);
+            ask("nadia", HttpKind::SessionRequest, base);
+        }
+        let (mut eves, mut nadias) = (1, 0);
+        while nadias < 8 {
+            let path = timeout(Duration::from_secs(30), asked.recv()).await;
+            match path.expect("nadia's turn").as_deref() {
+                Some("/nadia") => nadias += 1,
+                _ => eves += 1,
+            }
+        }
+        assert!(eves <= 8, "{eves}");
+    });
+}
+
 async fn counting_server() -> (Arc<AtomicU64>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let base = format!("http://{}", listener.local_addr().expect("bound"));

@@ -29,7 +29,10 @@ pub fn cors(cfg: &Http, head: &RequestHead) -> Vec<(&'static str, String)> {
     let Some(origin) = head.header("origin") else {
         return Vec::new();
     };
-    if matches!(&*head.route_path(), "/livez" | "/metrics") {
+    if matches!(
+        &*super::canonical(&head.route_path()),
+        "/livez" | "/metrics"
+    ) {
         return Vec::new();
     }
     let Some(pattern) = cfg
@@ -60,6 +63,29 @@ pub fn cors(cfg: &Http, head: &RequestHead) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::http::{HeadStatus, parse_head};
+
+    #[test]
+    fn no_page_reads_what_probes_read_however_it_spells_the_path() {
+        let cfg = Http {
+            cors_origins: vec!["*".into()],
+            ..Http::default()
+        };
+        for (path, is_told) in [
+            ("/livez", false),
+            ("/livez/", false),
+            ("/l%69vez", false),
+            ("/metrics", false),
+            ("/metrics/?x", false),
+            ("/apps/", true),
+        ] {
+            let text = format!("GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://a.io\r\n\r\n");
+            let Ok(HeadStatus::Complete { head, .. }) = parse_head(text.as_bytes()) else {
+                panic!("{path}");
+            };
+            assert_eq!(!cors(&cfg, &head).is_empty(), is_told, "{path}");
+        }
+    }
 
     #[test]
     fn only_listed_origins_and_real_subdomains_match() {

@@ -1,5 +1,6 @@
 //! Answers that clients compare byte for byte.
 
+mod operators;
 mod upstream;
 
 use super::*;

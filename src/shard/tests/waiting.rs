@@ -108,6 +108,48 @@ fn a_parked_socket_is_told_superseded_and_times_out() {
 }
 
 #[test]
+fn of_too_many_parked_sockets_those_of_the_app_with_most_give_way() {
+    let mut cfg = Settings::default();
+    cfg.apps.deferred_max = 4;
+    let mut world = World::with(cfg);
+    let records = ["com.acme.x", "com.acme.y"].map(|package| AppRecord {
+        package_name: package.into(),
+        key_sha256: sha256_hex("k1"),
+        ..AppRecord::default()
+    });
+    let registry = Arc::new(Registry::new(records, 2));
+    world.shard.receive(ToShard::Registry(registry));
+    const FULL: &str = "Too many deferred connections";
+    let park = |world: &mut World, user: &str, package: &str| {
+        world.pass(1);
+        let conn = world.app_of(user, package);
+        world.say(conn, RECONNECT);
+        conn
+    };
+    let greedy: Vec<_> = ["a@x.io", "b@x.io", "c@x.io", "d@x.io"]
+        .map(|user| park(&mut world, user, "com.acme.x"))
+        .into();
+    for conn in &greedy {
+        assert!(world.sent(*conn).contains("BOOTING"));
+    }
+    let more = park(&mut world, "e@x.io", "com.acme.x");
+    assert!(world.sent(more).contains(FULL), "it has most itself");
+    // Another app comes: the one that waited longest gives way.
+    for (user, gone) in [("a@x.io", greedy[0]), ("e@x.io", greedy[1])] {
+        let other = park(&mut world, user, "com.acme.y");
+        assert!(world.sent(other).contains("BOOTING"), "{user}");
+        let end = world.sent(gone);
+        assert!(end.contains(FULL) && end.contains("Overloaded"), "{end}");
+    }
+    let third = park(&mut world, "f@x.io", "com.acme.y");
+    assert!(world.sent(third).contains(FULL), "both have as many");
+    // A newer socket needs no further place.
+    let newer = park(&mut world, "d@x.io", "com.acme.x");
+    assert!(world.sent(newer).contains("BOOTING"));
+    assert_eq!(world.shard.parked.len(), 4);
+}
+
+#[test]
 fn a_parked_socket_belongs_to_the_session_once_there_is_one() {
     let mut world = World::new();
     let app = world.app("a@x.io");

@@ -12,6 +12,8 @@ section! {
         preinstalled_apps: Vec<String> = Vec::new();
         /// Packages of assistant apps, which may use /api/sdk/system-app and act for a user.
         system_app_packages: Vec<String> = Vec::new();
+        /// Addresses and CIDR blocks of assistant servers that call /api/tools without a token, for any user, as they could before; trusted_proxies must be set if a proxy stands in front.
+        assistant_addresses: Vec<String> = Vec::new();
         /// An app's start fails when its server has not connected by then (ms).
         app_start_timeout_ms: u64 = 6000, 100..=600_000;
         /// An app whose socket was lost may come back within this before it is restarted (ms).
@@ -34,7 +36,7 @@ section! {
         tool_webhook_attempts: u64 = 2, 1..=10;
         /// Time for a whole invoke-tool request, all attempts together (ms).
         tool_invoke_timeout_ms: u64 = 30_000, 10..=600_000;
-        /// Outbound HTTP calls under way at a time; more wait in order. Tools, settings and health checks get half of them at most, and half of those to one server.
+        /// Outbound HTTP calls under way at a time; more wait in order. An app server gets a quarter of them at most and a user an eighth (at least 4); tools, settings and health checks half of each.
         webhook_concurrency: u64 = 256, 1..=100_000 => AtStart;
         /// Outbound HTTP calls that may wait; beyond it new ones fail at once.
         webhook_queue_max: u64 = 65_536, 16..=10_000_000 => AtStart;
@@ -50,7 +52,7 @@ section! {
         app_state_broadcast_coalesce_ms: u64 = 150, 0..=10_000;
         /// A 3.x app socket that is parked until its phone returns is rejected after this (ms).
         deferred_timeout_ms: u64 = 30_000, 100..=600_000;
-        /// Most parked app sockets per shard; beyond it a reconnect is rejected.
+        /// Most parked app sockets per shard; beyond it a reconnect is rejected, unless an app has more parked than the one that comes: then one of that app gives way.
         deferred_max: u64 = 10_000, 1..=10_000_000;
         /// Apps restarted at a time per user, when the phone returns to apps that were lost meanwhile.
         resurrect_concurrency: u64 = 4, 1..=1000;

@@ -26,7 +26,7 @@ section! {
         alibaba_workspace: String = String::new();
         /// Key of the Alibaba service; without it no speech is recognised in region china. Established name: ALIBABA_DASHSCOPE_API_KEY.
         alibaba_api_key: String = String::new();
-        /// Most recognisers of this process; beyond it new ones are refused, and before it to a user who has as many as are still free.
+        /// Most recognisers of this process; beyond it new ones are refused, and before it to a user who has as many as are still free: alone a user gets half of them, rounded up.
         stt_max_streams: u64 = 500, 0..=1_000_000;
         /// No recogniser starts while less memory than this is free (MB); 0 = never refused.
         stt_memory_limit_mb: u64 = 512, 0..=1_000_000;

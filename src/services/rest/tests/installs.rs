@@ -116,3 +116,17 @@ fn the_session_hears_of_an_install_that_was_written_after_its_answer() {
         }
     });
 }
+
+#[test]
+fn an_app_that_is_installed_twice_at_once_is_there_once_and_both_are_told_so() {
+    Kit::run(|kit| async move {
+        kit.session(|_| ok());
+        let install = || kit.client(Route::Install, "POST", &[APP], Value::Null);
+        let (one, other) = tokio::join!(install(), install());
+        assert_eq!((one.0, other.0), (200, 200));
+        let record = super::super::apps::user_record(&kit.cx, &Kit::user()).await;
+        let installed = record.expect("reads").installed_apps;
+        let all: Vec<_> = installed.iter().map(|app| &*app.package_name).collect();
+        assert_eq!(all, ["com.acme.other", APP]);
+    });
+}

@@ -8,6 +8,7 @@ mod users;
 use super::testkit::{APP, KEY, Kit, USER};
 use super::*;
 use crate::base::ids::{Package, UserId};
+use crate::services::store::DocKey;
 use crate::session::rest::Call;
 use crate::shard::mailbox::{AppLink, LinkChange};
 

@@ -323,7 +323,81 @@ fn tools_need_somebody_who_may() {
             .await;
         assert_eq!(tools[0]["id"], "add_note");
         let bare = Kit::request(Route::AppTools, "GET", &[APP], &Value::Null);
-        assert_eq!(kit.send(&bare).await.0, 401);
+        assert_eq!(kit.send(&bare).await, (200, tools), "no secret");
+    });
+}
+
+#[test]
+fn an_assistant_without_a_token_is_known_by_its_address() {
+    let named = |settings: &mut Settings| {
+        settings.apps.assistant_addresses = vec!["10.9.0.0/16".into()];
+    };
+    Kit::run_with(named, |kit| async move {
+        let user = super::super::apps::user_record(&kit.cx, &Kit::user()).await;
+        user.expect("stored");
+        let (install, call) = (Value::Null, json!({"toolId": "t", "userId": USER}));
+        let (status, _) = kit.client(Route::Install, "POST", &[APP], install).await;
+        assert_eq!(status, 200);
+        let asked = async |route, method, param: &str, body: &Value, peer: [u8; 4]| {
+            let mut r = Kit::request(route, method, &[param], body);
+            r.peer = peer.into();
+            kit.send(&r).await
+        };
+        let refused = (401, json!({"error": true, "message": "Unauthorized"}));
+        let stranger = [10, 8, 0, 1];
+        let tools = asked(Route::UserTools, "GET", USER, &Value::Null, stranger).await;
+        assert_eq!(tools, refused);
+        let tool = asked(Route::Tool, "POST", APP, &call, stranger).await;
+        assert_eq!(tool, refused);
+
+        let assistant = [10, 9, 0, 1];
+        let (_, tools) = asked(Route::UserTools, "GET", USER, &Value::Null, assistant).await;
+        let of_app = tools.as_array().into_iter().flatten();
+        let of_app: Vec<_> = of_app.map(|tool| &tool["appPackageName"]).collect();
+        assert_eq!(of_app, ["com.acme.other", APP]);
+        let nobody = asked(
+            Route::UserTools,
+            "GET",
+            "no@lumen.io",
+            &Value::Null,
+            assistant,
+        );
+        assert_eq!(
+            nobody.await,
+            (404, json!({"error": true, "message": "User not found"}))
+        );
+        // It is let in as far as the app, which has no address in this test.
+        let (status, _) = asked(Route::Tool, "POST", APP, &call, assistant).await;
+        assert_eq!(status, 502);
+
+        // A token that is wrong is not made good by an address.
+        let mut wrong = Kit::request(Route::UserTools, "GET", &[USER], &Value::Null);
+        wrong.peer = assistant.into();
+        let header = ("authorization".into(), "Bearer wrong".into());
+        wrong.headers.push(header);
+        assert_eq!(kit.send(&wrong).await, refused);
+    });
+}
+
+#[test]
+fn an_app_that_asks_about_users_makes_none() {
+    Kit::run(|kit| async move {
+        let nobody = "no@lumen.io";
+        let (status, _) = kit
+            .app(Route::UserTools, "GET", &[nobody], Value::Null)
+            .await;
+        assert_eq!(status, 404);
+        let mut settings = Kit::request(Route::AppSettingsUser, "GET", &[APP], &Value::Null);
+        settings.package = Some(Package::new(APP));
+        settings.headers.push(("x-user-id".into(), nobody.into()));
+        let (status, settings) = kit.send(&settings).await;
+        assert_eq!(
+            (status, &settings["settings"][0]["value"]),
+            (200, &json!("en"))
+        );
+        let key = DocKey::user(&UserId::new(nobody));
+        let stored = kit.cx.writes.read::<Value>(key).await.expect("reads");
+        assert_eq!(stored, None);
     });
 }
 
