@@ -150,6 +150,7 @@ impl<'a> ObjectWriter<'a> {
         self.out
     }
 
+    #[inline]
     fn separate(&mut self) {
         if !std::mem::take(&mut self.first) {
             self.out.push(b',');
