@@ -76,6 +76,86 @@ fn an_exported_deployment_is_imported_and_works() {
 }
 
 #[test]
+fn what_cannot_be_imported_is_named_and_keeps_nothing_else_back() {
+    for site in sites() {
+        let user = fresh("nadia") + "@lumen.io";
+        let lines: [(Vec<u8>, Option<&str>); 10] = [
+            (format!("\u{feff}{}", json!({"email": user})).into(), None),
+            (
+                json!({"email": "a\0b@lumen.io"}).to_string().into(),
+                Some("nothing can have this name"),
+            ),
+            (
+                json!({"email": "x".repeat(600)}).to_string().into(),
+                Some("nothing can have this name"),
+            ),
+            (
+                b"{\"email\":\"caf\xe9@lumen.io\"}".into(),
+                Some("no JSON: invalid unicode code point at column"),
+            ),
+            (b"{\"email\":".into(), Some("no JSON: EOF")),
+            (b"[]".into(), Some("no known record")),
+            (
+                json!({"packageName": "com.acme.old", "appType": "tpa"})
+                    .to_string()
+                    .into(),
+                Some("app \"com.acme.old\": appType: unknown variant `tpa`"),
+            ),
+            (
+                json!({"packageName": "com.acme.old", "version": 3})
+                    .to_string()
+                    .into(),
+                Some("app \"com.acme.old\": version: invalid type: integer `3`"),
+            ),
+            (
+                json!({"email": user, "packageName": "com.acme.old", "data": {"k": "x".repeat(200_000)}})
+                    .to_string()
+                    .into(),
+                Some("a value is beyond the quota of simple storage"),
+            ),
+            (
+                json!({"email": user, "settings": {"gain": 20.790271923561818}})
+                    .to_string()
+                    .into(),
+                None,
+            ),
+        ];
+        let text = lines.iter().map(|(line, _)| &line[..]);
+        std::fs::write(
+            site.path("dump.json"),
+            text.collect::<Vec<_>>().join(&b'\n'),
+        )
+        .expect("writable");
+        let output = site.cli(&["import", "--json", "dump.json"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        for (index, (_, why)) in lines.iter().enumerate() {
+            let place = format!("dump.json:{}: ", index + 1);
+            let found = told.lines().find_map(|line| line.strip_prefix(&place));
+            let is_as_wanted = match (found, why) {
+                (Some(found), Some(why)) => found.starts_with(why),
+                (found, why) => found.is_none() && why.is_none(),
+            };
+            assert!(is_as_wanted, "{place}{why:?} in {told}");
+        }
+        let counts: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(counts, json!({"imported": 2, "skipped": 8}));
+        let shown = site.cli_json(&["users", "show", &user, "--json"]);
+        assert_eq!(
+            shown["userSettings"],
+            json!({"gain": 20.790271923561818_f64})
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_imported_is_named() {
+    let site = Site::new("", &[]);
+    let refused = refusal(&site.cli(&["import", "nowhere.json"]));
+    assert!(refused.contains("nowhere.json: "), "{refused}");
+}
+
+#[test]
 fn commands_find_the_store_and_the_apps_file_that_serve_was_given() {
     let site = Site::new("", &[]);
     std::fs::write(

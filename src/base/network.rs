@@ -1,4 +1,4 @@
-//! Layer 0: addresses as operators list them: `10.1.2.3`, or a block such as `10.0.0.0/8`.
+//! Layer 0: addresses as operators write them: `10.1.2.3`, a block such as `10.0.0.0/8`, or the URL of a service.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -64,6 +64,22 @@ pub fn any_contains(rules: &[String], address: IpAddr) -> bool {
         .any(|network| network.contains(address))
 }
 
+/// Whether a request can go there: `url` begins with one of `schemes`, such as `https://`, names a host, and its port, if any, is one.
+/// Our client takes a port beyond 65535 for none, and would call somebody else at the scheme's own.
+#[must_use]
+pub fn is_url(url: &str, schemes: &[&str]) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return false;
+    };
+    let names_a_place = uri.authority().is_some_and(|authority| {
+        let place = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let port = place.strip_prefix(authority.host());
+        !authority.host().is_empty()
+            && (port.is_some_and(str::is_empty) || authority.port_u16().is_some())
+    });
+    names_a_place && schemes.iter().any(|scheme| url.starts_with(scheme))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +111,35 @@ mod tests {
             assert_eq!(text.parse::<Network>(), Err(NotANetwork), "{text}");
             let address = IpAddr::from([10, 0, 0, 0]);
             assert!(!any_contains(&[text.to_owned()], address), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_one_that_can_be_called() {
+        let is_http = |url| is_url(url, &["http://", "https://"]);
+        for url in [
+            "http://127.0.0.1:7010",
+            "https://scribe.acme.dev",
+            "https://scribe.acme.dev/base/",
+            "http://[::1]:5/x",
+            "http://user:word@host:65535",
+        ] {
+            assert!(is_http(url), "{url}");
+        }
+        for url in [
+            "",
+            "scribe.acme.dev",
+            "ftp://scribe.acme.dev",
+            "http://",
+            "http:///x",
+            "http://:80",
+            "http://host:99999",
+            "http://host:port",
+            "http://[::1]:65536/x",
+            "http://a b",
+            "http://bücher.example",
+        ] {
+            assert!(!is_http(url), "{url}");
         }
     }
 }

@@ -5,6 +5,8 @@ use super::StoreArgs;
 use crate::base::ids::UserId;
 use crate::services::offline::Offline;
 use crate::services::store::{Change, Outcome, Quota};
+use crate::wire::dates::iso_unix_ms;
+use crate::wire::json;
 use crate::wire::members::whole;
 use crate::wire::records::{AppRecord, InstalledApp, StoredLocation, UserRecord};
 use clap::Args;
@@ -12,7 +14,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Changes held before they are written.
@@ -45,30 +47,20 @@ fn import(args: &ImportArgs) -> Result<(), Box<dyn Error>> {
     let store = Offline::open(&settings)?;
     let (mut written, mut skipped) = (0, 0);
     for file in &args.files {
-        let mut changes = Vec::new();
-        for (index, line) in BufReader::new(std::fs::File::open(file)?)
-            .lines()
-            .enumerate()
-        {
-            let line = line?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            match serde_json::from_str(&line)
-                .ok()
-                .and_then(|record| change_of(&plain(record), quota))
-            {
-                Some(change) => changes.push(change),
-                None => {
-                    skipped += 1;
-                    eprintln!("{}:{}: no known record", file.display(), index + 1);
-                }
-            }
-            if changes.len() == BATCH {
-                written += write(&store, &mut changes)?;
-            }
-        }
-        written += write(&store, &mut changes)?;
+        let mut import = Import {
+            store: &store,
+            quota,
+            file,
+            waiting: Vec::new(),
+            lines: Vec::new(),
+            written: 0,
+            skipped: 0,
+        };
+        import
+            .run()
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        written += import.written;
+        skipped += import.skipped;
     }
     if args.json {
         println!(
@@ -81,21 +73,84 @@ fn import(args: &ImportArgs) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn write(store: &Offline, changes: &mut Vec<Change>) -> Result<usize, Box<dyn Error>> {
-    let outcomes = store.write(changes)?;
-    let refused = |outcome: &&Outcome| {
-        matches!(
-            outcome,
-            Outcome::ValueTooLong | Outcome::TotalTooLong | Outcome::Damaged
-        )
-    };
-    let lost = outcomes.iter().filter(refused).count();
-    if lost > 0 {
-        eprintln!("{lost} records were refused: damaged or beyond the storage quota");
+/// The import of one file.
+struct Import<'a> {
+    store: &'a Offline,
+    quota: Quota,
+    file: &'a Path,
+    /// What is to be written next, and the lines in which it stands.
+    waiting: Vec<Change>,
+    lines: Vec<usize>,
+    written: usize,
+    skipped: usize,
+}
+
+impl Import<'_> {
+    fn run(&mut self) -> Result<(), Box<dyn Error>> {
+        let lines = BufReader::new(std::fs::File::open(self.file)?).split(b'\n');
+        for (index, line) in lines.enumerate() {
+            let line = line?;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match read(&line, self.quota) {
+                Ok(change) => {
+                    self.waiting.push(change);
+                    self.lines.push(index + 1);
+                }
+                Err(why) => self.skip(index + 1, &why),
+            }
+            if self.waiting.len() == BATCH {
+                self.write()?;
+            }
+        }
+        self.write()
     }
-    let written = changes.len() - lost;
-    changes.clear();
-    Ok(written)
+
+    fn write(&mut self) -> Result<(), Box<dyn Error>> {
+        let outcomes = self.store.write(&self.waiting)?;
+        self.waiting.clear();
+        for (line, outcome) in std::mem::take(&mut self.lines).into_iter().zip(outcomes) {
+            match lost(&outcome) {
+                Some(why) => self.skip(line, why),
+                None => self.written += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, line: usize, why: &str) {
+        self.skipped += 1;
+        eprintln!("{}:{line}: {why}", self.file.display());
+    }
+}
+
+/// Why a record was not written.
+fn lost(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::ValueTooLong => Some("a value is beyond the quota of simple storage"),
+        Outcome::TotalTooLong => Some("more than may be stored of one user"),
+        Outcome::TooLarge => Some("larger than any record may be"),
+        Outcome::Damaged => Some("what is stored there is damaged"),
+        Outcome::Refused(why) => Some(why),
+        _ => None,
+    }
+}
+
+/// What a line asks for, or why it cannot be had.
+fn read(line: &[u8], quota: Quota) -> Result<Change, String> {
+    // Some programs put a mark before the first line.
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    let record = json::from_slice(line).map_err(|error| {
+        let error = error.to_string().replace(" at line 1 column", " at column");
+        format!("no JSON: {error}")
+    })?;
+    let change = change_of(&plain(record), quota)?;
+    if change.key().is_nameable() {
+        Ok(change)
+    } else {
+        Err("nothing can have this name".to_owned())
+    }
 }
 
 /// Numbers as numbers, where the export wrapped them in text with their type; dates stay as they are.
@@ -119,15 +174,18 @@ fn plain(value: Value) -> Value {
     }
 }
 
-/// What a record asks for; `None` for an unknown one.
-fn change_of(record: &Value, quota: Quota) -> Option<Change> {
+/// What a record asks for.
+fn change_of(record: &Value, quota: Quota) -> Result<Change, String> {
     let text = |name: &str| {
         record
             .get(name)
             .and_then(Value::as_str)
             .filter(|text| !text.trim().is_empty())
     };
-    let user = || text("email").map(|email| UserId::new(email.trim()));
+    let user = || match text("email") {
+        Some(email) => Ok(UserId::new(email.trim())),
+        None => Err("no known record".to_owned()),
+    };
     match (
         text("packageName"),
         record.get("data"),
@@ -137,7 +195,7 @@ fn change_of(record: &Value, quota: Quota) -> Option<Change> {
             let pair =
                 |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
             let data: BTreeMap<_, _> = data.iter().filter_map(pair).collect();
-            Some(Change::StorageMerge(
+            Ok(Change::StorageMerge(
                 user()?,
                 package.to_owned(),
                 data,
@@ -145,32 +203,44 @@ fn change_of(record: &Value, quota: Quota) -> Option<Change> {
             ))
         }
         (Some(_), _, _) => {
-            let mut app: AppRecord = serde_json::from_value(tidied(record)).ok()?;
+            let mut app = app_of(record)?;
             app.public_url
                 .truncate(app.public_url.trim_end_matches('/').len());
             app.key_sha256.make_ascii_lowercase();
-            Some(Change::PutApp(Box::new(app)))
+            Ok(Change::PutApp(Box::new(app)))
         }
         (None, _, Some(Value::Object(settings))) => {
-            Some(Change::UserSettings(user()?, settings.clone()))
+            Ok(Change::UserSettings(user()?, settings.clone()))
         }
-        _ => Some(Change::PutUser(user()?, Box::new(user_of(record)))),
+        _ => Ok(Change::PutUser(user()?, Box::new(user_of(record)))),
     }
 }
 
+/// An app's record, or the member that none can have.
+fn app_of(record: &Value) -> Result<AppRecord, String> {
+    let record = tidied(record);
+    let of = |record| serde_json::from_value::<AppRecord>(Value::Object(record));
+    of(record.clone()).map_err(|error| {
+        let name = record.get("packageName").cloned().unwrap_or_default();
+        let wrong = record.into_iter().find_map(|(key, value)| {
+            let alone = [
+                ("packageName".to_owned(), name.clone()),
+                (key.clone(), value),
+            ];
+            let error = of(alone.into_iter().collect()).err()?;
+            Some(format!("app {name}: {key}: {error}"))
+        });
+        wrong.unwrap_or_else(|| format!("app {name}: {error}"))
+    })
+}
+
 /// A document without null members, which stand for absent ones.
-fn tidied(record: &Value) -> Value {
+fn tidied(record: &Value) -> Map<String, Value> {
     let kept = |(name, value): (&String, &Value)| {
         (!value.is_null()).then(|| (name.clone(), value.clone()))
     };
-    Value::Object(
-        record
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter_map(kept)
-            .collect::<Map<_, _>>(),
-    )
+    let members = record.as_object().into_iter().flatten();
+    members.filter_map(kept).collect()
 }
 
 fn texts(list: Option<&Value>) -> Vec<String> {
@@ -241,39 +311,13 @@ fn location(value: &Value) -> Option<StoredLocation> {
 fn date_ms(value: Option<&Value>) -> Option<u64> {
     match value? {
         number @ Value::Number(_) => whole(number),
-        Value::String(text) => iso_ms(text),
+        Value::String(text) => iso_unix_ms(text),
         Value::Object(map) => match map.get("$date") {
             Some(inner) => date_ms(Some(inner)),
             None => map.get("$numberLong")?.as_str()?.parse().ok(),
         },
         _ => None,
     }
-}
-
-/// `2026-02-01T10:00:00.000Z`, fraction optional, UTC only.
-fn iso_ms(text: &str) -> Option<u64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let numbers = |text: &str, mark: char| -> Option<Vec<u64>> {
-        text.split(mark).map(|part| part.parse().ok()).collect()
-    };
-    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let ([year, month, day], [hour, minute, second]) = (
-        <[u64; 3]>::try_from(numbers(date, '-')?).ok()?,
-        <[u64; 3]>::try_from(numbers(clock, ':')?).ok()?,
-    );
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let ms: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
-    // Years that begin in March, so that the leap day comes last.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days =
-        year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
-    Some(((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + ms)
 }
 
 #[cfg(test)]
@@ -302,7 +346,9 @@ mod tests {
             Some(951_782_400_000)
         );
         assert_eq!(date_ms(Some(&json!("1970-01-01T00:00:00.000Z"))), Some(0));
-        assert_eq!(date_ms(Some(&json!("yesterday"))), None);
+        for nonsense in ["yesterday", "2026-01-01T18446744073709551615:00:00Z"] {
+            assert_eq!(date_ms(Some(&json!(nonsense))), None);
+        }
         assert_eq!(date_ms(Some(&json!(5000.0))), Some(5000));
     }
 
@@ -317,7 +363,7 @@ mod tests {
             "onboardingStatus": {"com%2Eacme%2Escribe": true, "x": false},
             "location": {"lat": 1.5, "lng": 2.0},
         });
-        let Some(Change::PutUser(user, stored)) = change_of(&record, QUOTA) else {
+        let Ok(Change::PutUser(user, stored)) = change_of(&record, QUOTA) else {
             panic!("a user")
         };
         assert_eq!(user, UserId::new("nadia@lumen.io"));
@@ -334,7 +380,7 @@ mod tests {
     #[test]
     fn apps_settings_and_storage_are_told_apart() {
         let app = json!({"packageName": "a", "publicUrl": "http://a/", "appType": "standard", "hashedApiKey": "AB", "logoURL": null});
-        let Some(Change::PutApp(app)) = change_of(&app, QUOTA) else {
+        let Ok(Change::PutApp(app)) = change_of(&app, QUOTA) else {
             panic!("an app")
         };
         assert_eq!(
@@ -343,13 +389,14 @@ mod tests {
         );
         let storage = json!({"email": "n@l", "packageName": "a", "data": {"k": "v", "n": 1}});
         assert!(
-            matches!(change_of(&storage, QUOTA), Some(Change::StorageMerge(_, _, data, _)) if data.len() == 1)
+            matches!(change_of(&storage, QUOTA), Ok(Change::StorageMerge(_, _, data, _)) if data.len() == 1)
         );
         let settings = json!({"email": "n@l", "settings": {"brightness": 3}});
         assert!(matches!(
             change_of(&settings, QUOTA),
-            Some(Change::UserSettings(..))
+            Ok(Change::UserSettings(..))
         ));
-        assert_eq!(change_of(&json!({"hello": 1}), QUOTA), None);
+        let unknown = change_of(&json!({"hello": 1}), QUOTA);
+        assert_eq!(unknown, Err("no known record".to_owned()));
     }
 }

@@ -1,8 +1,9 @@
 //! Outside thread: reads the apps file (`apps.yaml` is a sample). Unknown keys are errors with line and caret; every other problem is
-//! listed, not just the first. It fetches nothing and knows no store.
+//! listed, not just the first. It fetches nothing and opens no store.
 
-use crate::base::network::Network;
+use crate::base::network::{Network, is_url};
 use crate::base::settings::Profile;
+use crate::services::store::DocKey;
 use crate::wire::auth::sha256_hex;
 use crate::wire::records::{
     AppRecord, AppType, HardwareRequirement, Organization, PermissionEntry,
@@ -110,6 +111,8 @@ pub fn parse(yaml: &str, profile: Profile) -> Result<Option<Vec<AppRecord>>, App
         let mut problem = |text: &str| problems.push(format!("{place}: {text}"));
         if entry.package_name.trim().is_empty() {
             problem("packageName is empty");
+        } else if !DocKey::app(&entry.package_name).is_nameable() {
+            problem("packageName is longer than 512 bytes, or has NUL in it");
         } else if !names.insert(entry.package_name.clone()) {
             problem("packageName stands twice in the file");
         }
@@ -142,9 +145,7 @@ fn check(entry: &Entry, profile: Profile, problem: &mut impl FnMut(&str)) {
         if entry.app_type != AppType::SystemDashboard {
             problem("publicUrl is missing");
         }
-    } else if !(url.starts_with("http://") || url.starts_with("https://"))
-        || url.parse::<http::Uri>().is_err()
-    {
+    } else if !is_url(url, &["http://", "https://"]) {
         problem("publicUrl is no http or https URL");
     }
     for address in &entry.allowed_ips {
@@ -270,6 +271,23 @@ apps:
         ] {
             assert!(error.contains(part), "{part}: {error}");
         }
+    }
+
+    #[test]
+    fn a_name_that_nothing_can_be_stored_under_and_a_url_that_cannot_be_called_are_refused() {
+        let refused = |name: &str, url: &str| {
+            let text =
+                format!("apps: [{{packageName: \"{name}\", publicUrl: '{url}', apiKey: k}}]");
+            parse(&text, Profile::Development).map_err(|error| error.to_string())
+        };
+        let (longest, url) = ("p".repeat(512), "http://127.0.0.1:65535");
+        assert!(refused(&longest, url).is_ok());
+        for name in [format!("{longest}p"), "a\\0b".into()] {
+            let error = refused(&name, url).expect_err("no name");
+            assert!(error.contains("packageName"), "{error}");
+        }
+        let error = refused("com.acme.scribe", "http://127.0.0.1:65536").expect_err("no port");
+        assert!(error.contains("com.acme.scribe: publicUrl"), "{error}");
     }
 
     #[test]

@@ -36,8 +36,11 @@ impl Offline {
     /// Writes all changes, in order, some hundred to a commit.
     ///
     /// # Errors
-    /// When a commit fails; earlier ones stand.
+    /// When one is of a document that can have no name: nothing is written. When a commit fails; earlier ones stand.
     pub fn write(&self, changes: &[Change]) -> Result<Vec<Outcome>, StoreError> {
+        if !changes.iter().all(|change| change.key().is_nameable()) {
+            return Err(StoreError::Refused("nothing can have this name".into()));
+        }
         let mut outcomes = Vec::with_capacity(changes.len());
         for batch in changes.chunks(BATCH) {
             outcomes.extend(self.runtime.block_on(self.store.commit(batch))?);

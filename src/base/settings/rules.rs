@@ -1,7 +1,7 @@
 //! Layer 0: rules that a configuration must keep besides the ranges of its numbers: forms, URLs, and keys that depend on others.
 
 use super::{DEVELOPMENT_SECRET, Problem, Profile, Settings};
-use crate::base::network::Network;
+use crate::base::network::{Network, is_url};
 use std::str::FromStr as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -124,15 +124,15 @@ fn check_urls(s: &Settings, problems: &mut Vec<Problem>) {
         ("speech.soniox_endpoint", &s.speech.soniox_endpoint, WS),
         ("speech.alibaba_endpoint", &s.speech.alibaba_endpoint, WS),
     ] {
-        let is_url = url.is_empty() || schemes.iter().any(|scheme| url.starts_with(scheme));
-        let expected = format!("must begin with {}", schemes.join(" or "));
-        problems.extend(broken(is_url, place, &expected));
+        let expected = format!(
+            "must begin with {} and name a host that can be called",
+            schemes.join(" or ")
+        );
+        let holds = url.is_empty() || is_url(url, schemes);
+        problems.extend(broken(holds, place, &expected));
     }
-    let upstream = s.http.fallback_upstream.split_once("://");
-    let is_base = upstream.is_none_or(|(_, rest)| {
-        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' '])
-    });
-    let text = "must name a host, and end before any query";
+    let is_base = !s.http.fallback_upstream.contains(['?', '#']);
+    let text = "must end before any query";
     problems.extend(broken(is_base, "http.fallback_upstream", text));
     let store = &s.server.store_url;
     let is_postgres = store.starts_with("postgres://") || store.starts_with("postgresql://");
@@ -281,6 +281,11 @@ mod tests {
                 "http:\n  cors_origins: [\"https://a.io/\"]\n",
                 "cors_origins",
             ),
+            (
+                "http:\n  fallback_upstream: http://old.example.net:99999\n",
+                "fallback_upstream",
+            ),
+            ("audio:\n  tts_url: \"https://a b\"\n", "tts_url"),
             ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
             (
                 "dashboard:\n  weather_url: https://x/data/3.0/onecall?lang=en\n",

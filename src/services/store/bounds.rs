@@ -15,11 +15,14 @@ const NAME_BYTES_MAX: usize = 512;
 /// What a waiting change takes beside its values (bytes).
 const CHANGE_BYTES: usize = 512;
 
-/// Whether a document can have this name; others (those with NUL too) name nothing that exists.
-pub(super) fn is_nameable(key: &DocKey) -> bool {
-    [&key.owner, &key.name]
-        .iter()
-        .all(|part| part.len() <= NAME_BYTES_MAX && !part.contains('\0'))
+impl DocKey {
+    /// Whether a document can have this name; others (those with NUL too) name nothing that exists.
+    #[must_use]
+    pub fn is_nameable(&self) -> bool {
+        [&self.owner, &self.name]
+            .iter()
+            .all(|part| part.len() <= NAME_BYTES_MAX && !part.contains('\0'))
+    }
 }
 
 /// Why `after` must not take the place of `before`. What an import brings was stored before, and may be as large as it is.

@@ -4,7 +4,7 @@
 
 mod commits;
 
-use super::bounds::{is_nameable, weight};
+use super::bounds::weight;
 use super::changes::{self, Change, DocKey, Outcome};
 use super::{Store, StoreError};
 use crate::base::ids::UserId;
@@ -164,7 +164,7 @@ impl Writes {
     /// # Errors
     /// As [`Writes::apply`], and when it cannot be parsed. What can have no name is not there.
     pub async fn read<T: DeserializeOwned>(&self, key: DocKey) -> Result<Option<T>, StoreError> {
-        if !is_nameable(&key) {
+        if !key.is_nameable() {
             return Ok(None);
         }
         let queued = self.inner.queue().per_document.contains_key(&key);
@@ -265,7 +265,7 @@ impl Inner {
         ack: Option<oneshot::Sender<Outcome>>,
     ) -> Result<(), StoreError> {
         let key = change.key();
-        if !is_nameable(&key) {
+        if !key.is_nameable() {
             return Err(StoreError::Refused("nothing can have this name".into()));
         }
         let mut queue = self.queue();

@@ -5,6 +5,9 @@ use crate::base::footprint::owns;
 use crate::base::ids::{Package, UserId};
 use crate::base::share;
 use crate::wire::members::Members;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 owns! {
@@ -106,6 +109,13 @@ pub enum Content {
     },
 }
 
+/// The payload as it was written: order of members, spelling and halves of surrogate pairs are the application's own.
+#[derive(Deserialize)]
+struct Carried<'a> {
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
 /// Application data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Payload {
@@ -120,12 +130,17 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// What a message with these members carries; sent to no room.
-    pub(crate) fn of(members: &Members, message_id: &str, sent_unix_ms: u64) -> Self {
+    /// What a message of this text and these members carries; sent to no room.
+    pub(crate) fn of(text: &[u8], members: &Members, message_id: &str, sent_unix_ms: u64) -> Self {
+        let carried = serde_json::from_slice(text).ok();
+        let as_read = || members.get("payload").map(Value::to_string);
+        let json = match carried.and_then(|carried: Carried<'_>| carried.payload) {
+            Some(raw) => raw.get().into(),
+            // None, or given twice: then the last counts.
+            None => as_read().map_or_else(|| "null".into(), Into::into),
+        };
         Self {
-            json: members
-                .get("payload")
-                .map_or_else(|| "null".into(), |value| value.to_string().into()),
+            json,
             message_id: message_id.to_owned(),
             room_id: None,
             sent_unix_ms,

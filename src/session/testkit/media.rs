@@ -77,7 +77,8 @@ impl Kit {
         for effect in self.bench.fx.take() {
             match effect {
                 Effect::Text { conn, range, .. } | Effect::Asked { conn, range, .. } => {
-                    let text = serde_json::from_slice(self.bench.fx.bytes(range)).expect("JSON");
+                    let text =
+                        crate::wire::json::from_slice(self.bench.fx.bytes(range)).expect("JSON");
                     self.texts.push((at_ms, conn, text));
                 }
                 Effect::Binary { conn, data } => self.binary.push((conn, data)),

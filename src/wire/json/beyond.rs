@@ -125,6 +125,25 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_the_one_that_was_written() {
+        let numbers = [
+            20.790271923561818,
+            0.9291584876145165,
+            1.9000000000000001,
+            -58.940500828378724,
+            1.0031744043427136e-9,
+            2.2250738585072014e-308,
+        ];
+        for number in numbers {
+            let text = format!("[{number:e}]");
+            let read = from_slice::<Value>(text.as_bytes()).unwrap();
+            assert_eq!(read[0].as_f64(), Some(number), "{text}");
+            let read: Value = Scratch::new().parse(text.as_bytes()).unwrap();
+            assert_eq!(read[0].as_f64(), Some(number), "{text}");
+        }
+    }
+
+    #[test]
     fn a_string_cut_in_the_middle_of_an_emoji_is_read() {
         let text = r#"{"cut \ud83d":"\udc00 \ud83d\ude00 \\ud83d","n":1e400}"#;
         let wanted = serde_json::json!({"cut \u{fffd}": "\u{fffd} 😀 \\ud83d", "n": null});

@@ -143,13 +143,27 @@ impl<'a> ObjectWriter<'a> {
             "keys are plain names"
         );
         self.out.reserve(key.len() + 4);
-        if !std::mem::take(&mut self.first) {
-            self.out.push(b',');
-        }
+        self.separate();
         self.out.push(b'"');
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.out
+    }
+
+    #[inline]
+    fn separate(&mut self) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+    }
+
+    /// A member as a client wrote it: `key` is a JSON string with its quotes and escapes, `json` a value, both proven.
+    pub fn theirs(&mut self, key: &str, json: &str) -> &mut Self {
+        self.separate();
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.push(b':');
+        self.out.extend_from_slice(json.as_bytes());
+        self
     }
 
     /// A string.

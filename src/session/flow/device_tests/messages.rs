@@ -36,6 +36,26 @@ fn arrive(kit: &mut Kit, from: &str, content: Content) {
 }
 
 #[test]
+fn a_payload_leaves_as_it_was_written() {
+    let mut kit = Kit::new();
+    let sent = |kit: &mut Kit, payload: &str| {
+        let text =
+            format!(r#"{{"type":"app_broadcast_message","messageId":"m1","payload":{payload}}}"#);
+        kit.app(OTHER, &text).expect("taken");
+        match outgoing(kit).remove(0).message.content {
+            Content::Message(payload) => payload.json,
+            other => panic!("{other:?}"),
+        }
+    };
+    let whole =
+        r#"{"b": 1.0, "a":[1e400,12345678901234567890123], "cut \ud83d":"\udc00", "\u0061":-0}"#;
+    for payload in [whole, r#""\ud83d""#, "0", "[]", "null"] {
+        assert_eq!(&*sent(&mut kit, payload), payload);
+    }
+    assert_eq!(&*sent(&mut kit, r#"1,"payload":2"#), "2", "the last counts");
+}
+
+#[test]
 fn a_broadcast_leaves_under_the_servers_identity() {
     let mut kit = Kit::new();
     kit.app(OTHER, r#"{"type":"app_broadcast_message","payload":{"t":"hi"},"messageId":"m1","senderUserId":"evil@x.io"}"#).expect("taken");

@@ -85,6 +85,21 @@ fn a_request_goes_through_with_server_set_view_and_package() {
 }
 
 #[test]
+fn a_member_says_no_more_than_its_name_however_that_is_spelt() {
+    let mut kit = kit();
+    let text = r#"{"type":"display_event","a\"b":1,"x\":1,\"type\":\"app_stopped\",\"y":2,"cut \ud83d":3,"v\u0069ew":"dashboard",
+        "layout":{"layoutType":"text_wall","text":"hi"}}"#;
+    let conn = kit.s.m.apps.open_conn("main").expect("open");
+    kit.run(|s, cx| crate::session::flow::app_in::text(s, conn, text, cx));
+    let (_, sent) = kit.phone_got("display_event").remove(0);
+    assert_eq!(
+        sent,
+        json!({"type": "display_event", "a\"b": 1, "x\":1,\"type\":\"app_stopped\",\"y": 2, "cut \u{fffd}": 3, "view": "main",
+            "packageName": "main", "layout": {"layoutType": "text_wall", "text": "hi"}})
+    );
+}
+
+#[test]
 fn five_requests_in_a_tenth_of_a_second_become_two() {
     let mut kit = kit();
     for index in 0..5 {

@@ -23,7 +23,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     let message_id = gate::required(&members, "messageId")?;
     let payload = Payload {
         room_id: members.filled("roomId").map(str::to_owned),
-        ..Payload::of(&members, message_id, cx.now.unix_ms)
+        ..Payload::of(m.text, &members, message_id, cx.now.unix_ms)
     };
     app_messages::broadcast(s, m.package, payload, cx)
 }

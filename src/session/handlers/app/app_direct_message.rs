@@ -23,7 +23,7 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     }
     let message_id = gate::required(&members, "messageId")?;
     let target = gate::required(&members, "targetUserId")?;
-    let payload = Payload::of(&members, message_id, cx.now.unix_ms);
+    let payload = Payload::of(m.text, &members, message_id, cx.now.unix_ms);
     app_messages::direct(s, m.package, UserId::new(target), payload, cx);
     Ok(())
 }

@@ -11,12 +11,13 @@ use crate::session::flow;
 use crate::session::handlers::{AppHandler, AppMessage, Reject};
 use crate::session::managers::display::Request;
 use crate::session::{Cx, Session};
-use crate::wire::json::{JsonError, ObjectWriter};
+use crate::wire::json::{self, JsonError, ObjectWriter};
 use crate::wire::kinds::AppKind;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 
 pub(super) const HANDLER: AppHandler = AppHandler {
@@ -54,8 +55,27 @@ fn run(s: &mut Session, m: &AppMessage<'_>, cx: &mut Cx<'_>) -> Result<(), Rejec
     Ok(())
 }
 
-/// The members of an object in their order, values untouched.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// A member as the app wrote it.
+struct Member<'a> {
+    name: Cow<'a, str>,
+    key: &'a RawValue,
+    value: &'a RawValue,
+}
+
+impl<'a> Member<'a> {
+    fn new(key: &'a RawValue, value: &'a RawValue) -> Self {
+        let text = key.get();
+        let name = if text.contains('\\') {
+            Cow::Owned(json::from_slice(text.as_bytes()).unwrap_or_default())
+        } else {
+            Cow::Borrowed(text.trim_matches('"'))
+        };
+        Self { name, key, value }
+    }
+}
+
+/// The members of an object in their order, names and values untouched.
+struct Members<'a>(Vec<Member<'a>>);
 
 impl Members<'_> {
     /// A member's value; the last of several.
@@ -63,29 +83,26 @@ impl Members<'_> {
         self.0
             .iter()
             .rev()
-            .find(|(own, _)| own == name)
-            .and_then(|(_, raw)| serde_json::from_str(raw.get()).ok())
+            .find(|own| own.name == name)
+            .and_then(|own| serde_json::from_str(own.value.get()).ok())
             .unwrap_or(Value::Null)
     }
 
     fn write(&self, out: &mut Vec<u8>, package: &str, view: &str) {
         let mut object = ObjectWriter::begin(out);
         let (mut has_package, mut has_view) = (false, false);
-        for (name, raw) in &self.0 {
-            let own = match name.as_str() {
-                "packageName" => Some((&mut has_package, package)),
-                "view" => Some((&mut has_view, view)),
-                _ => None,
+        for member in &self.0 {
+            let (name, written, text) = match &*member.name {
+                "packageName" => ("packageName", &mut has_package, package),
+                "view" => ("view", &mut has_view, view),
+                _ => {
+                    // A name may hold what must be escaped: as it came, it says no more than it said.
+                    object.theirs(member.key.get(), member.value.get());
+                    continue;
+                }
             };
-            match own {
-                Some((written, text)) => {
-                    if !std::mem::replace(written, true) {
-                        object.str(name, text);
-                    }
-                }
-                None => {
-                    object.raw(name, raw.get().as_bytes());
-                }
+            if !std::mem::replace(written, true) {
+                object.str(name, text);
             }
         }
         if !has_package {
@@ -110,8 +127,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((key, value)) = map.next_entry()? {
+                    members.push(Member::new(key, value));
                 }
                 Ok(Members(members))
             }
