@@ -32,8 +32,8 @@ pub(super) struct Arbiter {
     /// Painted, or to be painted as soon as somebody can see it.
     wanted: Option<Picture>,
     hold: Option<Hold>,
-    /// The foreground app was kept off since it was last on the screen.
-    refused: bool,
+    /// The foreground app was kept off since it was last on the screen, and must not be for longer, whoever begins a hold meanwhile.
+    refused: Option<u64>,
     booting: Vec<(String, String, u64)>,
     queue: Vec<Picture>,
     waiting: Vec<Picture>,
@@ -86,9 +86,11 @@ impl Arbiter {
         self.waiting.retain(|p| p.package != picture.package);
         self.drop_stale_hold(scene);
         if scene.is_main(&picture.package) {
+            let waits_until_ms = self.turn_ms(scene);
             self.core = Some(picture.clone());
             if self.is_held_against(&picture.package, scene.now_ms) {
-                self.refused = true;
+                let ends_ms = self.hold.as_ref().map(|hold| hold.ends_ms);
+                self.refused = waits_until_ms.or(ends_ms);
                 self.watch_hold(scene);
                 return;
             }
@@ -128,8 +130,18 @@ impl Arbiter {
                 return false;
             }
         }
+        let turn_ms = self.turn_ms(scene);
         self.grant(package, scene);
+        if let (Some(turn_ms), Some(hold)) = (turn_ms, &mut self.hold) {
+            hold.ends_ms = hold.ends_ms.min(turn_ms);
+        }
         true
+    }
+
+    /// When the turn of the foreground app comes, which was kept off and still has something to show.
+    fn turn_ms(&self, scene: &Scene) -> Option<u64> {
+        let core = self.core.as_ref().filter(|p| p.remains(scene));
+        core.and(self.refused)
     }
 
     fn grant(&mut self, package: &str, scene: &Scene) {
@@ -153,8 +165,8 @@ impl Arbiter {
     fn watch_hold(&mut self, scene: &Scene) {
         let silent = |from_ms: u64| from_ms + scene.pace.background_lock_inactive_ms + 1;
         let at_ms = match (&self.hold, &self.current) {
-            (Some(hold), _) if self.refused => silent(hold.active_ms).min(hold.ends_ms),
-            (_, Some(current)) if self.refused => silent(current.from_ms),
+            (Some(hold), _) if self.refused.is_some() => silent(hold.active_ms).min(hold.ends_ms),
+            (_, Some(current)) if self.refused.is_some() => silent(current.from_ms),
             (_, Some(current)) => current.from_ms + scene.pace.background_lock_ms,
             (_, None) => return,
         };
@@ -190,7 +202,7 @@ impl Arbiter {
         self.expiry_ms = picture.until_ms;
         self.hold_due_ms = None;
         let is_main = scene.is_main(&picture.package);
-        self.refused &= !is_main;
+        self.refused.take_if(|_| is_main);
         self.current = Some(picture);
         if !is_main && self.core.as_ref().is_some_and(|p| p.remains(scene)) {
             self.watch_hold(scene);
@@ -405,7 +417,7 @@ impl Arbiter {
             Due::Hold => {
                 self.hold_due_ms = None;
                 self.drop_stale_hold(scene);
-                self.hold.take_if(|_| !self.refused);
+                self.hold.take_if(|_| self.refused.is_none());
                 if self.hold.is_some() {
                     self.watch_hold(scene);
                 } else if !self.boots() {

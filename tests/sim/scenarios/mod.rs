@@ -7,6 +7,7 @@ mod isolation;
 mod lists;
 mod memory;
 mod phones;
+mod processes;
 mod proxies;
 mod recognisers;
 mod records;

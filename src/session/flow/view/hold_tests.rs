@@ -65,5 +65,26 @@ fn a_text_that_waits_comes_before_the_foreground_app_at_the_end_of_a_hold() {
     kit.advance(2000);
     let all = shown(&mut kit);
     let last: Vec<_> = all.iter().skip(6).cloned().collect();
-    assert_eq!(last, [(9700, "b"), (10_000, "waits")].map(own), "{all:?}");
+    let expected = [(9700, "b"), (10_000, "waits"), (10_300, "m")];
+    assert_eq!(last, expected.map(own), "{all:?}");
+}
+
+/// A background app that draws faster than the rate limit always has a text that waits when its hold ends.
+#[test]
+fn a_background_app_that_never_rests_leaves_the_foreground_app_its_turn() {
+    let mut kit = kit();
+    for tenth in 0..400 {
+        show(&mut kit, "back", "b");
+        kit.advance(50);
+        if tenth % 10 == 0 {
+            show_with(&mut kit, "main", "m", &json!({"durationMs": 5000}));
+        }
+        kit.advance(50);
+    }
+    let turns = shown(&mut kit).into_iter().filter(|row| row.1 == "m");
+    let turns: Vec<u64> = turns.map(|row| row.0).collect();
+    let first = *turns.first().expect("it has a turn");
+    assert!(first <= 10_600, "{turns:?}");
+    let in_time = turns.windows(2).all(|two| two[1] - two[0] <= 10_900);
+    assert!(in_time && turns.len() >= 3, "{turns:?}");
 }

@@ -158,8 +158,9 @@ pub struct Display {
     /// What should be on the screen, sent or not: repainted when phone or glasses return.
     desired: Option<Active>,
     lock: Option<Lock>,
-    /// The foreground app was kept from the screen since it was last there.
-    refused: bool,
+    /// The foreground app was kept from the screen since it was last there; until when that may last. Whatever background apps ask
+    /// for meanwhile, the next hold is not longer (behaviour.md §6.1.2: displaying does not extend it).
+    refused: Option<u64>,
     booting: Vec<(Package, String)>,
     boot_queue: Vec<Active>,
     throttled: Vec<Active>,
@@ -247,7 +248,7 @@ impl Display {
     pub fn lock_due(&mut self, stage: &mut Stage<'_>) {
         self.release_stale_lock(stage);
         // What it covered is due when its time is over, however fresh a repaint has made the lock.
-        self.lock.take_if(|_| !self.refused);
+        self.lock.take_if(|_| self.refused.is_none());
         if self.lock.is_some() {
             self.arm_lock(stage);
         } else if self.booting.is_empty() && self.onboarding.is_none() {
@@ -273,9 +274,11 @@ impl Display {
         self.throttled.retain(|waiting| !waiting.is_of(&package));
         self.release_stale_lock(stage);
         if stage.is_main(&package) {
+            let waits_until_ms = self.owed_ms(stage);
             self.core = Some(active.clone());
             if self.is_blocked_for(&package, stage.now_ms) {
-                self.refused = true;
+                let ends_ms = self.lock.as_ref().map(|lock| lock.expires_ms);
+                self.refused = waits_until_ms.or(ends_ms);
                 self.arm_lock(stage);
                 return Outcome::Rejected;
             }
@@ -312,14 +315,20 @@ impl Display {
                 false
             }
             _ => {
+                let ends_ms = stage.now_ms + stage.cfg.background_lock_ms;
                 self.lock = Some(Lock {
                     holder: package.clone(),
-                    expires_ms: stage.now_ms + stage.cfg.background_lock_ms,
+                    expires_ms: self.owed_ms(stage).map_or(ends_ms, |ms| ms.min(ends_ms)),
                     last_active_ms: stage.now_ms,
                 });
                 true
             }
         }
+    }
+
+    /// When the foreground app, which was refused and still has something to show, has its turn.
+    fn owed_ms(&self, stage: &Stage<'_>) -> Option<u64> {
+        self.refused.filter(|_| self.valid_core(stage).is_some())
     }
 
     fn release_stale_lock(&mut self, stage: &Stage<'_>) {
@@ -339,8 +348,10 @@ impl Display {
         let cfg = stage.cfg;
         let silent = |from_ms: u64| from_ms + cfg.background_lock_inactive_ms + 1;
         let at = match (&self.lock, &self.current) {
-            (Some(lock), _) if self.refused => silent(lock.last_active_ms).min(lock.expires_ms),
-            (_, Some(current)) if self.refused => silent(current.started_ms),
+            (Some(lock), _) if self.refused.is_some() => {
+                silent(lock.last_active_ms).min(lock.expires_ms)
+            }
+            (_, Some(current)) if self.refused.is_some() => silent(current.started_ms),
             (_, Some(current)) => current.started_ms + cfg.background_lock_ms,
             (_, None) => return,
         };
@@ -351,7 +362,7 @@ impl Display {
     fn watch_core(&mut self, stage: &mut Stage<'_>) {
         let own = |current: &Active| stage.is_main(&current.request.package);
         if self.current.as_ref().is_some_and(own) {
-            self.refused = false;
+            self.refused = None;
         } else if self.valid_core(stage).is_some() {
             return self.arm_lock(stage);
         }
