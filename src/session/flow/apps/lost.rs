@@ -33,6 +33,9 @@ pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut C
         return;
     }
     if s.m.apps.sockets.forget(conn) {
+        // Of these only those that stay beside an attached one are tracked.
+        s.m.health
+            .unregister(conn, EndReason::from_close(info), cx.now.mono_ms);
         for timer in [
             Timer::Parked(conn),
             Timer::RejectLinger(conn),
