@@ -148,6 +148,8 @@ pub struct AppSession {
     pub conn: Option<ConnId>,
     /// Generation of the attached (or last) SDK.
     pub sdk: Sdk,
+    /// The attached socket came for a session request that no user made: its SDK may hold an older session that still tries to return.
+    pub restarted: bool,
     /// `mono_ms` of the last attach; 0 = never in this session.
     pub attached_ms: u64,
     /// `mono_ms` since when the app is wanted; reset by a stop.
@@ -189,6 +191,7 @@ impl AppSession {
             state: AppState::Stopped,
             conn: None,
             sdk: Sdk::V2,
+            restarted: false,
             attached_ms: 0,
             wanted_since_ms: None,
             user_stopped: false,

@@ -2,6 +2,7 @@
 
 mod absence;
 mod apps;
+mod beside;
 mod bounds;
 mod defects;
 mod foreground;

@@ -302,7 +302,8 @@ fn check(s: &Session) {
     }
     let tracked = s.m.health.rows().len();
     let phones = s.m.phone.current.iter().count() + s.m.phone.superseded.len();
-    assert_eq!(tracked, phones + s.m.apps.open().count());
+    let beside = s.m.apps.sockets.replaced.iter().filter(|row| row.stays);
+    assert_eq!(tracked, phones + s.m.apps.open().count() + beside.count());
 }
 
 #[test]

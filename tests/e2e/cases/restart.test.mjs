@@ -110,6 +110,28 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
   })
 }
 
+scenario('a v2 app whose old session returns after its restart keeps both sockets until it is stopped', async ({phone, user, apps, start, cloud}) => {
+  const email = user()
+  await start(await phone(email), apps.classic)
+  await restart(cloud, 'SIGKILL')
+  const p = await phone(email)
+  const asked = await apps.classic.socket(email, {what: 'the running app to be started after the restart'})
+  const retry = await apps.classic.connect(asked.webhook)
+  await retry.take({type: 'tpa_connection_ack'})
+  await retry.subscribed(['button_press'])
+  // SDKs before 2.1.29 forget a user with the close of either socket, and answer web views with the one that was asked for.
+  await asked.messages.never({type: 'app_stopped'}, 6_000, 'other replaced sockets leave after 5 s')
+  asked.show('from the web view')
+  await p.take({type: 'display_event', layout: {text: 'from the web view'}})
+  p.send(press('heard'))
+  await retry.stream('button_press', {buttonId: 'heard'})
+  assert.equal((await p.stop('com.e2e.classic')).status, 200)
+  for (const socket of [asked, retry]) {
+    const end = await socket.ended()
+    assert.deepEqual([end.code, end.reason], [1000, 'App stopped'])
+  }
+})
+
 scenario('a v3 app that returns before its phone is parked, and attached without a webhook', async ({phone, user, apps, start, cloud}) => {
   const email = user()
   const p = await phone(email)

@@ -1,6 +1,7 @@
 //! Invariants 9–21, 23, 25, 29: apps, their sockets, webhooks and subscriptions.
 
 use super::super::net::Down;
+use super::beside::beside;
 use super::{SockView, View, Watch};
 use prism::base::ids::ConnId;
 use prism::session::effects::StoreOp;
@@ -23,6 +24,7 @@ impl Watch {
         for app in session.m.apps.iter() {
             self.note_transition(user, app, view);
             self.invariant_09_running_means_attached(user, app, view);
+            self.invariant_10_few_stay(user, app, view);
             self.invariant_12_stopped_stays_stopped(user, app);
             self.invariant_13_nothing_is_stuck(user, app, view);
             self.invariant_25_stored_set(user, app, view);
@@ -91,15 +93,34 @@ impl Watch {
         if (app.user_stopped || is_stopping) && app.start.is_none() {
             pair.stopped = true;
         }
+        self.note_sockets(user, app, view);
+        if changed {
+            self.sets_changed(user);
+        }
+    }
+
+    /// Which socket is attached, and which others are still there.
+    fn note_sockets(&mut self, user: &str, app: &AppSession, view: &View<'_>) {
+        let now_ms = view.now_ms;
+        let beside = beside(view, user, &app.package);
+        let pair = self.pair(user, &app.package);
         if pair.conn != app.conn {
             if let (Some(old), Some(_)) = (pair.conn, app.conn) {
                 pair.replaced.push((old, now_ms));
+                if (pair.sdk, app.sdk) == (Sdk::V2, Sdk::V2) {
+                    pair.may_stay.insert(old);
+                }
             }
             pair.conn = app.conn;
         }
         if app.conn.is_some() {
             pair.sdk = app.sdk;
             pair.attached_ms = app.attached_ms;
+        }
+        for (conn, at_ms) in &mut pair.replaced {
+            if beside.contains(conn) && pair.may_stay.contains(conn) {
+                *at_ms = now_ms;
+            }
         }
         let replaced = pair.replaced.clone();
         let is_over = |at_ms: u64| {
@@ -110,9 +131,6 @@ impl Watch {
         let lingering: Vec<ConnId> = lingering.map(|row| row.0).collect();
         let pair = self.pair(user, &app.package);
         pair.replaced.retain(|(conn, _)| !lingering.contains(conn));
-        if changed {
-            self.sets_changed(user);
-        }
         for conn in lingering {
             self.invariant_10_replaced_sockets_go(user, conn, view);
         }

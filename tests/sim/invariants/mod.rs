@@ -3,6 +3,7 @@
 
 mod apps;
 mod arbiter;
+mod beside;
 mod counts;
 mod datagrams;
 mod deeds;

@@ -42,6 +42,8 @@ pub(crate) struct Pair {
     pub(super) webhooks: BTreeSet<(u64, CallId)>,
     /// Replaced sockets and when.
     pub(super) replaced: Vec<(ConnId, u64)>,
+    /// Those of them that 2.x replaced with 2.x.
+    pub(super) may_stay: BTreeSet<ConnId>,
     /// The newest text of its that was shown.
     pub(super) shown: u64,
 }
@@ -76,6 +78,7 @@ impl Default for Pair {
             stop_asked_ms: 0,
             webhooks: BTreeSet::new(),
             replaced: Vec::new(),
+            may_stay: BTreeSet::new(),
             shown: 0,
         }
     }

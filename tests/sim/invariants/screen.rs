@@ -3,6 +3,7 @@
 
 use super::super::net::Up;
 use super::arbiter::Arbiter;
+use super::beside::beside;
 use super::deeds::{Change, Deed, Gone, follow};
 use super::picture::{Picture, Scene, Shown};
 use super::{Cause, Seen, View, Watch};
@@ -59,9 +60,10 @@ impl Watch {
             return;
         };
         let (user, package) = (sock.user.clone(), sock.package.clone());
+        let stays = beside(view, &user, &package).contains(&conn);
         let pair = self.pair(&user, &package);
         if value["type"] != "display_event"
-            || pair.conn != Some(conn)
+            || !(stays || pair.conn == Some(conn))
             || pair.state != AppState::Running
         {
             return;

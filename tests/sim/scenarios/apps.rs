@@ -2,6 +2,7 @@
 
 use super::super::app::{KEY, Manners};
 use super::super::net::{Party, Up};
+use super::super::runs::world;
 use super::{CHESS, MAPS, SCRIBE, USER, package, quiet, running};
 use prism::session::event::Sdk;
 use prism::session::managers::apps::AppState;
@@ -168,6 +169,35 @@ fn a_replaced_socket_that_stays_is_told_to_leave_for_good() {
         "v3 returns after any bare close"
     );
     assert_eq!(w.closes(old), [(1000, "Replaced by new connection".into())]);
+}
+
+/// SDKs before 2.1.29: the session that the server asked for anew, and then the older one's own retry.
+#[test]
+fn a_2x_app_whose_older_session_returns_keeps_the_one_that_was_asked_for() {
+    let mut w = world(7, [Sdk::V2; 4]);
+    w.watch.logging = true;
+    w.store.record(USER).running_apps = vec![package(SCRIBE).to_owned()];
+    w.add_phone(USER, 0);
+    w.run(4000);
+    let asked = w.conn_of(SCRIBE);
+    w.app_doubles(SCRIBE, USER);
+    w.run(120_000);
+    w.sound();
+    assert_ne!(w.conn_of(SCRIBE), asked);
+    assert!(w.texts(asked, "app_stopped", 0).is_empty());
+    assert!(w.closes(asked).is_empty());
+
+    let t = w.t();
+    let wall = json!({"type": "display_event", "view": "main", "layout": {"layoutType": "text_wall", "text": "page"}});
+    w.say(asked, &wall);
+    w.run(1000);
+    w.sound();
+    assert_eq!(w.shown(w.phone_conn(0), t), ["page"]);
+
+    w.stop(USER, SCRIBE);
+    w.run(4000);
+    w.sound();
+    assert_eq!(w.closes(asked), [(1000, "App stopped".into())]);
 }
 
 #[test]

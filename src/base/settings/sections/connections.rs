@@ -41,7 +41,7 @@ section! {
         superseded_sockets_max: u64 = 2, 0..=16;
         /// Phone frames held while a session loads its user; beyond it the oldest audio, then the newest message is dropped.
         pending_frames_max: u64 = 256, 1..=65_536;
-        /// An app socket that a newer one of the same app replaced is closed after this (ms).
+        /// An app socket that a newer one of the same app replaced is closed after this (ms), if not both of a restarted 2.x app stay.
         replaced_linger_ms: u64 = 5000, 0..=600_000;
         /// An app socket is closed this long after a reconnect_rejected with a SESSION_* code, as an init may follow (ms).
         reject_linger_ms: u64 = 1000, 0..=60_000;

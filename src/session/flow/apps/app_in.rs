@@ -27,7 +27,12 @@ pub(crate) fn text(s: &mut Session, conn: ConnId, text: &str, cx: &mut Cx<'_>) {
     let kind = name.as_ref().ok().and_then(|name| AppKind::from_wire(name));
     let text = text.as_bytes();
     let Some(package) = s.m.apps.by_conn(conn).map(|app| app.package.clone()) else {
-        unattached(s, conn, name.map(|_| kind), text, cx);
+        match (&name, kind) {
+            (Ok(name), Some(kind)) if speaks_beside(s, conn, kind) => {
+                beside(s, conn, kind, name, text, cx);
+            }
+            _ => unattached(s, conn, name.map(|_| kind), text, cx),
+        }
         return;
     };
     let index = kind.map_or(AppKind::COUNT, |kind| kind as usize);
@@ -212,6 +217,26 @@ fn settle(s: &mut Session, package: &str) {
 fn drop_socket(s: &mut Session, conn: ConnId, reason: CloseReason, cx: &mut Cx<'_>) {
     cx.fx.close(conn, reason);
     lost::closed(s, conn, &reason.into(), cx);
+}
+
+/// Whether a socket that stays beside the attached one of its running app is obeyed in this. What its app wants to hear is not its
+/// business: that goes to the attached one.
+fn speaks_beside(s: &Session, conn: ConnId, kind: AppKind) -> bool {
+    let row = s.m.apps.sockets.replaced(conn).filter(|row| row.stays);
+    row.is_some_and(|row| s.m.apps.is_running(&row.package)) && kind != AppKind::SubscriptionUpdate
+}
+
+#[cold]
+fn beside(s: &mut Session, conn: ConnId, kind: AppKind, name: &str, text: &[u8], cx: &mut Cx<'_>) {
+    if let Some(package) =
+        s.m.apps
+            .sockets
+            .replaced(conn)
+            .map(|row| row.package.clone())
+    {
+        cx.metrics.message(Side::App, kind as usize);
+        run(s, conn, &package, kind, name, text, cx);
+    }
 }
 
 /// A socket that is not the app's current one: `ping` is answered while it may still become or has been one; an init may

@@ -8,10 +8,10 @@ use crate::session::effects::{Class, Effect, LinkChange};
 use crate::session::event::{AppHello, HelloKind, Sdk};
 use crate::session::flow::{answers, device, lost, notices, requests, restart, start, stop, sync};
 use crate::session::lines::Line;
-use crate::session::managers::apps::AppState;
 use crate::session::managers::apps::intent::Wanted;
-use crate::session::managers::apps::sockets::Parked;
+use crate::session::managers::apps::sockets::{BESIDE_MAX, Parked, Replaced};
 use crate::session::managers::apps::start::StartOrigin;
+use crate::session::managers::apps::{AppState, StopWhy};
 use crate::session::managers::health::{EndReason, Peer};
 use crate::session::timers::Timer;
 use crate::session::{Cx, Session};
@@ -23,7 +23,12 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     let package = cx.apps.name(&hello.package);
     let (kind, sdk) = (hello.kind, hello.sdk);
     forget_unattached(s, conn);
-    replace_old(s, &package, conn, cx);
+    let origin =
+        s.m.apps
+            .get(&package)
+            .and_then(|app| Some(app.start.as_ref()?.origin));
+    let unasked = origin.is_none();
+    replace_old(s, &package, conn, unasked && sdk == Sdk::V2, cx);
     stop::drop_restart_stop(s, &package, cx);
     lost::end_grace(s, &package);
     s.timers.cancel(&Timer::AppStuck(package.clone()));
@@ -38,6 +43,7 @@ pub(crate) fn attach(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx
     app.state = AppState::Running;
     app.conn = Some(conn);
     app.sdk = sdk;
+    app.restarted = origin.is_some_and(|origin| origin != StartOrigin::User);
     app.attached_ms = now_ms;
     app.wanted_since_ms.get_or_insert(now_ms);
     app.released = false;
@@ -113,28 +119,62 @@ pub(crate) fn send_ack(
 }
 
 /// The attached socket, if another one, is detached at once and closed later (behaviour.md §2.13).
-fn replace_old(s: &mut Session, package: &Package, conn: ConnId, cx: &Cx<'_>) {
+fn replace_old(s: &mut Session, package: &Package, conn: ConnId, is_retry: bool, cx: &Cx<'_>) {
     let Some(old) = s.m.apps.open_conn(package).filter(|old| *old != conn) else {
         return;
     };
-    detach(s, package, old, cx);
+    let stays = is_retry && may_stay(s, package);
+    detach(s, package, old, stays, cx);
 }
 
-fn detach(s: &mut Session, package: &Package, old: ConnId, cx: &Cx<'_>) {
+/// Whether the attached socket is of an SDK before 2.1.29 that got a second session of its user when the server restarted the app,
+/// and whose first one has now come back by itself. Such an SDK forgets the user, for its web views and tools too, when either
+/// socket closes, whatever the code, and goes on with the second session when it is asked for the user.
+fn may_stay(s: &Session, package: &Package) -> bool {
+    let mut beside = s.m.apps.sockets.beside(package);
+    let app = s.m.apps.get(package);
+    app.is_some_and(|app| app.sdk == Sdk::V2 && (app.restarted || beside.next().is_some()))
+        && s.m.apps.sockets.beside(package).count() < BESIDE_MAX
+}
+
+fn detach(s: &mut Session, package: &Package, old: ConnId, stays: bool, cx: &Cx<'_>) {
     if let Some(app) = s.m.apps.get_mut(package) {
         app.conn = None;
     }
-    s.m.health
-        .unregister(old, EndReason::Superseded, cx.now.mono_ms);
-    s.m.apps.sockets.replaced.push((old, package.clone()));
+    if !stays {
+        s.m.health
+            .unregister(old, EndReason::Superseded, cx.now.mono_ms);
+    }
+    s.m.apps.sockets.replaced.push(Replaced {
+        conn: old,
+        package: package.clone(),
+        stays,
+    });
     let at_ms = cx.now.mono_ms + cx.cfg.connections.replaced_linger_ms;
     s.timers.set(Timer::Replaced(old), at_ms);
+}
+
+/// The app has ended: so do the sockets that stayed beside its attached one.
+pub(crate) fn end_beside(
+    s: &mut Session,
+    package: &Package,
+    why: Option<StopWhy>,
+    cx: &mut Cx<'_>,
+) {
+    let conns: Vec<ConnId> = s.m.apps.sockets.beside(package).collect();
+    for conn in conns {
+        s.m.health
+            .unregister(conn, EndReason::ExplicitStop, cx.now.mono_ms);
+        s.m.apps.sockets.forget(conn);
+        s.timers.cancel(&Timer::Replaced(conn));
+        notices::stop_app_socket(conn, why, CloseReason::AppStopped, cx);
+    }
 }
 
 /// A recovery restarts a running app: its socket, if one is still there, is treated as replaced.
 pub(crate) fn detach_for_restart(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     if let Some(old) = s.m.apps.open_conn(package) {
-        detach(s, package, old, cx);
+        detach(s, package, old, false, cx);
         requests::app_lost(s, package, cx);
     }
     if let Some(app) = s.m.apps.get_mut(package) {
@@ -145,14 +185,19 @@ pub(crate) fn detach_for_restart(s: &mut Session, package: &Package, cx: &mut Cx
     sync::sockets_changed(s, cx);
 }
 
-/// A replaced socket is still open: it is told to leave for good.
+/// A replaced socket is still open: it is told to leave for good, unless it stays.
 pub(crate) fn replaced_linger_ended(s: &mut Session, conn: ConnId, cx: &mut Cx<'_>) {
-    if let Some(package) = s.m.apps.sockets.take_replaced(conn) {
-        // An SDK that moves to a new socket closes its old one itself: here two instances answer for one user, or one whose
-        // ended session came back.
-        if let Some(more) = cx.lines.may(Line::TwoConnections, cx.now.mono_ms) {
-            tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), more, "two connections of one app");
-        }
+    let Some(row) = s.m.apps.sockets.replaced(conn) else {
+        return;
+    };
+    // An SDK that moves to a new socket closes its old one itself: here two instances answer for one user, or one whose
+    // ended session came back.
+    let (package, stays) = (row.package.clone(), row.stays);
+    if let Some(more) = cx.lines.may(Line::TwoConnections, cx.now.mono_ms) {
+        tracing::warn!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, conn = %conn.tag(), stays, more, "two connections of one app");
+    }
+    if !stays {
+        s.m.apps.sockets.take_replaced(conn);
         notices::stop_app_socket(conn, None, CloseReason::Replaced, cx);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn said(s: &mut Session, conn: ConnId, hello: AppHello, cx: &mut Cx<'
         repeated(s, conn, hello, cx);
         return;
     }
-    let detached = s.m.apps.sockets.replaced.iter().any(|row| row.0 == conn)
+    let detached = s.m.apps.sockets.replaced(conn).is_some()
         || s.m.apps.sockets.parked.iter().any(|row| row.conn == conn)
         || s.m.apps.stopping_by_conn(conn).is_some();
     if detached {

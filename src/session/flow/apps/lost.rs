@@ -30,6 +30,9 @@ pub(crate) fn closed(s: &mut Session, conn: ConnId, info: &CloseInfo, cx: &mut C
         stop::socket_closed(s, &package);
         return;
     }
+    // Of these only those that stay beside an attached one are watched.
+    s.m.health
+        .unregister(conn, EndReason::from_close(info), cx.now.mono_ms);
     attach::forget_unattached(s, conn);
 }
 

@@ -387,6 +387,7 @@ pub(crate) fn fall(s: &mut Session, package: &Package, cx: &mut Cx<'_>) {
     sync::subscriptions_removed(s, package, cx);
     requests::app_stopped(s, package, cx);
     screen::app_gone(s, package, cx);
+    attach::end_beside(s, package, None, cx);
     attach::link_ended(package, cx);
 }
 

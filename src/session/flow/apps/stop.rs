@@ -184,6 +184,7 @@ fn finish(s: &mut Session, package: &Package, why: StopWhy, waiters: Vec<Waiter>
     if let Some(more) = s.m.apps.may_tell(cx.now.mono_ms) {
         tracing::info!(user = %s.user, correlation_id = %s.correlation(cx.now), package = %package, why = ?why, ran_ms, more, "app-stop");
     }
+    attach::end_beside(s, package, Some(why), cx);
     attach::link_ended(package, cx);
     if why == StopWhy::Incompatible {
         answers::succeed(s, Wanted::No, package, &waiters, cx);

@@ -53,8 +53,8 @@ fn end_apps(s: &mut Session, cx: &mut Cx<'_>) {
 
 fn end_loose_sockets(s: &mut Session, cx: &mut Cx<'_>) {
     let sockets = std::mem::take(&mut s.m.apps.sockets);
-    for (conn, _) in sockets.replaced {
-        notices::stop_app_socket(conn, None, CloseReason::UserSessionEnded, cx);
+    for row in sockets.replaced {
+        notices::stop_app_socket(row.conn, None, CloseReason::UserSessionEnded, cx);
     }
     for row in sockets.lingering {
         cx.fx.close(row.conn, row.reason);

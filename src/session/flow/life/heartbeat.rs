@@ -99,7 +99,14 @@ fn cut(s: &mut Session, conn: ConnId, peer: &Peer, cx: &mut Cx<'_>) {
                 .unregister(conn, EndReason::HealthMonitor, cx.now.mono_ms);
             lifecycle::phone_closed(s, conn, &CloseReason::ConnectionTimeout.into(), cx);
         }
-        Peer::App(package) => lost::lost(s, package, EndReason::HealthMonitor, cx),
+        Peer::App(package) if s.m.apps.open_conn(package) == Some(conn) => {
+            lost::lost(s, package, EndReason::HealthMonitor, cx);
+        }
+        Peer::App(_) => {
+            s.m.health
+                .unregister(conn, EndReason::HealthMonitor, cx.now.mono_ms);
+            lost::closed(s, conn, &CloseReason::ConnectionTimeout.into(), cx);
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Layer 2, part of the apps manager: app sockets of this session that are not attached to a running app. Data only.
 
 use crate::base::close::CloseReason;
-use crate::base::footprint::owns;
+use crate::base::footprint::{flat, owns};
 use crate::base::ids::{ConnId, Package};
 use crate::session::event::AppHello;
 
+flat!(Replaced);
 owns! {
     AppHello: api_key, session_id;
     EarlyHello: hello;
@@ -50,6 +51,20 @@ pub struct Lingering {
     pub invalid_json: u32,
 }
 
+/// Sockets of one app that may stay beside its attached one: an SDK that runs so many sessions of one user is not one that we know.
+pub const BESIDE_MAX: usize = 4;
+
+/// A socket whose app has a newer one (behaviour.md §2.13).
+#[derive(Debug)]
+pub struct Replaced {
+    /// Socket.
+    pub conn: ConnId,
+    /// Its app.
+    pub package: Package,
+    /// It stays until its app ends, and what it asks for counts: SDKs before 2.1.29 forget their user when either socket closes.
+    pub stays: bool,
+}
+
 /// All of them. Each list is short: at most a few entries per app.
 #[derive(Default, Debug)]
 pub struct Sockets {
@@ -59,8 +74,8 @@ pub struct Sockets {
     pub parked: Vec<Parked>,
     /// Rejected ones whose close waits.
     pub lingering: Vec<Lingering>,
-    /// Replaced ones, until their own close or the linger's end.
-    pub replaced: Vec<(ConnId, Package)>,
+    /// Replaced ones, until their own close, the linger's end or, of those that stay, the end of their app.
+    pub replaced: Vec<Replaced>,
 }
 
 impl Sockets {
@@ -87,9 +102,21 @@ impl Sockets {
     }
 
     /// Takes a replaced socket.
-    pub fn take_replaced(&mut self, conn: ConnId) -> Option<Package> {
-        let index = self.replaced.iter().position(|row| row.0 == conn)?;
-        Some(self.replaced.remove(index).1)
+    pub fn take_replaced(&mut self, conn: ConnId) -> Option<Replaced> {
+        let index = self.replaced.iter().position(|row| row.conn == conn)?;
+        Some(self.replaced.remove(index))
+    }
+
+    /// A replaced socket.
+    #[must_use]
+    pub fn replaced(&self, conn: ConnId) -> Option<&Replaced> {
+        self.replaced.iter().find(|row| row.conn == conn)
+    }
+
+    /// Sockets that stay beside the attached one of an app.
+    pub fn beside(&self, package: &str) -> impl Iterator<Item = ConnId> {
+        let own = move |row: &&Replaced| row.stays && &*row.package == package;
+        self.replaced.iter().filter(own).map(|row| row.conn)
     }
 
     /// Whether the socket is in any of the lists.
@@ -98,7 +125,7 @@ impl Sockets {
         self.is_waiting(conn)
             || self.parked.iter().any(|row| row.conn == conn)
             || self.lingering(conn).is_some()
-            || self.replaced.iter().any(|row| row.0 == conn)
+            || self.replaced(conn).is_some()
     }
 
     /// Whether its hello waits for the user record.
@@ -130,7 +157,7 @@ impl Sockets {
         self.waiting.retain(|row| row.conn != conn);
         self.parked.retain(|row| row.conn != conn);
         self.lingering.retain(|row| row.conn != conn);
-        self.replaced.retain(|row| row.0 != conn);
+        self.replaced.retain(|row| row.conn != conn);
         known
     }
 }
