@@ -55,7 +55,9 @@ pub(super) fn upsets(
             true => Step::ProcessDies,
             false => Step::ProcessLeaves,
         };
-        steps.push((rng.u64(0..length_ms), users[0].0.clone(), step));
+        // The run ends with a process that serves.
+        let at_ms = rng.u64(0..length_ms - 2 * SHUTDOWN_MS);
+        steps.push((at_ms, users[0].0.clone(), step));
     }
     steps
 }
