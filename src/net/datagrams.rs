@@ -6,8 +6,9 @@ use crate::base::metrics::Counter;
 use crate::io::{Token, Until};
 use std::os::fd::OwnedFd;
 
-/// How often receiving starts again between two ticks: an empty datagram ends it as an error does, and an error may stay.
-const STARTS_PER_TICK: u32 = 64;
+/// How often receiving starts again between two ticks: an empty datagram ends it as an error does, and an error may stay. More than
+/// anybody can send of empty ones in that time: they would keep audio waiting.
+const STARTS_PER_TICK: u32 = 1024;
 
 /// The socket's state.
 #[derive(Clone, Copy, Default)]

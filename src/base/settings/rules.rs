@@ -263,15 +263,6 @@ mod tests {
                 "observability:\n  log_level: \"info,hyper=loud\"\n",
                 "log_level",
             ),
-            (
-                "http:\n  fallback_upstream: old.example.net\n",
-                "fallback_upstream",
-            ),
-            ("http:\n  fallback_upstream: http://\n", "fallback_upstream"),
-            (
-                "http:\n  fallback_upstream: \"https://old.example.net/?a=b\"\n",
-                "fallback_upstream",
-            ),
             ("http:\n  upstream_paths: [apps]\n", "upstream_paths"),
             (
                 "http:\n  cors_origins: [\"*.example.net\"]\n",
@@ -280,16 +271,6 @@ mod tests {
             (
                 "http:\n  cors_origins: [\"https://a.io/\"]\n",
                 "cors_origins",
-            ),
-            (
-                "http:\n  fallback_upstream: http://old.example.net:99999\n",
-                "fallback_upstream",
-            ),
-            ("audio:\n  tts_url: \"https://a b\"\n", "tts_url"),
-            ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
-            (
-                "dashboard:\n  weather_url: https://x/data/3.0/onecall?lang=en\n",
-                "weather_url",
             ),
             (
                 "device:\n  location_tier_ages_s: [\"high:ten\"]\n",
@@ -307,6 +288,34 @@ mod tests {
             "server:\n  store_url: \"host=/run/postgresql user=prism\"\n",
         ] {
             assert!(load(yaml, none).is_ok(), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn urls_that_cannot_be_called_are_refused() {
+        for (yaml, key) in [
+            (
+                "http:\n  fallback_upstream: old.example.net\n",
+                "fallback_upstream",
+            ),
+            ("http:\n  fallback_upstream: http://\n", "fallback_upstream"),
+            (
+                "http:\n  fallback_upstream: \"https://old.example.net/?a=b\"\n",
+                "fallback_upstream",
+            ),
+            (
+                "http:\n  fallback_upstream: http://old.example.net:99999\n",
+                "fallback_upstream",
+            ),
+            ("audio:\n  tts_url: \"https://a b\"\n", "tts_url"),
+            ("speech:\n  soniox_endpoint: https://x\n", "soniox_endpoint"),
+            (
+                "dashboard:\n  weather_url: https://x/data/3.0/onecall?lang=en\n",
+                "weather_url",
+            ),
+        ] {
+            let error = load(yaml, none).expect_err(yaml);
+            assert!(error.to_string().contains(key), "{error}");
         }
     }
 
