@@ -24,7 +24,7 @@ pub(super) struct Followup {
 
 impl Shard {
     /// Applies what session `at` asked for, then whatever that brought about.
-    #[inline]
+    #[inline(always)]
     pub(super) fn apply(&mut self, at: u32) {
         let mark = match self.workspace.metrics.take_last_message() {
             Some((side, kind)) => self.out.records.message(What::Message(side, kind)),

@@ -7,8 +7,9 @@ pub const HEADER_BYTES_MAX: usize = 10;
 
 const FINAL: u8 = 0x80;
 
-/// Appends the header of a final unmasked frame with `len` payload bytes: 2, 4 or 10 bytes.
-#[inline]
+/// Appends the header of a final unmasked frame with `len` payload bytes: 2, 4 or 10 bytes. Always laid into its callers: whether the
+/// compiler would had depended on how many there are, 20 instructions a frame.
+#[inline(always)]
 pub fn header(op: Opcode, len: usize, out: &mut Vec<u8>) {
     let first = FINAL | op as u8;
     match (u8::try_from(len), u16::try_from(len)) {
