@@ -21,7 +21,6 @@ pub(crate) mod store;
 pub(crate) mod storms;
 pub(crate) mod trace;
 pub(crate) mod udp;
-pub(crate) mod upsets;
 pub(crate) mod video;
 pub(crate) mod voice;
 pub(crate) mod world;

@@ -91,12 +91,6 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    /// Every socket is gone, with the process that had them.
-    pub(crate) fn forget_all(&mut self) {
-        self.socks.clear();
-        self.handles.clear();
-    }
-
     /// A handle for a socket about to be opened.
     pub(crate) fn handle(&mut self) -> i32 {
         self.next_handle += 1;

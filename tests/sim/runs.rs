@@ -209,7 +209,6 @@ impl Plan {
         }
         steps.extend(comebacks(seed, &users, length_ms));
         steps.extend(super::errands::errands(seed, &users, length_ms));
-        steps.extend(super::upsets::upsets(seed, &users, length_ms));
         steps.extend(super::records::revisions(seed, &users[0].0, length_ms));
         let (limits, storms) = super::storms::storms(seed, &users, length_ms);
         steps.extend(storms);

@@ -69,12 +69,6 @@ pub(crate) enum Step {
     /// Something else that somebody asks for.
     Errand(usize, u64),
     Storm(Storm),
-    /// A socket that a phone has given up speaks.
-    OldSocketSays(u64),
-    /// The server's process is gone, and another there.
-    ProcessDies,
-    /// It goes by itself first.
-    ProcessLeaves,
     /// Who reads a streamed answer leaves.
     ReaderGoes(u64),
 }
@@ -261,9 +255,6 @@ impl World {
             Step::ReaderGoes(id) => self.reader_goes(user, id),
             Step::Errand(app, bits) => self.errand(user, app, bits),
             Step::Storm(storm) => self.storm(user, storm),
-            Step::ProcessDies => self.process_dies(),
-            Step::ProcessLeaves => self.process_leaves(user),
-            Step::OldSocketSays(bits) => self.old_socket_says(user, bits),
             Step::Intruder(app) => self.intrude(user, app),
             Step::Mute(babbles) => self.mute_socket(user, babbles),
             Step::Glasses(which, wifi) => self.glasses_change(user, which, wifi),

@@ -48,13 +48,6 @@ pub(crate) struct Recognisers {
     pub(crate) tame: bool,
 }
 
-impl Recognisers {
-    /// Whoever had ordered them is gone.
-    pub(super) fn forget_all(&mut self) {
-        self.all.clear();
-    }
-}
-
 impl World {
     pub(super) fn speech_ordered(&mut self, user: &UserId, epoch: u64, order: SpeechOrder) {
         self.trace

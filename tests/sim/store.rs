@@ -1,5 +1,4 @@
-//! The store of the simulation: slow, failing or silent when it is told to be; writes of one user stay in order. What the server reads
-//! holds what it wrote, but only what has landed outlives its process.
+//! The store of the simulation: slow, failing or silent when it is told to be; writes of one user stay in order.
 
 use prism::base::ids::UserId;
 use prism::services::store::Change;
@@ -28,8 +27,6 @@ pub(crate) struct Store {
     users: BTreeMap<String, UserRecord>,
     /// When the last write of a user lands.
     busy_until_ms: BTreeMap<String, u64>,
-    /// The last record of a user that has landed, and each later one with the time when it lands.
-    landing: BTreeMap<String, Vec<(u64, UserRecord)>>,
 }
 
 impl Default for Store {
@@ -38,7 +35,6 @@ impl Default for Store {
             mood: Mood::Quick,
             users: BTreeMap::new(),
             busy_until_ms: BTreeMap::new(),
-            landing: BTreeMap::new(),
         }
     }
 }
@@ -68,7 +64,6 @@ impl Store {
         now_ms: u64,
         draw_ms: u64,
     ) -> (u64, bool) {
-        self.forget_older(user, now_ms);
         self.apply(user, op);
         let (delay_ms, in_time) = match self.mood {
             Mood::Quick => (draw_ms % 250, true),
@@ -77,43 +72,7 @@ impl Store {
         };
         let busy = self.busy_until_ms.entry(user.to_owned()).or_default();
         *busy = (*busy).max(now_ms + delay_ms);
-        let busy_ms = *busy;
-        let record = self.record(user).clone();
-        self.landing
-            .entry(user.to_owned())
-            .or_default()
-            .push((busy_ms, record));
-        (busy_ms, in_time)
-    }
-
-    /// Only the last record that has landed matters of those that have.
-    fn forget_older(&mut self, user: &str, now_ms: u64) {
-        let record = self.record(user).clone();
-        let rows = self.landing.entry(user.to_owned()).or_default();
-        if rows.is_empty() {
-            rows.push((0, record));
-        }
-        let landed = rows.iter().filter(|row| row.0 <= now_ms).count();
-        rows.drain(..landed.saturating_sub(1));
-    }
-
-    /// Whether another process would find the app on the list, or not on it, whenever this one ends.
-    pub(crate) fn keeps(&mut self, user: &str, package: &str, wanted: bool, now_ms: u64) -> bool {
-        self.forget_older(user, now_ms);
-        let mut rows = self.landing[user].iter();
-        rows.all(|(_, record)| record.running_apps.iter().any(|one| one == package) == wanted)
-    }
-
-    /// The server's process ends: what has not landed is lost.
-    pub(crate) fn writer_dies(&mut self, now_ms: u64) {
-        let users: Vec<String> = self.landing.keys().cloned().collect();
-        for user in users {
-            self.forget_older(&user, now_ms);
-            let record = self.landing[&user][0].1.clone();
-            self.users.insert(user, record);
-        }
-        self.landing.clear();
-        self.busy_until_ms.clear();
+        (*busy, in_time)
     }
 
     /// By the code that every backend uses.

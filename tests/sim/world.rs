@@ -82,40 +82,6 @@ pub(crate) enum Act {
     Step(String, Step),
 }
 
-/// One run of the server.
-pub(super) struct Process {
-    pub(super) shard: Shard,
-    pub(super) neighbour: Shard,
-    pub(super) mail: Mail,
-    pub(super) outside: flume::Receiver<ToOutside>,
-}
-
-impl Process {
-    pub(super) fn start(seed: u64, cfg: &Arc<Settings>, apps: &Arc<Registry>) -> Self {
-        let (to_outside, outside) = flume::bounded(10_000);
-        let (senders, mail) = Mail::new();
-        let (shared, mailboxes) = (Arc::new(Shared::new(2)), Mailboxes::new(senders));
-        let shard = |id| {
-            Shard::new(Parts {
-                id: ShardId(id),
-                cfg: Arc::clone(cfg),
-                apps: Arc::clone(apps),
-                shared: Arc::clone(&shared),
-                mail: mailboxes.clone(),
-                outside: to_outside.clone(),
-                driver: "none",
-                seed,
-            })
-        };
-        Self {
-            shard: shard(0),
-            neighbour: shard(1),
-            mail,
-            outside,
-        }
-    }
-}
-
 /// The whole.
 pub(crate) struct World {
     pub(crate) now: Now,
@@ -123,8 +89,6 @@ pub(crate) struct World {
     /// Has no users of its own.
     pub(super) neighbour: Shard,
     pub(super) mail: Mail,
-    /// How many there were before this one.
-    pub(crate) processes: u64,
     /// Connections whose writers must look.
     pub(super) marked: BTreeSet<ConnId>,
     pub(crate) net: Net,
@@ -149,9 +113,9 @@ pub(crate) struct World {
     /// How often the shard turns although no session is due.
     pub(crate) turn_ms: u64,
     pub(super) cfg: Arc<Settings>,
-    pub(super) apps: Arc<Registry>,
+    apps: Arc<Registry>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
-    pub(super) acts: BTreeMap<u64, Act>,
+    acts: BTreeMap<u64, Act>,
     next_act: u64,
     next_reply: u64,
     turned_ms: u64,
@@ -161,13 +125,23 @@ pub(crate) struct World {
 impl World {
     /// A world with nobody in it.
     pub(crate) fn new(seed: u64, cfg: Settings, apps: Registry) -> Self {
+        let (to_outside, outside) = flume::bounded(10_000);
         let (cfg, apps) = (Arc::new(cfg), Arc::new(apps));
-        let Process {
-            shard,
-            neighbour,
-            mail,
-            outside,
-        } = Process::start(seed, &cfg, &apps);
+        let (senders, mail) = Mail::new();
+        let (shared, mailboxes) = (Arc::new(Shared::new(2)), Mailboxes::new(senders));
+        let shard = |id| {
+            Shard::new(Parts {
+                id: ShardId(id),
+                cfg: Arc::clone(&cfg),
+                apps: Arc::clone(&apps),
+                shared: Arc::clone(&shared),
+                mail: mailboxes.clone(),
+                outside: to_outside.clone(),
+                driver: "none",
+                seed,
+            })
+        };
+        let (shard, neighbour) = (shard(0), shard(1));
         let now = Now {
             mono_ms: START_MS,
             unix_ms: START_UNIX_MS,
@@ -177,7 +151,6 @@ impl World {
             shard,
             neighbour,
             mail,
-            processes: 0,
             marked: BTreeSet::new(),
             net: Net::default(),
             phones: Vec::new(),
@@ -396,12 +369,6 @@ impl World {
         let body = serde_json::from_slice(&body).unwrap_or_default();
         self.trace
             .add(self.t(), "", || format!("answer   {id} {status} {body}"));
-        if let Some((user, package, wanted)) = self.watch.promises(id, status, &body) {
-            let now_ms = self.now.mono_ms;
-            let kept = self.store.keeps(&user, &package, wanted, now_ms);
-            self.watch
-                .invariant_18_answers_are_durable(&user, &package, wanted, kept);
-        }
         self.watch.answered(id, status, body);
         self.recovery_answered(id, status);
     }

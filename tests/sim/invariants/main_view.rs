@@ -8,8 +8,6 @@ use prism::session::managers::apps::AppState;
 
 /// A turn, within which whatever is due comes.
 const TURN_MS: u64 = 10;
-/// As many texts may wait for the rate limit, one of each app, and one more was just shown.
-const WAITING: u64 = 5;
 
 counts! {
     /// How often a screen was looked at, by what had to be on it, and how often a hold could have been broken.
@@ -30,8 +28,6 @@ counts! {
         orders,
         /// Looks that said nothing: no phone or no glasses, a phone that does not read.
         blind,
-        /// The foreground app waited for half a hold or longer.
-        turns,
     }
 }
 
@@ -149,35 +145,6 @@ impl Watch {
         self.screens_seen.free += u64::from(now_ms > free_ms);
         if let Some(text) = late {
             self.broken(38, "a hold has an end", user, text);
-        }
-    }
-
-    /// 38 for the foreground app: however often others draw, it waits for no longer than a hold lasts, and for what waited already.
-    pub(super) fn invariant_38_the_foreground_app_has_its_turn(&mut self, user: &str) {
-        let now_ms = self.now_ms;
-        let Some(screen) = self.screens.get_mut(user) else {
-            return;
-        };
-        let others = match &screen.shown {
-            Shown::Text(package, _) => !screen.scene.is_main(package),
-            _ => false,
-        };
-        let mut asked = screen.asked.values();
-        let remains = asked.any(|p| screen.scene.is_main(&p.package) && p.remains(&screen.scene));
-        let boots = screen.models.iter().any(Arbiter::boots);
-        let is_seen = screen.is_known() && screen.scene.reachable && screen.clear_ms < now_ms;
-        if !others || !remains || boots || !is_seen {
-            screen.waits_ms = None;
-        }
-        let Some(since_ms) = screen.waits_ms else {
-            return;
-        };
-        let hold_ms = self.most(0, |cfg| cfg.display.background_lock_ms);
-        let limit_ms = hold_ms + WAITING * self.window_ms(since_ms);
-        self.screens_seen.turns += u64::from(now_ms > since_ms + hold_ms / 2);
-        if now_ms > since_ms + limit_ms {
-            let text = format!("it waits since {since_ms}");
-            self.broken(38, "the foreground app has its turn", user, text);
         }
     }
 }

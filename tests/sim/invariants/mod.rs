@@ -14,11 +14,9 @@ mod media;
 mod mini_apps;
 mod model;
 mod picture;
-mod processes;
 mod quiet;
 mod records;
 mod recovery;
-mod relays;
 mod reloads;
 mod requests;
 mod screen;
@@ -33,11 +31,9 @@ use apps::is_standard;
 pub(crate) use datagrams::Tally;
 pub(crate) use main_view::ScreenTally;
 pub(crate) use model::{Asked, Pair, SockView, UserView};
-use processes::wants_stored;
 use quiet::{fingerprint, is_stale, must_be_quiet};
 pub(crate) use records::Revised;
 pub(crate) use recovery::Recovered;
-pub(crate) use relays::Relayed;
 pub(crate) use sound::Listened;
 pub(crate) use stalls::StormTally;
 
@@ -160,11 +156,6 @@ pub(crate) struct Watch {
     pub(crate) sound: sound::Sounds,
     reloads: reloads::Reloads,
     pub(crate) storms: stalls::Storms,
-    pub(crate) relayed: Relayed,
-    /// What was written last of an app being on the list of a user.
-    intents: BTreeMap<(String, String), bool>,
-    /// Answers that say that a start or a stop is stored.
-    pub(crate) promises_seen: u64,
     seen: Vec<Seen>,
     opening: Option<String>,
     /// Every app that there ever was a record of.
@@ -231,7 +222,6 @@ impl Watch {
     }
 
     pub(crate) fn store(&mut self, user: &str, op: &StoreOp) {
-        self.note_intent(user, op);
         self.seen.push(Seen::Store(user.to_owned(), op.clone()));
     }
 
@@ -313,7 +303,6 @@ impl Watch {
             Cause::Frame(conn, frame) => self.before_frame(*conn, frame, view),
             Cause::Rest(user, id, call) => {
                 let asked = Asked {
-                    wants: wants_stored(user, call, view),
                     user: user.clone(),
                     asked_ms: view.now_ms,
                     answer: None,
@@ -341,6 +330,19 @@ impl Watch {
             Cause::Datagram(packet) => self.before_datagram(packet, view),
             _ => {}
         }
+    }
+
+    fn forced(&mut self, user: &str) {
+        if let Some(view) = self.users.get_mut(user) {
+            view.forced_ms = self.now_ms;
+        }
+    }
+
+    fn wants_start(&mut self, user: &str, package: &str) {
+        let now_ms = self.now_ms;
+        let pair = self.pair(user, package);
+        pair.stopped = false;
+        pair.started_ms = now_ms;
     }
 
     fn before_frame(&mut self, conn: ConnId, frame: &Up, view: &View<'_>) {
@@ -430,7 +432,6 @@ impl Watch {
             }
         }
         self.look_at_cause(cause, &seen, view);
-        self.look_at_relays(cause, &seen, view);
         self.look_at_datagrams(cause, view);
         self.look_at_speech(&seen, view);
         self.invariant_19_nobody_waits_for_ever();

@@ -1,6 +1,5 @@
 //! Users, their apps and sockets as the outside may know them: what the invariants compare with.
 
-use super::Watch;
 use prism::base::ids::{CallId, ConnId};
 use prism::session::event::Sdk;
 use prism::session::managers::apps::AppState;
@@ -140,24 +139,6 @@ impl SockView {
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(super) user: String,
-    /// The app that is to be on the stored list, or off it, when it succeeds.
-    pub(super) wants: Option<(String, bool)>,
     pub(super) asked_ms: u64,
     pub(super) answer: Option<(u16, Value)>,
-}
-
-impl Watch {
-    /// Something that may send the microphone state at once.
-    pub(super) fn forced(&mut self, user: &str) {
-        if let Some(view) = self.users.get_mut(user) {
-            view.forced_ms = self.now_ms;
-        }
-    }
-
-    pub(super) fn wants_start(&mut self, user: &str, package: &str) {
-        let now_ms = self.now_ms;
-        let pair = self.pair(user, package);
-        pair.stopped = false;
-        pair.started_ms = now_ms;
-    }
 }

@@ -40,8 +40,6 @@ pub(crate) struct Screen {
     pub(super) clear_ms: u64,
     /// The latest of each app that the server read.
     pub(super) asked: BTreeMap<String, Picture>,
-    /// Since when the foreground app waits that asked while another was on the screen.
-    pub(super) waits_ms: Option<u64>,
     /// When the newest text of each app was shown first, and until when it may be.
     pub(super) fresh: BTreeMap<String, (u64, Option<u64>)>,
 }
@@ -161,9 +159,6 @@ impl Watch {
         let deeds = self.deeds(user, cause, session, &changes);
         let picture = self.before.picture.take_if(|row| row.0 == user);
         let screen = self.screen(user, Some(session.epoch));
-        if screen.scene.main != scene.main {
-            screen.waits_ms = None;
-        }
         let mut earlier = std::mem::replace(&mut screen.scene, scene.clone());
         earlier.now_ms = scene.now_ms;
         let mut ways = vec![(scene.clone(), scene.clone())];
@@ -189,12 +184,6 @@ impl Watch {
             picture.from_ms = scene.now_ms;
             let duration_ms = picture.duration_ms.filter(|ms| *ms > 0);
             picture.until_ms = duration_ms.map(|ms| scene.now_ms + ms);
-            if scene.is_main(&picture.package) {
-                screen.waits_ms.get_or_insert(scene.now_ms);
-            } else if picture.force {
-                // Whatever waits goes on waiting.
-                screen.waits_ms = None;
-            }
             screen.asked.insert(picture.package.clone(), picture);
         }
         screen.note_phone(session, view);
@@ -207,7 +196,6 @@ impl Watch {
         self.invariant_35_the_winner_is_on_the_screen(user);
         self.invariant_35_nothing_stale_is_on_the_screen(user);
         self.invariant_38_a_hold_has_an_end(user);
-        self.invariant_38_the_foreground_app_has_its_turn(user);
     }
 
     fn scene(&self, session: &Session, view: &View<'_>) -> Scene {

@@ -45,16 +45,6 @@ pub(crate) struct Storms {
 }
 
 impl Storms {
-    /// Only what was counted, and the clock.
-    pub(super) fn counted(self) -> Self {
-        Self {
-            presses: self.presses,
-            seen: self.seen,
-            clocks: self.clocks,
-            ..Self::default()
-        }
-    }
-
     pub(super) fn note_clock(&mut self, view: &View<'_>) {
         if self.clocks.last().is_none_or(|row| row.1 != view.ahead_ms) {
             self.clocks.push((view.now_ms, view.ahead_ms));

@@ -7,7 +7,6 @@ mod isolation;
 mod lists;
 mod memory;
 mod phones;
-mod processes;
 mod proxies;
 mod recognisers;
 mod records;
